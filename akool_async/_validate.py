@@ -1,0 +1,69 @@
+"""Checks on what a caller passes in: each raises a ``ValueError`` that names the argument and says what to pass."""
+
+import math
+from urllib.parse import urlsplit
+
+
+def seconds(name: str, value: float) -> float:
+    """A duration in seconds: finite and above zero."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
+        raise ValueError(f"{name} must be a number of seconds above 0 and finite, not {value!r}")
+    return float(value)
+
+
+def optional_seconds(name: str, value: float | None) -> float | None:
+    """A duration in seconds, or None for no limit."""
+    return None if value is None else seconds(name, value)
+
+
+def number_between(name: str, value: float, low: float, high: float) -> float:
+    """A finite number in ``[low, high]``."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise ValueError(f"{name} must be a number between {low:g} and {high:g}, not {value!r}")
+    return value
+
+
+def count(name: str, value: int, *, at_most: int | None = None) -> int:
+    """A whole number of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1 or (at_most is not None and value > at_most):
+        expected = "of at least 1" if at_most is None else f"from 1 to {at_most}"
+        raise ValueError(f"{name} must be a whole number {expected}, not {value!r}")
+    return value
+
+
+def optional_count(name: str, value: int | None) -> int | None:
+    """A whole number of at least 1, or None for no limit."""
+    return None if value is None else count(name, value)
+
+
+def text(name: str, value: str) -> str:
+    """A text with something in it."""
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"{name} must be a non-empty text, not {value!r}")
+    return value
+
+
+def image_id(name: str, value: str) -> str:
+    """AKOOL's ``_id`` of an image: one word."""
+    if not isinstance(value, str) or not value or any(character.isspace() for character in value):
+        raise ValueError(f"{name} must be the _id of an image, such as '65d3206b83ccf5ab7d46cdc6', not {value!r}")
+    return value
+
+
+def one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:
+    """One of the values that AKOOL knows."""
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {value!r}")
+    return value
+
+
+def web_url(name: str, value: str) -> str:
+    """An absolute http or https address."""
+    try:
+        parts = urlsplit(value)
+        fits = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except (ValueError, AttributeError, TypeError):
+        fits = False
+    if not fits or any(character.isspace() for character in value):
+        raise ValueError(f"{name} must be an absolute http(s) URL, not {value!r}")
+    return value

@@ -1,0 +1,189 @@
+"""The values users hold: buttons, statuses, results and requests. Nothing here knows AKOOL's wire names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping  # noqa: TC003 - cattrs reads the annotations at run time
+from datetime import datetime, timedelta
+from enum import IntEnum, StrEnum
+from typing import Any, Final
+
+from attrs import field, frozen
+
+from akool_async import _validate
+
+SCALES: Final = ("1:1", "4:3", "3:4", "16:9", "9:16", "3:2", "2:3")
+RESULT_LIFETIME: Final = timedelta(days=7)  # the Create By Button page: resources are valid for 7 days
+
+
+class Button(StrEnum):
+    """What can be pressed on a finished image. Each can be pressed once per image."""
+
+    U1 = "U1"
+    U2 = "U2"
+    U3 = "U3"
+    U4 = "U4"
+    V1 = "V1"
+    V2 = "V2"
+    V3 = "V3"
+    V4 = "V4"
+
+    @property
+    def is_upscale(self) -> bool:
+        """True for U1-U4, which make one 4K image; False for V1-V4, which make variations."""
+        return self.value.startswith("U")
+
+    @classmethod
+    def parse(cls, value: str) -> Button:
+        """Read a button's name; a ``ValueError`` names the eight there are."""
+        try:
+            return cls(value)
+        except ValueError:
+            raise ValueError(f"button must be one of {', '.join(cls)}, not {value!r}") from None
+
+    @classmethod
+    def upscale(cls, index: int) -> Button:
+        """U1-U4 from the image's place, 1 to 4."""
+        return cls(f"U{_validate.count('index', index, at_most=4)}")
+
+    @classmethod
+    def vary(cls, index: int) -> Button:
+        """V1-V4 from the image's place, 1 to 4."""
+        return cls(f"V{_validate.count('index', index, at_most=4)}")
+
+
+class ImageStatus(IntEnum):
+    """AKOOL's ``image_status``. A number that is not listed here stays a plain ``int``."""
+
+    QUEUEING = 1
+    PROCESSING = 2
+    COMPLETED = 3
+    FAILED = 4
+
+
+@frozen(kw_only=True)
+class ImageResult:
+    """An image as AKOOL last told it. Any field but ``id`` may be missing; ``raw`` keeps all that was sent."""
+
+    id: str
+    status: ImageStatus | int | None = None
+    """1 queueing, 2 processing, 3 completed, 4 failed; None where AKOOL gave none that can be read."""
+    image: str | None = None
+    """URL of the upscaled image, or of the 2x2 grid of a prompt or a variation."""
+    upscaled_urls: tuple[str, ...] = ()
+    """URLs of the four single images of a prompt or a variation; empty for an upscale."""
+    images: tuple[str, ...] = ()
+    external_img: str | None = None
+    buttons: tuple[str, ...] = ()
+    """Buttons that can still be pressed. Compares equal to :class:`Button`; may hold names not known here."""
+    used_buttons: tuple[str, ...] = ()
+    source_image_id: str | None = None
+    """The image whose button was pressed (``image_content_model_id``)."""
+    op_button: str | None = None
+    op_button_message_id: str | None = None
+    created_at: datetime | None = None
+    """When the work was accepted, aware, in UTC."""
+    deduction_credit: float | None = None
+    """Credits charged."""
+    error_reasons: tuple[str, ...] = ()
+    """Why a failed image failed, where AKOOL says so."""
+    prompt: str | None = None
+    origin_prompt: str | None = None
+    source_image: str | None = None
+    scale: str | None = None
+    faceswap_quality: float | None = None
+    type: int | None = None
+    from_: int | None = None
+    uid: int | None = None
+    raw: Mapping[str, Any] = field(factory=dict, eq=False, repr=False)
+    """The untouched mapping that AKOOL sent."""
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """Every result URL once, single images first, the 2x2 grid last."""
+        told = (*self.upscaled_urls, *self.images, *filter(None, [self.image]))
+        return tuple(dict.fromkeys(told)) or tuple(filter(None, [self.external_img]))
+
+    @property
+    def is_final(self) -> bool:
+        """True once the status is completed (3) or failed (4)."""
+        return self.status in {ImageStatus.COMPLETED, ImageStatus.FAILED}
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """When AKOOL deletes the result, 7 days after its creation, aware, in UTC."""
+        try:
+            return None if self.created_at is None else self.created_at + RESULT_LIFETIME
+        except OverflowError:
+            return None
+
+
+def _as_button(value: str) -> Button:
+    return Button.parse(value)
+
+
+@frozen
+class ButtonPress:
+    """A button of an image: the natural name of an operation, since each can be pressed once."""
+
+    image_id: str = field()
+    button: Button = field(converter=_as_button)
+
+    @image_id.validator
+    def _check_image_id(self, _: object, value: str) -> None:
+        _validate.image_id("image_id", value)
+
+    def __str__(self) -> str:
+        return f"{self.button} of image {self.image_id}"
+
+
+@frozen(kw_only=True)
+class PromptRequest:
+    """What Create By Prompt takes."""
+
+    prompt: str = field()
+    scale: str = field(default="1:1")
+    source_image: str | None = field(default=None)
+    webhook_url: str | None = field(default=None)
+
+    def __attrs_post_init__(self) -> None:
+        _validate.text("prompt", self.prompt)
+        _validate.one_of("scale", self.scale, SCALES)
+        _check_optional_url("source_image", self.source_image)
+        _check_optional_url("webhook_url", self.webhook_url)
+
+
+@frozen(kw_only=True)
+class SourcePromptRequest:
+    """What Create By Source Prompt (v4) takes."""
+
+    prompt: str
+    model_name: str | None = None
+    source_images: tuple[str, ...] = ()
+    scale: str | None = None
+    resolution: str | None = None
+    batch_quantity: int = 1
+    similar: float | None = None
+    negative_prompt: str | None = None
+    webhook_url: str | None = None
+
+    def __attrs_post_init__(self) -> None:
+        _validate.text("prompt", self.prompt)
+        for source_image in self.source_images:
+            _validate.web_url("source_images", source_image)
+        if self.scale is not None:
+            _validate.one_of("scale", self.scale, (*SCALES, "Original"))
+            if self.scale == "Original" and not self.source_images:
+                raise ValueError("scale 'Original' is for image to image: pass source_images, or another scale")
+        if self.resolution is not None:
+            _validate.one_of("resolution", self.resolution, ("1080p", "4k"))
+        if self.similar is not None:
+            _validate.number_between("similar", self.similar, 0, 1)
+        if self.model_name is not None:
+            _validate.text("model_name", self.model_name)
+        _validate.count("batch_quantity", self.batch_quantity, at_most=4)
+        _check_optional_url("webhook_url", self.webhook_url)
+
+
+def _check_optional_url(name: str, value: str | None) -> None:
+    if value is not None:
+        _validate.web_url(name, value)
