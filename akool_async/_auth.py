@@ -1,0 +1,146 @@
+"""How requests prove who asks: an API key, or a token that is fetched once and renewed when AKOOL ends it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, NoReturn, Protocol
+
+from attrs import Attribute, field, frozen
+
+from akool_async.errors import AkoolError, ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+Header = tuple[str, str]
+
+
+def _strip(value: str) -> str:
+    return value.strip() if isinstance(value, str) else value
+
+
+def _check_secret(_: object, attribute: Attribute[str], value: str) -> None:
+    if not isinstance(value, str) or not value or not value.isascii() or not value.isprintable() or " " in value:
+        # The value itself stays out of the message: it may be a real key with one stray character.
+        raise ConfigurationError(f"{attribute.name} must be a non-empty text of printable ASCII without spaces")
+
+
+class _Unpicklable:
+    """Secrets do not travel by pickle; the environment of the other process is the place for them."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"{type(self).__name__} holds a secret and does not pickle; read it from the environment there")
+
+
+@frozen
+class ApiKey(_Unpicklable):
+    """AKOOL's recommended way: sent as ``x-api-key``. Not shown in its repr, refuses to be pickled."""
+
+    key: str = field(repr=False, converter=_strip, validator=_check_secret)
+
+
+@frozen
+class ClientCredentials(_Unpicklable):
+    """A client id and secret, traded for a token (Get Token) that is sent as ``Authorization: Bearer``."""
+
+    client_id: str = field(converter=_strip, validator=_check_secret)
+    client_secret: str = field(repr=False, converter=_strip, validator=_check_secret)
+
+
+Credentials = ApiKey | ClientCredentials
+
+
+class Authenticator(Protocol):
+    """Gives the one header a request carries, and is told when AKOOL no longer takes it."""
+
+    async def acquire(self) -> Header:
+        """The header to send now."""
+
+    def renew(self, header: Header) -> bool:
+        """AKOOL ended ``header`` (1101): True where another can be acquired."""
+
+    def hide(self, text: str) -> str:
+        """Take the secrets out of a text of AKOOL's before anyone sees it."""
+
+
+class KeyAuthenticator:
+    """Always the same header."""
+
+    def __init__(self, credentials: ApiKey) -> None:
+        self._header = ("x-api-key", credentials.key)
+
+    async def acquire(self) -> Header:
+        """The key."""
+        return self._header
+
+    def renew(self, header: Header) -> bool:  # noqa: ARG002 - a key has no successor
+        """Never: a key that AKOOL refuses stays refused."""
+        return False
+
+    def hide(self, text: str) -> str:
+        """Take the key out."""
+        return text.replace(self._header[1], "***")
+
+
+class TokenAuthenticator:
+    """One token for all requests: whoever comes while it is being fetched waits for the same fetch."""
+
+    def __init__(self, credentials: ClientCredentials, fetch: Callable[[ClientCredentials], Awaitable[str]]) -> None:
+        self._credentials = credentials
+        self._fetch = fetch
+        self._header: Header | None = None
+        self._fetching: asyncio.Task[Header] | None = None
+
+    async def acquire(self) -> Header:
+        """The token in force; fetches one where there is none."""
+        if self._header is not None:
+            return self._header
+        if self._fetching is None:
+            self._fetching = asyncio.create_task(self._fetch_header())
+        try:
+            return await asyncio.shield(self._fetching)  # a caller that is cancelled leaves the others their token
+        except AkoolError as error:
+            raise error.fresh() from error.__cause__
+
+    def renew(self, header: Header) -> bool:
+        """Drop ``header`` unless another request has replaced it already."""
+        if self._header == header:
+            self._header = None
+        return True
+
+    def hide(self, text: str) -> str:
+        """Take the secret and the token out."""
+        text = text.replace(self._credentials.client_secret, "***")
+        return text if self._header is None else text.replace(self._header[1].removeprefix("Bearer "), "***")
+
+    async def _fetch_header(self) -> Header:
+        try:
+            self._header = ("Authorization", f"Bearer {await self._fetch(self._credentials)}")
+        finally:
+            self._fetching = None
+        return self._header
+
+
+def read_credentials(auth: Credentials | str | None, environment: Mapping[str, str]) -> Credentials:
+    """What the session was given; a ``str`` is an API key, None means the environment."""
+    if isinstance(auth, ApiKey | ClientCredentials):
+        return auth
+    if isinstance(auth, str):
+        return ApiKey(auth)
+    if auth is not None:
+        raise ConfigurationError(
+            f"auth must be an ApiKey, ClientCredentials, a key as str, or None, not {type(auth).__name__}"
+        )
+    if key := environment.get("AKOOL_API_KEY"):
+        return ApiKey(key)
+    client_id, client_secret = environment.get("AKOOL_CLIENT_ID"), environment.get("AKOOL_CLIENT_SECRET")
+    if client_id and client_secret:
+        return ClientCredentials(client_id, client_secret)
+    if client_id or client_secret:
+        missing = "AKOOL_CLIENT_SECRET" if client_id else "AKOOL_CLIENT_ID"
+        raise ConfigurationError(f"auth: {missing} is missing in the environment beside its other half")
+    raise ConfigurationError(
+        "auth: no credentials; pass ApiKey(...) or ClientCredentials(...), or set AKOOL_API_KEY in the environment"
+    )

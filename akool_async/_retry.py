@@ -1,0 +1,164 @@
+"""When to try again: pure schedules and judgements, built on backoff's generators and jitters. Nothing waits here."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+import backoff
+from attrs import Factory, define, frozen
+
+from akool_async.errors import (
+    AccountBannedError,
+    AkoolError,
+    APIError,
+    AuthenticationError,
+    GenerationError,
+    InvalidParameterError,
+    NotFoundError,
+    NotPermittedError,
+    RateLimitedError,
+    ResponseError,
+    SessionClosedError,
+    TransportError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LONGEST_RETRY_AFTER: Final = 600.0
+"""Seconds; a Retry-After beyond this is not waited out in full."""
+
+SERVER_ERROR: Final = 500
+
+_HOPELESS: Final = (
+    AuthenticationError,
+    AccountBannedError,
+    NotPermittedError,
+    NotFoundError,
+    InvalidParameterError,
+    SessionClosedError,
+)
+
+
+def growing_waits(first: float, longest: float) -> Iterator[float]:
+    """Seconds to wait before each next try: doubling, capped, half of each at random."""
+    plain = backoff.expo(base=2, factor=first, max_value=longest)
+    next(plain)  # backoff's generators yield an empty value first
+    for wait in plain:
+        yield wait / 2 + backoff.full_jitter(wait / 2)
+
+
+def retry_after_seconds(header: str | None, now: datetime) -> float | None:
+    """Read Retry-After, which is seconds or an HTTP date; None where it is neither."""
+    if header is None:
+        return None
+    if header.strip().isdecimal():
+        return min(float(header), LONGEST_RETRY_AFTER)
+    try:
+        moment = parsedate_to_datetime(header)
+        wait = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return min(max(wait.total_seconds(), 0.0), LONGEST_RETRY_AFTER)
+
+
+def is_hopeless(error: AkoolError) -> bool:
+    """True for an error that no later try will mend."""
+    return isinstance(error, _HOPELESS)
+
+
+def asked_pace(error: AkoolError) -> float:
+    """The seconds that AKOOL asked to wait, 0 where it did not ask."""
+    return error.retry_after or 0.0 if isinstance(error, APIError | ResponseError) else 0.0
+
+
+def is_passing(error: AkoolError) -> bool:
+    """True for an error that a read may survive by being asked again."""
+    return isinstance(error, TransportError | ResponseError | RateLimitedError | GenerationError)
+
+
+class Verdict(Enum):
+    """What an error says about a POST that spends credits."""
+
+    NOT_DELIVERED = "not delivered"
+    PACED = "refused with a pace"
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
+
+
+def judge_spending_post(error: AkoolError) -> Verdict:
+    """Sort the errors of a POST that spends credits; only the first two kinds may be sent again as they are."""
+    if isinstance(error, TransportError) and error.delivered is False:
+        return Verdict.NOT_DELIVERED
+    if isinstance(error, RateLimitedError):
+        return Verdict.PACED
+    if isinstance(error, TransportError | ResponseError):
+        return Verdict.UNKNOWN
+    # AKOOL's own codes are refusals; a number that only a failing gateway or server gave says nothing.
+    if type(error) is APIError and error.http_status >= SERVER_ERROR:
+        return Verdict.UNKNOWN
+    return Verdict.REFUSED
+
+
+UNDELIVERED_TRIES: Final = 6
+"""POSTs that never reach AKOOL before the caller is told; with their waits some 20 s."""
+PACED_PATIENCE: Final = 900.0
+"""Seconds to go on after 1005 and 429; on a busy account a place may take minutes to come free."""
+
+
+@define
+class PostRetry:
+    """When to send a POST again that surely was not accepted."""
+
+    _undelivered: int = 0
+    _paced_since: float | None = None
+    _undelivered_waits: Iterator[float] = Factory(lambda: growing_waits(0.5, 10.0))
+    _paced_waits: Iterator[float] = Factory(lambda: growing_waits(1.0, 10.0))
+
+    def pause_after(self, error: AkoolError, now: float) -> float | None:
+        """Seconds to wait before the next try, None where there is to be none."""
+        verdict = judge_spending_post(error)
+        if verdict is Verdict.NOT_DELIVERED:
+            self._undelivered += 1
+            return next(self._undelivered_waits) if self._undelivered < UNDELIVERED_TRIES else None
+        if verdict is Verdict.PACED:
+            self._paced_since = now if self._paced_since is None else self._paced_since
+            pause = max(next(self._paced_waits), asked_pace(error))
+            return pause if now + pause - self._paced_since <= PACED_PATIENCE else None
+        return None
+
+
+@frozen
+class Patience:
+    """How long a streak of failed polls may last before the wait is given up: whichever bound is met first."""
+
+    failures: int = 30
+    seconds: float = 900.0
+
+
+@define
+class Streak:
+    """Failed polls in a row."""
+
+    patience: Patience
+    failures: int = 0
+    began: float = 0.0
+
+    def add(self, now: float) -> bool:
+        """Count one more; True where patience is at its end."""
+        if not self.failures:
+            self.began = now
+        self.failures += 1
+        return self.failures >= self.patience.failures or now - self.began >= self.patience.seconds
+
+    @property
+    def stretch(self) -> float:
+        """How many times longer than usual to wait before the next poll: doubling, up to ten."""
+        return float(min(2 ** (self.failures - 1), 10)) if self.failures else 1.0
+
+    def reset(self) -> None:
+        """A good poll."""
+        self.failures = 0

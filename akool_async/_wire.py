@@ -1,0 +1,232 @@
+"""Bytes to envelope to model, and request to body: pure, and the only place that knows AKOOL's field names.
+
+Reading is tolerant, because fields come and go between AKOOL's products and releases: what is absent, null or of a type
+that makes no sense becomes the field's default, and ``raw`` keeps what was sent. Only a reply without a readable
+``code``, or an image without an ``_id``, is refused.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+import orjson
+from cattrs import Converter
+from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
+
+from akool_async.errors import ERROR_CLASSES, APIError, RateLimitedError, ResponseError
+from akool_async.models import ButtonPress, ImageResult, ImageStatus, PromptRequest, SourcePromptRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SUCCESS: Final = 1000
+_STATUSES: Final = {status.value: status for status in ImageStatus}
+
+
+@attrs.frozen
+class Envelope:
+    """``{"code", "msg", "data"}``, as every AKOOL reply has it."""
+
+    code: int
+    msg: str
+    data: Any
+    body: dict[str, Any]
+    http_status: int = 200
+    retry_after: float | None = None
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
+def read_envelope(body: bytes, *, http_status: int = 200, retry_after: float | None = None) -> Envelope:
+    """Read a reply's body; raises :class:`ResponseError`, or :class:`RateLimitedError` for an unreadable HTTP 429."""
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise _unreadable(_looks_of(body), http_status, retry_after) from None
+    code = _whole(value.get("code")) if isinstance(value, dict) else None
+    if code is None:
+        raise _unreadable("JSON without AKOOL's code", http_status, retry_after)
+    msg = _text(value.get("msg")) or _text(value.get("message")) or ""
+    return Envelope(code, msg, value.get("data"), value, http_status, retry_after)
+
+
+def raise_for_code(envelope: Envelope) -> None:
+    """AKOOL answers errors with HTTP 200; its ``code`` decides."""
+    if envelope.code == SUCCESS:
+        return
+    fallback = RateLimitedError if envelope.http_status == 429 else APIError  # noqa: PLR2004 - Too Many Requests
+    error_class = ERROR_CLASSES.get(envelope.code, fallback)
+    raise error_class(envelope.code, envelope.msg, envelope.http_status, retry_after=envelope.retry_after)
+
+
+def read_image(envelope: Envelope) -> ImageResult:
+    """The image in ``data``."""
+    return _structure_image(envelope.data, envelope)
+
+
+def read_images(envelope: Envelope) -> list[ImageResult]:
+    """The images in ``data``: one, or a list of them for a batch."""
+    listed = envelope.data if isinstance(envelope.data, list) else [envelope.data]
+    if not listed:
+        raise ResponseError("AKOOL answered with an empty list of images", http_status=envelope.http_status)
+    return [_structure_image(data, envelope) for data in listed]
+
+
+def read_token(envelope: Envelope) -> str:
+    """The token of Get Token, which stands beside ``code`` or, seen in use, in ``data``."""
+    beside = _text(envelope.body.get("token"))
+    inside = _text(envelope.data.get("token")) if isinstance(envelope.data, dict) else None
+    token = beside or inside
+    if token is None:
+        raise ResponseError("AKOOL's reply to Get Token holds no token", http_status=envelope.http_status)
+    return token
+
+
+def read_credit(envelope: Envelope) -> float:
+    """The account's balance."""
+    credit = _number(envelope.data.get("credit")) if isinstance(envelope.data, dict) else None
+    if credit is None:
+        raise ResponseError("AKOOL's reply holds no credit", http_status=envelope.http_status)
+    return credit
+
+
+def _unreadable(looks: str, http_status: int, retry_after: float | None) -> ResponseError | RateLimitedError:
+    if http_status == 429:  # noqa: PLR2004 - Too Many Requests, often a gateway's, without AKOOL's envelope
+        return RateLimitedError(http_status, "too many requests", http_status, retry_after=retry_after)
+    return ResponseError(
+        f"HTTP {http_status} with {looks}, which is not a reply of AKOOL's image API",
+        http_status=http_status,
+        retry_after=retry_after,
+    )
+
+
+def _looks_of(body: bytes) -> str:
+    if not body.strip():
+        return "an empty body"
+    kind = "HTML" if body.lstrip()[:1] == b"<" else "a body that is not JSON"
+    return f"{kind} of {len(body)} bytes"
+
+
+def _structure_image(data: Any, envelope: Envelope) -> ImageResult:  # noqa: ANN401 - any JSON
+    if not isinstance(data, dict) or _text(data.get("_id")) is None:
+        raise ResponseError("AKOOL's reply holds no image with an _id", http_status=envelope.http_status)
+    return _converter.structure({**data, _RAW: data}, ImageResult)
+
+
+# --- tolerant readers, one per type of field -------------------------------------------------------------------------
+
+
+def _text(value: object) -> str | None:
+    if isinstance(value, str):
+        return value or None
+    return None if isinstance(value, bool) or not isinstance(value, int) else str(value)
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return value
+
+
+def _whole(value: object) -> int | None:
+    number = _number(value)
+    return None if number is None else int(number)
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    listed = value if isinstance(value, list) else [value]
+    return tuple(text for text in map(_text, listed) if text is not None)
+
+
+def _status(value: object) -> ImageStatus | int | None:
+    number = _whole(value)
+    return None if number is None else _STATUSES.get(number, number)
+
+
+def _moment(value: object) -> datetime | None:
+    milliseconds = _number(value)
+    if milliseconds is None:
+        return None
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000, UTC)
+    except (OverflowError, OSError, ValueError):
+        return None
+
+
+_RAW: Final = "\0raw"  # where the untouched mapping travels to the model; no field of AKOOL's is called that
+
+_converter = Converter(detailed_validation=False, omit_if_default=True)
+_READERS: Final[dict[Any, Callable[[object], Any]]] = {
+    str: _text,
+    str | None: _text,
+    float | None: _number,
+    int | None: _whole,
+    tuple[str, ...]: _texts,
+    ImageStatus | int | None: _status,
+    datetime | None: _moment,
+}
+
+
+def _reader_for(wanted: Any) -> Callable[[object, Any], Any]:  # noqa: ANN401 - cattrs hands over any type
+    reader = _READERS[wanted]
+    return lambda value, _: reader(value)
+
+
+_converter.register_structure_hook_factory(lambda wanted: wanted in _READERS, _reader_for)
+attrs.resolve_types(ImageResult)
+_converter.register_structure_hook(
+    ImageResult,
+    make_dict_structure_fn(
+        ImageResult,
+        _converter,
+        id=override(rename="_id"),
+        status=override(rename="image_status"),
+        source_image_id=override(rename="image_content_model_id"),
+        op_button_message_id=override(rename="op_buttonMessageId"),
+        created_at=override(rename="create_time"),
+        from_=override(rename="from"),
+        raw=override(rename=_RAW, struct_hook=lambda value, _: value),
+    ),
+)
+
+
+# --- writing ---------------------------------------------------------------------------------------------------------
+
+for _request, _webhook_name in {PromptRequest: "webhookUrl", SourcePromptRequest: "webhookurl"}.items():
+    attrs.resolve_types(_request)
+    _converter.register_unstructure_hook(
+        _request,
+        make_dict_unstructure_fn(
+            _request,
+            _converter,
+            _cattrs_omit_if_default=True,
+            webhook_url=override(rename=_webhook_name),  # v3 and v4 spell it differently
+        ),
+    )
+
+
+def button_body(press: ButtonPress, webhook_url: str | None) -> bytes:
+    """The body of Create By Button."""
+    body = {"_id": press.image_id, "button": press.button.value}
+    if webhook_url is not None:
+        body["webhookUrl"] = webhook_url
+    return orjson.dumps(body)
+
+
+def prompt_body(request: PromptRequest | SourcePromptRequest) -> bytes:
+    """The body of Create By Prompt and of Create By Source Prompt; what is left at AKOOL's default is not sent."""
+    return orjson.dumps(_converter.unstructure(request))
+
+
+def token_body(client_id: str, client_secret: str) -> bytes:
+    """The body of Get Token."""
+    return orjson.dumps({"clientId": client_id, "clientSecret": client_secret})
