@@ -1,0 +1,79 @@
+"""One typed coroutine per AKOOL endpoint. Each docstring opens with the name of the page it follows."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from akool_async import _wire
+from akool_async._retry import asked_pace, growing_waits, is_passing
+from akool_async._transport import Call, Transport
+from akool_async.errors import AkoolError
+from akool_async.models import PromptRequest, SourcePromptRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from akool_async.models import ButtonPress, ImageResult
+
+READ_TRIES: Final = 4
+
+T = TypeVar("T")
+
+
+_PROMPT_ENDPOINTS: Final = {
+    PromptRequest: ("Create By Prompt", "/api/open/v3/content/image/createbyprompt"),
+    SourcePromptRequest: ("Create By Source Prompt", "/api/open/v4/content/image/createBySourcePrompt"),
+}
+
+
+class Api:
+    """AKOOL's image API."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    async def create_by_button(self, press: ButtonPress, webhook_url: str | None) -> ImageResult:
+        """Create By Button. Spends credits."""
+        path = "/api/open/v3/content/image/createbybutton"
+        call = Call("Create By Button", "POST", path, _wire.button_body(press, webhook_url))
+        try:
+            return _wire.read_image(await self._transport.request(call))
+        except AkoolError as error:
+            error.about(press=press)
+            raise
+
+    async def create_by_prompt(self, request: PromptRequest | SourcePromptRequest) -> list[ImageResult]:
+        """Create By Prompt, or Create By Source Prompt (v4): one image, or several for a batch. Spends credits."""
+        endpoint, path = _PROMPT_ENDPOINTS[type(request)]
+        call = Call(endpoint, "POST", path, _wire.prompt_body(request))
+        return _wire.read_images(await self._transport.request(call))
+
+    async def get_image_result(self, image_id: str) -> ImageResult:
+        """Get Image Result."""
+        path = "/api/open/v3/content/image/infobymodelid"
+        call = Call("Get Image Result", "GET", path, query={"image_model_id": image_id})
+        try:
+            return _wire.read_image(await self._transport.request(call))
+        except AkoolError as error:
+            error.about(operation_id=image_id)
+            raise
+
+    async def get_credit(self) -> float:
+        """Get User Credit Info: the account's balance."""
+        call = Call("Get Credit", "GET", "/api/open/v3/faceswap/quota/info")
+        return _wire.read_credit(await self._transport.request(call))
+
+
+async def read_patiently(read: Callable[[], Awaitable[T]], *, tries: int = READ_TRIES) -> T:
+    """Call a read that costs nothing, and again up to ``tries`` times in all where the error may pass."""
+    waits = growing_waits(0.5, 10.0)
+    for _ in range(tries - 1):
+        try:
+            return await read()
+        except AkoolError as error:
+            if not is_passing(error):
+                raise
+            pause = max(next(waits), asked_pace(error))
+        await asyncio.sleep(pause)
+    return await read()

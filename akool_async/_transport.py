@@ -1,0 +1,232 @@
+"""The only aiohttp client: one request in, one envelope or one typed error out.
+
+Everything that aiohttp can raise is mapped here, reading the body included. A redirect is not followed, since the key
+would travel with it, and a body is read up to a bound.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+import aiohttp
+from attrs import frozen
+
+from akool_async import _validate, _wire
+from akool_async._auth import ApiKey, Authenticator, ClientCredentials, Header, KeyAuthenticator, TokenAuthenticator
+from akool_async._retry import retry_after_seconds
+from akool_async.errors import (
+    AkoolError,
+    APIError,
+    AuthenticationError,
+    ConfigurationError,
+    DownloadError,
+    ResponseError,
+    SessionClosedError,
+    TransportError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from akool_async._auth import Credentials
+
+LARGEST_BODY: Final = 4 * 2**20
+MOST_CONNECTIONS: Final = 100
+CONNECT_TIMEOUT: Final = 10.0
+# A POST sent on a connection that the server is just closing is lost in a way nobody can tell from an accepted one.
+# Node servers close after 5 idle seconds, so none of ours is used again that late.
+KEEP_ALIVE: Final = 4.0
+PICTURE_CHUNK: Final = 2**18
+HTTP_OK: Final = 200
+TOKEN_ENDED: Final = 1101
+_AUTHENTICATION_HEADERS: Final = ("authorization", "x-api-key")
+
+
+@frozen
+class Call:
+    """One request: the endpoint's name as AKOOL's pages have it, and what is sent."""
+
+    endpoint: str
+    method: str
+    path: str
+    body: bytes | None = None
+    query: Mapping[str, str] | None = None
+
+
+class Transport:
+    """Sends calls to one AKOOL origin with one pair of credentials."""
+
+    def __init__(
+        self, credentials: Credentials, *, base_url: str, request_timeout: float, http: aiohttp.ClientSession | None
+    ) -> None:
+        if http is not None:
+            _check_injected(http)
+        self._base_url = base_url.rstrip("/")
+        self._http = http
+        self._owns_http = http is None
+        self._closed = False
+        self._timeout = aiohttp.ClientTimeout(total=request_timeout, connect=min(CONNECT_TIMEOUT, request_timeout / 2))
+        self._connections = asyncio.Semaphore(MOST_CONNECTIONS)
+        self._authenticator = self._choose_authenticator(credentials)
+
+    async def request(self, call: Call) -> _wire.Envelope:
+        """Send a call and return AKOOL's answer of code 1000; anything else is an :class:`AkoolError`.
+
+        A token that AKOOL ended (1101) is renewed once per request; that answer is a refusal, so nothing is sent twice.
+        """
+        header = await self._acquire_header(call)
+        try:
+            return await self._send(call, header)
+        except AuthenticationError as error:
+            if error.code != TOKEN_ENDED or not self._authenticator.renew(header):
+                raise
+        return await self._send(call, await self._acquire_header(call))
+
+    async def fetch_picture(self, url: str) -> AsyncIterator[bytes]:
+        """The bytes of a picture from whichever host serves it. No key, cookie or AKOOL header goes there."""
+        timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT_TIMEOUT, sock_read=self._timeout.total)
+        try:
+            # A session of its own: an injected one may carry headers or cookies that are nobody else's business.
+            async with (
+                aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), timeout=timeout) as http,
+                http.get(url, max_redirects=3) as response,
+            ):
+                if response.status != HTTP_OK:
+                    raise DownloadError(f"the pictures' host answered HTTP {response.status}")
+                async for chunk in response.content.iter_chunked(PICTURE_CHUNK):
+                    yield chunk
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise DownloadError(f"the picture could not be fetched ({str(error) or type(error).__name__})") from error
+
+    async def aclose(self) -> None:
+        """Close the aiohttp session, unless it was injected."""
+        self._closed = True
+        if self._http is not None and self._owns_http:
+            await self._http.close()
+
+    async def _acquire_header(self, call: Call) -> Header:
+        try:
+            return await self._authenticator.acquire()
+        except (TransportError, ResponseError) as error:
+            # Whatever became of the request for a token, the call itself was not sent.
+            raise TransportError(f"{call.endpoint}: not sent, no token ({error})", delivered=False) from error
+
+    def _choose_authenticator(self, credentials: Credentials) -> Authenticator:
+        if isinstance(credentials, ApiKey):
+            return KeyAuthenticator(credentials)
+        return TokenAuthenticator(credentials, self._fetch_token)
+
+    async def _fetch_token(self, credentials: ClientCredentials) -> str:
+        body = _wire.token_body(credentials.client_id, credentials.client_secret)
+        return _wire.read_token(await self._send(Call("Get Token", "POST", "/api/open/v3/getToken", body), None))
+
+    async def _send(self, call: Call, header: Header | None) -> _wire.Envelope:
+        async with self._connections:
+            status, retry_after, body = await self._exchange(call, header)
+        try:
+            envelope = _wire.read_envelope(body, http_status=status, retry_after=retry_after)
+            _wire.raise_for_code(envelope)
+        except APIError as error:
+            error.msg = self._authenticator.hide(error.msg)
+            error.args = (self._authenticator.hide(f"{call.endpoint}: {error.args[0]}"),)
+            raise
+        except ResponseError as error:
+            error.args = (f"{call.endpoint}: {error.args[0]}",)
+            raise
+        return envelope
+
+    async def _exchange(self, call: Call, header: Header | None) -> tuple[int, float | None, bytes]:
+        headers = {"Accept": "application/json"}
+        if call.body is not None:
+            headers["Content-Type"] = "application/json"
+        if header is not None:
+            headers[header[0]] = header[1]
+        try:
+            async with self._opened().request(
+                call.method,
+                self._base_url + call.path,
+                params=call.query,
+                data=call.body,
+                headers=headers,
+                timeout=self._timeout,
+                allow_redirects=False,
+                raise_for_status=False,
+            ) as response:
+                retry_after = retry_after_seconds(response.headers.get("Retry-After"), datetime.now(UTC))
+                return response.status, retry_after, await _read_bounded(call, response)
+        except aiohttp.ClientResponseError as error:
+            # Its repr shows the request's headers, the key among them: it must not be chained.
+            raise ResponseError(f"{call.endpoint}: not an HTTP reply ({error.message})") from None
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _transport_error(call, error) from error
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._closed or (self._http is not None and self._http.closed):
+            raise SessionClosedError
+        if self._http is None:
+            self._http = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE),
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
+        return self._http
+
+
+async def _read_bounded(call: Call, response: aiohttp.ClientResponse) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async for chunk in response.content.iter_any():
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > LARGEST_BODY:
+                raise ResponseError(
+                    f"{call.endpoint}: a body of more than {LARGEST_BODY} bytes", http_status=response.status
+                )
+    except aiohttp.ClientPayloadError as error:
+        raise ResponseError(
+            f"{call.endpoint}: the body was cut after {size} bytes", http_status=response.status
+        ) from error
+    return b"".join(chunks)
+
+
+def _transport_error(call: Call, error: Exception) -> AkoolError:
+    reason = str(error) or type(error).__name__
+    # ConnectionTimeoutError is raised before a byte is sent, ClientConnectorError where no connection came to be.
+    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+        return TransportError(f"{call.endpoint}: AKOOL could not be reached ({reason})", delivered=False)
+    if isinstance(error, TimeoutError):
+        return TransportError(f"{call.endpoint}: no reply in time ({reason})")
+    return TransportError(f"{call.endpoint}: the connection broke ({reason})")
+
+
+def check_base_url(base_url: str, *, allow_http: bool) -> str:
+    """Refuse an address that must not get a key: no user or password in it, https unless it is this machine."""
+    _validate.web_url("base_url", base_url)
+    parts = urlsplit(base_url)
+    if parts.username is not None or parts.password is not None:
+        raise ConfigurationError("base_url must not hold a user or password: they would be sent as a second credential")
+    if parts.query or parts.fragment:
+        raise ConfigurationError("base_url must not hold a query or fragment")
+    if parts.scheme == "http" and not allow_http and not _is_loopback(parts.hostname or ""):
+        raise ConfigurationError(
+            "base_url: plain http would show the key to the network; use https, or pass allow_http=True"
+        )
+    return base_url
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _check_injected(http: aiohttp.ClientSession) -> None:
+    if not isinstance(http, aiohttp.ClientSession):
+        raise ConfigurationError(f"http must be an aiohttp.ClientSession, not {type(http).__name__}")
+    if http.auth is not None or any(name in http.headers for name in _AUTHENTICATION_HEADERS):
+        raise ConfigurationError("http must not bring its own credentials: exactly one header goes to AKOOL")
