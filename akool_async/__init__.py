@@ -1,0 +1,68 @@
+"""The asyncio client for AKOOL's image buttons: press U1-U4 and V1-V4 by the thousand, lose no credit."""
+
+from akool_async._auth import ApiKey, ClientCredentials
+from akool_async.errors import (
+    AccountBannedError,
+    AkoolError,
+    APIError,
+    AuthenticationError,
+    ConfigurationError,
+    DownloadError,
+    GenerationError,
+    InsufficientCreditError,
+    InvalidParameterError,
+    NotFoundError,
+    NotOperableError,
+    NotPermittedError,
+    OperationFailedError,
+    OutcomeUnknownError,
+    PollingError,
+    RateLimitedError,
+    ResponseError,
+    ResultExpiredError,
+    SessionClosedError,
+    TransportError,
+    WaitTimeoutError,
+    WebhookError,
+)
+from akool_async.models import Button, ButtonPress, ImageResult, ImageStatus
+from akool_async.operations import Operation
+from akool_async.polling import ExponentialPolling, Polling
+from akool_async.session import AkoolSession
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "APIError",
+    "AccountBannedError",
+    "AkoolError",
+    "AkoolSession",
+    "ApiKey",
+    "AuthenticationError",
+    "Button",
+    "ButtonPress",
+    "ClientCredentials",
+    "ConfigurationError",
+    "DownloadError",
+    "ExponentialPolling",
+    "GenerationError",
+    "ImageResult",
+    "ImageStatus",
+    "InsufficientCreditError",
+    "InvalidParameterError",
+    "NotFoundError",
+    "NotOperableError",
+    "NotPermittedError",
+    "Operation",
+    "OperationFailedError",
+    "OutcomeUnknownError",
+    "Polling",
+    "PollingError",
+    "RateLimitedError",
+    "ResponseError",
+    "ResultExpiredError",
+    "SessionClosedError",
+    "TransportError",
+    "WaitTimeoutError",
+    "WebhookError",
+]

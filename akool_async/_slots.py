@@ -1,0 +1,68 @@
+"""The caps: a slot is held from before the POST until the *server* is done, whoever awaits, or nobody."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from akool_async.models import Button
+
+
+class Slot:
+    """The places one operation holds, given back together and only once."""
+
+    __slots__ = ("_held",)
+
+    def __init__(self) -> None:
+        self._held: list[asyncio.Semaphore] = []
+
+    def __bool__(self) -> bool:
+        """True while it holds a place."""
+        return bool(self._held)
+
+    async def take(self, semaphores: list[asyncio.Semaphore]) -> None:
+        """Wait for a place in each, in this order; a failure gives back what was taken."""
+        try:
+            for semaphore in semaphores:
+                await semaphore.acquire()
+                self._held.append(semaphore)
+        except BaseException:
+            self.release()
+            raise
+
+    def release(self) -> None:
+        """Give back what is held; a second call does nothing."""
+        while self._held:
+            self._held.pop().release()
+
+
+class Slots:
+    """At most ``max_upscales`` U1-U4 and ``max_operations`` of any kind run at once; None is no cap."""
+
+    def __init__(self, *, max_upscales: int | None, max_operations: int | None) -> None:
+        self.max_operations = max_operations
+        self._upscales = [] if max_upscales is None else [asyncio.Semaphore(max_upscales)]
+        self._operations = [] if max_operations is None else [asyncio.Semaphore(max_operations)]
+        self._one_batch = asyncio.Lock()
+
+    async def acquire(self, button: Button | None) -> Slot:
+        """A slot for a press, or for one image of a prompt (None)."""
+        slot = Slot()
+        # The upscale's place comes first: an upscale that waits for it must not hold up variations.
+        upscales = self._upscales if button is not None and button.is_upscale else []
+        await slot.take([*upscales, *self._operations])
+        return slot
+
+    async def acquire_batch(self, images: int) -> list[Slot]:
+        """A slot for each image of a prompt. One batch gathers at a time, so that two never wait for each other."""
+        slots: list[Slot] = []
+        async with self._one_batch:
+            try:
+                for _ in range(images):
+                    slots.append(await self.acquire(None))  # noqa: PERF401 - what is held must be known on failure
+            except BaseException:
+                for slot in slots:
+                    slot.release()
+                raise
+        return slots

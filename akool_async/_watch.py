@@ -1,0 +1,253 @@
+"""One shared poll loop per image id, however many wait.
+
+A loop runs while somebody waits or while the operation holds a slot, since the cap counts what runs at the server. It
+ends at a final status, or for a reason that no later poll will mend; a fault that may pass never ends it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+from weakref import WeakValueDictionary
+
+from akool_async._retry import Patience, Streak, asked_pace, is_hopeless
+from akool_async.errors import AkoolError, NotFoundError, PollingError, SessionClosedError, WaitTimeoutError
+from akool_async.models import ImageStatus
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+    from akool_async._slots import Slot
+    from akool_async.models import Button, ImageResult
+    from akool_async.polling import Polling
+
+logger = logging.getLogger("akool_async")
+
+NOT_FOUND_GRACE: Final = 10.0
+"""Seconds after the press in which a 1008 may only mean that the new image is not known everywhere yet."""
+URL_GRACE: Final = 10.0
+"""Seconds at status 3 without any URL before the result is taken as it is; AKOOL's URLs can come after the status."""
+SINGLES_GRACE: Final = 5.0
+"""The same where the grid is there and the four single images are not."""
+SETTLED_AGE: Final = timedelta(minutes=10)
+"""A result of this age gets no URLs any more."""
+STUCK_AFTER: Final = 3600.0
+"""Seconds after which an operation that does not end gives its slot back; AKOOL's take well under a minute."""
+
+
+class Watch:
+    """What is known of one operation, and who is to be told."""
+
+    __slots__ = ("__weakref__", "began", "button", "changed", "ending", "id", "latest", "settled", "slot", "waiters")
+
+    def __init__(self, image_id: str, button: Button | None) -> None:
+        self.id = image_id
+        self.button = button
+        self.began: float | None = None  # on the event loop's clock; None until pressed or polled here
+        self.latest: ImageResult | None = None
+        self.settled = False  # final, and its URLs are there: never to be asked for again
+        self.slot: Slot | None = None
+        self.waiters = 0
+        self.ending: asyncio.Future[Exception | None] | None = None  # there while a poll loop runs
+        self.changed: asyncio.Future[None] | None = None
+
+    def see(self, result: ImageResult) -> None:
+        """Take in a newer snapshot."""
+        self.latest = result
+        if result.is_final:
+            self.release_slot()
+        self.tell()
+
+    def tell(self) -> None:
+        """Wake those who look for changes."""
+        if self.changed is not None:
+            self.changed.set_result(None)
+            self.changed = None
+
+    def release_slot(self) -> None:
+        """Give the slot back; a second call does nothing."""
+        if self.slot is not None:
+            self.slot.release()
+            self.slot = None
+
+    @property
+    def status(self) -> ImageStatus | int | None:
+        """The status last seen."""
+        return None if self.latest is None else self.latest.status
+
+
+class Watcher:
+    """The watches of one session."""
+
+    def __init__(self, read: Callable[[str], Awaitable[ImageResult]], polling: Polling) -> None:
+        self._read = read
+        self._polling = polling
+        self._patience = Patience()
+        self._watches: WeakValueDictionary[str, Watch] = WeakValueDictionary()
+        self._loops: dict[asyncio.Task[None], Watch] = {}
+        self._closed = False
+
+    def watch(self, image_id: str, button: Button | None = None) -> Watch:
+        """The one watch of an image id. Sends nothing."""
+        watch = self._watches.get(image_id)
+        if watch is None:
+            watch = self._watches[image_id] = Watch(image_id, button)
+        return watch
+
+    def adopt(self, created: ImageResult, button: Button | None, slot: Slot) -> Watch:
+        """Take over an operation that AKOOL just accepted; with a slot, it is polled for even when nobody waits."""
+        watch = self.watch(created.id, button)
+        watch.began = asyncio.get_running_loop().time()
+        watch.see(created)
+        if slot and not created.is_final and not self._closed:
+            watch.slot = slot
+            self._ensure_loop(watch)
+        else:
+            slot.release()
+        return watch
+
+    async def wait(self, watch: Watch, seconds: float | None) -> ImageResult:
+        """Wait for the end, or raise :class:`WaitTimeoutError` when this caller's own time is up."""
+        if not watch.settled:
+            with self._attended(watch) as ending:
+                # asyncio.wait, unlike wait_for, leaves the shared future alone when this caller leaves.
+                await asyncio.wait([ending], timeout=seconds)
+            if ending.done():
+                _raise_if_error(ending)
+        if watch.latest is None or not watch.latest.is_final:
+            raise WaitTimeoutError(watch.id, seconds or 0.0, watch.status)
+        return watch.latest
+
+    async def updates(self, watch: Watch) -> AsyncIterator[ImageResult]:
+        """Every new snapshot until the end; one that came and went between two looks of a slow reader is skipped."""
+        shown: ImageResult | None = None
+        ending: asyncio.Future[Exception | None] | None = None
+        while True:
+            if watch.latest is not None and watch.latest != shown:
+                shown = watch.latest
+                yield shown
+            elif watch.settled:
+                return
+            elif ending is not None and ending.done():
+                _raise_if_error(ending)
+                ending = None  # the loop stopped while nobody looked
+            else:
+                with self._attended(watch) as ending:
+                    await asyncio.wait([self._next_change(watch)])
+
+    async def aclose(self) -> None:
+        """End every loop and every wait; the operations themselves run on at AKOOL."""
+        self._closed = True
+        loops = dict(self._loops)
+        for task in loops:
+            task.cancel()
+        await asyncio.gather(*loops, return_exceptions=True)
+        if loops:
+            running = ", ".join(watch.id for watch in loops.values())
+            logger.info("session closed; still running at AKOOL: %s", running)
+
+    @contextmanager
+    def _attended(self, watch: Watch) -> Iterator[asyncio.Future[Exception | None]]:
+        if self._closed:
+            raise SessionClosedError(operation_ids=(watch.id,))
+        watch.waiters += 1
+        try:
+            yield self._ensure_loop(watch)
+        finally:
+            watch.waiters -= 1
+
+    def _ensure_loop(self, watch: Watch) -> asyncio.Future[Exception | None]:
+        if watch.ending is None:
+            watch.ending = asyncio.get_running_loop().create_future()
+            task = asyncio.create_task(self._follow(watch))
+            self._loops[task] = watch
+            task.add_done_callback(self._loops.pop)
+        return watch.ending
+
+    @staticmethod
+    def _next_change(watch: Watch) -> asyncio.Future[None]:
+        if watch.changed is None:
+            watch.changed = asyncio.get_running_loop().create_future()
+        return watch.changed
+
+    async def _follow(self, watch: Watch) -> None:
+        """Poll to the end, then tell all who wait; whatever happens, the slot comes back."""
+        error: Exception | None = None
+        try:
+            await self._poll(watch)
+        except asyncio.CancelledError:
+            error = SessionClosedError(operation_ids=(watch.id,))
+            raise
+        except Exception as caught:  # noqa: BLE001 - told to those who wait; a Polling of the user's can raise anything
+            error = caught
+            if not watch.waiters:
+                logger.warning("operation %s is no longer watched: %s", watch.id, caught)
+        finally:
+            watch.release_slot()
+            ending, watch.ending = watch.ending, None
+            if ending is not None:
+                ending.set_result(error)
+            watch.tell()
+
+    async def _poll(self, watch: Watch) -> None:
+        clock = asyncio.get_running_loop().time
+        intervals = self._polling.intervals()
+        streak = Streak(self._patience)
+        began = clock() if watch.began is None else watch.began
+        final_since: float | None = None
+        # The first look is due `initial` after the press, and at once for an id that was not pressed here.
+        pause = 0.0 if watch.began is None else began + next(intervals) - clock()
+        while True:
+            await asyncio.sleep(pause)
+            if not watch.waiters and watch.slot is None:
+                return
+            try:
+                result = await self._read(watch.id)
+            except AkoolError as error:
+                self._check_worth_going_on(watch, error, streak, clock() - began)
+                pause = max(next(intervals) * streak.stretch, asked_pace(error))
+                logger.debug("poll of %s failed (%s), next in %.1f s", watch.id, error, pause)
+                continue
+            streak.reset()
+            watch.see(result)
+            if result.is_final:
+                final_since = final_since or clock()
+                if clock() - final_since >= missing_urls_grace(result, watch.button, datetime.now(UTC)):
+                    watch.settled = True
+                    return
+            elif watch.slot is not None and clock() - began > STUCK_AFTER:
+                logger.warning("operation %s has not ended in %.0f s; its slot is given back", watch.id, STUCK_AFTER)
+                watch.release_slot()
+            pause = next(intervals)
+
+    @staticmethod
+    def _check_worth_going_on(watch: Watch, error: AkoolError, streak: Streak, age: float) -> None:
+        fresh = watch.began is not None and age < NOT_FOUND_GRACE
+        if is_hopeless(error) and not (isinstance(error, NotFoundError) and fresh):
+            raise error
+        if streak.add(asyncio.get_running_loop().time()):
+            raise PollingError(watch.id, status=watch.status, age=age, reason=str(error)) from error
+
+
+def missing_urls_grace(result: ImageResult, button: Button | None, now: datetime) -> float:
+    """Seconds to go on asking for URLs that a finished image still lacks; 0 where nothing is missing."""
+    if result.status != ImageStatus.COMPLETED:
+        return 0.0
+    if result.created_at is not None and now - result.created_at > SETTLED_AGE:
+        return 0.0
+    if not result.urls:
+        return URL_GRACE
+    kind = result.op_button or button
+    expects_singles = kind.startswith("V") if kind else bool(result.buttons or result.used_buttons)
+    return SINGLES_GRACE if expects_singles and not (result.upscaled_urls or result.images) else 0.0
+
+
+def _raise_if_error(ending: asyncio.Future[Exception | None]) -> None:
+    error = ending.result()
+    if isinstance(error, AkoolError):
+        raise error.fresh() from error.__cause__
+    if error is not None:
+        raise error

@@ -1,0 +1,82 @@
+"""Results to disk: whole or not at all, and never over something else."""
+
+from __future__ import annotations
+
+import asyncio
+import filecmp
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from akool_async.errors import DownloadError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from akool_async.models import ImageResult
+
+AT_ONCE: Final = 4
+LARGEST_PICTURE: Final = 256 * 2**20
+_SIGNATURES: Final = {
+    b"\x89PNG\r\n\x1a\n": ".png",
+    b"\xff\xd8\xff": ".jpg",
+    b"GIF8": ".gif",
+    b"RIFF": ".webp",
+}
+_HEAD: Final = 16
+
+
+async def download(fetch: Callable[[str], AsyncIterator[bytes]], result: ImageResult, directory: Path) -> list[Path]:
+    """Save every picture of a result into ``directory``, a few at once; see ``AkoolSession.download``."""
+    await asyncio.to_thread(directory.mkdir, parents=True, exist_ok=True)
+    places = asyncio.Semaphore(AT_ONCE)
+
+    async def save(index: int, url: str) -> Path:
+        async with places:
+            # The id comes from AKOOL and becomes a file name: nothing in it may lead elsewhere.
+            stem = f"{re.sub(r'[^A-Za-z0-9_-]', '_', result.id)}-{index}"
+            return await _save(fetch(url), directory, stem)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(save(index, url)) for index, url in enumerate(result.urls, start=1)]
+    except* DownloadError as errors:
+        raise errors.exceptions[0].about(operation_id=result.id) from None  # type: ignore[union-attr]
+    return [task.result() for task in tasks]
+
+
+async def _save(chunks: AsyncIterator[bytes], directory: Path, stem: str) -> Path:
+    handle, name = tempfile.mkstemp(prefix=f".{stem}-", suffix=".part", dir=directory)
+    part = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            size = 0
+            async for chunk in chunks:
+                size += len(chunk)
+                if size > LARGEST_PICTURE:
+                    raise DownloadError(f"a picture of more than {LARGEST_PICTURE} bytes")
+                await asyncio.to_thread(file.write, chunk)
+        return await asyncio.to_thread(_publish, part, directory, stem)
+    finally:
+        await asyncio.to_thread(part.unlink)
+
+
+def _publish(part: Path, directory: Path, stem: str) -> Path:
+    target = directory / (stem + _suffix_of(part))
+    try:
+        os.link(part, target)  # unlike a rename, fails where the name is taken
+    except FileExistsError:
+        if not filecmp.cmp(part, target, shallow=False):
+            raise DownloadError(f"{target} exists and is another picture; it was not overwritten") from None
+    return target
+
+
+def _suffix_of(picture: Path) -> str:
+    with picture.open("rb") as file:
+        head = file.read(_HEAD)
+    for signature, suffix in _SIGNATURES.items():
+        if head.startswith(signature):
+            return suffix
+    raise DownloadError("what the pictures' host sent is not a picture (PNG, JPEG, GIF or WebP)")

@@ -1,0 +1,132 @@
+"""The handle of one accepted operation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from akool_async import _validate
+from akool_async.errors import ConfigurationError, OperationFailedError
+from akool_async.models import Button, ImageStatus
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from akool_async._watch import Watch, Watcher
+    from akool_async.models import ImageResult
+
+_JSON_VERSION = 1
+
+
+class Operation:
+    """An operation that AKOOL accepted: its id, and the means to wait for its end.
+
+    It is a small value: it can be rebuilt from its id (``session.operation(id)``) or its JSON
+    (``session.resume(text)``) in any process, and holds no secret. A pickled copy is detached from its session; pass it
+    to ``session.wait_until_complete(operation)``.
+    """
+
+    __slots__ = ("__weakref__", "_watch", "_watcher", "button", "id", "source_image_id")
+
+    def __init__(
+        self,
+        id: str,  # noqa: A002 - AKOOL's word for it
+        button: Button | None = None,
+        source_image_id: str | None = None,
+        *,
+        watch: Watch | None = None,
+        watcher: Watcher | None = None,
+    ) -> None:
+        self.id = id
+        self.button = button
+        self.source_image_id = source_image_id
+        self._watch = watch
+        self._watcher = watcher
+
+    @property
+    def latest(self) -> ImageResult | None:
+        """The newest snapshot; at first the reply of the press, with its ``deduction_credit``. None for a bare id."""
+        return None if self._watch is None else self._watch.latest
+
+    @property
+    def status(self) -> ImageStatus | int | None:
+        """The status last seen, without asking; None where nothing was seen yet."""
+        return None if self._watch is None else self._watch.status
+
+    def done(self) -> bool:
+        """True once status 3 or 4 was seen, without asking."""
+        return self.latest is not None and self.latest.is_final
+
+    async def wait_until_complete(
+        self,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - the public name
+        raise_on_failure: bool = True,
+    ) -> ImageResult:
+        """Poll Get Image Result until ``image_status`` is 3 or 4, sharing one poll loop with all who wait for this id.
+
+        ``timeout`` is in seconds, on a monotonic clock; None waits for as long as it takes. The result is final; its
+        URLs can be fetched for 7 days.
+
+        Raises:
+            OperationFailedError: status 4, with the result in hand; ``raise_on_failure=False`` returns it instead.
+            WaitTimeoutError: time is up. The job runs on and costs nothing more; wait again whenever you like.
+            PollingError: a long streak of failed polls (minutes); the job may run on.
+            AuthenticationError, NotFoundError, ...: an answer that no later poll will mend.
+            SessionClosedError: the session was closed meanwhile.
+        """
+        seconds = _validate.optional_seconds("timeout", timeout)
+        watch, watcher = self._attached()
+        result = await watcher.wait(watch, seconds)
+        if raise_on_failure and result.status == ImageStatus.FAILED:
+            raise OperationFailedError(result)
+        return result
+
+    async def updates(self) -> AsyncIterator[ImageResult]:
+        """Yield each new snapshot until the final one, whatever its status; shares the poll loop of the waiters."""
+        watch, watcher = self._attached()
+        async for snapshot in watcher.updates(watch):
+            yield snapshot
+
+    def to_json(self) -> str:
+        """A text from which ``session.resume`` rebuilds this operation, in this process or another."""
+        fields = {
+            "version": _JSON_VERSION,
+            "id": self.id,
+            "button": self.button,
+            "source_image_id": self.source_image_id,
+        }
+        return orjson.dumps(fields).decode()
+
+    def __repr__(self) -> str:
+        return f"Operation(id={self.id!r}, button={self.button!r}, source_image_id={self.source_image_id!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Operation, (self.id, self.button, self.source_image_id)
+
+    def _attached(self) -> tuple[Watch, Watcher]:
+        if self._watch is None or self._watcher is None:
+            raise ConfigurationError(
+                "this operation was copied out of its session; use session.wait_until_complete(operation)"
+            ).about(operation_id=self.id)
+        return self._watch, self._watcher
+
+
+def read_operation(text: str) -> Operation:
+    """The detached operation in a text of ``to_json``; a ``ValueError`` says what is wrong with it."""
+    try:
+        fields = orjson.loads(text)
+    except (orjson.JSONDecodeError, TypeError):
+        fields = None
+    if not isinstance(fields, dict) or "id" not in fields:
+        raise ValueError("text must be what Operation.to_json() returned")
+    if fields.get("version") != _JSON_VERSION:
+        raise ValueError(f"text must be of version {_JSON_VERSION}, not {fields.get('version')!r}")
+    button = fields.get("button")
+    source = fields.get("source_image_id")
+    return Operation(
+        _validate.image_id("id in text", fields["id"]),
+        None if button is None else Button.parse(button),
+        None if source is None else _validate.image_id("source_image_id in text", source),
+    )

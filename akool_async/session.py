@@ -1,0 +1,257 @@
+"""The session: one account, its caps, and thin verbs over the rooms below."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NoReturn, Self
+
+from akool_async import _validate, downloads
+from akool_async._api import Api, read_patiently
+from akool_async._auth import read_credentials
+from akool_async._slots import Slots
+from akool_async._spend import Spender
+from akool_async._transport import Transport, check_base_url
+from akool_async._watch import Watcher
+from akool_async.errors import ConfigurationError
+from akool_async.models import Button, ButtonPress, ImageResult, PromptRequest, SourcePromptRequest
+from akool_async.operations import Operation, read_operation
+from akool_async.polling import ExponentialPolling
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from types import TracebackType
+
+    import aiohttp
+
+    from akool_async._auth import Credentials
+    from akool_async.polling import Polling
+
+BASE_URL: Final = "https://openapi.akool.com"
+CLOSING_MARGIN: Final = 5.0
+
+
+class AkoolSession:
+    """AKOOL's image API for one account.
+
+    ``auth`` is an :class:`ApiKey`, :class:`ClientCredentials`, an API key as ``str``, or None for the environment
+    (``AKOOL_API_KEY``, or ``AKOOL_CLIENT_ID`` with ``AKOOL_CLIENT_SECRET``). ``base_url`` is AKOOL's unless given here
+    or in ``AKOOL_BASE_URL``; plain http is for loopback alone unless ``allow_http`` is set.
+
+    ``max_concurrent_upscales`` caps the U1-U4 that run at AKOOL at once, ``max_concurrent_operations`` all kinds
+    together. ``request_timeout`` is in seconds, for one request. ``webhook_url`` goes along with every POST that makes
+    images. An injected ``http`` is never closed here. ``repress=False`` never presses a second time after a lost
+    reply, even where AKOOL was found not to have taken the first.
+
+    Use it as an async context manager, or call :meth:`aclose`.
+
+    Raises:
+        ConfigurationError: no credentials, or an address that must not get a key.
+        ValueError: an argument that is wrong in itself.
+    """
+
+    def __init__(
+        self,
+        auth: Credentials | str | None = None,
+        *,
+        base_url: str | None = None,
+        max_concurrent_upscales: int = 4,
+        max_concurrent_operations: int | None = None,
+        polling: Polling | None = None,
+        request_timeout: float = 30.0,
+        webhook_url: str | None = None,
+        http: aiohttp.ClientSession | None = None,
+        repress: bool = True,
+        allow_http: bool = False,
+    ) -> None:
+        polling = ExponentialPolling() if polling is None else polling
+        if not callable(getattr(polling, "intervals", None)):
+            raise ConfigurationError(f"polling must be a schedule such as ExponentialPolling(), not {polling!r}")
+        self._webhook_url = webhook_url or None
+        if self._webhook_url is not None:
+            _validate.web_url("webhook_url", self._webhook_url)
+        self._request_timeout = _validate.seconds("request_timeout", request_timeout)
+        self._slots = Slots(
+            max_upscales=_validate.count("max_concurrent_upscales", max_concurrent_upscales),
+            max_operations=_validate.optional_count("max_concurrent_operations", max_concurrent_operations),
+        )
+        self._transport = Transport(
+            read_credentials(auth, os.environ),
+            base_url=check_base_url(base_url or os.environ.get("AKOOL_BASE_URL") or BASE_URL, allow_http=allow_http),
+            request_timeout=self._request_timeout,
+            http=http,
+        )
+        self._api = Api(self._transport)
+        self._watcher = Watcher(self._api.get_image_result, polling)
+        self._spender = Spender(self._api, self._slots, self._watcher, repress=repress)
+
+    # --- acts: POSTs that spend credits ---
+
+    async def create_by_button(
+        self, image_id: str, button: Button | str, *, webhook_url: str | None = None
+    ) -> Operation:
+        """Press a button of a finished image: U1-U4 upscale one of its four to 4K, V1-V4 vary one.
+
+        A press costs credits and works once per button and image; (image_id, button) is its name: all who press the
+        same in this session share one POST and one :class:`Operation`. Upscales wait here for a slot. Cancelling the
+        caller once the POST is sent loses nothing: the same press again gives the operation.
+
+        ``webhook_url`` replaces the session's; ``""`` sends none.
+
+        Raises:
+            ValueError: a bad argument; nothing was sent.
+            NotOperableError: the button is used or not available, or the image is not finished.
+            OutcomeUnknownError: the reply was lost; its ``charged`` tells whether AKOOL was found to have accepted it.
+            InsufficientCreditError, AuthenticationError, NotFoundError, ...: AKOOL refused; nothing was spent.
+            RateLimitedError: AKOOL kept refusing with 1005 or 429 for 15 minutes.
+            TransportError: AKOOL could not be reached at several tries; nothing was sent.
+        """
+        return await self._spender.press(ButtonPress(image_id, button), self._webhook(webhook_url))
+
+    async def upscale(self, image_id: str, index: int, *, webhook_url: str | None = None) -> Operation:
+        """Press U1-U4 by ``index`` 1 to 4; see :meth:`create_by_button`."""
+        return await self.create_by_button(image_id, Button.upscale(index), webhook_url=webhook_url)
+
+    async def vary(self, image_id: str, index: int, *, webhook_url: str | None = None) -> Operation:
+        """Press V1-V4 by ``index`` 1 to 4; see :meth:`create_by_button`."""
+        return await self.create_by_button(image_id, Button.vary(index), webhook_url=webhook_url)
+
+    async def create_by_prompt(
+        self, prompt: str, *, scale: str = "1:1", source_image: str | None = None, webhook_url: str | None = None
+    ) -> Operation:
+        """Make four pictures of a prompt; with the URL of a ``source_image``, image to image.
+
+        ``scale`` is "1:1", "4:3", "3:4", "16:9", "9:16", "3:2" or "2:3". Raises as :meth:`create_by_button`, but a lost
+        reply is always of unknown outcome: AKOOL offers no way to find out.
+        """
+        request = PromptRequest(
+            prompt=prompt, scale=scale, source_image=source_image, webhook_url=self._webhook(webhook_url)
+        )
+        return (await self._spender.create(request))[0]
+
+    async def create_by_source_prompt(
+        self,
+        prompt: str,
+        *,
+        model_name: str | None = None,
+        source_images: Iterable[str] = (),
+        scale: str | None = None,
+        resolution: str | None = None,
+        batch_quantity: int = 1,
+        similar: float | None = None,
+        negative_prompt: str | None = None,
+        webhook_url: str | None = None,
+    ) -> list[Operation]:
+        """Create By Source Prompt (v4): one operation, or ``batch_quantity`` (1-4) of them.
+
+        ``scale`` may also be "Original" where there are ``source_images`` (URLs); ``resolution`` is "1080p" or "4k"
+        (AKOOL's default), ``similar`` 0 to 1 (AKOOL's default 0.5). Raises as :meth:`create_by_prompt`.
+        """
+        if isinstance(source_images, str):
+            raise ValueError("source_images must be a list of URLs, not one text")  # noqa: TRY004 - bad input is ValueError
+        request = SourcePromptRequest(
+            prompt=prompt,
+            model_name=model_name,
+            source_images=tuple(source_images),
+            scale=scale,
+            resolution=resolution,
+            batch_quantity=batch_quantity,
+            similar=similar,
+            negative_prompt=negative_prompt,
+            webhook_url=self._webhook(webhook_url),
+        )
+        most = self._slots.max_operations
+        if most is not None and batch_quantity > most:
+            raise ValueError(f"batch_quantity must not pass max_concurrent_operations ({most}), not {batch_quantity}")
+        return await self._spender.create(request)
+
+    # --- reads: they cost nothing, and are tried again ---
+
+    async def get_image_result(self, image_id: str) -> ImageResult:
+        """Get Image Result, once; see :meth:`wait_until_complete` for waiting.
+
+        Raises:
+            NotFoundError: no such image.
+            AuthenticationError, TransportError, ResponseError, ...: no answer, after a few tries.
+        """
+        _validate.image_id("image_id", image_id)
+        return await read_patiently(lambda: self._api.get_image_result(image_id))
+
+    async def get_credit(self) -> float:
+        """The account's balance in credits. Raises as :meth:`get_image_result`."""
+        return await read_patiently(self._api.get_credit)
+
+    async def reconcile(self, image_id: str, button: Button | str) -> bool | None:
+        """What became of a press whose reply was lost: True accepted and charged, False not, None not to be told.
+
+        Reads the source image, twice some seconds apart where the button is still offered. Works in any process, at any
+        later time. Raises as :meth:`get_image_result`.
+        """
+        return await self._spender.reconcile(ButtonPress(image_id, button))
+
+    # --- operations ---
+
+    def operation(self, image_id: str) -> Operation:
+        """Take up an operation by its id, in this process or another. Sends nothing."""
+        return self._attach(Operation(_validate.image_id("image_id", image_id)))
+
+    def resume(self, text: str) -> Operation:
+        """Rebuild an operation from ``Operation.to_json()``. Sends nothing."""
+        return self._attach(read_operation(text))
+
+    @property
+    def unclaimed(self) -> tuple[Operation, ...]:
+        """Accepted operations whose callers were all cancelled before they got them; the newest 10,000."""
+        return tuple(self._spender.unclaimed)
+
+    async def wait_until_complete(
+        self,
+        operation: Operation | str,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - the public name
+        raise_on_failure: bool = True,
+    ) -> ImageResult:
+        """Wait for an operation or an id; see :meth:`Operation.wait_until_complete`."""
+        handle = self._attach(operation) if isinstance(operation, Operation) else self.operation(operation)
+        return await handle.wait_until_complete(timeout=timeout, raise_on_failure=raise_on_failure)
+
+    async def download(self, result: ImageResult, directory: str | os.PathLike[str]) -> list[Path]:
+        """Save every picture of a result as ``ID-1.png``, ``ID-2.png``, ... and return the paths, in ``urls`` order.
+
+        Nothing is overwritten: an equal file is kept, another one is an error. No key goes to the pictures' host.
+
+        Raises:
+            DownloadError: a picture could not be saved whole.
+        """
+        return await downloads.download(self._transport.fetch_picture, result, Path(directory))
+
+    # --- lifecycle ---
+
+    async def aclose(self) -> None:
+        """End all waits (:class:`SessionClosedError`) and close; POSTs under way end first, within the request timeout.
+
+        What was accepted runs on at AKOOL and can be taken up by its id in another session.
+        """
+        await self._spender.aclose(self._request_timeout + CLOSING_MARGIN)
+        await self._watcher.aclose()
+        await self._transport.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("AkoolSession holds a secret and does not pickle; make one in the other process")
+
+    def _webhook(self, webhook_url: str | None) -> str | None:
+        if webhook_url is None:
+            return self._webhook_url
+        return _validate.web_url("webhook_url", webhook_url) if webhook_url != "" else None
+
+    def _attach(self, operation: Operation) -> Operation:
+        watch = self._watcher.watch(operation.id, operation.button)
+        return Operation(operation.id, operation.button, operation.source_image_id, watch=watch, watcher=self._watcher)
