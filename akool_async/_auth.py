@@ -65,7 +65,7 @@ class Authenticator(Protocol):
         """Take the secrets out of a text of AKOOL's before anyone sees it."""
 
 
-class KeyAuthenticator:
+class KeyAuthenticator(_Unpicklable):
     """Always the same header."""
 
     def __init__(self, credentials: ApiKey) -> None:
@@ -84,7 +84,7 @@ class KeyAuthenticator:
         return text.replace(self._header[1], "***")
 
 
-class TokenAuthenticator:
+class TokenAuthenticator(_Unpicklable):
     """One token for all requests: whoever comes while it is being fetched waits for the same fetch."""
 
     def __init__(self, credentials: ClientCredentials, fetch: Callable[[ClientCredentials], Awaitable[str]]) -> None:

@@ -159,10 +159,11 @@ class Transport:
                 retry_after = retry_after_seconds(response.headers.get("Retry-After"), datetime.now(UTC))
                 return response.status, retry_after, await _read_bounded(call, response)
         except aiohttp.ClientResponseError as error:
-            # Its repr shows the request's headers, the key among them: it must not be chained.
-            raise ResponseError(f"{call.endpoint}: not an HTTP reply ({error.message})") from None
+            not_http = ResponseError(f"{call.endpoint}: not an HTTP reply ({error.message})")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _transport_error(call, error) from error
+        # aiohttp's error shows the request's headers in its repr, the key among them: raised out here, it is not chained.
+        raise not_http
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._closed or (self._http is not None and self._http.closed):

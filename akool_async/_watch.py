@@ -103,6 +103,7 @@ class Watcher:
         watch.began = asyncio.get_running_loop().time()
         watch.see(created)
         if slot and not created.is_final and not self._closed:
+            watch.release_slot()  # an id that AKOOL gives twice holds one slot
             watch.slot = slot
             self._ensure_loop(watch)
         else:
@@ -229,7 +230,7 @@ class Watcher:
         if is_hopeless(error) and not (isinstance(error, NotFoundError) and fresh):
             raise error
         if streak.add(asyncio.get_running_loop().time()):
-            raise PollingError(watch.id, status=watch.status, age=age, reason=str(error)) from error
+            raise PollingError(watch.id, status=watch.status, age=age, reason=str(error.args[0])) from error
 
 
 def missing_urls_grace(result: ImageResult, button: Button | None, now: datetime) -> float:

@@ -1,0 +1,164 @@
+"""Progress for people: a live table on a terminal, one plain line per change elsewhere; a table at the end."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Self
+
+import click
+from attrs import define, field
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from akool_async import ImageStatus, Operation
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+_STYLES = {
+    "queued here": "dim",
+    "queueing": "yellow",
+    "processing": "cyan",
+    "saving": "blue",
+    "completed": "green",
+    "failed": "bold red",
+}
+
+
+@define(eq=False)
+class Row:
+    """One operation on its way."""
+
+    name: str
+    state: str = "queued here"
+    id: str = ""
+    credits: float = 0
+    files: list[Path] = field(factory=list)
+    error: str = ""
+    _began: float | None = None
+    _took: float | None = None
+
+    @property
+    def seconds(self) -> float | None:
+        """Seconds from the accepted press to its end, or until now; None before."""
+        if self._began is None:
+            return None
+        return (time.monotonic() if self._took is None else self._took) - self._began
+
+    @property
+    def ended(self) -> bool:
+        """True once nothing more will happen."""
+        return self.state in {"completed", "failed"}
+
+    def begin(self, operation: Operation) -> None:
+        """AKOOL accepted it."""
+        self.id, self._began = operation.id, time.monotonic()
+        self.credits = (operation.latest and operation.latest.deduction_credit) or 0
+
+    def see(self, status: int | None) -> None:
+        """Note a status of AKOOL's; the row itself is completed only when its pictures are saved."""
+        if status == ImageStatus.COMPLETED:
+            self._took = time.monotonic()
+            self.state = "saving"
+        else:
+            self.state = status.name.lower() if isinstance(status, ImageStatus) else f"status {status}"
+
+    def complete(self, files: list[Path]) -> None:
+        """Its pictures are on disk."""
+        self.files, self.state = files, "completed"
+
+    def fail(self, reason: str) -> None:
+        """It will not end well."""
+        self.error, self.state = reason, "failed"
+        self._took = self._took or time.monotonic()
+
+
+class Board:
+    """All rows, shown while they change."""
+
+    def __init__(self, names: list[str], title: str) -> None:
+        self.rows = [Row(name) for name in names]
+        self._title = title
+        self._progress = Console(stderr=True)
+        self._began = time.monotonic()
+        self._live = Live(get_renderable=self._render, console=self._progress, refresh_per_second=8, transient=True)
+
+    def __enter__(self) -> Self:
+        if self._progress.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._progress.is_terminal:
+            self._live.stop()
+
+    def row(self, name: str) -> Row:
+        """The row of this name."""
+        return next(row for row in self.rows if row.name == name)
+
+    def changed(self, row: Row) -> None:
+        """Show a change where there is no live table to show it."""
+        if not self._progress.is_terminal:
+            ended = sum(other.ended for other in self.rows)
+            after = "" if row.seconds is None else f" after {row.seconds:.1f} s"
+            click.echo(f"[{ended}/{len(self.rows)}] {row.name}: {row.state}{after}", err=True)
+
+    def print_summary(self, folder: Path) -> None:
+        """The table of what became of each, on stdout."""
+        output = Console()
+        if not output.is_terminal:
+            output.width = 120
+        output.print(self._table(final=True))
+        done = [row for row in self.rows if row.state == "completed"]
+        pictures = sum(len(row.files) for row in done)
+        output.print(
+            f"{len(done)} of {len(self.rows)} completed, {self._credits():g} credits, {pictures} pictures in "
+            f"{self._elapsed():.1f} s: {folder.resolve()}",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+    def _render(self) -> Group:
+        ended = sum(row.ended for row in self.rows)
+        bar = Table.grid(padding=(0, 1))
+        counts = f"{ended}/{len(self.rows)} done · {self._credits():g} credits · {self._elapsed():.0f} s"
+        bar.add_row(ProgressBar(total=len(self.rows), completed=ended, width=30), counts)
+        return Group(self._table(final=False), bar)
+
+    def _table(self, *, final: bool) -> Table:
+        table = Table(title=self._title, title_justify="left")
+        table.add_column("id", no_wrap=True)
+        table.add_column("button")
+        table.add_column("status")
+        table.add_column("seconds", justify="right")
+        table.add_column("credits", justify="right")
+        table.add_column("file", no_wrap=not final, overflow="fold" if final else "ellipsis")
+        for row in self.rows:
+            seconds = "" if row.seconds is None else f"{row.seconds:.1f}"
+            table.add_row(
+                row.id,
+                row.name,
+                Text(row.state, _STYLES.get(row.state, "")),
+                seconds,
+                f"{row.credits:g}" if row.id else "",
+                Text(row.error or _name_files(row.files)),
+            )
+        return table
+
+    def _credits(self) -> float:
+        return sum(row.credits for row in self.rows)
+
+    def _elapsed(self) -> float:
+        return time.monotonic() - self._began
+
+
+def _name_files(files: list[Path]) -> str:
+    if not files:
+        return ""
+    return files[0].name if len(files) == 1 else f"{files[0].name} .. {files[-1].name}"

@@ -1,0 +1,90 @@
+"""`akool demo`: the main job in one go, against the emulator or, when asked to, the real AKOOL."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import click
+from attrs import frozen
+
+from akool_async import AkoolError, AkoolSession, ApiKey, Button, Operation
+from akool_async.cli._board import Board, Row
+from akool_async.cli._exit import ExitStatus
+from akool_async.emulator import Emulator
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
+
+
+@frozen(kw_only=True)
+class Options:
+    """What the command line told."""
+
+    folder: Path
+    prompt: str
+    max_concurrent_upscales: int
+    speed: float
+    live: bool
+    yes: bool
+
+
+async def run(options: Options) -> int:
+    """Make an image of a prompt, press its eight buttons, save every picture; returns the exit status."""
+    async with _open_session(options) as akool:
+        if options.live:
+            await _ask_before_spending(akool, yes=options.yes)
+        title = f"{options.prompt} (at most {options.max_concurrent_upscales} upscales at once)"
+        with Board(["prompt", *Button], title) as board:
+            await _make_and_press(akool, board, options)
+    board.print_summary(options.folder)
+    if not options.live:
+        click.echo("With an account: export AKOOL_API_KEY=..., then akool demo --live (costs credits).", err=True)
+    return ExitStatus.SOME_FAILED if any(row.error for row in board.rows) else ExitStatus.DONE
+
+
+@asynccontextmanager
+async def _open_session(options: Options) -> AsyncIterator[AkoolSession]:
+    cap = options.max_concurrent_upscales
+    if options.live:
+        async with AkoolSession(max_concurrent_upscales=cap) as akool:
+            yield akool
+        return
+    async with Emulator(speed=options.speed) as emulator:
+        click.echo(f"AKOOL is emulated at {emulator.base_url}: no account, nothing is spent.", err=True)
+        auth = ApiKey(emulator.api_key)
+        async with AkoolSession(auth, base_url=emulator.base_url, max_concurrent_upscales=cap) as akool:
+            yield akool
+
+
+async def _ask_before_spending(akool: AkoolSession, *, yes: bool) -> None:
+    credit = await akool.get_credit()
+    question = f"Make 1 image and press its {len(Button)} buttons? The account has {credit:g} credits."
+    if not yes and not await asyncio.to_thread(click.confirm, question, err=True):
+        raise click.Abort
+
+
+async def _make_and_press(akool: AkoolSession, board: Board, options: Options) -> None:
+    async def follow(name: str, begin: Callable[[], Awaitable[Operation]]) -> Row:
+        row = board.row(name)
+        try:
+            operation = await begin()
+            row.begin(operation)
+            async for snapshot in operation.updates():
+                row.see(snapshot.status)
+                board.changed(row)
+            result = await operation.wait_until_complete()
+            row.complete(await akool.download(result, options.folder))
+        except (AkoolError, OSError) as error:
+            row.fail(str(error))
+        board.changed(row)
+        return row
+
+    source = await follow("prompt", lambda: akool.create_by_prompt(options.prompt))
+    if source.error:
+        return
+    async with asyncio.TaskGroup() as group:
+        for button in Button:
+            group.create_task(follow(button, lambda button=button: akool.create_by_button(source.id, button)))

@@ -1,0 +1,202 @@
+"""The emulator: a service, its HTTP front on two loopback ports, and the handles a test needs."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import math
+import threading
+import time
+from types import TracebackType
+from typing import Self
+
+from aiohttp import web
+
+from akool_async.emulator._faults import Faults
+from akool_async.emulator._http import HttpFront
+from akool_async.emulator._ledger import Ledger
+from akool_async.emulator._service import BUTTONS, Service
+
+
+class Emulator:
+    """AKOOL's image API on loopback.
+
+    ``async with Emulator()`` serves in the running event loop, ``with Emulator()`` in a thread of its own, for
+    synchronous tests and for other processes.
+
+    Jobs take lognormal times around ``median_seconds`` with ``sigma`` (upscales 1.3, variations 0.75 times that), divided
+    by ``speed``; ``seed`` draws durations, ids, keys and pictures. ``credits`` is the balance, each generation costs 2.
+    ``plan_concurrency`` refuses more generations at once with 1005. ``token_lifetime`` is in seconds (None: for ever).
+    ``used_buttons_lag`` is how many seconds a pressed button still shows in ``buttons``; a second press is refused all
+    the same. ``failure_rate`` is the share of jobs that end with status 4. ``port`` 0 takes any free one.
+    """
+
+    def __init__(
+        self,
+        *,
+        speed: float = 1.0,
+        seed: int = 0,
+        median_seconds: float = 20.0,
+        sigma: float = 0.35,
+        credits: int = 10_000,  # noqa: A002 - AKOOL's word
+        plan_concurrency: int | None = None,
+        token_lifetime: float | None = None,
+        used_buttons_lag: float = 0.0,
+        failure_rate: float = 0.0,
+        host: str = "127.0.0.1",
+        port: int = 0,
+    ) -> None:
+        for name, value, fits in (
+            ("speed", speed, _is_number(speed) and speed > 0),
+            ("median_seconds", median_seconds, _is_number(median_seconds) and median_seconds > 0),
+            ("sigma", sigma, _is_number(sigma) and sigma >= 0),
+            ("credits", credits, _is_number(credits) and credits >= 0),
+            ("plan_concurrency", plan_concurrency, plan_concurrency is None or plan_concurrency >= 1),
+            ("token_lifetime", token_lifetime, token_lifetime is None or token_lifetime > 0),
+            ("used_buttons_lag", used_buttons_lag, _is_number(used_buttons_lag) and used_buttons_lag >= 0),
+            ("failure_rate", failure_rate, _is_number(failure_rate) and 0 <= failure_rate <= 1),
+            ("host", host, _is_loopback(host)),
+            ("port", port, 0 <= port <= 65_535),  # noqa: PLR2004
+        ):
+            if not fits:
+                raise ValueError(f"{name} does not make sense: {value!r}")
+        self.ledger = Ledger()
+        """What was received, accepted and charged."""
+        self.faults = Faults()
+        """Breaks requests on command."""
+        self.base_url = ""
+        """What ``AkoolSession(base_url=...)`` takes; known once it serves."""
+        self.pictures_url = ""
+        """Another origin, as AKOOL's pictures come from one."""
+        self._host = host
+        self._port = port
+        self._lock = threading.RLock()
+        self._advanced = 0.0
+        self._epoch = time.time() - time.monotonic()
+        self._service = Service(
+            clock=self._now,
+            ledger=self.ledger,
+            seed=seed,
+            speed=speed,
+            median_seconds=median_seconds,
+            sigma=sigma,
+            credit=credits,
+            plan_concurrency=plan_concurrency,
+            token_lifetime=token_lifetime,
+            used_buttons_lag=used_buttons_lag,
+            failure_rate=failure_rate,
+        )
+        self.api_key = self._service.api_key
+        self.client_id = self._service.client_id
+        self.client_secret = self._service.client_secret
+        self._front: HttpFront | None = None
+        self._runners: list[web.AppRunner] = []
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def credits(self) -> int:
+        """The account's balance."""
+        with self._lock:
+            return self._service.credits
+
+    def add_image(self, *, buttons: tuple[str, ...] | list[str] | None = None) -> str:
+        """Add a finished image whose ``buttons`` (all eight) can be pressed, free of charge; returns its ``_id``."""
+        wanted = BUTTONS if buttons is None else tuple(buttons)
+        if not set(wanted) <= set(BUTTONS):
+            raise ValueError(f"buttons must be some of {', '.join(BUTTONS)}, not {buttons!r}")
+        with self._lock:
+            return self._service.add_image(wanted)
+
+    def advance(self, seconds: float) -> None:
+        """Move the service's clock forward: jobs finish, results and tokens expire."""
+        if not _is_number(seconds) or seconds < 0:
+            raise ValueError(f"seconds must be at least 0, not {seconds!r}")
+        with self._lock:
+            self._advanced += seconds
+
+    def expire_tokens(self) -> None:
+        """End every token that was issued; their next use is answered with 1101."""
+        with self._lock:
+            self._service.expire_tokens()
+
+    def environment(self) -> dict[str, str]:
+        """The variables that point the library, in this or another process, at this emulator."""
+        return {"AKOOL_API_KEY": self.api_key, "AKOOL_BASE_URL": self.base_url}
+
+    async def __aenter__(self) -> Self:
+        await self._start()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._stop()
+
+    def __enter__(self) -> Self:
+        loop = asyncio.new_event_loop()
+        self._loop = loop
+        self._thread = threading.Thread(target=loop.run_forever, name="akool-emulator", daemon=True)
+        self._thread.start()
+        try:
+            asyncio.run_coroutine_threadsafe(self._start(), loop).result()
+        except BaseException:
+            self._end_thread()
+            raise
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._loop is not None:
+            asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result()
+        self._end_thread()
+
+    def __repr__(self) -> str:
+        return f"Emulator(base_url={self.base_url!r})"
+
+    async def _start(self) -> None:
+        self._front = HttpFront(self._service, self.ledger, self.faults, self._lock)
+        try:
+            self.pictures_url = await self._serve(self._front.pictures_application(), 0)
+            self._front.pictures_url = self.pictures_url
+            self.base_url = await self._serve(self._front.api_application(), self._port)
+        except BaseException:
+            await self._stop()
+            raise
+
+    async def _serve(self, application: web.Application, port: int) -> str:
+        runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
+        await runner.setup()
+        self._runners.append(runner)
+        await web.TCPSite(runner, self._host, port, backlog=4096).start()
+        host, bound = runner.addresses[0][:2]
+        return f"http://[{host}]:{bound}" if ":" in host else f"http://{host}:{bound}"
+
+    async def _stop(self) -> None:
+        if self._front is not None:
+            self._front.stopping.set()
+        for runner in self._runners:
+            await runner.cleanup()
+        self._runners.clear()
+
+    def _end_thread(self) -> None:
+        if self._loop is not None and self._thread is not None:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+        self._loop = self._thread = None
+
+    def _now(self) -> float:
+        return self._epoch + time.monotonic() + self._advanced
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

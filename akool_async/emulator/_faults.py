@@ -1,0 +1,192 @@
+"""The emulator breaks on command: per endpoint, by script or by rate with a seed."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections import defaultdict, deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import format_datetime
+from typing import Literal
+
+When = Literal["before", "after"]
+
+ENDPOINTS = (
+    "get_token",
+    "create_by_button",
+    "get_image_result",
+    "create_by_prompt",
+    "create_by_source_prompt",
+    "get_credit",
+    "pictures",
+)
+CREATES = ("create_by_button", "create_by_prompt", "create_by_source_prompt")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One way to break; made by the constructors below.
+
+    A fault that strikes ``"before"`` leaves no trace at the service; one that strikes ``"after"`` spoils the reply to
+    what the service did.
+    """
+
+    kind: str
+    when: When = "before"
+    number: float = 0
+    text: str = ""
+
+    def __post_init__(self) -> None:
+        if self.when not in {"before", "after"}:
+            raise ValueError(f"when must be 'before' or 'after', not {self.when!r}")
+
+    def __str__(self) -> str:
+        detail = f" {self.number:g}" if self.number else ""
+        return f"{self.kind}{detail} {self.when}"
+
+    @property
+    def strikes_job(self) -> bool:
+        """True for a fault of the accepted job rather than of the reply."""
+        return self.kind in {"stuck", "late_urls", "fails"}
+
+    @classmethod
+    def reset(cls, when: When = "before") -> Fault:
+        """The connection is aborted without a reply."""
+        return cls("reset", when)
+
+    @classmethod
+    def status(cls, status: int, when: When = "before") -> Fault:
+        """An HTTP status such as 500, 502 or 503 with a gateway's HTML."""
+        return cls("status", when, status)
+
+    @classmethod
+    def html(cls, when: When = "before") -> Fault:
+        """HTML under HTTP 200."""
+        return cls("html", when)
+
+    @classmethod
+    def cut(cls, when: When = "before") -> Fault:
+        """The body ends before its Content-Length."""
+        return cls("cut", when)
+
+    @classmethod
+    def empty(cls, when: When = "before") -> Fault:
+        """HTTP 200 without a body."""
+        return cls("empty", when)
+
+    @classmethod
+    def huge(cls, size: int, when: When = "before") -> Fault:
+        """A body of ``size`` bytes."""
+        return cls("huge", when, size)
+
+    @classmethod
+    def stall(cls, when: When = "before") -> Fault:
+        """Headers and half a body, then silence until the client goes away."""
+        return cls("stall", when)
+
+    @classmethod
+    def slow(cls, seconds: float, when: When = "before") -> Fault:
+        """The reply comes ``seconds`` late; "before": so does the work, unless the client has left by then."""
+        return cls("slow", when, seconds)
+
+    @classmethod
+    def throttle(cls, retry_after: float | datetime) -> Fault:
+        """HTTP 429 with Retry-After in seconds or as an HTTP date (an aware datetime)."""
+        if isinstance(retry_after, datetime):
+            return cls("throttle", text=format_datetime(retry_after, usegmt=True))
+        return cls("throttle", text=f"{retry_after:.0f}")
+
+    @classmethod
+    def code(cls, code: int, msg: str = "scripted") -> Fault:
+        """A refusal: AKOOL's ``code`` under HTTP 200, nothing accepted."""
+        return cls("code", "before", code, msg)
+
+    @classmethod
+    def redirect(cls, url: str, when: When = "before") -> Fault:
+        """HTTP 302 to ``url``."""
+        return cls("redirect", when, text=url)
+
+    @classmethod
+    def image_status(cls, status: int) -> Fault:
+        """This reply of Get Image Result shows ``status``; 2 for an image that seems stuck."""
+        return cls("image_status", "after", status)
+
+    @classmethod
+    def stuck(cls) -> Fault:
+        """The job that is accepted stays at status 2 for ever."""
+        return cls("stuck", "after")
+
+    @classmethod
+    def late_urls(cls, seconds: float) -> Fault:
+        """The job that is accepted gets its URLs ``seconds`` after its status 3."""
+        return cls("late_urls", "after", seconds)
+
+    @classmethod
+    def fails(cls, reason: str = "generation failed") -> Fault:
+        """The job that is accepted ends with status 4."""
+        return cls("fails", "after", text=reason)
+
+
+class Faults:
+    """Which request meets which fault: scripted ones first, then those drawn by rate."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._scripts: dict[str, deque[Fault | None]] = defaultdict(deque)
+        self._rates: dict[str, tuple[float, tuple[Fault, ...], random.Random]] = {}
+
+    def script(self, endpoint: str, *faults: Fault | None) -> None:
+        """The next requests of ``endpoint`` meet these, in order; None leaves one unharmed."""
+        _check([endpoint], [fault for fault in faults if fault is not None])
+        with self._lock:
+            self._scripts[endpoint].extend(faults)
+
+    def rate(
+        self, probability: float, *faults: Fault, endpoints: Iterable[str] = ENDPOINTS[:-1], seed: int = 0
+    ) -> None:
+        """Each request of ``endpoints`` meets one of ``faults`` with this probability; the same seed draws the same."""
+        if not 0 <= probability <= 1:
+            raise ValueError(f"probability must be between 0 and 1, not {probability!r}")
+        if not faults:
+            raise ValueError("faults must name at least one Fault")
+        for number, endpoint in enumerate(endpoints):
+            fitting = tuple(fault for fault in faults if _fits(fault, endpoint))
+            _check([endpoint], [])
+            if fitting:
+                with self._lock:
+                    self._rates[endpoint] = (probability, fitting, random.Random(seed * 100 + number))  # noqa: S311
+
+    def clear(self) -> None:
+        """No more faults."""
+        with self._lock:
+            self._scripts.clear()
+            self._rates.clear()
+
+    def draw(self, endpoint: str) -> Fault | None:
+        """The fault that the request at hand meets."""
+        with self._lock:
+            if script := self._scripts.get(endpoint):
+                return script.popleft()
+            if endpoint not in self._rates:
+                return None
+            probability, faults, dice = self._rates[endpoint]
+            return dice.choice(faults) if dice.random() < probability else None
+
+
+def _fits(fault: Fault, endpoint: str) -> bool:
+    if fault.strikes_job:
+        return endpoint in CREATES
+    return fault.kind != "image_status" or endpoint == "get_image_result"
+
+
+def _check(endpoints: Iterable[str], faults: Iterable[Fault]) -> None:
+    for endpoint in endpoints:
+        if endpoint not in ENDPOINTS:
+            raise ValueError(f"endpoint must be one of {', '.join(ENDPOINTS)}, not {endpoint!r}")
+        for fault in faults:
+            if not isinstance(fault, Fault):
+                raise ValueError(f"faults must be made by Fault's constructors, not {fault!r}")  # noqa: TRY004
+            if not _fits(fault, endpoint):
+                raise ValueError(f"fault {fault.kind!r} does not fit endpoint {endpoint!r}")

@@ -1,0 +1,77 @@
+"""What the emulator received, accepted and charged: the truth that a client's word is held against."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """A POST that spends credits, as it arrived. ``code`` is None where a fault struck before AKOOL looked at it."""
+
+    endpoint: str
+    image_id: str | None
+    button: str | None
+    code: int | None
+    fault: str | None
+    new_ids: tuple[str, ...] = ()
+
+
+class Running:
+    """How many jobs run at once, by their times of finish; evaluated only when asked."""
+
+    def __init__(self) -> None:
+        self.peak = 0
+        self._finishes: list[float] = []
+
+    def count(self, now: float) -> int:
+        """Jobs that have not finished at ``now``."""
+        while self._finishes and self._finishes[0] <= now:
+            heapq.heappop(self._finishes)
+        return len(self._finishes)
+
+    def add(self, now: float, finish: float) -> None:
+        """One more job runs from ``now`` until ``finish``."""
+        self.count(now)
+        heapq.heappush(self._finishes, finish)
+        self.peak = max(self.peak, len(self._finishes))
+
+
+@dataclass
+class Ledger:
+    """Counts since the emulator was made; credits are AKOOL's."""
+
+    requests: Counter[str] = field(default_factory=Counter)
+    """Requests received per endpoint: get_token, create_by_button, get_image_result, create_by_prompt,
+    create_by_source_prompt, get_credit, pictures."""
+    posts: list[Post] = field(default_factory=list)
+    """Every POST that spends credits."""
+    presses_accepted: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """How often each (image id, button) was accepted and charged."""
+    accepted: int = 0
+    """Generations accepted: images of prompts, variations, upscales."""
+    charged: int = 0
+    """Credits charged."""
+    tokens_issued: int = 0
+    both_headers_sent: int = 0
+    """Requests that carried Authorization and x-api-key."""
+    pictures_with_key: int = 0
+    """Requests for pictures that carried an authentication header."""
+    generations: Running = field(default_factory=Running, repr=False)
+    upscales: Running = field(default_factory=Running, repr=False)
+
+    @property
+    def peak_generations(self) -> int:
+        """The most generations of any kind that ever ran at once."""
+        return self.generations.peak
+
+    @property
+    def peak_upscales(self) -> int:
+        """The most upscales that ever ran at once."""
+        return self.upscales.peak
+
+    def pressed_twice(self) -> list[tuple[str, str]]:
+        """Presses that were accepted more than once: never, unless the emulator itself is wrong."""
+        return [press for press, times in self.presses_accepted.items() if times > 1]

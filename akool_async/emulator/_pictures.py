@@ -1,0 +1,104 @@
+"""Real PNG pictures one can tell apart: a landscape per image, four lights in it, numerals and labels."""
+
+from __future__ import annotations
+
+import colorsys
+import io
+import math
+import random
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from PIL import Image as Pillow
+from PIL import ImageDraw, ImageFont, ImageOps
+
+if TYPE_CHECKING:
+    from akool_async.emulator._service import Image
+
+SINGLE_SIDE = 512
+UPSCALE_SIDE = 3840
+HILLS = 4
+STEPS = 64
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """All that a single picture depends on; sizes are shares of its own, so that an upscale shows the same."""
+
+    look: int
+    hue: float
+    index: int
+    label: str
+    scale: str
+
+    def size(self, side: int) -> tuple[int, int]:
+        """Width and height whose longer one is ``side``."""
+        width, height = map(int, self.scale.split(":"))
+        longest = max(width, height)
+        return side * width // longest, side * height // longest
+
+
+def render(image: Image, index: int) -> bytes:
+    """The PNG of an image: 0 is its ``image`` (the grid, or the upscale), 1-4 are its singles."""
+    return _render(image.look, image.family, image.kind, image.button or "", image.scale, index)
+
+
+@lru_cache(maxsize=64)
+def _render(look: int, family: int, kind: str, button: str, scale: str, index: int) -> bytes:
+    hue = (family % 360) / 360
+    if kind == "variation":
+        hue += 0.04 * int(button[1])
+    if kind == "upscale":
+        number = int(button[1])
+        return _encode(_draw(Drawing(look, hue, number, f"{button} 4K", scale), UPSCALE_SIDE))
+    singles = [_draw(Drawing(look, hue, number, button, scale), SINGLE_SIDE) for number in (1, 2, 3, 4)]
+    return _encode(singles[index - 1] if index else _grid(singles))
+
+
+def _draw(drawing: Drawing, side: int) -> Pillow.Image:
+    dice = random.Random(drawing.look)  # noqa: S311
+    width, height = drawing.size(side)
+    hue = drawing.hue + 0.06 * (drawing.index - 1)
+    sky = Pillow.linear_gradient("L").resize((width, height))
+    picture = ImageOps.colorize(sky, _colour(hue, 0.75, 0.35), _colour(hue + 0.12, 0.35, 1.0))
+    draw = ImageDraw.Draw(picture)
+    sun, place = height * dice.uniform(0.08, 0.14), 0.2 * drawing.index
+    centre = (width * place, height * (0.25 + 0.08 * (drawing.index % 2)))
+    box = (centre[0] - sun, centre[1] - sun, centre[0] + sun, centre[1] + sun)
+    draw.ellipse(box, fill=_colour(hue + 0.5, 0.25, 1.0))
+    for hill in range(HILLS):
+        waves = [(dice.uniform(0.5, 3.0), dice.uniform(0, math.tau)) for _ in range(2)]
+        base = 0.5 + 0.12 * hill
+        line = [(width * x / STEPS, height * (base - _wave(waves, x / STEPS))) for x in range(STEPS + 1)]
+        draw.polygon([*line, (width, height), (0, height)], fill=_colour(hue + 0.03 * hill, 0.6, 0.6 - 0.13 * hill))
+    _write(draw, str(drawing.index), (width * 0.9, height * 0.86), height * 0.16)
+    _write(draw, drawing.label, (width * 0.14, height * 0.92), height * 0.07)
+    return picture
+
+
+def _wave(waves: list[tuple[float, float]], x: float) -> float:
+    return sum(0.06 * math.sin(pace * math.tau * x + phase) for pace, phase in waves)
+
+
+def _write(draw: ImageDraw.ImageDraw, text: str, middle: tuple[float, float], size: float) -> None:
+    draw.text(middle, text, fill="white", font=ImageFont.load_default(size), anchor="mm")
+
+
+def _grid(singles: list[Pillow.Image]) -> Pillow.Image:
+    width, height = singles[0].size
+    grid = Pillow.new("RGB", (2 * width, 2 * height))
+    for number, single in enumerate(singles):
+        grid.paste(single, (width * (number % 2), height * (number // 2)))
+    return grid
+
+
+def _colour(hue: float, saturation: float, value: float) -> str:
+    red, green, blue = (round(255 * part) for part in colorsys.hsv_to_rgb(hue % 1, saturation, value))
+    return f"#{red:02x}{green:02x}{blue:02x}"
+
+
+def _encode(picture: Pillow.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()

@@ -1,0 +1,95 @@
+"""The akool command, in real subprocesses."""
+
+import asyncio
+import re
+import signal
+import sys
+
+import pytest
+
+from akool_async import AkoolSession, Button
+
+AKOOL = [sys.executable, "-W", "error", "-m", "akool_async"]
+
+
+async def run(*arguments, cwd, environment=None, stdin=b""):
+    process = await asyncio.create_subprocess_exec(
+        *AKOOL,
+        *arguments,
+        cwd=cwd,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(cwd), **(environment or {})},
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    output, errors = await process.communicate(stdin)
+    return process.returncode, output.decode(), errors.decode()
+
+
+async def test_the_demo_presses_eight_buttons_and_saves_the_pictures(tmp_path):
+    """Without any account the demo ends with status 0, a table of nine operations, and 29 pictures."""
+    status, output, progress = await run("demo", "--speed", "50", cwd=tmp_path)
+    assert status == 0, progress
+    rows = re.findall(r"│ (\w+) +│ (prompt|[UV][1-4]) +│ completed +│ +[\d.]+ │ +2 │ +(\S+\.png)", output)
+    assert {button for _, button, _ in rows} == {"prompt", *Button}
+    assert "9 of 9 completed, 18 credits, 29 pictures" in output
+    assert len(list((tmp_path / "akool-demo").glob("*.png"))) == 29
+    assert "[9/9]" in progress
+
+
+async def test_the_demo_runs_for_real_with_a_key(emulator, tmp_path):
+    """--live uses the environment's key and address, and asks before it spends."""
+    status, output, _ = await run("demo", "--live", cwd=tmp_path, environment=emulator.environment(), stdin=b"y\n")
+    assert status == 0
+    assert "9 of 9 completed" in output
+    assert emulator.ledger.accepted == 9
+
+
+@pytest.mark.parametrize("answer", [b"n\n", b""])
+async def test_nothing_is_spent_without_a_yes(emulator, tmp_path, answer):
+    """Any other answer to the question of --live spends nothing and is an interruption."""
+    status, _, _ = await run("demo", "--live", cwd=tmp_path, environment=emulator.environment(), stdin=answer)
+    assert status == 130
+    assert emulator.ledger.accepted == 0
+
+
+async def test_without_a_key_the_remedy_is_told(tmp_path):
+    """--live without credentials is one line that names AKOOL_API_KEY, no traceback, status 1."""
+    status, output, errors = await run("demo", "--live", cwd=tmp_path)
+    assert (status, output) == (1, "")
+    assert "AKOOL_API_KEY" in errors
+    assert len(errors.splitlines()) == 1
+
+
+async def test_a_usage_error_is_status_2(tmp_path):
+    """An option that makes no sense is status 2."""
+    status, _, errors = await run("demo", "--max-concurrent-upscales", "0", cwd=tmp_path)
+    assert status == 2
+    assert "--max-concurrent-upscales" in errors
+
+
+async def test_help_fits_80_columns(tmp_path):
+    """No line of any help is wider than a classic terminal."""
+    for arguments in (["--help"], ["demo", "--help"], ["emulator", "--help"]):
+        status, output, _ = await run(*arguments, cwd=tmp_path, environment={"COLUMNS": "80"})
+        assert status == 0
+        assert max(map(len, output.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+async def test_the_emulator_serves_until_it_is_stopped(tmp_path, monkeypatch, stop):
+    """`akool emulator` prints an environment that works, and a signal ends it with status 0."""
+    process = await asyncio.create_subprocess_exec(
+        *AKOOL, "emulator", "--port", "0", "--speed", "100", stdout=asyncio.subprocess.PIPE, cwd=tmp_path
+    )
+    image_id = None
+    while image_id is None:
+        line = (await process.stdout.readline()).decode().strip()
+        if line.startswith("export "):
+            monkeypatch.setenv(*line.removeprefix("export ").split("=", 1))
+        image_id = line.rpartition(": ")[2] if line.startswith("#") else None
+    async with AkoolSession() as akool:
+        result = await (await akool.vary(image_id, 1)).wait_until_complete()
+    process.send_signal(stop)
+    assert await process.wait() == 0
+    assert len(result.urls) == 5

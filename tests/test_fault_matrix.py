@@ -1,0 +1,298 @@
+"""Every fault at every endpoint: POSTs received, presses accepted and credits charged, by the emulator's own ledger."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from conftest import FAST
+
+from akool_async import (
+    AkoolError,
+    AkoolSession,
+    APIError,
+    AuthenticationError,
+    ClientCredentials,
+    GenerationError,
+    ImageStatus,
+    NotOperableError,
+    OutcomeUnknownError,
+)
+from akool_async.emulator import Emulator, Fault
+
+LOST = {
+    "reset": Fault.reset,
+    "500": lambda when: Fault.status(500, when),
+    "502": lambda when: Fault.status(502, when),
+    "503": lambda when: Fault.status(503, when),
+    "html": Fault.html,
+    "cut": Fault.cut,
+    "empty": Fault.empty,
+    "huge": lambda when: Fault.huge(5 * 2**20, when),
+    "stall": Fault.stall,
+    "slow": lambda when: Fault.slow(60, when),
+    "redirect": lambda when: Fault.redirect("http://127.0.0.1:9/", when),
+}
+"""Faults that lose the reply, before or after AKOOL accepted."""
+
+PACED = {
+    "429 seconds": lambda: Fault.throttle(retry_after=0),
+    "429 date": lambda: Fault.throttle(retry_after=datetime.now(UTC) - timedelta(seconds=5)),
+    "1005": lambda: Fault.code(1005),
+}
+"""Faults that refuse with a pace."""
+
+
+@pytest.fixture
+async def akool(emulator):
+    async with AkoolSession(
+        emulator.api_key, base_url=emulator.base_url, polling=FAST, request_timeout=1.0, max_concurrent_upscales=1
+    ) as akool:
+        yield akool
+
+
+async def assert_slot_free(akool, emulator):
+    """The one slot of the session can be had again."""
+    operation = await akool.upscale(emulator.add_image(), 4)
+    assert (await operation.wait_until_complete()).status == ImageStatus.COMPLETED
+
+
+@pytest.mark.parametrize("name", LOST)
+async def test_a_press_whose_reply_is_lost_after_acceptance_is_told_as_charged(emulator, akool, name):
+    """Accepted, reply lost: one POST, one charge, OutcomeUnknownError(charged=True) with the press, slot back."""
+    source = emulator.add_image()
+    emulator.faults.script("create_by_button", LOST[name]("after"))
+    with pytest.raises(OutcomeUnknownError) as caught:
+        await akool.upscale(source, 1)
+    assert caught.value.charged is True
+    assert (caught.value.press.image_id, caught.value.press.button) == (source, "U1")
+    assert emulator.ledger.requests["create_by_button"] == 1
+    assert emulator.ledger.presses_accepted == {(source, "U1"): 1}
+    assert emulator.ledger.charged == 2
+    await assert_slot_free(akool, emulator)
+
+
+@pytest.mark.parametrize("name", LOST)
+async def test_a_press_that_is_lost_before_acceptance_is_pressed_again(emulator, akool, name):
+    """Not accepted, reply lost: found not taken by two reads, pressed again, charged once."""
+    source = emulator.add_image()
+    emulator.faults.script("create_by_button", LOST[name]("before"))
+    operation = await akool.upscale(source, 1)
+    assert (await operation.wait_until_complete()).op_button == "U1"
+    assert emulator.ledger.requests["create_by_button"] == 2
+    assert emulator.ledger.presses_accepted == {(source, "U1"): 1}
+    assert emulator.ledger.charged == 2
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_repress_false_never_presses_again(emulator, when):
+    """With repress=False a lost reply is told as unknown, whether or not AKOOL accepted, after one POST."""
+    async with AkoolSession(emulator.api_key, base_url=emulator.base_url, polling=FAST, repress=False) as akool:
+        emulator.faults.script("create_by_button", Fault.reset(when))
+        with pytest.raises(OutcomeUnknownError) as caught:
+            await akool.upscale(emulator.add_image(), 1)
+    assert caught.value.charged is (True if when == "after" else None)
+    assert emulator.ledger.requests["create_by_button"] == 1
+
+
+@pytest.mark.parametrize("name", PACED)
+async def test_a_paced_refusal_is_tried_again(emulator, akool, name):
+    """429 with either Retry-After and 1005 are no outcome in doubt: sent again, accepted once, nothing read."""
+    source = emulator.add_image()
+    emulator.faults.script("create_by_button", PACED[name](), PACED[name]())
+    await akool.upscale(source, 1)
+    assert emulator.ledger.requests["create_by_button"] == 3
+    assert emulator.ledger.presses_accepted == {(source, "U1"): 1}
+    assert emulator.ledger.charged == 2
+
+
+@pytest.mark.parametrize("code", [1003, 1006, 1008, 1009, 1010, 1101, 1102, 1104, 1108, 1200, 4711])
+async def test_a_refusal_is_told_after_one_post(emulator, akool, code):
+    """A code is an answer: one POST, nothing charged, nothing read, slot back, and the press may be tried later."""
+    source = emulator.add_image()
+    emulator.faults.script("create_by_button", Fault.code(code))
+    with pytest.raises(APIError) as caught:
+        await akool.upscale(source, 1)
+    assert caught.value.code == code
+    assert emulator.ledger.requests == {"create_by_button": 1}
+    assert emulator.ledger.charged == 0
+    assert (await (await akool.upscale(source, 1)).wait_until_complete()).status == ImageStatus.COMPLETED
+
+
+@pytest.mark.parametrize("verb", ["create_by_prompt", "create_by_source_prompt"])
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("name", LOST)
+async def test_a_prompt_whose_reply_is_lost_is_never_sent_again(emulator, akool, verb, when, name):
+    """A prompt has no natural guard: one POST, then OutcomeUnknownError(charged=None)."""
+    emulator.faults.script(verb, LOST[name](when))
+    with pytest.raises(OutcomeUnknownError) as caught:
+        await getattr(akool, verb)("a fox")
+    assert caught.value.charged is None
+    assert emulator.ledger.requests == {verb: 1}
+    assert emulator.ledger.charged == (2 if when == "after" else 0)
+
+
+@pytest.mark.parametrize("verb", ["create_by_prompt", "create_by_source_prompt"])
+@pytest.mark.parametrize("name", PACED)
+async def test_a_prompt_that_is_paced_is_sent_again(emulator, akool, verb, name):
+    """A paced refusal of a prompt is not accepted: sent again, charged once."""
+    emulator.faults.script(verb, PACED[name]())
+    made = await getattr(akool, verb)("a fox")
+    assert made
+    assert emulator.ledger.requests == {verb: 2}
+    assert emulator.ledger.charged == 2
+
+
+@pytest.mark.parametrize("name", [*LOST, *PACED, "1108", "9"])
+async def test_a_wait_survives_any_single_fault(emulator, akool, name):
+    """One bad poll of any kind does not end a wait."""
+    operation = await akool.vary(emulator.add_image(), 1)
+    extra = {"1108": lambda: Fault.code(1108), "9": lambda: Fault.image_status(9)}
+    fault = LOST[name]("before") if name in LOST else {**PACED, **extra}[name]()
+    emulator.faults.script("get_image_result", fault)
+    assert (await operation.wait_until_complete()).status == ImageStatus.COMPLETED
+    assert emulator.ledger.charged == 2
+
+
+async def test_a_wait_survives_a_mix_of_faults(emulator, akool):
+    """Every other poll meets some fault, drawn with a seed; every wait ends well."""
+    faults = [Fault.reset(), Fault.status(502), Fault.html(), Fault.cut(), Fault.code(1108), Fault.image_status(9)]
+    operations = [await akool.vary(emulator.add_image(), 1) for _ in range(20)]
+    emulator.faults.rate(0.5, *faults, endpoints=["get_image_result"], seed=3)
+    results = await asyncio.gather(*(operation.wait_until_complete() for operation in operations))
+    assert {result.status for result in results} == {ImageStatus.COMPLETED}
+
+
+@pytest.mark.parametrize("endpoint", ["get_credit", "get_image_result", "get_token"])
+@pytest.mark.parametrize("name", LOST)
+async def test_a_read_survives_any_single_fault(emulator, endpoint, name):
+    """Reads and Get Token cost nothing and are asked again."""
+    credentials = ClientCredentials(emulator.client_id, emulator.client_secret)
+    async with AkoolSession(credentials, base_url=emulator.base_url, request_timeout=1.0) as akool:
+        emulator.faults.script(endpoint, LOST[name]("before"))
+        image_id = emulator.add_image()
+        assert await akool.get_credit() == emulator.credits
+        assert (await akool.get_image_result(image_id)).id == image_id
+    assert emulator.ledger.charged == 0
+
+
+@pytest.mark.parametrize("code", [1003, 1009, 1101, 1102, 1200])
+async def test_a_wait_ends_at_once_where_asking_again_is_useless(emulator, akool, code):
+    """Auth, banned, not permitted, a wrong parameter: told after one poll, with the id."""
+    operation = await akool.vary(emulator.add_image(), 1)
+    emulator.faults.script("get_image_result", Fault.code(code))
+    with pytest.raises(APIError) as caught:
+        await operation.wait_until_complete()
+    assert (caught.value.code, caught.value.operation_id) == (code, operation.id)
+    assert emulator.ledger.requests["get_image_result"] == 1
+
+
+async def test_used_buttons_may_lag_behind_the_press():
+    """AKOOL accepts, the reply is lost, and the button is still offered at both reads: the second press is refused
+    with 1010, which tells that the first was taken; never a second charge."""
+    async with Emulator(speed=200, used_buttons_lag=3600) as emulator:
+        async with AkoolSession(emulator.api_key, base_url=emulator.base_url, polling=FAST) as akool:
+            source = emulator.add_image()
+            emulator.faults.script("create_by_button", Fault.reset("after"))
+            with pytest.raises(OutcomeUnknownError) as caught:
+                await akool.upscale(source, 1)
+        assert caught.value.charged is True
+        assert emulator.ledger.presses_accepted == {(source, "U1"): 1}
+        assert emulator.ledger.charged == 2
+
+
+async def test_a_lag_with_repress_false_stays_unknown():
+    """The same without a second press cannot be told."""
+    async with Emulator(speed=200, used_buttons_lag=3600) as emulator:
+        async with AkoolSession(emulator.api_key, base_url=emulator.base_url, repress=False) as akool:
+            emulator.faults.script("create_by_button", Fault.reset("after"))
+            with pytest.raises(OutcomeUnknownError) as caught:
+                await akool.upscale(emulator.add_image(), 1)
+        assert caught.value.charged is None
+
+
+async def test_a_button_that_is_neither_used_nor_offered_stays_unknown(emulator, akool):
+    """A source that shows the button nowhere tells nothing: charged=None, no second press."""
+    source = emulator.add_image(buttons=["V1"])
+    emulator.faults.script("create_by_button", Fault.reset("before"))
+    with pytest.raises(OutcomeUnknownError) as caught:
+        await akool.upscale(source, 1)
+    assert caught.value.charged is None
+    assert emulator.ledger.requests["create_by_button"] == 1
+
+
+async def test_a_source_that_cannot_be_read_leaves_the_outcome_unknown(emulator, akool):
+    """When reconciling itself fails for good, the caller is told that nothing can be told."""
+    emulator.faults.script("create_by_button", Fault.reset("after"))
+    emulator.faults.script("get_image_result", Fault.code(1009))
+    with pytest.raises(OutcomeUnknownError, match="1009") as caught:
+        await akool.upscale(emulator.add_image(), 1)
+    assert caught.value.charged is None
+    assert emulator.ledger.charged == 2
+
+
+async def test_a_press_lost_again_and_again_is_given_up(emulator, akool):
+    """Three lost replies to presses that AKOOL never took end in an error, not in a loop."""
+    emulator.faults.rate(1.0, Fault.status(502, "before"), endpoints=["create_by_button"])
+    with pytest.raises(OutcomeUnknownError):
+        await akool.upscale(emulator.add_image(), 1)
+    assert emulator.ledger.requests["create_by_button"] == 3
+    assert emulator.ledger.charged == 0
+
+
+async def test_a_refusal_after_a_lost_reply_stays_in_doubt(emulator, akool):
+    """Lost, found not taken, then refused for want of credit: the first POST is not forgotten."""
+    emulator.faults.script("create_by_button", Fault.reset("before"), Fault.code(1006))
+    with pytest.raises(OutcomeUnknownError, match="1006") as caught:
+        await akool.upscale(emulator.add_image(), 1)
+    assert caught.value.charged is None
+
+
+@pytest.mark.parametrize(("pressed", "charged"), [(True, True), (False, False)])
+async def test_reconcile_by_hand(emulator, akool, pressed, charged):
+    """session.reconcile tells what became of a press, later and in another process, and sends only reads."""
+    source = emulator.add_image()
+    if pressed:
+        await akool.vary(source, 2)
+    async with AkoolSession(emulator.api_key, base_url=emulator.base_url) as other:
+        assert await other.reconcile(source, "V2") is charged
+    assert emulator.ledger.requests["create_by_button"] == int(pressed)
+
+
+async def test_reconcile_by_hand_says_when_it_cannot_be_told(emulator, akool):
+    """A button that the source does not know is None; a source that does not exist is an error."""
+    assert await akool.reconcile(emulator.add_image(buttons=["V1"]), "U1") is None
+    with pytest.raises(AkoolError):
+        await akool.reconcile("nowhere", "U1")
+
+
+async def test_a_used_button_is_refused(emulator, akool):
+    """Pressed by somebody else: 1010, one POST, nothing charged to us."""
+    source = emulator.add_image()
+    async with AkoolSession(emulator.api_key, base_url=emulator.base_url) as other:
+        await other.vary(source, 1)
+    with pytest.raises(NotOperableError):
+        await akool.vary(source, 1)
+    assert emulator.ledger.charged == 2
+
+
+async def test_1108_on_a_press_is_told_and_can_be_pressed_later(emulator, akool):
+    """1108 is a refusal, which the caller may answer with another press."""
+    source = emulator.add_image()
+    emulator.faults.script("create_by_button", Fault.code(1108))
+    with pytest.raises(GenerationError):
+        await akool.vary(source, 1)
+    assert (await akool.vary(source, 1)).id
+
+
+async def test_1101_mid_flight_is_renewed_on_a_press(emulator):
+    """A token that ends under a press is renewed; AKOOL refused the first POST, so the second is no repeat."""
+    credentials = ClientCredentials(emulator.client_id, emulator.client_secret)
+    async with AkoolSession(credentials, base_url=emulator.base_url) as akool:
+        source = emulator.add_image()
+        emulator.faults.script("create_by_button", Fault.code(1101))
+        await akool.vary(source, 1)
+        emulator.faults.script("create_by_button", Fault.code(1101), Fault.code(1101))
+        with pytest.raises(AuthenticationError):
+            await akool.vary(source, 2)
+    assert emulator.ledger.presses_accepted == {(source, "V1"): 1}
+    assert emulator.ledger.requests["create_by_button"] == 4

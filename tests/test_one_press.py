@@ -1,0 +1,227 @@
+"""One press, one POST, whoever presses, and whoever is cancelled meanwhile."""
+
+import asyncio
+
+import pytest
+from aiohttp import web
+from conftest import FAST
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from scripted import KEY, scripted_server
+
+from akool_async import AkoolError, AkoolSession, OutcomeUnknownError, SessionClosedError
+from akool_async.emulator import Emulator, Fault
+from examples import CREATE_BY_BUTTON_REPLY
+
+
+class Gate:
+    """A server's reply that comes only when the test lets it: the test knows that the POST is under way."""
+
+    def __init__(self, reply):
+        self.arrived = asyncio.Event()
+        self.open = asyncio.Event()
+        self._reply = reply
+
+    async def __call__(self, request):
+        self.arrived.set()
+        await self.open.wait()
+        return web.json_response(self._reply)
+
+
+async def test_forty_callers_share_one_post_one_operation_one_poll_loop(emulator, akool):
+    """Forty callers of the same press at once, and one later, get the same operation for one POST and one charge."""
+    source = emulator.add_image()
+    operations = await asyncio.gather(*(akool.create_by_button(source, "U2") for _ in range(40)))
+    results = await asyncio.gather(*(operation.wait_until_complete() for operation in operations))
+    again = await akool.upscale(source, 2)
+    assert len({id(operation) for operation in [*operations, again]}) == 1
+    assert len({id(result) for result in results}) == 1
+    assert emulator.ledger.requests["create_by_button"] == 1
+    assert emulator.ledger.charged == 2
+
+
+async def test_all_who_share_a_post_are_told_of_its_refusal(emulator, akool):
+    """A refusal reaches everyone who pressed, each with an error of their own, after one POST."""
+    emulator.faults.script("create_by_button", Fault.code(1010))
+    source = emulator.add_image()
+    errors = await asyncio.gather(*(akool.vary(source, 1) for _ in range(10)), return_exceptions=True)
+    assert {error.code for error in errors} == {1010}
+    assert len({id(error) for error in errors}) == 10
+    assert emulator.ledger.requests["create_by_button"] == 1
+
+
+async def test_a_caller_cancelled_mid_post_loses_no_id():
+    """The only caller is cancelled while the POST is under way; the same press again gives the operation, no POST."""
+    gate = Gate(CREATE_BY_BUTTON_REPLY)
+    async with scripted_server(gate) as server, AkoolSession(KEY, base_url=server.base_url) as akool:
+        caller = asyncio.create_task(akool.upscale("image-1", 2))
+        await gate.arrived.wait()
+        caller.cancel()
+        await asyncio.gather(caller, return_exceptions=True)
+        assert caller.cancelled()
+        gate.open.set()
+        operation = await akool.upscale("image-1", 2)
+        assert operation.id == CREATE_BY_BUTTON_REPLY["data"]["_id"]
+        assert len([asked for asked in server.asked if asked.method == "POST"]) == 1
+
+
+async def test_what_nobody_claimed_is_kept(emulator, akool):
+    """Operations whose callers were all cancelled, prompts included, stand in `unclaimed` with their ids."""
+    gate = Gate(CREATE_BY_BUTTON_REPLY)
+    async with scripted_server(gate) as server, AkoolSession(KEY, base_url=server.base_url) as akool:
+        callers = [asyncio.create_task(akool.create_by_prompt("a fox")), asyncio.create_task(akool.vary("image-1", 2))]
+        await gate.arrived.wait()
+        while len(server.asked) < 2:
+            await asyncio.sleep(0)
+        for caller in callers:
+            caller.cancel()
+        await asyncio.gather(*callers, return_exceptions=True)
+        gate.open.set()
+        await akool.aclose()
+        assert [operation.id for operation in akool.unclaimed] == [CREATE_BY_BUTTON_REPLY["data"]["_id"]] * 2
+
+
+async def test_a_slot_survives_a_caller_cancelled_mid_post(emulator):
+    """The slot of a press whose caller left stays held until the server is done, then comes back."""
+    async with AkoolSession(
+        emulator.api_key, base_url=emulator.base_url, polling=FAST, max_concurrent_upscales=1
+    ) as akool:
+        source = emulator.add_image()
+        emulator.faults.script("create_by_button", Fault.slow(0.1, "before"))
+        caller = asyncio.create_task(akool.upscale(source, 1))
+        while not emulator.ledger.requests["create_by_button"]:
+            await asyncio.sleep(0)
+        caller.cancel()
+        operation = await akool.upscale(source, 2)
+        await operation.wait_until_complete()
+    assert emulator.ledger.peak_upscales == 1
+    assert emulator.ledger.presses_accepted == {(source, "U1"): 1, (source, "U2"): 1}
+
+
+async def test_one_of_several_callers_cancelled_leaves_the_post_to_the_others(emulator, akool):
+    """Of three callers that queue for the same press one is cancelled; the others get it."""
+    source = emulator.add_image()
+    callers = [asyncio.create_task(akool.upscale(source, 1)) for _ in range(3)]
+    await asyncio.sleep(0)
+    callers[0].cancel()
+    outcomes = await asyncio.gather(*callers, return_exceptions=True)
+    assert isinstance(outcomes[0], asyncio.CancelledError)
+    assert outcomes[1] is outcomes[2]
+    assert emulator.ledger.charged == 2
+
+
+async def test_a_press_after_the_last_caller_left_the_queue_begins_anew(emulator):
+    """Cancelled while queueing, then pressed again at once: the new caller is not handed the dropped one."""
+    async with AkoolSession(
+        emulator.api_key, base_url=emulator.base_url, polling=FAST, max_concurrent_upscales=1
+    ) as akool:
+        source = emulator.add_image()
+        await akool.upscale(source, 1)
+        queued = asyncio.create_task(akool.upscale(source, 2))
+        await asyncio.sleep(0)
+        queued.cancel()
+        again = asyncio.create_task(akool.upscale(source, 2))
+        assert (await (await again).wait_until_complete()).op_button == "U2"
+
+
+async def test_closing_lets_a_post_under_way_end():
+    """A POST that was sent when the session closes ends first, and its caller gets the operation."""
+    gate = Gate(CREATE_BY_BUTTON_REPLY)
+    async with scripted_server(gate) as server, AkoolSession(KEY, base_url=server.base_url) as akool:
+        caller = asyncio.create_task(akool.upscale("image-1", 2))
+        queued = [asyncio.create_task(akool.upscale("image-2", i)) for i in (1, 2, 3, 4)]
+        await gate.arrived.wait()
+        closing = asyncio.create_task(akool.aclose())
+        await asyncio.sleep(0)
+        gate.open.set()
+        await closing
+        assert (await caller).id == CREATE_BY_BUTTON_REPLY["data"]["_id"]
+        outcomes = await asyncio.gather(*queued, return_exceptions=True)
+        assert isinstance(outcomes[-1], SessionClosedError)
+        with pytest.raises(SessionClosedError):
+            await akool.upscale("image-1", 3)
+
+
+async def test_closing_does_not_wait_for_ever_for_a_reply():
+    """Closing is bounded: a POST without a reply ends in OutcomeUnknownError within the request timeout."""
+    gate = Gate(CREATE_BY_BUTTON_REPLY)
+    async with scripted_server(gate) as server:
+        async with AkoolSession(KEY, base_url=server.base_url, request_timeout=0.2, repress=False) as akool:
+            caller = asyncio.create_task(akool.create_by_prompt("a fox"))
+            await gate.arrived.wait()
+        with pytest.raises(OutcomeUnknownError):
+            await caller
+        gate.open.set()
+
+
+ACTIONS = st.lists(
+    st.tuples(
+        st.sampled_from(["press", "press", "same again", "cancel", "wait a moment", "callback raises", "let it run"]),
+        st.integers(0, 7),
+    ),
+    min_size=1,
+    max_size=12,
+)
+FAULTS = st.lists(
+    st.sampled_from(
+        [
+            None,
+            None,
+            Fault.code(1010),
+            Fault.code(1006),
+            Fault.code(1005),
+            Fault.fails(reason="no"),
+            Fault.reset("after"),
+            Fault.status(502, "after"),
+            Fault.html("after"),
+            Fault.cut("after"),
+        ]
+    ),
+    max_size=8,
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(actions=ACTIONS, faults=FAULTS, cap=st.integers(1, 3))
+def test_every_slot_comes_back_on_every_path(actions, faults, cap):
+    """Any sequence of presses, repeats, cancellations, time-outs, refusals, losses and failures, over any faults, ends
+    with every slot free, the cap never passed and nothing pressed twice."""
+    asyncio.run(drive(actions, faults, cap))
+
+
+async def drive(actions, faults, cap):
+    async with Emulator(speed=500) as emulator:
+        async with AkoolSession(
+            emulator.api_key, base_url=emulator.base_url, polling=FAST, max_concurrent_upscales=cap
+        ) as akool:
+            sources = [emulator.add_image() for _ in range(2)]
+            emulator.faults.script("create_by_button", *faults)
+            tasks = []
+
+            async def use(number, after):
+                operation = await akool.upscale(sources[number // 4], number % 4 + 1)
+                if after == "wait a moment":
+                    await operation.wait_until_complete(timeout=0.001)
+                elif after == "callback raises":
+                    raise ZeroDivisionError
+                else:
+                    await operation.wait_until_complete()
+
+            for action, number in actions:
+                if action == "cancel" and tasks:
+                    tasks[number % len(tasks)].cancel()
+                elif action == "let it run":
+                    await asyncio.sleep(0.002 * number)
+                else:
+                    tasks.append(asyncio.create_task(use(number, action)))
+            outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+            expected = (AkoolError, asyncio.CancelledError, ZeroDivisionError, TimeoutError, type(None))
+            assert all(isinstance(outcome, expected) for outcome in outcomes)
+            emulator.faults.clear()
+            fresh = emulator.add_image()
+            for index in range(1, cap + 1):  # every slot is needed at once, and none is awaited before all are had
+                await akool.upscale(fresh, index)
+            assert emulator.ledger.pressed_twice() == []
+            lost = sum(isinstance(outcome, OutcomeUnknownError) for outcome in outcomes)
+            assert emulator.ledger.peak_upscales <= cap + lost
+            assert emulator.ledger.charged == 2 * emulator.ledger.accepted

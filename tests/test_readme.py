@@ -1,0 +1,111 @@
+"""Every Python block of the README is run as it stands, against the emulator."""
+
+import asyncio
+import re
+import sys
+from pathlib import Path
+
+import aiohttp
+import pytest
+import uvicorn
+from conftest import FAST
+
+from akool_async import AkoolSession, errors
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+
+
+def block_with(text):
+    (block,) = [block for block in BLOCKS if text in block]
+    return block
+
+
+def names_of(text):
+    names = {}
+    exec(compile(block_with(text), "README.md", "exec"), names)  # noqa: S102
+    return names
+
+
+@pytest.fixture(autouse=True)
+def _the_environment_of_the_readme(emulator, monkeypatch):
+    for name, value in emulator.environment().items():
+        monkeypatch.setenv(name, value)
+
+
+async def test_the_quickstart_runs_as_a_script(emulator, tmp_path):
+    """The first program of the README, in a process of its own: four pictures, one upscale, one file."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-W", "error", "-c", block_with("lighthouse"), cwd=tmp_path, stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await process.communicate()
+    assert process.returncode == 0
+    assert b"2 credits" in output
+    assert len(list((tmp_path / "pictures").iterdir())) == 1
+    assert emulator.ledger.accepted == 2
+
+
+async def test_pressing_many_at_once(emulator, capsys):
+    """The block that presses four upscales under a cap of two finishes them all."""
+    await names_of("upscale_all")["upscale_all"](emulator.add_image())
+    assert capsys.readouterr().out.count("done:") == 4
+    assert emulator.ledger.peak_upscales == 2
+
+
+async def test_waiting_somewhere_else(emulator, akool, capsys):
+    """The block that times out, keeps the JSON and takes the wait up elsewhere ends with a result."""
+    names = names_of("somewhere_else")
+    kept = await names["press"](akool, emulator.add_image())
+    assert "wait again" in capsys.readouterr().out
+    assert (await names["somewhere_else"](kept)).status == 3
+
+
+async def test_the_web_backend(emulator):
+    """The FastAPI example, served for real: a press, its result, a used button, bad input."""
+    config = uvicorn.Config(names_of("FastAPI")["app"], port=0, log_level="error")
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.01)
+    base_url = "http://127.0.0.1:{}".format(server.servers[0].sockets[0].getsockname()[1])
+    image_id = emulator.add_image()
+    async with aiohttp.ClientSession(base_url) as http:
+        async with http.post(f"/images/{image_id}/V1") as response:
+            assert response.status == 202
+            operation_id = (await response.json())["id"]
+        async with http.get(f"/operations/{operation_id}") as response:
+            done = await response.json()
+        async with http.post(f"/images/{image_id}/V9") as response:
+            assert response.status == 422
+        async with AkoolSession(polling=FAST) as other:
+            await other.vary(image_id, 2)
+        async with http.post(f"/images/{image_id}/V2") as response:
+            assert response.status == 409
+    server.should_exit = True
+    await serving
+    assert done["status"] == "completed"
+    assert len(done["urls"]) == 5
+
+
+async def test_the_block_for_users_own_tests():
+    """The README's own test passes."""
+    await names_of("my_backend")["test_my_backend_upscales_once"]()
+
+
+def test_the_fixture_of_the_readme_exists():
+    """The plugin that the README names can be loaded."""
+    assert names_of("pytest_plugins")["pytest_plugins"] == ["akool_async.emulator.pytest_plugin"]
+
+
+def test_every_block_is_run():
+    """A block that is added needs a test."""
+    assert len(BLOCKS) == 6
+
+
+def test_the_table_of_errors_is_complete():
+    """Every error class stands in the README's table."""
+    told = set(re.findall(r"^\| `(\w+)` \|", README, flags=re.MULTILINE))
+    classes = {
+        name for name, item in vars(errors).items() if isinstance(item, type) and issubclass(item, errors.AkoolError)
+    }
+    assert told == classes - {"AkoolError"}

@@ -1,0 +1,112 @@
+"""The cap on upscales, counted at the server."""
+
+import asyncio
+
+from conftest import FAST
+
+from akool_async import AkoolSession, ButtonPress, ImageStatus
+from akool_async.emulator import Emulator, Fault
+
+
+async def test_never_more_upscales_than_the_cap_run_at_the_server(emulator):
+    """40 upscales at once under a cap of 3: the server never runs more than 3, and always finishes all."""
+    async with AkoolSession(
+        emulator.api_key, base_url=emulator.base_url, polling=FAST, max_concurrent_upscales=3
+    ) as akool:
+        sources = [emulator.add_image() for _ in range(10)]
+        operations = await asyncio.gather(*(akool.upscale(source, i) for source in sources for i in (1, 2, 3, 4)))
+        results = await asyncio.gather(*(operation.wait_until_complete() for operation in operations))
+    assert len({result.id for result in results}) == 40
+    assert emulator.ledger.peak_upscales == 3
+
+
+async def test_nobody_has_to_await_for_a_slot_to_come_back(emulator):
+    """More un-awaited upscales than slots do not deadlock: slots come back when the server is done."""
+    async with AkoolSession(
+        emulator.api_key, base_url=emulator.base_url, polling=FAST, max_concurrent_upscales=1
+    ) as akool:
+        source = emulator.add_image()
+        operations = [await akool.upscale(source, i) for i in (1, 2, 3, 4)]
+    assert len({operation.id for operation in operations}) == 4
+    assert emulator.ledger.peak_upscales == 1
+
+
+async def test_variations_are_not_held_up_by_upscales(emulator):
+    """With the one slot taken for good and an upscale queued, variations go through."""
+    async with AkoolSession(
+        emulator.api_key,
+        base_url=emulator.base_url,
+        polling=FAST,
+        max_concurrent_upscales=1,
+        max_concurrent_operations=3,
+    ) as akool:
+        source = emulator.add_image()
+        emulator.faults.script("create_by_button", Fault.stuck())
+        await akool.upscale(source, 1)
+        queued = [asyncio.create_task(akool.upscale(source, i)) for i in (2, 3, 4)]
+        for index in (1, 2, 3, 4):
+            result = await (await akool.vary(source, index)).wait_until_complete()
+            assert result.status == ImageStatus.COMPLETED
+        assert not any(task.done() for task in queued)
+        for task in queued:
+            task.cancel()
+        await asyncio.gather(*queued, return_exceptions=True)
+    assert emulator.ledger.peak_upscales == 1
+
+
+async def test_all_kinds_together_stay_under_max_concurrent_operations(emulator):
+    """Prompts, batches, upscales and variations at once never pass the common cap at the server."""
+    async with AkoolSession(
+        emulator.api_key, base_url=emulator.base_url, polling=FAST, max_concurrent_operations=3
+    ) as akool:
+        source = emulator.add_image()
+        await asyncio.gather(
+            *(akool.create_by_prompt(f"fox {i}") for i in range(5)),
+            *(akool.create_by_source_prompt("foxes", batch_quantity=3) for _ in range(3)),
+            *(akool.upscale(source, i) for i in (1, 2, 3, 4)),
+            *(akool.vary(source, i) for i in (1, 2, 3, 4)),
+        )
+    assert emulator.ledger.accepted == 5 + 9 + 8
+    assert emulator.ledger.peak_generations <= 3
+
+
+async def test_a_queued_upscale_that_is_cancelled_sends_nothing(emulator):
+    """Cancelling a caller that waits for a slot costs nothing, and its place goes to the next."""
+    async with AkoolSession(
+        emulator.api_key, base_url=emulator.base_url, polling=FAST, max_concurrent_upscales=1
+    ) as akool:
+        source = emulator.add_image()
+        first = await akool.upscale(source, 1)
+        queued = asyncio.create_task(akool.upscale(source, 2))
+        await asyncio.sleep(0)
+        queued.cancel()
+        await asyncio.gather(queued, return_exceptions=True)
+        await first.wait_until_complete()
+        await (await akool.upscale(source, 3)).wait_until_complete()
+    assert emulator.ledger.presses_accepted == {(source, "U1"): 1, (source, "U3"): 1}
+
+
+async def test_a_refused_press_gives_its_slot_back(emulator):
+    """Refusals of every kind leave the cap as it was."""
+    async with AkoolSession(
+        emulator.api_key, base_url=emulator.base_url, polling=FAST, max_concurrent_upscales=1
+    ) as akool:
+        source = emulator.add_image()
+        for code in (1003, 1006, 1008, 1009, 1010, 1108, 1200, 4711):
+            emulator.faults.script("create_by_button", Fault.code(code))
+            await asyncio.gather(akool.upscale(source, 1), return_exceptions=True)
+        assert (await (await akool.upscale(source, 1)).wait_until_complete()).status == ImageStatus.COMPLETED
+
+
+async def test_the_plan_of_a_busy_account_is_waited_for():
+    """1005 means not accepted: the press is sent again at a pace until the account has room."""
+    async with (
+        Emulator(speed=200, plan_concurrency=1) as emulator,
+        AkoolSession(emulator.api_key, base_url=emulator.base_url, polling=FAST) as akool,
+    ):
+        source = emulator.add_image()
+        presses = [ButtonPress(source, button) for button in ("V1", "V2", "V3")]
+        operations = await asyncio.gather(*(akool.create_by_button(p.image_id, p.button) for p in presses))
+        await asyncio.gather(*(operation.wait_until_complete() for operation in operations))
+    assert emulator.ledger.peak_generations == 1
+    assert emulator.ledger.pressed_twice() == []

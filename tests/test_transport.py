@@ -1,0 +1,201 @@
+"""What comes back broken, and where the key may go."""
+
+import asyncio
+import copy
+import logging
+import pickle
+import traceback
+
+import aiohttp
+import pytest
+from conftest import FAST
+from scripted import KEY, scripted_server
+
+from akool_async import (
+    AkoolError,
+    AkoolSession,
+    APIError,
+    ConfigurationError,
+    RateLimitedError,
+    ResponseError,
+    SessionClosedError,
+    TransportError,
+)
+from akool_async._transport import LARGEST_BODY
+from akool_async.emulator import Fault
+
+BROKEN = {
+    "html": ({"text": "<html>nginx</html>", "content_type": "text/html"}, ResponseError),
+    "html 502": ({"status": 502, "text": "<html>502</html>"}, ResponseError),
+    "empty": ({"body": b""}, ResponseError),
+    "not json": ({"text": "ok"}, ResponseError),
+    "json without a code": ([1, 2], ResponseError),
+    "huge": ({"body": b"x" * (LARGEST_BODY + 1)}, ResponseError),
+    "redirect": ({"status": 302, "body": b"moved"}, ResponseError),
+    "429": ({"status": 429, "text": "slow down"}, RateLimitedError),
+    "unknown code": ({"code": 4711, "msg": "news"}, APIError),
+    "known code under http 500": ({"status": 500, "text": '{"code": 1010, "msg": "no"}'}, APIError),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+async def test_a_broken_reply_is_a_typed_error(name):
+    """Every broken body is an error of the tree, names the endpoint and the press, pickles, and shows no key."""
+    reply, error_class = BROKEN[name]
+    async with scripted_server(reply) as server, AkoolSession(KEY, base_url=server.base_url, repress=False) as akool:
+        with pytest.raises(AkoolError) as caught:
+            await akool._api.get_image_result("image-1")
+    assert isinstance(caught.value, error_class)
+    assert caught.value.operation_id == "image-1"
+    assert "Get Image Result" in str(caught.value)
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(copy.copy(caught.value)) == str(caught.value)
+    assert_no_key(caught.value)
+
+
+@pytest.mark.parametrize("fault", [Fault.cut("before"), Fault.reset("before"), Fault.empty("before")], ids=str)
+async def test_a_cut_or_reset_reply_is_a_typed_error(emulator, akool, fault):
+    """A connection that breaks before, or in the middle of, the body is an error of the tree."""
+    emulator.faults.rate(1.0, fault, endpoints=["get_image_result"])
+    with pytest.raises((ResponseError, TransportError)) as caught:
+        await akool._api.get_image_result("image-1")
+    assert caught.value.operation_id == "image-1"
+
+
+async def test_garbage_instead_of_http_shows_no_key():
+    """aiohttp's own error for a bad status line holds the request's headers; none of it reaches the user."""
+
+    async def garbage(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"SSH-2.0-OpenSSH_9.2\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(garbage, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with AkoolSession(KEY, base_url=f"http://127.0.0.1:{port}") as akool:
+            with pytest.raises(ResponseError) as caught:
+                await akool._api.get_credit()
+    assert_no_key(caught.value)
+
+
+async def test_an_address_where_nobody_listens_is_surely_not_delivered(unused_tcp_port):
+    """A refused connection is a TransportError that says the request never arrived."""
+    async with AkoolSession(KEY, base_url=f"http://127.0.0.1:{unused_tcp_port}") as akool:
+        with pytest.raises(TransportError) as caught:
+            await akool._api.get_credit()
+    assert caught.value.delivered is False
+    assert_no_key(caught.value)
+
+
+async def test_a_reply_that_does_not_come_in_time_may_have_been_delivered(emulator):
+    """request_timeout bounds one request; what became of it is not known."""
+    emulator.faults.script("get_credit", Fault.stall("before"))
+    async with AkoolSession(emulator.api_key, base_url=emulator.base_url, request_timeout=0.1) as akool:
+        with pytest.raises(TransportError) as caught:
+            await akool._api.get_credit()
+    assert caught.value.delivered is None
+
+
+async def test_reads_survive_a_few_faults(emulator, akool):
+    """get_credit and get_image_result are asked again, since that costs nothing."""
+    faults = [Fault.status(502), Fault.html(), Fault.reset()]
+    emulator.faults.script("get_credit", *faults)
+    emulator.faults.script("get_image_result", *faults)
+    assert await akool.get_credit() == emulator.credits
+    assert (await akool.get_image_result(emulator.add_image())).status == 3
+
+
+async def test_the_key_does_not_follow_a_redirect():
+    """A redirect to another origin is an error; that origin is never asked."""
+    async with scripted_server({"code": 1000}) as elsewhere:
+        moved = {"status": 307, "body": b"", "headers": {"Location": elsewhere.base_url}}
+        async with scripted_server(moved) as server, AkoolSession(KEY, base_url=server.base_url) as akool:
+            with pytest.raises(ResponseError, match="307"):
+                await akool._api.get_credit()
+    assert elsewhere.asked == []
+
+
+async def test_the_key_does_not_go_to_the_pictures_host(emulator, akool, tmp_path):
+    """Downloading sends no authentication header, also with an injected session that has headers of its own."""
+    result = await (await akool.vary(emulator.add_image(), 1)).wait_until_complete()
+    await akool.download(result, tmp_path)
+    async with aiohttp.ClientSession(headers={"X-Private": "1"}) as http:
+        async with AkoolSession(emulator.api_key, base_url=emulator.base_url, http=http) as other:
+            await other.download(result, tmp_path)
+    assert emulator.ledger.requests["pictures"] == 10
+    assert emulator.ledger.pictures_with_key == 0
+
+
+async def test_the_key_is_in_no_log_at_any_level(emulator, caplog):
+    """With every logger at DEBUG, a session's whole life and its errors show neither key nor token."""
+    caplog.set_level(logging.DEBUG)
+    logging.getLogger("asyncio").setLevel(logging.DEBUG)
+    async with AkoolSession(emulator.api_key, base_url=emulator.base_url, polling=FAST) as akool:
+        emulator.faults.script("get_image_result", Fault.status(502), Fault.reset())
+        operation = await akool.upscale(emulator.add_image(), 1)
+        await operation.wait_until_complete()
+        await asyncio.gather(akool.upscale("nowhere", 1), return_exceptions=True)
+        shown = f"{akool!r} {akool._transport!r} {operation!r} {operation.latest!r}"
+    assert emulator.api_key not in shown + caplog.text
+
+
+async def test_a_key_that_akool_echoes_is_taken_out_of_the_error():
+    """Even a service that repeats the key in its message does not get it into the error."""
+    async with scripted_server({"code": 1101, "msg": f"bad key {KEY}"}) as server:
+        async with AkoolSession(KEY, base_url=server.base_url) as akool:
+            with pytest.raises(APIError) as caught:
+                await akool.get_credit()
+    assert caught.value.msg == "bad key ***"
+    assert_no_key(caught.value)
+
+
+def test_a_session_and_its_credentials_refuse_to_be_pickled():
+    """No pickle holds a key."""
+    akool = AkoolSession(KEY)
+    for secretive in (akool, akool._transport, akool._transport._authenticator):
+        with pytest.raises(TypeError, match="secret"):
+            pickle.dumps(secretive)
+
+
+@pytest.mark.parametrize(
+    "base_url",
+    ["http://openapi.akool.com", "http://10.0.0.1", "https://user:pass@openapi.akool.com", "https://a.example/?x=1"],
+)
+def test_addresses_that_must_not_get_a_key_are_refused(base_url):
+    """Plain http beyond loopback, a user in the address, a query: refused before anything is sent."""
+    with pytest.raises(ConfigurationError, match="base_url"):
+        AkoolSession(KEY, base_url=base_url)
+
+
+@pytest.mark.parametrize("base_url", ["http://127.0.0.1:1", "http://localhost:1", "http://[::1]:1", "https://a.example"])
+def test_https_and_loopback_are_taken(base_url):
+    """https anywhere and http on this machine need no permission, plain http elsewhere needs allow_http."""
+    AkoolSession(KEY, base_url=base_url)
+    AkoolSession(KEY, base_url="http://10.0.0.1", allow_http=True)
+
+
+async def test_an_injected_session_is_used_and_never_closed(emulator):
+    """http= is used for requests and stays open."""
+    async with aiohttp.ClientSession(headers={"X-Mine": "1"}, raise_for_status=True) as http:
+        async with AkoolSession(emulator.api_key, base_url=emulator.base_url, http=http) as akool:
+            await akool.get_credit()
+        assert not http.closed
+        with pytest.raises(SessionClosedError):
+            await akool.get_credit()
+
+
+@pytest.mark.parametrize("extra", [{"headers": {"Authorization": "Bearer mine"}}, {"headers": {"X-API-KEY": "mine"}}])
+async def test_an_injected_session_with_credentials_of_its_own_is_refused(extra):
+    """Exactly one authentication header goes to AKOOL."""
+    async with aiohttp.ClientSession(**extra) as http:
+        with pytest.raises(ConfigurationError, match="http"):
+            AkoolSession(KEY, http=http)
+
+
+def assert_no_key(error):
+    chain = "".join(traceback.format_exception(error))
+    chained = error
+    while chained is not None:
+        chain += repr(chained) + repr(vars(chained))
+        chained = chained.__cause__ or chained.__context__
+    assert KEY not in chain
+    assert KEY.encode() not in pickle.dumps(error)

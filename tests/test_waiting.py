@@ -1,0 +1,221 @@
+"""wait_until_complete(), updates() and taking an operation up again."""
+
+import asyncio
+import pickle
+
+import pytest
+from conftest import FAST
+from scripted import KEY, scripted_server
+
+from akool_async import (
+    AkoolSession,
+    ApiKey,
+    AuthenticationError,
+    ConfigurationError,
+    ExponentialPolling,
+    ImageStatus,
+    NotFoundError,
+    Operation,
+    PollingError,
+    SessionClosedError,
+    WaitTimeoutError,
+)
+from akool_async.emulator import Emulator, Fault
+
+SLOW = ExponentialPolling(initial=3600, max_interval=3600)
+
+
+def image(status, **fields):
+    return {"code": 1000, "msg": "OK", "data": {"_id": "image-1", "image_status": status, **fields}}
+
+
+DONE = image(3, op_button="U1", image="https://pictures.example/1.png")
+
+
+async def test_waits_until_status_3():
+    """Statuses 1 and 2, and one nobody has heard of, go on; 3 ends the wait."""
+    async with scripted_server(image(1), image(9), image(2), DONE) as server:
+        async with AkoolSession(KEY, base_url=server.base_url, polling=FAST) as akool:
+            result = await akool.wait_until_complete("image-1")
+    assert result.status == ImageStatus.COMPLETED
+    assert len(server.asked) == 4
+
+
+async def test_forty_waiters_share_one_poll_loop():
+    """However many wait for an id, by whatever handle, it is asked for once per look."""
+    async with scripted_server(image(1), image(2), DONE) as server:
+        async with AkoolSession(KEY, base_url=server.base_url, polling=FAST) as akool:
+            handles = [akool.operation("image-1") for _ in range(20)]
+            results = await asyncio.gather(
+                *(handle.wait_until_complete() for handle in handles),
+                *(akool.wait_until_complete("image-1") for _ in range(20)),
+            )
+    assert len(server.asked) == 3
+    assert len({id(result) for result in results}) == 1
+
+
+async def test_a_done_operation_is_never_asked_for_again():
+    """Waiting again for a finished operation sends nothing."""
+    async with scripted_server(DONE) as server, AkoolSession(KEY, base_url=server.base_url) as akool:
+        operation = akool.operation("image-1")
+        first = await operation.wait_until_complete()
+        assert await operation.wait_until_complete() is first
+        assert await akool.wait_until_complete("image-1") is first
+    assert len(server.asked) == 1
+
+
+async def test_a_deadline_does_not_wait_for_the_next_look(emulator):
+    """With the next look an hour away, the caller's time is up on time: the deadline is the waiter's own."""
+    async with AkoolSession(emulator.api_key, base_url=emulator.base_url, polling=SLOW) as akool:
+        operation = await akool.vary(emulator.add_image(), 1)
+        with pytest.raises(WaitTimeoutError) as caught:
+            await operation.wait_until_complete(timeout=0.01)
+    assert caught.value.operation_id == operation.id
+    assert isinstance(caught.value, TimeoutError)
+    assert emulator.ledger.requests["get_image_result"] == 0
+
+
+async def test_a_deadline_does_not_wait_for_a_stalled_poll(emulator, akool):
+    """A poll that hangs does not hold up the caller's deadline."""
+    operation = await akool.vary(emulator.add_image(), 1)
+    emulator.faults.script("get_image_result", *[Fault.stall()] * 10)
+    with pytest.raises(WaitTimeoutError):
+        await operation.wait_until_complete(timeout=0.2)
+
+
+async def test_a_timeout_leaves_the_job_running_and_the_wait_can_be_taken_up(emulator, akool):
+    """After a time-out the same operation is waited for again, here and in another session by id and by JSON."""
+    operation = await akool.upscale(emulator.add_image(), 1)
+    with pytest.raises(WaitTimeoutError):
+        await operation.wait_until_complete(timeout=0.001)
+    async with AkoolSession(emulator.api_key, base_url=emulator.base_url, polling=FAST) as other:
+        by_json = other.resume(operation.to_json())
+        assert (by_json.id, by_json.button, by_json.source_image_id) == (
+            operation.id,
+            operation.button,
+            operation.source_image_id,
+        )
+        assert (await by_json.wait_until_complete()).status == ImageStatus.COMPLETED
+        assert (await other.operation(operation.id).wait_until_complete()).status == ImageStatus.COMPLETED
+    assert (await operation.wait_until_complete()).id == operation.id
+    assert emulator.ledger.accepted == 1
+
+
+async def test_a_pickled_operation_is_waited_for_in_another_session(emulator, akool):
+    """A handle pickles without its session; detached it says what to do, and any session can wait for it."""
+    operation = await akool.vary(emulator.add_image(), 2)
+    detached = pickle.loads(pickle.dumps(operation))
+    assert isinstance(detached, Operation)
+    with pytest.raises(ConfigurationError, match=r"session\.wait_until_complete"):
+        await detached.wait_until_complete()
+    assert (await akool.wait_until_complete(detached)).id == operation.id
+
+
+async def test_updates_yield_each_change_and_end_with_the_result(akool):
+    """updates() shows the statuses in order and ends after the final snapshot."""
+    operation = await akool.create_by_prompt("a fox")
+    statuses = [snapshot.status async for snapshot in operation.updates()]
+    assert statuses[0] == ImageStatus.QUEUEING
+    assert statuses[-1] == ImageStatus.COMPLETED
+    assert statuses == sorted(statuses)
+    assert operation.done()
+
+
+async def test_updates_share_the_poll_loop_and_survive_a_slow_reader():
+    """A reader that stops looking for a while misses nothing that still matters."""
+    async with scripted_server(image(1), image(2), DONE) as server:
+        async with AkoolSession(KEY, base_url=server.base_url, polling=FAST) as akool:
+            seen = []
+            async for snapshot in akool.operation("image-1").updates():
+                seen.append(snapshot.status)
+                while not seen[1:] and len(server.asked) < 1:
+                    await asyncio.sleep(0)
+            assert seen[-1] == ImageStatus.COMPLETED
+    assert len(server.asked) == 3
+
+
+async def test_a_cancelled_waiter_leaves_the_others_alone(emulator, akool):
+    """One of three waiters is cancelled; the others get the result."""
+    operation = await akool.vary(emulator.add_image(), 1)
+    waiters = [asyncio.create_task(operation.wait_until_complete()) for _ in range(3)]
+    await asyncio.sleep(0)
+    waiters[0].cancel()
+    results = await asyncio.gather(*waiters, return_exceptions=True)
+    assert isinstance(results[0], asyncio.CancelledError)
+    assert results[1] is results[2]
+    assert results[1].status == ImageStatus.COMPLETED
+
+
+async def test_closing_the_session_ends_waits_with_their_ids(emulator, akool):
+    """A wait that is open when the session closes ends with SessionClosedError carrying the id."""
+    emulator.faults.script("create_by_button", Fault.stuck())
+    operation = await akool.upscale(emulator.add_image(), 1)
+    waiter = asyncio.create_task(operation.wait_until_complete())
+    await asyncio.sleep(0)
+    await akool.aclose()
+    with pytest.raises(SessionClosedError) as caught:
+        await waiter
+    assert caught.value.operation_ids == (operation.id,)
+    with pytest.raises(SessionClosedError):
+        await operation.wait_until_complete()
+    with pytest.raises(SessionClosedError):
+        await akool.get_credit()
+
+
+@pytest.mark.parametrize("late", [0.05, 0.2])
+async def test_urls_that_come_after_the_status_are_waited_for(emulator, akool, late):
+    """Status 3 without URLs is polled a little longer, until the four singles are there."""
+    emulator.faults.script("create_by_button", Fault.late_urls(late))
+    operation = await akool.vary(emulator.add_image(), 1)
+    assert len((await operation.wait_until_complete()).urls) == 5
+
+
+async def test_a_wrong_id_ends_the_wait_at_once(akool):
+    """An id that was not pressed here and is not known at AKOOL is not polled for."""
+    with pytest.raises(NotFoundError) as caught:
+        await akool.wait_until_complete("64dd82eef0b6684651e90131")
+    assert caught.value.operation_id == "64dd82eef0b6684651e90131"
+
+
+async def test_a_fresh_operation_may_be_unknown_for_a_moment(emulator, akool):
+    """Just after the press a 1008 is waited out."""
+    operation = await akool.vary(emulator.add_image(), 1)
+    emulator.faults.script("get_image_result", *[Fault.code(1008)] * 3)
+    assert (await operation.wait_until_complete()).status == ImageStatus.COMPLETED
+
+
+async def test_a_bad_key_ends_the_wait_at_once(emulator):
+    """Authentication does not get better by asking again."""
+    async with AkoolSession(ApiKey("wrong"), base_url=emulator.base_url, polling=FAST) as akool:
+        with pytest.raises(AuthenticationError):
+            await akool.wait_until_complete(emulator.add_image())
+    assert emulator.ledger.requests["get_image_result"] == 1
+
+
+async def test_a_long_streak_of_failed_polls_ends_in_polling_error(emulator, akool):
+    """When no poll succeeds any more the wait ends, says what it last knew, and can be taken up later."""
+    operation = await akool.vary(emulator.add_image(), 1)
+    emulator.faults.rate(1.0, Fault.status(502), endpoints=["get_image_result"])
+    with pytest.raises(PollingError, match="502") as caught:
+        await operation.wait_until_complete()
+    assert (caught.value.operation_id, caught.value.status) == (operation.id, ImageStatus.QUEUEING)
+    assert caught.value.age > 0
+    emulator.faults.clear()
+    assert (await operation.wait_until_complete()).status == ImageStatus.COMPLETED
+
+
+async def test_a_polling_of_the_users_that_raises_is_told_to_the_waiter(emulator):
+    """A schedule with a bug ends the wait with that bug, instead of hanging it."""
+
+    class Broken:
+        def intervals(self):
+            yield 0.0
+            raise ZeroDivisionError
+
+    async with (
+        Emulator(speed=1) as slow,
+        AkoolSession(slow.api_key, base_url=slow.base_url, polling=Broken()) as akool,
+    ):
+        operation = await akool.vary(slow.add_image(), 1)
+        with pytest.raises(ZeroDivisionError):
+            await operation.wait_until_complete()
