@@ -162,7 +162,7 @@ class Transport:
             not_http = ResponseError(f"{call.endpoint}: not an HTTP reply ({error.message})")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _transport_error(call, error) from error
-        # aiohttp's error shows the request's headers in its repr, the key among them: raised out here, it is not chained.
+        # aiohttp's error shows the request's headers, the key among them, in its repr: raised here, it is not chained.
         raise not_http
 
     def _opened(self) -> aiohttp.ClientSession:

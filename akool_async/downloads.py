@@ -6,14 +6,14 @@ import asyncio
 import filecmp
 import os
 import re
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from uuid import uuid4
 
 from akool_async.errors import DownloadError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
     from akool_async.models import ImageResult
 
@@ -48,10 +48,10 @@ async def download(fetch: Callable[[str], AsyncIterator[bytes]], result: ImageRe
 
 
 async def _save(chunks: AsyncIterator[bytes], directory: Path, stem: str) -> Path:
-    handle, name = tempfile.mkstemp(prefix=f".{stem}-", suffix=".part", dir=directory)
-    part = Path(name)
+    part = directory / f".{stem}-{uuid4().hex}.part"
+    file = await asyncio.to_thread(part.open, "xb")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with file:
             size = 0
             async for chunk in chunks:
                 size += len(chunk)

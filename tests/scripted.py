@@ -25,7 +25,8 @@ class Asked:
 @attrs.define
 class ScriptedServer:
     """Replies with ``replies`` in order, the last one again and again: a JSON value, a Response, or a coroutine
-    function of the request."""
+    function of the request.
+    """
 
     replies: list
     base_url: str = ""

@@ -188,7 +188,8 @@ async def test_a_wait_ends_at_once_where_asking_again_is_useless(emulator, akool
 
 async def test_used_buttons_may_lag_behind_the_press():
     """AKOOL accepts, the reply is lost, and the button is still offered at both reads: the second press is refused
-    with 1010, which tells that the first was taken; never a second charge."""
+    with 1010, which tells that the first was taken; never a second charge.
+    """
     async with Emulator(speed=200, used_buttons_lag=3600) as emulator:
         async with AkoolSession(emulator.api_key, base_url=emulator.base_url, polling=FAST) as akool:
             source = emulator.add_image()

@@ -5,13 +5,13 @@ import asyncio
 import pytest
 from aiohttp import web
 from conftest import FAST
+from examples import CREATE_BY_BUTTON_REPLY
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scripted import KEY, scripted_server
 
 from akool_async import AkoolError, AkoolSession, OutcomeUnknownError, SessionClosedError
 from akool_async.emulator import Emulator, Fault
-from examples import CREATE_BY_BUTTON_REPLY
 
 
 class Gate:
@@ -65,7 +65,7 @@ async def test_a_caller_cancelled_mid_post_loses_no_id():
         assert len([asked for asked in server.asked if asked.method == "POST"]) == 1
 
 
-async def test_what_nobody_claimed_is_kept(emulator, akool):
+async def test_what_nobody_claimed_is_kept():
     """Operations whose callers were all cancelled, prompts included, stand in `unclaimed` with their ids."""
     gate = Gate(CREATE_BY_BUTTON_REPLY)
     async with scripted_server(gate) as server, AkoolSession(KEY, base_url=server.base_url) as akool:
@@ -185,43 +185,44 @@ FAULTS = st.lists(
 @given(actions=ACTIONS, faults=FAULTS, cap=st.integers(1, 3))
 def test_every_slot_comes_back_on_every_path(actions, faults, cap):
     """Any sequence of presses, repeats, cancellations, time-outs, refusals, losses and failures, over any faults, ends
-    with every slot free, the cap never passed and nothing pressed twice."""
+    with every slot free, the cap never passed and nothing pressed twice.
+    """
     asyncio.run(drive(actions, faults, cap))
 
 
 async def drive(actions, faults, cap):
-    async with Emulator(speed=500) as emulator:
-        async with AkoolSession(
-            emulator.api_key, base_url=emulator.base_url, polling=FAST, max_concurrent_upscales=cap
-        ) as akool:
-            sources = [emulator.add_image() for _ in range(2)]
-            emulator.faults.script("create_by_button", *faults)
-            tasks = []
+    async with (
+        Emulator(speed=500) as emulator,
+        AkoolSession(emulator.api_key, base_url=emulator.base_url, polling=FAST, max_concurrent_upscales=cap) as akool,
+    ):
+        sources = [emulator.add_image() for _ in range(2)]
+        emulator.faults.script("create_by_button", *faults)
+        tasks = []
 
-            async def use(number, after):
-                operation = await akool.upscale(sources[number // 4], number % 4 + 1)
-                if after == "wait a moment":
-                    await operation.wait_until_complete(timeout=0.001)
-                elif after == "callback raises":
-                    raise ZeroDivisionError
-                else:
-                    await operation.wait_until_complete()
+        async def use(number, after):
+            operation = await akool.upscale(sources[number // 4], number % 4 + 1)
+            if after == "wait a moment":
+                await operation.wait_until_complete(timeout=0.001)
+            elif after == "callback raises":
+                raise ZeroDivisionError
+            else:
+                await operation.wait_until_complete()
 
-            for action, number in actions:
-                if action == "cancel" and tasks:
-                    tasks[number % len(tasks)].cancel()
-                elif action == "let it run":
-                    await asyncio.sleep(0.002 * number)
-                else:
-                    tasks.append(asyncio.create_task(use(number, action)))
-            outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-            expected = (AkoolError, asyncio.CancelledError, ZeroDivisionError, TimeoutError, type(None))
-            assert all(isinstance(outcome, expected) for outcome in outcomes)
-            emulator.faults.clear()
-            fresh = emulator.add_image()
-            for index in range(1, cap + 1):  # every slot is needed at once, and none is awaited before all are had
-                await akool.upscale(fresh, index)
-            assert emulator.ledger.pressed_twice() == []
-            lost = sum(isinstance(outcome, OutcomeUnknownError) for outcome in outcomes)
-            assert emulator.ledger.peak_upscales <= cap + lost
-            assert emulator.ledger.charged == 2 * emulator.ledger.accepted
+        for action, number in actions:
+            if action == "cancel" and tasks:
+                tasks[number % len(tasks)].cancel()
+            elif action == "let it run":
+                await asyncio.sleep(0.002 * number)
+            else:
+                tasks.append(asyncio.create_task(use(number, action)))
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        expected = (AkoolError, asyncio.CancelledError, ZeroDivisionError, TimeoutError, type(None))
+        assert all(isinstance(outcome, expected) for outcome in outcomes)
+        emulator.faults.clear()
+        fresh = emulator.add_image()
+        for index in range(1, cap + 1):  # every slot is needed at once, and none is awaited before all are had
+            await akool.upscale(fresh, index)
+        assert emulator.ledger.pressed_twice() == []
+        lost = sum(isinstance(outcome, OutcomeUnknownError) for outcome in outcomes)
+        assert emulator.ledger.peak_upscales <= cap + lost
+        assert emulator.ledger.charged == 2 * emulator.ledger.accepted

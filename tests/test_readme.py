@@ -23,7 +23,7 @@ def block_with(text):
 
 def names_of(text):
     names = {}
-    exec(compile(block_with(text), "README.md", "exec"), names)  # noqa: S102
+    exec(compile(block_with(text), "README.md", "exec"), names)
     return names
 
 
@@ -67,7 +67,7 @@ async def test_the_web_backend(emulator):
     serving = asyncio.create_task(server.serve())
     while not server.started:
         await asyncio.sleep(0.01)
-    base_url = "http://127.0.0.1:{}".format(server.servers[0].sockets[0].getsockname()[1])
+    base_url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     image_id = emulator.add_image()
     async with aiohttp.ClientSession(base_url) as http:
         async with http.post(f"/images/{image_id}/V1") as response:

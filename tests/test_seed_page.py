@@ -1,10 +1,10 @@
 """Create By Button as its page documents it, request and reply to the letter."""
 
 import pytest
+from examples import CREATE_BY_BUTTON_REPLY
 from scripted import KEY, scripted_server
 
 from akool_async import AkoolSession, ApiKey, Button, ClientCredentials, ImageStatus
-from examples import CREATE_BY_BUTTON_REPLY
 
 SOURCE = "65d3206b83ccf5ab7d46cdc6"
 TOKEN_REPLY = {"code": 1000, "token": "token-of-the-test"}
@@ -43,7 +43,10 @@ async def test_the_documented_reply_is_read():
 
 async def test_a_key_is_the_only_authentication_header():
     """An API key goes as x-api-key and nothing else."""
-    async with scripted_server(CREATE_BY_BUTTON_REPLY) as server, AkoolSession(ApiKey(KEY), base_url=server.base_url) as akool:
+    async with (
+        scripted_server(CREATE_BY_BUTTON_REPLY) as server,
+        AkoolSession(ApiKey(KEY), base_url=server.base_url) as akool,
+    ):
         await akool.create_by_button(SOURCE, "V1")
     assert server.asked[0].headers["x-api-key"] == KEY
     assert "authorization" not in server.asked[0].headers

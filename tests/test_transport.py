@@ -62,7 +62,7 @@ async def test_a_cut_or_reset_reply_is_a_typed_error(emulator, akool, fault):
 
 
 async def test_garbage_instead_of_http_shows_no_key():
-    """aiohttp's own error for a bad status line holds the request's headers; none of it reaches the user."""
+    """Aiohttp's own error for a bad status line holds the request's headers; none of it reaches the user."""
 
     async def garbage(reader, writer):
         await reader.readuntil(b"\r\n\r\n")
@@ -166,9 +166,11 @@ def test_addresses_that_must_not_get_a_key_are_refused(base_url):
         AkoolSession(KEY, base_url=base_url)
 
 
-@pytest.mark.parametrize("base_url", ["http://127.0.0.1:1", "http://localhost:1", "http://[::1]:1", "https://a.example"])
+@pytest.mark.parametrize(
+    "base_url", ["http://127.0.0.1:1", "http://localhost:1", "http://[::1]:1", "https://a.example"]
+)
 def test_https_and_loopback_are_taken(base_url):
-    """https anywhere and http on this machine need no permission, plain http elsewhere needs allow_http."""
+    """Https anywhere and http on this machine need no permission, plain http elsewhere needs allow_http."""
     AkoolSession(KEY, base_url=base_url)
     AkoolSession(KEY, base_url="http://10.0.0.1", allow_http=True)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 import click
 from attrs import define, field
+from rich import box
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+ID_LENGTH = 24
 _STYLES = {
     "queued here": "dim",
     "queueing": "yellow",
@@ -114,7 +116,7 @@ class Board:
         output = Console()
         if not output.is_terminal:
             output.width = 120
-        output.print(self._table(final=True))
+        output.print(self._table())
         done = [row for row in self.rows if row.state == "completed"]
         pictures = sum(len(row.files) for row in done)
         output.print(
@@ -129,16 +131,15 @@ class Board:
         bar = Table.grid(padding=(0, 1))
         counts = f"{ended}/{len(self.rows)} done · {self._credits():g} credits · {self._elapsed():.0f} s"
         bar.add_row(ProgressBar(total=len(self.rows), completed=ended, width=30), counts)
-        return Group(self._table(final=False), bar)
+        return Group(self._table(), bar)
 
-    def _table(self, *, final: bool) -> Table:
-        table = Table(title=self._title, title_justify="left")
-        table.add_column("id", no_wrap=True)
-        table.add_column("button")
-        table.add_column("status")
-        table.add_column("seconds", justify="right")
-        table.add_column("credits", justify="right")
-        table.add_column("file", no_wrap=not final, overflow="fold" if final else "ellipsis")
+    def _table(self) -> Table:
+        table = Table(title=self._title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        for name in ("id", "button", "status"):
+            table.add_column(name, no_wrap=True, min_width=ID_LENGTH if name == "id" else len("queued here"))
+        for name in ("seconds", "credits"):
+            table.add_column(name, no_wrap=True, justify="right")
+        table.add_column("file", overflow="fold")
         for row in self.rows:
             seconds = "" if row.seconds is None else f"{row.seconds:.1f}"
             table.add_row(
@@ -161,4 +162,4 @@ class Board:
 def _name_files(files: list[Path]) -> str:
     if not files:
         return ""
-    return files[0].name if len(files) == 1 else f"{files[0].name} .. {files[-1].name}"
+    return files[0].name if len(files) == 1 else f"{files[0].name} +{len(files) - 1}"

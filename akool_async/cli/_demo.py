@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -85,6 +86,10 @@ async def _make_and_press(akool: AkoolSession, board: Board, options: Options) -
     source = await follow("prompt", lambda: akool.create_by_prompt(options.prompt))
     if source.error:
         return
+
+    async def press(button: Button) -> Operation:
+        return await akool.create_by_button(source.id, button)
+
     async with asyncio.TaskGroup() as group:
         for button in Button:
-            group.create_task(follow(button, lambda button=button: akool.create_by_button(source.id, button)))
+            group.create_task(follow(button, partial(press, button)))

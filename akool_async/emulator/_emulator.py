@@ -7,8 +7,7 @@ import ipaddress
 import math
 import threading
 import time
-from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from aiohttp import web
 
@@ -17,6 +16,9 @@ from akool_async.emulator._http import HttpFront
 from akool_async.emulator._ledger import Ledger
 from akool_async.emulator._service import BUTTONS, Service
 
+if TYPE_CHECKING:
+    from types import TracebackType
+
 
 class Emulator:
     """AKOOL's image API on loopback.
@@ -24,11 +26,11 @@ class Emulator:
     ``async with Emulator()`` serves in the running event loop, ``with Emulator()`` in a thread of its own, for
     synchronous tests and for other processes.
 
-    Jobs take lognormal times around ``median_seconds`` with ``sigma`` (upscales 1.3, variations 0.75 times that), divided
-    by ``speed``; ``seed`` draws durations, ids, keys and pictures. ``credits`` is the balance, each generation costs 2.
-    ``plan_concurrency`` refuses more generations at once with 1005. ``token_lifetime`` is in seconds (None: for ever).
-    ``used_buttons_lag`` is how many seconds a pressed button still shows in ``buttons``; a second press is refused all
-    the same. ``failure_rate`` is the share of jobs that end with status 4. ``port`` 0 takes any free one.
+    Jobs take lognormal times around ``median_seconds`` with ``sigma`` (upscales 1.3, variations 0.75 times that),
+    divided by ``speed``; ``seed`` draws durations, ids, keys and pictures. ``credits`` is the balance; each generation
+    costs 2. ``plan_concurrency`` refuses more generations at once with 1005. ``token_lifetime`` is in seconds (None:
+    for ever). ``used_buttons_lag`` is how many seconds a pressed button still shows in ``buttons``; a second press is
+    refused all the same. ``failure_rate`` is the share of jobs that end with status 4. ``port`` 0 takes any free one.
     """
 
     def __init__(

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
 from akool_async.emulator._faults import Fault, Faults
 from akool_async.emulator._ledger import Ledger, Post
-from akool_async.emulator._service import COMPLETED, Refusal, Service
+from akool_async.emulator._service import Refusal, Service
+
+if TYPE_CHECKING:
+    import threading
 
 Answer = Callable[[web.Request, dict[str, Any], Fault | None], dict[str, Any]]
 CREATED = ("_id", "image_status")

@@ -1,16 +1,19 @@
 """The service as a state machine: accounts, images, buttons, credits. No I/O, and no task per job: an image's status
-follows from the clock when somebody asks."""
+follows from the clock when somebody asks.
+"""
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from akool_async.emulator._faults import Fault
-from akool_async.emulator._ledger import Ledger
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from akool_async.emulator._faults import Fault
+    from akool_async.emulator._ledger import Ledger
 
 BUTTONS = ("U1", "U2", "U3", "U4", "V1", "V2", "V3", "V4")
 SCALES = ("1:1", "4:3", "3:4", "16:9", "9:16", "3:2", "2:3")
