@@ -30,28 +30,37 @@ _HEAD: Final = 16
 
 async def download(fetch: Callable[[str], AsyncIterator[bytes]], result: ImageResult, directory: Path) -> list[Path]:
     """Save every picture of a result into ``directory``, a few at once; see ``AkoolSession.download``."""
-    await asyncio.to_thread(directory.mkdir, parents=True, exist_ok=True)
+    try:
+        await asyncio.to_thread(directory.mkdir, parents=True, exist_ok=True)
+    except OSError as error:
+        raise DownloadError(f"the folder could not be made ({error})").about(operation_id=result.id) from error
     places = asyncio.Semaphore(AT_ONCE)
 
-    async def save(index: int, url: str) -> Path:
+    async def save(index: int, url: str) -> Path | DownloadError:
         async with places:
             # The id comes from AKOOL and becomes a file name: nothing in it may lead elsewhere.
             stem = f"{re.sub(r'[^A-Za-z0-9_-]', '_', result.id)}-{index}"
-            return await _save(fetch(url), directory, stem)
+            try:
+                return await _save(fetch(url), directory, stem)
+            except DownloadError as error:  # the other pictures go on
+                return error.about(operation_id=result.id)
+            except OSError as error:
+                return DownloadError(f"a picture could not be saved ({error})").about(operation_id=result.id)
 
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(save(index, url)) for index, url in enumerate(result.urls, start=1)]
-    except* DownloadError as errors:
-        raise errors.exceptions[0].about(operation_id=result.id) from None  # type: ignore[union-attr]
-    return [task.result() for task in tasks]
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(save(index, url)) for index, url in enumerate(result.urls, start=1)]
+    saved = [task.result() for task in tasks]
+    for outcome in saved:
+        if isinstance(outcome, DownloadError):
+            raise outcome
+    return [path for path in saved if not isinstance(path, DownloadError)]
 
 
 async def _save(chunks: AsyncIterator[bytes], directory: Path, stem: str) -> Path:
     part = directory / f".{stem}-{uuid4().hex}.part"
-    file = await asyncio.to_thread(part.open, "xb")
     try:
-        with file:
+        # Opened and removed right here: in a thread, a cancellation could come between the deed and its knowledge.
+        with part.open("xb") as file:
             size = 0
             async for chunk in chunks:
                 size += len(chunk)
@@ -60,7 +69,7 @@ async def _save(chunks: AsyncIterator[bytes], directory: Path, stem: str) -> Pat
                 await asyncio.to_thread(file.write, chunk)
         return await asyncio.to_thread(_publish, part, directory, stem)
     finally:
-        await asyncio.to_thread(part.unlink)
+        part.unlink(missing_ok=True)
 
 
 def _publish(part: Path, directory: Path, stem: str) -> Path:

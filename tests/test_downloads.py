@@ -55,3 +55,12 @@ async def test_the_id_cannot_lead_out_of_the_folder(tmp_path):
         (path,) = await akool.download(ImageResult(id="../../escape", image=f"{server.base_url}/x"), tmp_path)
     assert path == tmp_path / "______escape-1.png"
     assert path.read_bytes() == png
+
+
+async def test_a_folder_that_cannot_be_made_is_a_download_error(tmp_path):
+    """A file where the folder should be is told as a DownloadError, before anything is fetched."""
+    (tmp_path / "taken").write_text("mine")
+    async with scripted_server({"body": b""}) as server, AkoolSession(KEY, base_url=server.base_url) as akool:
+        with pytest.raises(DownloadError, match="folder"):
+            await akool.download(ImageResult(id="image-1", image=f"{server.base_url}/x"), tmp_path / "taken")
+    assert server.asked == []
