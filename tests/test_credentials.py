@@ -1,0 +1,118 @@
+"""Credentials: read from anywhere, shown nowhere."""
+
+import asyncio
+import copy
+import pickle
+
+import pytest
+from scripted import KEY
+
+from akool_async import ApiKey, AuthenticationError, ClientCredentials, ConfigurationError
+from akool_async._auth import TokenAuthenticator, read_credentials
+
+PAIR = {"AKOOL_CLIENT_ID": "id", "AKOOL_CLIENT_SECRET": KEY}
+
+
+@pytest.mark.parametrize(
+    ("auth", "environment", "credentials"),
+    [
+        (KEY, {}, ApiKey(KEY)),
+        (f" {KEY}\n", {}, ApiKey(KEY)),
+        (ApiKey(KEY), {"AKOOL_API_KEY": "other"}, ApiKey(KEY)),
+        (ClientCredentials("id", KEY), {}, ClientCredentials("id", KEY)),
+        (None, {"AKOOL_API_KEY": f"{KEY}\n"}, ApiKey(KEY)),
+        (None, PAIR, ClientCredentials("id", KEY)),
+        (None, {**PAIR, "AKOOL_API_KEY": "key"}, ApiKey("key")),
+        (None, {"AKOOL_API_KEY": "", **PAIR}, ClientCredentials("id", KEY)),
+    ],
+)
+def test_where_credentials_come_from(auth, environment, credentials):
+    """What is passed wins over the environment, the key over the pair; a stray newline does no harm."""
+    assert read_credentials(auth, environment) == credentials
+
+
+@pytest.mark.parametrize(
+    ("auth", "environment", "told"),
+    [
+        (None, {}, "AKOOL_API_KEY"),
+        (None, {"AKOOL_CLIENT_ID": "id"}, "AKOOL_CLIENT_SECRET is missing"),
+        (None, {"AKOOL_CLIENT_SECRET": KEY}, "AKOOL_CLIENT_ID is missing"),
+        (42, {}, "auth must be"),
+        ("", {}, "key must be"),
+        (f"{KEY} x", {}, "key must be"),
+        (f"{KEY}ä", {}, "key must be"),
+        (f"{KEY}\r\nX-Evil: 1", {}, "key must be"),
+    ],
+)
+def test_what_is_wrong_with_credentials_is_told_without_showing_them(auth, environment, told):
+    """The error names what is missing or wrong, and never holds the secret."""
+    with pytest.raises(ConfigurationError, match=told) as caught:
+        read_credentials(auth, environment)
+    assert KEY not in repr(caught.value)
+
+
+@pytest.mark.parametrize("credentials", [ApiKey(KEY), ClientCredentials("id", KEY)])
+def test_secrets_are_not_shown_and_do_not_pickle(credentials):
+    """Neither repr nor str nor a pickle holds the secret."""
+    assert KEY not in f"{credentials!r} {credentials}"
+    for travel in (pickle.dumps, copy.copy):
+        with pytest.raises(TypeError, match="secret"):
+            travel(credentials)
+
+
+class Fetch:
+    """Get Token of the test's own: counts, can fail, and waits until it is let go."""
+
+    def __init__(self):
+        self.count = 0
+        self.error = None
+        self.let_go = asyncio.Event()
+
+    async def __call__(self, credentials):
+        self.count += 1
+        await self.let_go.wait()
+        if self.error is not None:
+            raise self.error
+        return f"token-{self.count}"
+
+
+async def test_callers_share_one_fetch_and_a_cancelled_one_takes_nothing():
+    """Fifty callers, one cancelled, one fetch."""
+    fetch = Fetch()
+    authenticator = TokenAuthenticator(ClientCredentials("id", KEY), fetch)
+    callers = [asyncio.create_task(authenticator.acquire()) for _ in range(50)]
+    await asyncio.sleep(0)
+    callers[0].cancel()
+    fetch.let_go.set()
+    headers = await asyncio.gather(*callers[1:])
+    assert set(headers) == {("Authorization", "Bearer token-1")}
+    assert fetch.count == 1
+
+
+async def test_only_the_token_that_was_used_is_dropped():
+    """A request that comes late with an old token does not drop the new one."""
+    fetch = Fetch()
+    fetch.let_go.set()
+    authenticator = TokenAuthenticator(ClientCredentials("id", KEY), fetch)
+    first = await authenticator.acquire()
+    assert authenticator.renew(first)
+    second = await authenticator.acquire()
+    assert authenticator.renew(first)
+    assert await authenticator.acquire() == second
+    assert fetch.count == 2
+
+
+async def test_a_failed_fetch_is_told_to_all_and_tried_anew_by_the_next():
+    """Each waiter gets an error of its own; the next caller fetches again."""
+    fetch = Fetch()
+    fetch.error = AuthenticationError(1101, "bad pair")
+    authenticator = TokenAuthenticator(ClientCredentials("id", KEY), fetch)
+    callers = [asyncio.create_task(authenticator.acquire()) for _ in range(3)]
+    await asyncio.sleep(0)
+    fetch.let_go.set()
+    errors = await asyncio.gather(*callers, return_exceptions=True)
+    assert {type(error) for error in errors} == {AuthenticationError}
+    assert len({id(error) for error in errors}) == 3
+    assert fetch.count == 1
+    fetch.error = None
+    assert await authenticator.acquire() == ("Authorization", "Bearer token-2")

@@ -1,0 +1,336 @@
+"""The emulator against the facts, asked by a bare HTTP client that knows nothing of the library."""
+
+import asyncio
+import io
+import json
+import urllib.error
+import urllib.request
+
+import aiohttp
+import pytest
+from examples import CREATE_BY_BUTTON_REPLY, CREATE_BY_PROMPT_REPLY, GET_IMAGE_RESULT_REPLY
+from PIL import Image, ImageChops, ImageStat
+
+from akool_async.emulator import Emulator, Fault
+
+pytest_plugins = ["akool_async.emulator.pytest_plugin"]
+
+V3 = "/api/open/v3"
+BUTTON = f"{V3}/content/image/createbybutton"
+PROMPT = f"{V3}/content/image/createbyprompt"
+SOURCE_PROMPT = "/api/open/v4/content/image/createBySourcePrompt"
+RESULT = f"{V3}/content/image/infobymodelid"
+CREDIT = f"{V3}/faceswap/quota/info"
+TOKEN = f"{V3}/getToken"
+ALL = ["U1", "U2", "U3", "U4", "V1", "V2", "V3", "V4"]
+
+
+class Bare:
+    """A client that sends what it is told."""
+
+    def __init__(self, emulator, http):
+        self.emulator = emulator
+        self.http = http
+        self.headers = {"x-api-key": emulator.api_key}
+
+    async def post(self, path, **body):
+        async with self.http.post(self.emulator.base_url + path, json=body, headers=self.headers) as response:
+            return json.loads(await response.read())
+
+    async def get(self, path, **query):
+        async with self.http.get(self.emulator.base_url + path, params=query, headers=self.headers) as response:
+            return json.loads(await response.read())
+
+    async def look(self, image_id):
+        return (await self.get(RESULT, image_model_id=image_id))["data"]
+
+    async def picture(self, url):
+        async with self.http.get(url) as response:
+            assert response.status == 200
+            return Image.open(io.BytesIO(await response.read())).convert("RGB")
+
+
+@pytest.fixture
+async def emulator():
+    async with Emulator(sigma=0) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+async def bare(emulator):
+    async with aiohttp.ClientSession() as http:
+        yield Bare(emulator, http)
+
+
+async def finished(bare, reply):
+    bare.emulator.advance(60)
+    return await bare.look(reply["data"]["_id"])
+
+
+async def test_replies_have_the_documented_fields(emulator, bare):
+    """The fields of the three documented replies, and their types, are those of the emulator's."""
+    made = await bare.post(PROMPT, prompt="a fox", source_image="https://me.example/a.png")
+    assert made.keys() == CREATE_BY_PROMPT_REPLY.keys()
+    assert CREATE_BY_PROMPT_REPLY["data"].keys() <= made["data"].keys()
+    done = await finished(bare, made)
+    assert GET_IMAGE_RESULT_REPLY["data"].keys() <= done.keys()
+    pressed = await bare.post(BUTTON, _id=done["_id"], button="U2")
+    assert pressed["data"].keys() == CREATE_BY_BUTTON_REPLY["data"].keys()
+    for example, reply in ((CREATE_BY_PROMPT_REPLY, made["data"]), (CREATE_BY_BUTTON_REPLY, pressed["data"])):
+        assert {name: type(value) for name, value in example["data"].items()} == {
+            name: type(reply[name]) for name in example["data"]
+        }
+
+
+async def test_statuses_follow_the_clock(emulator, bare):
+    """A prompt takes its median 20 s, a variation 0.75 and an upscale 1.3 of that: 1, then 2, then 3."""
+    source = emulator.add_image()
+    ids = [
+        (await bare.post(PROMPT, prompt="a fox"))["data"]["_id"],
+        *[(await bare.post(BUTTON, _id=source, button=button))["data"]["_id"] for button in ("V1", "U1")],
+    ]
+    seen = []
+    for step in (0, 5, 9, 2, 3, 1, 4, 3):  # 0, 5, 14, 16, 19, 20+, 24, 27 seconds after the press
+        emulator.advance(step + (0.5 if step == 1 else 0))
+        seen.append([(await bare.look(image_id))["image_status"] for image_id in ids])
+    assert seen == [[1, 1, 1], [2, 2, 2], [2, 2, 2], [2, 3, 2], [2, 3, 2], [3, 3, 2], [3, 3, 2], [3, 3, 3]]
+
+
+async def test_a_button_moves_and_works_once(emulator, bare):
+    """A press moves the button to used_buttons; pressing it again is 1010, as is one that is not offered."""
+    source = emulator.add_image(buttons=["U1", "V1"])
+    assert (await bare.post(BUTTON, _id=source, button="U1"))["code"] == 1000
+    shown = await bare.look(source)
+    assert (shown["buttons"], shown["used_buttons"]) == (["V1"], ["U1"])
+    assert (await bare.post(BUTTON, _id=source, button="U1"))["code"] == 1010
+    assert (await bare.post(BUTTON, _id=source, button="U2"))["code"] == 1010
+    assert emulator.ledger.presses_accepted == {(source, "U1"): 1}
+    assert emulator.ledger.pressed_twice() == []
+
+
+async def test_used_buttons_can_lag():
+    """With used_buttons_lag the button is offered for that long, and refused all the same."""
+    async with Emulator(used_buttons_lag=30) as emulator, aiohttp.ClientSession() as http:
+        bare = Bare(emulator, http)
+        source = emulator.add_image()
+        await bare.post(BUTTON, _id=source, button="U1")
+        assert (await bare.look(source))["used_buttons"] == []
+        assert (await bare.post(BUTTON, _id=source, button="U1"))["code"] == 1010
+        emulator.advance(31)
+        assert (await bare.look(source))["used_buttons"] == ["U1"]
+
+
+async def test_every_code_has_its_cause(emulator, bare):
+    """Wrong parameters, unknown ids, unfinished sources, upscales: each is refused with the code of the pages."""
+    source = emulator.add_image()
+    running = (await bare.post(BUTTON, _id=source, button="U4"))["data"]["_id"]
+    refused = [
+        (1003, await bare.post(BUTTON, button="U1")),
+        (1003, await bare.post(BUTTON, _id=source, button="U5")),
+        (1003, await bare.post(PROMPT)),
+        (1003, await bare.post(PROMPT, prompt="a fox", scale="5:4")),
+        (1003, await bare.post(PROMPT, prompt="a fox", scale="Original")),
+        (1003, await bare.post(SOURCE_PROMPT, prompt="a fox", batch_quantity=5)),
+        (1003, await bare.get(RESULT)),
+        (1003, await bare.post(TOKEN, clientId="x")),
+        (1008, await bare.post(BUTTON, _id="nowhere", button="U1")),
+        (1008, await bare.get(RESULT, image_model_id="nowhere")),
+        (1010, await bare.post(BUTTON, _id=running, button="U1")),
+        (1101, await bare.post(TOKEN, clientId="x", clientSecret="y")),
+    ]
+    assert [reply["code"] for _, reply in refused] == [code for code, _ in refused]
+    assert emulator.ledger.charged == 2
+
+
+async def test_authentication(emulator, bare):
+    """Key or token; Authorization wins; a wrong one is 1101, none is 1102; tokens end."""
+    token = (await bare.post(TOKEN, clientId=emulator.client_id, clientSecret=emulator.client_secret))["token"]
+    key = emulator.api_key
+    codes = []
+    for headers in (
+        {"x-api-key": key},
+        {"Authorization": f"Bearer {token}"},
+        {"x-api-key": "wrong"},
+        {"Authorization": "Bearer wrong", "x-api-key": key},
+        {},
+    ):
+        bare.headers = headers
+        codes.append((await bare.get(CREDIT))["code"])
+    assert codes == [1000, 1000, 1101, 1101, 1102]
+    assert emulator.ledger.both_headers_sent == 1
+    emulator.expire_tokens()
+    bare.headers = {"Authorization": f"Bearer {token}"}
+    assert (await bare.get(CREDIT))["code"] == 1101
+
+
+async def test_tokens_live_as_long_as_they_are_told():
+    """token_lifetime ends a token by the clock."""
+    async with Emulator(token_lifetime=100) as emulator, aiohttp.ClientSession() as http:
+        bare = Bare(emulator, http)
+        token = (await bare.post(TOKEN, clientId=emulator.client_id, clientSecret=emulator.client_secret))["token"]
+        bare.headers = {"Authorization": f"Bearer {token}"}
+        assert (await bare.get(CREDIT))["code"] == 1000
+        emulator.advance(101)
+        assert (await bare.get(CREDIT))["code"] == 1101
+
+
+async def test_credits_and_plan_run_out():
+    """Each generation costs 2; without credit 1006, over the plan 1005 until one ends, and nothing is charged."""
+    async with Emulator(credits=6, plan_concurrency=2, sigma=0) as emulator, aiohttp.ClientSession() as http:
+        bare = Bare(emulator, http)
+        source = emulator.add_image()
+        codes = [(await bare.post(BUTTON, _id=source, button=button))["code"] for button in ("U1", "U2", "U3")]
+        emulator.advance(60)
+        codes += [(await bare.post(BUTTON, _id=source, button=button))["code"] for button in ("U3", "U4")]
+        assert codes == [1000, 1000, 1005, 1000, 1006]
+        assert (await bare.get(CREDIT))["data"] == {"credit": 0}
+        assert (emulator.credits, emulator.ledger.charged, emulator.ledger.accepted) == (0, 6, 3)
+        assert (emulator.ledger.peak_upscales, emulator.ledger.peak_generations) == (2, 2)
+
+
+async def test_a_batch_is_a_list(emulator, bare):
+    """v4 answers one image as an object, several as a list."""
+    one = await bare.post(SOURCE_PROMPT, prompt="a fox")
+    three = await bare.post(SOURCE_PROMPT, prompt="foxes", batch_quantity=3, webhookurl="https://me.example/")
+    assert one["data"]["image_status"] == 1
+    assert len({image["_id"] for image in three["data"]}) == 3
+    assert emulator.ledger.charged == 8
+
+
+async def test_results_are_gone_after_seven_days(emulator, bare):
+    """On the eighth day the image is 1008 and its pictures are 404."""
+    source = emulator.add_image()
+    url = (await bare.look(source))["image"]
+    emulator.advance(7 * 86_400 + 1)
+    assert (await bare.get(RESULT, image_model_id=source))["code"] == 1008
+    async with bare.http.get(url) as response:
+        assert response.status == 404
+
+
+async def test_pictures_are_real_and_can_be_told_apart(emulator, bare):
+    """Four different singles, their 2x2 grid, and an upscale in 4K that shows the single it was made of."""
+    source = emulator.add_image()
+    shown = await bare.look(source)
+    singles = [await bare.picture(url) for url in shown["upscaled_urls"]]
+    grid = await bare.picture(shown["image"])
+    width, height = singles[0].size
+    assert grid.size == (2 * width, 2 * height)
+    for number, single in enumerate(singles):
+        corner = (width * (number % 2), height * (number // 2))
+        assert difference(grid.crop((*corner, corner[0] + width, corner[1] + height)), single) == 0
+    assert min(difference(a, b) for a in singles for b in singles if a is not b) > 1
+    pressed = await bare.post(BUTTON, _id=source, button="U3")
+    upscale = await bare.picture((await finished(bare, pressed))["image"])
+    assert max(upscale.size) == 3840
+    near = [difference(upscale.resize(single.size), single) for single in singles]
+    assert near.index(min(near)) == 2
+    assert shown["image"].startswith(emulator.pictures_url)
+    assert not shown["image"].startswith(emulator.base_url)
+
+
+def difference(one, other):
+    return sum(ImageStat.Stat(ImageChops.difference(one, other)).mean)
+
+
+async def test_scale_shapes_the_pictures(emulator, bare):
+    """A 16:9 prompt has 16:9 pictures."""
+    done = await finished(bare, await bare.post(PROMPT, prompt="a fox", scale="16:9"))
+    width, height = (await bare.picture(done["upscaled_urls"][0])).size
+    assert width * 9 == height * 16
+
+
+async def test_faults_of_a_job(emulator, bare):
+    """A stuck job stays at 2, a failing one ends at 4 with its reason, late URLs come after the status."""
+    source = emulator.add_image()
+    emulator.faults.script("create_by_button", Fault.stuck(), Fault.fails(reason="too dark"), Fault.late_urls(5))
+    stuck, fails, late = [await bare.post(BUTTON, _id=source, button=button) for button in ("V1", "V2", "V3")]
+    emulator.advance(15)
+    while (await bare.look(late["data"]["_id"]))["image_status"] != 3:
+        emulator.advance(0.1)
+    assert "image" not in await bare.look(late["data"]["_id"])
+    emulator.advance(6)
+    assert len((await bare.look(late["data"]["_id"]))["upscaled_urls"]) == 4
+    failed = await bare.look(fails["data"]["_id"])
+    assert (failed["image_status"], failed["error_reasons"]) == (4, "too dark")
+    emulator.advance(86_400)
+    assert (await bare.look(stuck["data"]["_id"]))["image_status"] == 2
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("kind", ["reset", "cut", "empty", "html"])
+async def test_a_spoilt_reply_was_accepted_after_or_not_before(emulator, bare, kind, when):
+    """`before` leaves no trace, `after` accepts and charges; the caller cannot read either reply, the ledger can."""
+    emulator.faults.script("create_by_button", getattr(Fault, kind)(when))
+    source = emulator.add_image()
+    with pytest.raises((aiohttp.ClientError, ValueError)):
+        await bare.post(BUTTON, _id=source, button="U1")
+    (post,) = emulator.ledger.posts
+    assert (post.image_id, post.button, post.fault) == (source, "U1", f"{kind} {when}")
+    assert post.code == (1000 if when == "after" else None)
+    assert emulator.ledger.charged == (2 if when == "after" else 0)
+
+
+async def test_scripts_run_in_order_and_rates_by_their_seed(emulator, bare):
+    """None in a script leaves a request alone; the same seed strikes the same requests."""
+    emulator.faults.script("get_credit", None, Fault.code(1108), None)
+    assert [(await bare.get(CREDIT))["code"] for _ in range(4)] == [1000, 1108, 1000, 1000]
+    drawn = []
+    for _ in range(2):
+        emulator.faults.rate(0.3, Fault.code(1005), Fault.code(1108), endpoints=["get_credit"], seed=5)
+        drawn.append([(await bare.get(CREDIT))["code"] for _ in range(40)])
+        emulator.faults.clear()
+    assert drawn[0] == drawn[1]
+    assert set(drawn[0]) == {1000, 1005, 1108}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (lambda faults: faults.script("nowhere", Fault.reset()), "endpoint"),
+        (lambda faults: faults.script("get_credit", Fault.stuck()), "does not fit"),
+        (lambda faults: faults.script("get_credit", "reset"), "constructors"),
+        (lambda faults: faults.rate(2.0, Fault.reset()), "probability"),
+        (lambda faults: faults.rate(0.5), "faults"),
+        (lambda _: Fault.reset("never"), "when"),
+        (lambda _: Emulator(speed=0), "speed"),
+        (lambda _: Emulator(host="0.0.0.0"), "host"),
+        (lambda _: Emulator(failure_rate=2), "failure_rate"),
+        (lambda _: Emulator().advance(-1), "seconds"),
+        (lambda _: Emulator().add_image(buttons=["U9"]), "buttons"),
+    ],
+)
+def test_a_script_that_makes_no_sense_is_refused(wrong, told):
+    """A typo in a test is told, instead of striking nothing."""
+    with pytest.raises(ValueError, match=told):
+        wrong(Emulator().faults)
+
+
+async def test_stopping_does_not_wait_for_stalled_replies(emulator, bare):
+    """An emulator with replies that never come stops at once and cleanly."""
+    emulator.faults.script("get_credit", Fault.stall(), Fault.slow(3600))
+    hanging = [asyncio.create_task(bare.get(CREDIT)) for _ in range(2)]
+    while emulator.ledger.requests["get_credit"] < 2:
+        await asyncio.sleep(0)
+    await emulator.__aexit__(None, None, None)
+    outcomes = await asyncio.gather(*hanging, return_exceptions=True)
+    assert isinstance(outcomes[0], Exception)
+
+
+def test_the_fixture_serves_synchronous_tests(akool_emulator):
+    """akool_emulator runs in a thread of its own: a blocking client in the test's thread can ask it."""
+    request = urllib.request.Request(
+        f"{akool_emulator.base_url}{RESULT}?image_model_id={akool_emulator.add_image()}",
+        headers={"x-api-key": akool_emulator.api_key},
+    )
+    with urllib.request.urlopen(request) as response:
+        assert json.load(response)["data"]["buttons"] == ALL
+    assert akool_emulator.ledger.requests["get_image_result"] == 1
+    assert akool_emulator.api_key not in repr(akool_emulator)
+
+
+def test_a_thread_is_gone_when_its_emulator_is():
+    """After the with block nobody listens."""
+    with Emulator() as emulator:
+        base_url = emulator.base_url
+    with pytest.raises(urllib.error.URLError):
+        urllib.request.urlopen(base_url)

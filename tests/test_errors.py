@@ -1,0 +1,81 @@
+"""The error tree: complete, drawn, and fit to travel."""
+
+import copy
+import pickle
+
+import pytest
+
+from akool_async import ButtonPress, ImageResult, errors
+from akool_async.errors import AkoolError, APIError
+
+CLASSES = {
+    name: item
+    for name, item in vars(errors).items()
+    if isinstance(item, type) and issubclass(item, AkoolError) and item is not AkoolError
+}
+PARENTS = {
+    "AkoolError": "ConfigurationError TransportError ResponseError APIError OutcomeUnknownError OperationFailedError "
+    "WaitTimeoutError PollingError ResultExpiredError DownloadError SessionClosedError WebhookError",
+    "APIError": "AuthenticationError InvalidParameterError RateLimitedError InsufficientCreditError NotFoundError "
+    "NotPermittedError NotOperableError GenerationError AccountBannedError",
+}
+SPECIAL = {
+    "TransportError": lambda: errors.TransportError("no reply", delivered=False),
+    "ResponseError": lambda: errors.ResponseError("html", http_status=502, retry_after=3.0),
+    "OutcomeUnknownError": lambda: errors.OutcomeUnknownError("lost", charged=True),
+    "OperationFailedError": lambda: errors.OperationFailedError(ImageResult(id="op-1", error_reasons=("dark",))),
+    "WaitTimeoutError": lambda: errors.WaitTimeoutError("op-1", 3.0, 2),
+    "PollingError": lambda: errors.PollingError("op-1", status=2, age=60.0, reason="502"),
+    "SessionClosedError": lambda: errors.SessionClosedError(operation_ids=("op-1",)),
+}
+
+
+def make(name):
+    if name in SPECIAL:
+        return SPECIAL[name]()
+    if issubclass(CLASSES[name], APIError):
+        return CLASSES[name](1010, "no", 200, retry_after=1.5)
+    return CLASSES[name]("it broke")
+
+
+def test_the_tree_is_complete():
+    """The classes and their parents are those of the design."""
+    expected = {child: parent for parent, children in PARENTS.items() for child in children.split()}
+    assert {name: cls.__mro__[1].__name__ for name, cls in CLASSES.items()} == expected
+
+
+def test_the_tree_is_drawn():
+    """The module's drawing names every class."""
+    for name in CLASSES:
+        assert f"── {name} " in errors.__doc__
+
+
+def test_some_errors_are_python_s_own_too():
+    """A time-out is caught as TimeoutError, a bad configuration as ValueError."""
+    assert isinstance(make("WaitTimeoutError"), TimeoutError)
+    assert isinstance(make("ConfigurationError"), ValueError)
+
+
+@pytest.mark.parametrize("name", CLASSES)
+@pytest.mark.parametrize(
+    "travel",
+    [lambda error: pickle.loads(pickle.dumps(error)), copy.copy, copy.deepcopy, AkoolError.fresh],
+    ids=["pickle", "copy", "deepcopy", "fresh"],
+)
+def test_every_error_pickles_and_copies(name, travel):
+    """Class, message and every attribute arrive, the operation's id and the press among them."""
+    error = make(name).about(operation_id="op-1", press=ButtonPress("image-1", "U1"))
+    there = travel(error)
+    assert type(there) is type(error)
+    assert str(there) == str(error)
+    assert there.args == error.args
+    assert vars(there) == vars(error)
+    assert there.operation_id == "op-1"
+    assert "op-1" in str(there)
+    assert "U1 of image image-1" in str(there)
+
+
+def test_what_an_error_is_about_is_said_once():
+    """A later, vaguer note does not replace the first."""
+    error = make("NotFoundError").about(operation_id="first").about(operation_id="second")
+    assert error.operation_id == "first"

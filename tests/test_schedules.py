@@ -1,0 +1,153 @@
+"""When to look and when to try again: pure schedules and judgements."""
+
+import math
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from itertools import islice
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from akool_async import ExponentialPolling
+from akool_async import errors as e
+from akool_async._retry import (
+    LONGEST_RETRY_AFTER,
+    PACED_PATIENCE,
+    UNDELIVERED_TRIES,
+    Patience,
+    PostRetry,
+    Streak,
+    Verdict,
+    growing_waits,
+    judge_spending_post,
+    retry_after_seconds,
+)
+
+SECONDS = st.floats(0.001, 1000)
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@given(initial=SECONDS, factor=st.floats(1, 10), longest=SECONDS, jitter=st.floats(0, 1))
+def test_polling_grows_to_its_cap_and_never_past_it(initial, factor, longest, jitter):
+    """Every interval lies within the jitter of initial x factor^n, and never passes max_interval."""
+    assume(initial <= longest)
+    polling = ExponentialPolling(initial=initial, factor=factor, max_interval=longest, jitter=jitter)
+    for n, interval in enumerate(islice(polling.intervals(), 60)):
+        plain = min(initial * factor**n, longest)
+        assert interval <= longest
+        assert plain * (1 - jitter) * 0.999 <= interval <= plain * (1 + jitter) * 1.001
+
+
+def test_polling_as_documented():
+    """Without jitter the default looks after 1, 1.5, 2.25, 3, 3, ... seconds."""
+    assert list(islice(ExponentialPolling(jitter=0).intervals(), 5)) == [1.0, 1.5, 2.25, 3.0, 3.0]
+
+
+def test_operations_started_together_do_not_ask_together():
+    """Jitter makes two schedules differ."""
+    polling = ExponentialPolling()
+    assert list(islice(polling.intervals(), 10)) != list(islice(polling.intervals(), 10))
+
+
+@pytest.mark.parametrize("name", ["initial", "factor", "max_interval", "jitter"])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -1, True, "1", None])
+def test_a_schedule_that_makes_no_sense_is_refused(name, value):
+    """Each parameter is checked and named."""
+    with pytest.raises(ValueError, match=name):
+        ExponentialPolling(**{name: value})
+
+
+@given(first=SECONDS, longest=SECONDS)
+def test_waits_between_tries_double_up_to_a_cap(first, longest):
+    """Each wait lies between half and all of the doubled one, and never passes the cap."""
+    for n, wait in enumerate(islice(growing_waits(first, longest), 60)):
+        plain = min(first * 2**n, longest)
+        assert plain / 2 * 0.999 <= wait <= plain * 1.001
+
+
+@given(st.text() | st.integers().map(str) | st.floats().map(str))
+def test_any_retry_after_is_bounded_or_nothing(header):
+    """Whatever the header says, the pause is None or between 0 and ten minutes."""
+    pause = retry_after_seconds(header, NOW)
+    assert pause is None or 0 <= pause <= LONGEST_RETRY_AFTER
+
+
+@pytest.mark.parametrize(
+    ("header", "pause"),
+    [
+        (None, None),
+        ("7", 7.0),
+        (" 0 ", 0.0),
+        ("-1", None),
+        ("soon", None),
+        ("99999999", LONGEST_RETRY_AFTER),
+        (format_datetime(NOW + timedelta(seconds=90), usegmt=True), 90.0),
+        (format_datetime(NOW - timedelta(seconds=90), usegmt=True), 0.0),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(header, pause):
+    """Both documented forms are read, nonsense is nothing."""
+    assert retry_after_seconds(header, NOW) == pause
+
+
+@pytest.mark.parametrize(
+    ("error", "verdict"),
+    [
+        (e.TransportError("refused", delivered=False), Verdict.NOT_DELIVERED),
+        (e.TransportError("reset"), Verdict.UNKNOWN),
+        (e.ResponseError("html", http_status=200), Verdict.UNKNOWN),
+        (e.ResponseError("html", http_status=502), Verdict.UNKNOWN),
+        (e.APIError(500, "oops", 500), Verdict.UNKNOWN),
+        (e.APIError(4711, "news", 200), Verdict.REFUSED),
+        (e.NotOperableError(1010, "used", 500), Verdict.REFUSED),
+        (e.RateLimitedError(1005, "often"), Verdict.PACED),
+        (e.RateLimitedError(429, "often", 429), Verdict.PACED),
+        (e.AuthenticationError(1101, "bad"), Verdict.REFUSED),
+        (e.GenerationError(1108, "later"), Verdict.REFUSED),
+        (e.SessionClosedError(), Verdict.REFUSED),
+    ],
+)
+def test_the_three_outcomes_of_a_spending_post(error, verdict):
+    """Only what surely was not accepted may be sent again; what may have been is unknown."""
+    assert judge_spending_post(error) is verdict
+
+
+PACED = e.RateLimitedError(1005, "often", retry_after=2.0)
+UNDELIVERED = e.TransportError("refused", delivered=False)
+
+
+@given(st.lists(st.sampled_from([PACED, UNDELIVERED]), min_size=1000, max_size=1000))
+def test_tries_end_whatever_comes(errors):
+    """Any sequence of paced and undelivered tries ends by count or by time, and keeps Retry-After meanwhile."""
+    retry, now = PostRetry(), 0.0
+    for error in errors:
+        pause = retry.pause_after(error, now)
+        if pause is None:
+            break
+        assert pause >= (2.0 if error is PACED else 0.0)
+        now += pause
+    else:
+        pytest.fail("it never ended")
+    undelivered_waits = 10.0 * UNDELIVERED_TRIES
+    assert now <= PACED_PATIENCE + undelivered_waits
+
+
+def test_a_refusal_is_not_tried_again():
+    """An answer is an answer."""
+    assert PostRetry().pause_after(e.NotOperableError(1010, "used"), 0.0) is None
+
+
+def test_a_streak_ends_by_count_or_by_time_and_a_good_poll_resets_it():
+    """Either bound is the end; what is between streaks does not count; waits stretch tenfold at most."""
+    streak = Streak(Patience(failures=4, seconds=100))
+    assert [streak.add(now) for now in (0, 1, 2)] == [False] * 3
+    assert streak.stretch == 4
+    streak.reset()
+    assert streak.stretch == 1
+    assert [streak.add(now) for now in (3, 4, 5, 6)] == [False, False, False, True]
+    assert streak.stretch == 8
+    streak.add(7)
+    assert streak.stretch == 10
+    streak.reset()
+    assert [streak.add(now) for now in (1000, 1099, 1100)] == [False, False, True]

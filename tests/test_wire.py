@@ -1,0 +1,192 @@
+"""Reading and writing AKOOL's JSON: the documented examples to the letter, and anything else without surprise."""
+
+import json
+from datetime import UTC, datetime
+
+import orjson
+import pytest
+from examples import CREATE_BY_BUTTON_REPLY, CREATE_BY_PROMPT_REPLY, GET_IMAGE_RESULT_REPLY
+from hypothesis import given
+from hypothesis import strategies as st
+
+from akool_async import _wire
+from akool_async.errors import AkoolError, APIError, RateLimitedError, ResponseError
+from akool_async.models import ButtonPress, ImageResult, ImageStatus, SourcePromptRequest
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+FIELDS = sorted(
+    {
+        *CREATE_BY_BUTTON_REPLY["data"],
+        *GET_IMAGE_RESULT_REPLY["data"],
+        *CREATE_BY_PROMPT_REPLY["data"],
+        *("external_img", "images", "error_reasons", "scale", "buttons of tomorrow"),
+    }
+)
+
+
+def read(value):
+    return _wire.read_image(_wire.read_envelope(json.dumps(value).encode()))
+
+
+@pytest.mark.parametrize("example", [CREATE_BY_BUTTON_REPLY, GET_IMAGE_RESULT_REPLY, CREATE_BY_PROMPT_REPLY])
+def test_the_documented_examples_are_read_and_kept_whole(example):
+    """Each documented reply gives its id, status, credits and time, and raw is what was sent."""
+    data = example["data"]
+    result = read(example)
+    assert (result.id, result.status, result.deduction_credit) == (data["_id"], data["image_status"], 2)
+    assert result.created_at == datetime.fromtimestamp(data["create_time"] / 1000, UTC)
+    assert (result.buttons, result.image) == (tuple(data["buttons"]), data.get("image"))
+    assert (result.type, result.uid, result.prompt) == (data.get("type"), data.get("uid"), data.get("prompt"))
+    assert result.raw == data
+
+
+@given(st.binary() | JSON.map(lambda value: json.dumps(value).encode("utf-8", "surrogatepass")))
+def test_any_body_is_an_envelope_or_an_akool_error(body):
+    """Whatever bytes come, reading them gives an envelope and an image, or an AkoolError, and nothing else."""
+    for status in (200, 429, 502):
+        try:
+            envelope = _wire.read_envelope(body, http_status=status)
+            _wire.raise_for_code(envelope)
+            assert isinstance(_wire.read_image(envelope), ImageResult)
+        except AkoolError:
+            pass
+
+
+@given(data=JSON)
+def test_any_data_is_read_or_an_akool_error(data):
+    """Whatever stands in data under code 1000, every reader gives its value or an AkoolError."""
+    envelope = _wire.Envelope(1000, "OK", data, {"data": data})
+    for reader in (_wire.read_image, _wire.read_images, _wire.read_token, _wire.read_credit):
+        try:
+            reader(envelope)
+        except AkoolError:
+            pass
+
+
+@given(fields=st.dictionaries(st.sampled_from([name for name in FIELDS if name != "_id"]), JSON))
+def test_a_mistyped_field_never_raises(fields):
+    """An image with an _id is read, whatever type any other field has; raw keeps them all."""
+    data = {"_id": "image-1", **fields}
+    result = _wire.read_image(_wire.Envelope(1000, "OK", data, {}))
+    assert result.id == "image-1"
+    assert result.raw is data
+    assert all(isinstance(url, str) for url in result.urls)
+    assert result.expires_at is None or result.expires_at.tzinfo is UTC
+    assert result.is_final in {True, False}
+
+
+@pytest.mark.parametrize(
+    ("sent", "name", "value"),
+    [
+        ({"create_time": "1695033647012"}, "created_at", datetime(2023, 9, 18, 10, 40, 47, 12000, UTC)),
+        ({"create_time": "yesterday"}, "created_at", None),
+        ({"create_time": 1e300}, "created_at", None),
+        ({"create_time": True}, "created_at", None),
+        ({"image_status": 9}, "status", 9),
+        ({"image_status": "3"}, "status", ImageStatus.COMPLETED),
+        ({"image_status": None}, "status", None),
+        ({}, "status", None),
+        ({"buttons": ["U1", "Z9", 7, None]}, "buttons", ("U1", "Z9", "7")),
+        ({"buttons": None}, "buttons", ()),
+        ({"buttons": "U1"}, "buttons", ("U1",)),
+        ({"image": ""}, "image", None),
+        ({"deduction_credit": "2.5"}, "deduction_credit", 2.5),
+        ({"deduction_credit": "two"}, "deduction_credit", None),
+        ({"error_reasons": "too dark"}, "error_reasons", ("too dark",)),
+        ({"error_reasons": ["too dark", None]}, "error_reasons", ("too dark",)),
+        ({"_id": 42}, "id", "42"),
+        ({"news": [1]}, "raw", {"_id": "image-1", "news": [1]}),
+    ],
+)
+def test_fields_are_read_tolerantly(sent, name, value):
+    """What makes sense is read, what does not becomes the field's default, unknown fields stay in raw."""
+    assert getattr(read({"code": 1000, "data": {"_id": "image-1", **sent}}), name) == value
+
+
+@pytest.mark.parametrize("data", [None, [], {}, {"_id": None}, {"_id": ""}, "image-1", [{"_id": "image-1"}]])
+def test_an_image_without_an_id_is_refused(data):
+    """An accepted image whose _id cannot be read is an error, never a result without a name."""
+    with pytest.raises(ResponseError, match="_id"):
+        read({"code": 1000, "data": data})
+
+
+def test_a_batch_is_a_list_of_images():
+    """v4 answers with one image or a list of them."""
+    one, two = ({"_id": name, "image_status": 1} for name in ("a", "b"))
+    envelope = _wire.Envelope(1000, "OK", [one, two], {})
+    assert [image.id for image in _wire.read_images(envelope)] == ["a", "b"]
+    assert [image.id for image in _wire.read_images(_wire.Envelope(1000, "OK", one, {}))] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [
+        (1003, "InvalidParameterError"),
+        (1005, "RateLimitedError"),
+        (1006, "InsufficientCreditError"),
+        (1104, "InsufficientCreditError"),
+        (1008, "NotFoundError"),
+        (1009, "NotPermittedError"),
+        (1010, "NotOperableError"),
+        (1101, "AuthenticationError"),
+        (1102, "AuthenticationError"),
+        (1108, "GenerationError"),
+        (1200, "AccountBannedError"),
+        (4711, "APIError"),
+    ],
+)
+@pytest.mark.parametrize("text_name", ["msg", "message"])
+def test_every_code_is_its_class(code, name, text_name):
+    """Under HTTP 200 the code decides; an unknown one keeps its number and text; msg is seen as message too."""
+    envelope = _wire.read_envelope(json.dumps({"code": code, text_name: "because", "data": None}).encode())
+    with pytest.raises(APIError, match="because") as caught:
+        _wire.raise_for_code(envelope)
+    assert type(caught.value).__name__ == name
+    assert (caught.value.code, caught.value.msg, caught.value.http_status) == (code, "because", 200)
+
+
+def test_the_code_decides_whatever_the_http_status():
+    """1000 under HTTP 500 is a success, "1000" as a text too."""
+    _wire.raise_for_code(_wire.read_envelope(b'{"code": 1000}', http_status=500))
+    _wire.raise_for_code(_wire.read_envelope(b'{"code": "1000"}'))
+
+
+@pytest.mark.parametrize("body", [b"<html>slow down</html>", b'{"error": "slow down"}', b'{"code": 77, "msg": "slow"}'])
+def test_http_429_is_a_rate_limit_whatever_its_body(body):
+    """A gateway's 429 is a RateLimitedError that keeps Retry-After."""
+    with pytest.raises(RateLimitedError) as caught:
+        _wire.raise_for_code(_wire.read_envelope(body, http_status=429, retry_after=7.0))
+    assert caught.value.retry_after == 7.0
+
+
+@pytest.mark.parametrize(
+    ("body", "looks"),
+    [(b"", "empty"), (b" \n", "empty"), (b"<!doctype html>", "HTML"), (b"ok", "not JSON"), (b"[]", "code")],
+)
+def test_what_is_no_reply_says_what_it_looks_like(body, looks):
+    """The error tells HTML, empty, other text and foreign JSON apart, and keeps the HTTP status."""
+    with pytest.raises(ResponseError, match=looks) as caught:
+        _wire.read_envelope(body, http_status=502)
+    assert caught.value.http_status == 502
+
+
+@pytest.mark.parametrize("reply", [{"code": 1000, "token": "t"}, {"code": 1000, "data": {"token": "t"}}])
+def test_a_token_is_read_where_it_was_seen(reply):
+    """Get Token answers with token, or with data.token."""
+    assert _wire.read_token(_wire.read_envelope(json.dumps(reply).encode())) == "t"
+
+
+def test_the_documented_body_of_create_by_button():
+    """_id, button and webhookUrl, the last only where there is one."""
+    press = ButtonPress("65d3206b83ccf5ab7d46cdc6", "U2")
+    assert orjson.loads(_wire.button_body(press, None)) == {"_id": "65d3206b83ccf5ab7d46cdc6", "button": "U2"}
+    assert orjson.loads(_wire.button_body(press, "https://me.example/h"))["webhookUrl"] == "https://me.example/h"
+
+
+def test_what_is_left_at_akools_default_is_not_sent():
+    """A v4 request of only a prompt is only a prompt."""
+    assert orjson.loads(_wire.prompt_body(SourcePromptRequest(prompt="a fox"))) == {"prompt": "a fox"}
