@@ -39,7 +39,40 @@ OWNERS = {
     "pytest": {"emulator"},
     "rich": {"cli"},
 }
-PUBLIC = ["APIError", "AccountBannedError", "AkoolError", "AkoolSession", "ApiKey", "AuthenticationError", "Button", "ButtonPress", "ClientCredentials", "ConfigurationError", "DownloadError", "ExponentialPolling", "GenerationError", "ImageResult", "ImageStatus", "InsufficientCreditError", "InvalidParameterError", "NotFoundError", "NotOperableError", "NotPermittedError", "Operation", "OperationFailedError", "OutcomeUnknownError", "Polling", "PollingError", "RateLimitedError", "ResponseError", "ResultExpiredError", "SessionClosedError", "TransportError", "WaitTimeoutError", "WebhookError"]
+PUBLIC = [
+    "APIError",
+    "AccountBannedError",
+    "AkoolError",
+    "AkoolSession",
+    "ApiKey",
+    "AuthenticationError",
+    "Button",
+    "ButtonPress",
+    "ClientCredentials",
+    "ConfigurationError",
+    "DownloadError",
+    "ExponentialPolling",
+    "GenerationError",
+    "ImageResult",
+    "ImageStatus",
+    "InsufficientCreditError",
+    "InvalidParameterError",
+    "NotFoundError",
+    "NotOperableError",
+    "NotPermittedError",
+    "Operation",
+    "OperationFailedError",
+    "OutcomeUnknownError",
+    "Polling",
+    "PollingError",
+    "RateLimitedError",
+    "ResponseError",
+    "ResultExpiredError",
+    "SessionClosedError",
+    "TransportError",
+    "WaitTimeoutError",
+    "WebhookError",
+]
 
 
 def room_of(path, root):

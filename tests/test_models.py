@@ -18,7 +18,7 @@ def test_buttons_know_what_they_are():
 @pytest.mark.parametrize("value", ["U5", "u2", "", None, 2])
 def test_a_button_that_does_not_exist_is_named(value):
     """The error names the eight there are."""
-    with pytest.raises(ValueError, match="^button must be one of U1, U2.*V4, not"):
+    with pytest.raises(ValueError, match=r"^button must be one of U1, U2.*V4, not"):
         Button.parse(value)
 
 

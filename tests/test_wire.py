@@ -1,6 +1,7 @@
 """Reading and writing AKOOL's JSON: the documented examples to the letter, and anything else without surprise."""
 
 import json
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import orjson
@@ -61,10 +62,8 @@ def test_any_data_is_read_or_an_akool_error(data):
     """Whatever stands in data under code 1000, every reader gives its value or an AkoolError."""
     envelope = _wire.Envelope(1000, "OK", data, {"data": data})
     for reader in (_wire.read_image, _wire.read_images, _wire.read_token, _wire.read_credit):
-        try:
+        with suppress(AkoolError):
             reader(envelope)
-        except AkoolError:
-            pass
 
 
 @given(fields=st.dictionaries(st.sampled_from([name for name in FIELDS if name != "_id"]), JSON))
