@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scripted import KEY, scripted_server
 
-from akool_async import AkoolError, AkoolSession, OutcomeUnknownError, SessionClosedError
+from akool_async import AkoolError, AkoolSession, NotOperableError, OutcomeUnknownError, SessionClosedError, _spend
 from akool_async.emulator import Emulator, Fault
 
 
@@ -154,6 +154,19 @@ async def test_closing_does_not_wait_for_ever_for_a_reply():
         gate.open.set()
 
 
+async def test_what_is_remembered_is_bounded(emulator, akool, monkeypatch):
+    """The oldest operation is forgotten first; pressing that again is AKOOL's to refuse, and costs nothing."""
+    monkeypatch.setattr(_spend, "REMEMBERED", 2)
+    source = emulator.add_image()
+    first, second, third = [await akool.vary(source, index) for index in (1, 2, 3)]
+    assert await akool.vary(source, 3) is third
+    assert await akool.vary(source, 2) is second
+    with pytest.raises(NotOperableError):
+        await akool.vary(source, 1)
+    assert first.id not in {second.id, third.id}
+    assert emulator.ledger.charged == 6
+
+
 ACTIONS = st.lists(
     st.tuples(
         st.sampled_from(["press", "press", "same again", "cancel", "wait a moment", "callback raises", "let it run"]),
@@ -182,15 +195,15 @@ FAULTS = st.lists(
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
-@given(actions=ACTIONS, faults=FAULTS, cap=st.integers(1, 3))
-def test_every_slot_comes_back_on_every_path(actions, faults, cap):
-    """Any sequence of presses, repeats, cancellations, time-outs, refusals, losses and failures, over any faults, ends
-    with every slot free, the cap never passed and nothing pressed twice.
+@given(actions=ACTIONS, faults=FAULTS, cap=st.integers(1, 3), close_early=st.booleans())
+def test_every_slot_comes_back_on_every_path(actions, faults, cap, close_early):
+    """Any sequence of presses, repeats, cancellations, time-outs, refusals, losses, failures and closing, over any
+    faults, ends with every slot free, the cap never passed and nothing pressed twice.
     """
-    asyncio.run(drive(actions, faults, cap))
+    asyncio.run(drive(actions, faults, cap, close_early=close_early))
 
 
-async def drive(actions, faults, cap):
+async def drive(actions, faults, cap, *, close_early):
     async with (
         Emulator(speed=500) as emulator,
         AkoolSession(emulator.api_key, base_url=emulator.base_url, polling=FAST, max_concurrent_upscales=cap) as akool,
@@ -198,31 +211,35 @@ async def drive(actions, faults, cap):
         sources = [emulator.add_image() for _ in range(2)]
         emulator.faults.script("create_by_button", *faults)
         tasks = []
-
-        async def use(number, after):
-            operation = await akool.upscale(sources[number // 4], number % 4 + 1)
-            if after == "wait a moment":
-                await operation.wait_until_complete(timeout=0.001)
-            elif after == "callback raises":
-                raise ZeroDivisionError
-            else:
-                await operation.wait_until_complete()
-
         for action, number in actions:
             if action == "cancel" and tasks:
                 tasks[number % len(tasks)].cancel()
             elif action == "let it run":
                 await asyncio.sleep(0.002 * number)
             else:
-                tasks.append(asyncio.create_task(use(number, action)))
+                tasks.append(asyncio.create_task(use(akool, sources[number // 4], number % 4 + 1, action)))
+        if close_early:
+            await akool.aclose()
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
         expected = (AkoolError, asyncio.CancelledError, ZeroDivisionError, TimeoutError, type(None))
         assert all(isinstance(outcome, expected) for outcome in outcomes)
-        emulator.faults.clear()
-        fresh = emulator.add_image()
-        for index in range(1, cap + 1):  # every slot is needed at once, and none is awaited before all are had
-            await akool.upscale(fresh, index)
+        if not close_early:
+            emulator.faults.clear()
+            fresh = emulator.add_image()
+            for index in range(1, cap + 1):  # all slots are needed, and none is awaited before all are had
+                await akool.upscale(fresh, index)
+        # A job whose id was lost runs on unseen: only these can come on top of the cap.
+        unseen = [
+            post for post in emulator.ledger.posts if post.code == 1000 and post.fault not in {None, "fails after"}
+        ]
+        assert emulator.ledger.peak_upscales <= cap + len(unseen)
         assert emulator.ledger.pressed_twice() == []
-        lost = sum(isinstance(outcome, OutcomeUnknownError) for outcome in outcomes)
-        assert emulator.ledger.peak_upscales <= cap + lost
         assert emulator.ledger.charged == 2 * emulator.ledger.accepted
+    assert akool._slots._upscales[0]._value == cap
+
+
+async def use(akool, source, index, then):
+    operation = await akool.upscale(source, index)
+    if then == "callback raises":
+        raise ZeroDivisionError
+    await operation.wait_until_complete(timeout=0.001 if then == "wait a moment" else None)

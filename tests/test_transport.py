@@ -104,6 +104,16 @@ async def test_reads_survive_a_few_faults(emulator, akool):
     assert (await akool.get_image_result(emulator.add_image())).status == 3
 
 
+@pytest.mark.parametrize("headers", [{"Retry-After": "7"}, {"Retry-After": "Fri, 31 Dec 9999 23:59:59 GMT"}])
+async def test_retry_after_reaches_the_error(headers):
+    """A 429 keeps the pace it asks for, in seconds, from either form of the header and within bounds."""
+    slow_down = {"status": 429, "text": "slow down", "headers": headers}
+    async with scripted_server(slow_down) as server, AkoolSession(KEY, base_url=server.base_url) as akool:
+        with pytest.raises(RateLimitedError) as caught:
+            await akool._api.get_credit()
+    assert caught.value.retry_after == (7.0 if headers["Retry-After"] == "7" else 600.0)
+
+
 async def test_the_key_does_not_follow_a_redirect():
     """A redirect to another origin is an error; that origin is never asked."""
     async with scripted_server({"code": 1000}) as elsewhere:

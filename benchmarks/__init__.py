@@ -1,0 +1,1 @@
+"""Figures, each made by one command; see README.md."""

@@ -1,0 +1,207 @@
+"""Presses under random faults, and the client's word held against the emulator's ledger. See README.md."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import platform
+import resource
+import sys
+import time
+from collections import Counter
+
+import aiohttp
+from attrs import define, field, frozen
+
+from akool_async import AkoolError, AkoolSession, Button, ExponentialPolling, OperationFailedError, OutcomeUnknownError
+from akool_async import __version__ as our_version
+from akool_async.emulator import Emulator, Fault
+
+PRICE = 2
+REPLY_FAULTS = [
+    fault
+    for when in ("before", "after")
+    for fault in (
+        Fault.reset(when),
+        Fault.status(500, when),
+        Fault.status(502, when),
+        Fault.status(503, when),
+        Fault.html(when),
+        Fault.cut(when),
+        Fault.empty(when),
+        Fault.huge(5 * 2**20, when),
+        Fault.stall(when),
+    )
+]
+OTHER_FAULTS = [
+    Fault.throttle(retry_after=1),
+    Fault.code(1005),
+    Fault.code(1108),
+    Fault.image_status(9),
+    Fault.image_status(2),
+    Fault.late_urls(0.2),
+    Fault.fails("chaos"),
+]
+
+
+@frozen(kw_only=True)
+class Plan:
+    """What to run."""
+
+    presses: int = 10_000
+    cap: int = 200
+    fault_rate: float = 0.1
+    seed: int = 0
+    speed: float = 200.0
+
+
+@define
+class Account:
+    """What the callers were told, held against what the emulator did."""
+
+    done: int = 0
+    failed: int = 0
+    unknown: int = 0
+    refused: Counter[str] = field(factory=Counter)
+    told: set[tuple[str, str]] = field(factory=set)
+    """Presses whose callers know that they were or may have been charged."""
+    in_doubt: list[tuple[str, str]] = field(factory=list)
+    """Presses told as unknown with charged=None: to be reconciled by hand when the storm is over."""
+    pressed_twice: int = 0
+    lost: int = 0
+    charged: int = 0
+    accounted_for: float = 0
+    """Credits that the client's own words add up to: deduction_credit, charged=True, and reconcile()."""
+    slots_leaked: int = 0
+    seconds: float = 0.0
+    requests: int = 0
+
+    @property
+    def holds(self) -> bool:
+        """True where every promise was kept."""
+        return self.pressed_twice == self.lost == self.slots_leaked == 0 and self.charged == self.accounted_for > 0
+
+    def table(self) -> str:
+        """The account, for people."""
+        rows = {
+            "done": self.done,
+            "failed (status 4)": self.failed,
+            "unknown and told": f"{self.unknown}, {len(self.in_doubt)} of them reconciled by hand",
+            "refused": ", ".join(f"{number} {name}" for name, number in self.refused.most_common()) or 0,
+            "pressed twice": self.pressed_twice,
+            "lost": self.lost,
+            "credits charged": self.charged,
+            "credits accounted for": f"{self.accounted_for:g}",
+            "slots leaked": self.slots_leaked,
+            "requests": self.requests,
+            "seconds": f"{self.seconds:.1f}",
+        }
+        return "\n".join(f"{name:<22} {value}" for name, value in rows.items())
+
+
+async def run(plan: Plan) -> Account:
+    """Press, under faults, and settle the account."""
+    async with (
+        Emulator(speed=plan.speed, seed=plan.seed, credits=10 * PRICE * plan.presses) as emulator,
+        AkoolSession(
+            emulator.api_key,
+            base_url=emulator.base_url,
+            max_concurrent_upscales=plan.cap,
+            polling=ExponentialPolling(initial=0.1, max_interval=0.5),
+            request_timeout=2.0,
+        ) as akool,
+    ):
+        emulator.faults.rate(plan.fault_rate, *REPLY_FAULTS, *OTHER_FAULTS, seed=plan.seed)
+        presses = [
+            (image_id, f"U{index}")
+            for image_id in (emulator.add_image() for _ in range(-(-plan.presses // 4)))
+            for index in (1, 2, 3, 4)
+        ][: plan.presses]
+        account = Account()
+        began = time.monotonic()
+        await _press_all(akool, account, presses, width=2 * plan.cap)
+        account.seconds = time.monotonic() - began
+        emulator.faults.clear()
+        taken = await asyncio.gather(*(akool.reconcile(*press) for press in account.in_doubt))
+        account.accounted_for += PRICE * sum(map(bool, taken))
+        _settle(account, emulator)
+        account.slots_leaked = await _count_leaked_slots(akool, emulator, plan.cap)
+        return account
+
+
+async def _press_all(akool: AkoolSession, account: Account, presses: list[tuple[str, str]], *, width: int) -> None:
+    queue = iter(presses)
+
+    async def work() -> None:
+        for image_id, button in queue:
+            await _press(akool, account, image_id, button)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(width):
+            group.create_task(work())
+
+
+async def _press(akool: AkoolSession, account: Account, image_id: str, button: str) -> None:
+    try:
+        operation = await akool.create_by_button(image_id, button)
+        account.told.add((image_id, button))
+        account.accounted_for += operation.latest.deduction_credit if operation.latest else 0
+        await operation.wait_until_complete()
+    except OperationFailedError:
+        account.failed += 1
+    except OutcomeUnknownError as error:
+        account.unknown += 1
+        account.told.add((image_id, button))
+        if error.charged:
+            account.accounted_for += PRICE
+        else:
+            account.in_doubt.append((image_id, button))
+    except AkoolError as error:
+        account.refused[type(error).__name__] += 1
+    else:
+        account.done += 1
+
+
+def _settle(account: Account, emulator: Emulator) -> None:
+    ledger = emulator.ledger
+    account.requests = ledger.requests.total()
+    account.pressed_twice = len(ledger.pressed_twice())
+    account.charged = ledger.charged
+    account.lost = len(ledger.presses_accepted.keys() - account.told)
+
+
+async def _count_leaked_slots(akool: AkoolSession, emulator: Emulator, cap: int) -> int:
+    """Take every slot at once with jobs that do not end: those that cannot be taken have leaked."""
+    emulator.faults.script("create_by_button", *[Fault.stuck()] * cap)
+    fresh = [emulator.add_image() for _ in range(-(-cap // 4))]
+    takers = [
+        asyncio.create_task(akool.create_by_button(image_id, button))
+        for image_id in fresh
+        for button in list(Button)[:4]
+    ][:cap]
+    _, waiting = await asyncio.wait(takers, timeout=10)
+    for taker in waiting:
+        taker.cancel()
+    return len(waiting)
+
+
+def main() -> int:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name, value in (("presses", 10_000), ("cap", 200), ("seed", 0)):
+        parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--fault-rate", type=float, default=0.1)
+    options = parser.parse_args()
+    print(
+        f"akool_async {our_version}, aiohttp {aiohttp.__version__}, Python {platform.python_version()}: "
+        f"{options.presses} presses, cap {options.cap}, {options.fault_rate:.0%} of requests meet a fault"
+    )
+    account = asyncio.run(run(Plan(**vars(options))))
+    print(account.table())
+    print(f"{'peak memory':<22} {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
+    print("every promise kept" if account.holds else "A PROMISE WAS BROKEN")
+    return 0 if account.holds else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
