@@ -10,7 +10,8 @@ import pytest
 import uvicorn
 from conftest import FAST
 
-from akool_async import AkoolSession, errors
+from akool_async import AkoolSession, OutcomeUnknownError, errors
+from akool_async.emulator import Fault
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
@@ -92,6 +93,20 @@ async def test_the_block_for_users_own_tests():
     await names_of("my_backend")["test_my_backend_upscales_once"]()
 
 
+async def test_pressing_carefully(emulator, capsys):
+    """The block that reconciles by hand says what became of a press that could not be told at first."""
+    emulator.faults.script("create_by_button", Fault.reset("after"))
+    emulator.faults.script("get_image_result", Fault.code(1009))
+    with pytest.raises(OutcomeUnknownError):
+        await names_of("press_carefully")["press_carefully"](emulator.add_image(), "U1")
+    assert capsys.readouterr().out == "True\n"
+
+
+async def test_the_block_for_users_own_fault_tests():
+    """The README's own test of a lost reply passes."""
+    await names_of("a_lost_reply_is_told")["test_a_lost_reply_is_told_and_not_paid_twice"]()
+
+
 def test_the_fixture_of_the_readme_exists():
     """The plugin that the README names can be loaded."""
     assert names_of("pytest_plugins")["pytest_plugins"] == ["akool_async.emulator.pytest_plugin"]
@@ -99,7 +114,7 @@ def test_the_fixture_of_the_readme_exists():
 
 def test_every_block_is_run():
     """A block that is added needs a test."""
-    assert len(BLOCKS) == 6
+    assert len(BLOCKS) == 8
 
 
 def test_the_table_of_errors_is_complete():

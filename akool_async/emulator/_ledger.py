@@ -9,14 +9,20 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """A POST that spends credits, as it arrived. ``code`` is None where a fault struck before AKOOL looked at it."""
+    """A POST that spends credits, as it was received."""
 
     endpoint: str
     image_id: str | None
+    """``_id`` of the body, if any."""
     button: str | None
     code: int | None
+    """AKOOL's code, also where the reply was spoilt; None where a fault struck before AKOOL looked at it."""
     fault: str | None
+    """The fault that struck and when: "reset after"."""
     new_ids: tuple[str, ...] = ()
+    """The images that were accepted: several for a batch."""
+    time: float = 0.0
+    """When it was received, in seconds since the epoch (UTC) by the service's clock."""
 
 
 class Running:
@@ -41,13 +47,13 @@ class Running:
 
 @dataclass
 class Ledger:
-    """Counts since the emulator was made; credits are AKOOL's."""
+    """Counts since the emulator was made."""
 
     requests: Counter[str] = field(default_factory=Counter)
     """Requests received per endpoint: get_token, create_by_button, get_image_result, create_by_prompt,
     create_by_source_prompt, get_credit, pictures."""
     posts: list[Post] = field(default_factory=list)
-    """Every POST that spends credits."""
+    """Every POST that spends credits, in the order in which they were dealt with."""
     presses_accepted: Counter[tuple[str, str]] = field(default_factory=Counter)
     """How often each (image id, button) was accepted and charged."""
     accepted: int = 0
@@ -55,12 +61,15 @@ class Ledger:
     charged: int = 0
     """Credits charged."""
     tokens_issued: int = 0
+    """Tokens that Get Token gave out."""
     both_headers_sent: int = 0
-    """Requests that carried Authorization and x-api-key."""
+    """Requests to the API that carried Authorization and x-api-key."""
     pictures_with_key: int = 0
-    """Requests for pictures that carried an authentication header."""
+    """Requests for pictures that carried an authentication header: a key that was given away."""
     generations: Running = field(default_factory=Running, repr=False)
+    """The generations of any kind that run."""
     upscales: Running = field(default_factory=Running, repr=False)
+    """The upscales that run."""
 
     @property
     def peak_generations(self) -> int:
@@ -74,4 +83,13 @@ class Ledger:
 
     def pressed_twice(self) -> list[tuple[str, str]]:
         """Presses that were accepted more than once: never, unless the emulator itself is wrong."""
-        return [press for press, times in self.presses_accepted.items() if times > 1]
+        # A copy: another thread may be serving meanwhile.
+        return [press for press, times in list(self.presses_accepted.items()) if times > 1]
+
+    def accept(self, kind: str, now: float, finish: float, price: int) -> None:
+        """Book a generation that runs from ``now`` until ``finish`` and costs ``price`` credits."""
+        self.accepted += 1
+        self.charged += price
+        self.generations.add(now, finish)
+        if kind == "upscale":
+            self.upscales.add(now, finish)

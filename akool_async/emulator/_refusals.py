@@ -1,0 +1,26 @@
+"""AKOOL's answers other than success."""
+
+from __future__ import annotations
+
+SUCCESS = 1000
+PARAMETER_ERROR = 1003
+TOO_FREQUENT = 1005
+QUOTA_NOT_ENOUGH = 1006
+NOT_EXISTING = 1008
+NOT_OPERABLE = 1010
+AUTHORIZATION_INVALID = 1101
+AUTHORIZATION_EMPTY = 1102
+
+
+class Refusal(Exception):  # noqa: N818 - an answer of the service, not a fault of ours
+    """AKOOL's answer with a code other than 1000."""
+
+    def __init__(self, code: int, msg: str) -> None:
+        super().__init__(code, msg)
+        self.code = code
+        self.msg = msg
+
+
+def parameter_error(name: str) -> Refusal:
+    """The refusal of a missing or wrong parameter."""
+    return Refusal(PARAMETER_ERROR, f"parameter error or empty: {name}")
