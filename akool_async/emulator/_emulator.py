@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import ipaddress
-import math
 import threading
 import time
 from typing import TYPE_CHECKING, Self
@@ -14,7 +11,18 @@ from aiohttp import web
 from akool_async.emulator._faults import Faults
 from akool_async.emulator._http import HttpFront
 from akool_async.emulator._ledger import Ledger
-from akool_async.emulator._service import BUTTONS, Service
+from akool_async.emulator._options import (
+    is_count,
+    is_loopback,
+    is_number,
+    is_port,
+    is_positive,
+    is_share,
+    require,
+)
+from akool_async.emulator._parameters import BUTTONS
+from akool_async.emulator._service import Service
+from akool_async.emulator._threads import LoopThread
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -48,20 +56,19 @@ class Emulator:
         host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:
-        for name, value, fits in (
-            ("speed", speed, _is_number(speed) and speed > 0),
-            ("median_seconds", median_seconds, _is_number(median_seconds) and median_seconds > 0),
-            ("sigma", sigma, _is_number(sigma) and sigma >= 0),
-            ("credits", credits, _is_number(credits) and credits >= 0),
-            ("plan_concurrency", plan_concurrency, plan_concurrency is None or plan_concurrency >= 1),
-            ("token_lifetime", token_lifetime, token_lifetime is None or token_lifetime > 0),
-            ("used_buttons_lag", used_buttons_lag, _is_number(used_buttons_lag) and used_buttons_lag >= 0),
-            ("failure_rate", failure_rate, _is_number(failure_rate) and 0 <= failure_rate <= 1),
-            ("host", host, _is_loopback(host)),
-            ("port", port, 0 <= port <= 65_535),  # noqa: PLR2004
-        ):
-            if not fits:
-                raise ValueError(f"{name} does not make sense: {value!r}")
+        require("speed", speed, is_positive(speed), "a positive number")
+        require("seed", seed, type(seed) is int, "a whole number")
+        require("median_seconds", median_seconds, is_positive(median_seconds), "a positive number of seconds")
+        require("sigma", sigma, is_number(sigma), "a number of at least 0")
+        require("credits", credits, is_count(credits), "a whole number of at least 0")
+        plan_fits = plan_concurrency is None or is_count(plan_concurrency, at_least=1)
+        require("plan_concurrency", plan_concurrency, plan_fits, "a whole number of at least 1, or None for no cap")
+        lifetime_fits = token_lifetime is None or is_positive(token_lifetime)
+        require("token_lifetime", token_lifetime, lifetime_fits, "a positive number of seconds, or None for ever")
+        require("used_buttons_lag", used_buttons_lag, is_number(used_buttons_lag), "at least 0 seconds")
+        require("failure_rate", failure_rate, is_share(failure_rate), "between 0 and 1")
+        require("host", host, is_loopback(host), "a loopback address such as 127.0.0.1")
+        require("port", port, is_port(port), "between 0 (any free one) and 65535")
         self.ledger = Ledger()
         """What was received, accepted and charged."""
         self.faults = Faults()
@@ -93,8 +100,7 @@ class Emulator:
         self.client_secret = self._service.client_secret
         self._front: HttpFront | None = None
         self._runners: list[web.AppRunner] = []
-        self._thread: threading.Thread | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: LoopThread | None = None
 
     @property
     def credits(self) -> int:
@@ -105,15 +111,13 @@ class Emulator:
     def add_image(self, *, buttons: tuple[str, ...] | list[str] | None = None) -> str:
         """Add a finished image whose ``buttons`` (all eight) can be pressed, free of charge; returns its ``_id``."""
         wanted = BUTTONS if buttons is None else tuple(buttons)
-        if not set(wanted) <= set(BUTTONS):
-            raise ValueError(f"buttons must be some of {', '.join(BUTTONS)}, not {buttons!r}")
+        require("buttons", buttons, set(wanted) <= set(BUTTONS), f"some of {', '.join(BUTTONS)}")
         with self._lock:
             return self._service.add_image(wanted)
 
     def advance(self, seconds: float) -> None:
         """Move the service's clock forward: jobs finish, results and tokens expire."""
-        if not _is_number(seconds) or seconds < 0:
-            raise ValueError(f"seconds must be at least 0, not {seconds!r}")
+        require("seconds", seconds, is_number(seconds), "at least 0: time does not run backwards")
         with self._lock:
             self._advanced += seconds
 
@@ -127,6 +131,7 @@ class Emulator:
         return {"AKOOL_API_KEY": self.api_key, "AKOOL_BASE_URL": self.base_url}
 
     async def __aenter__(self) -> Self:
+        self._refuse_to_serve_twice()
         await self._start()
         return self
 
@@ -136,12 +141,10 @@ class Emulator:
         await self._stop()
 
     def __enter__(self) -> Self:
-        loop = asyncio.new_event_loop()
-        self._loop = loop
-        self._thread = threading.Thread(target=loop.run_forever, name="akool-emulator", daemon=True)
-        self._thread.start()
+        self._refuse_to_serve_twice()
+        self._thread = LoopThread("akool-emulator")
         try:
-            asyncio.run_coroutine_threadsafe(self._start(), loop).result()
+            self._thread.run(self._start())
         except BaseException:
             self._end_thread()
             raise
@@ -150,12 +153,18 @@ class Emulator:
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._loop is not None:
-            asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result()
-        self._end_thread()
+        if self._thread is not None:
+            try:
+                self._thread.run(self._stop())
+            finally:
+                self._end_thread()
 
     def __repr__(self) -> str:
         return f"Emulator(base_url={self.base_url!r})"
+
+    def _refuse_to_serve_twice(self) -> None:
+        if self._runners or self._thread is not None:
+            raise RuntimeError("this emulator already serves: make another one")
 
     async def _start(self) -> None:
         self._front = HttpFront(self._service, self.ledger, self.faults, self._lock)
@@ -177,28 +186,15 @@ class Emulator:
 
     async def _stop(self) -> None:
         if self._front is not None:
-            self._front.stopping.set()
+            self._front.spoiler.stop()
         for runner in self._runners:
             await runner.cleanup()
         self._runners.clear()
 
     def _end_thread(self) -> None:
-        if self._loop is not None and self._thread is not None:
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
-            self._loop.close()
-        self._loop = self._thread = None
+        if self._thread is not None:
+            self._thread.close()
+            self._thread = None
 
     def _now(self) -> float:
         return self._epoch + time.monotonic() + self._advanced
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 from collections import defaultdict, deque
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from akool_async.emulator._images import Image
 
 When = Literal["before", "after"]
 
@@ -25,6 +28,10 @@ ENDPOINTS = (
     "pictures",
 )
 CREATES = ("create_by_button", "create_by_prompt", "create_by_source_prompt")
+JOB_KINDS = frozenset({"stuck", "late_urls", "fails"})
+REPLY_KINDS = frozenset({"reset", "status", "html", "cut", "empty", "huge", "stall", "slow", "redirect"})
+KINDS = JOB_KINDS | REPLY_KINDS | {"throttle", "code", "image_status"}
+ERROR_STATUSES = range(400, 600)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,26 +48,36 @@ class Fault:
     text: str = ""
 
     def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"kind must be one of {', '.join(sorted(KINDS))}, not {self.kind!r}")
         if self.when not in {"before", "after"}:
             raise ValueError(f"when must be 'before' or 'after', not {self.when!r}")
+        if not math.isfinite(self.number) or self.number < 0:
+            raise ValueError(f"number of a {self.kind} fault must be at least 0, not {self.number!r}")
 
     def __str__(self) -> str:
         detail = f" {self.number:g}" if self.number else ""
         return f"{self.kind}{detail} {self.when}"
 
-    @property
-    def strikes_job(self) -> bool:
-        """True for a fault of the accepted job rather than of the reply."""
-        return self.kind in {"stuck", "late_urls", "fails"}
+    def strike_job(self, image: Image) -> None:
+        """Spoil the accepted job, where this is a fault of jobs rather than of replies."""
+        if self.kind == "fails":
+            image.failure = self.text
+        elif self.kind == "stuck":
+            image.finished_at = math.inf
+        elif self.kind == "late_urls":
+            image.urls_at = image.finished_at + self.number
 
     @classmethod
     def reset(cls, when: When = "before") -> Fault:
-        """The connection is aborted without a reply."""
+        """The connection is reset without a reply."""
         return cls("reset", when)
 
     @classmethod
     def status(cls, status: int, when: When = "before") -> Fault:
         """An HTTP status such as 500, 502 or 503 with a gateway's HTML."""
+        if status not in ERROR_STATUSES:
+            raise ValueError(f"status must be an HTTP error between 400 and 599, not {status!r}")
         return cls("status", when, status)
 
     @classmethod
@@ -95,15 +112,19 @@ class Fault:
 
     @classmethod
     def throttle(cls, retry_after: float | datetime) -> Fault:
-        """HTTP 429 with Retry-After in seconds or as an HTTP date (an aware datetime)."""
-        if isinstance(retry_after, datetime):
-            return cls("throttle", text=format_datetime(retry_after, usegmt=True))
-        return cls("throttle", text=f"{retry_after:.0f}")
+        """HTTP 429 with Retry-After in whole seconds (rounded up) or as an HTTP date (an aware datetime)."""
+        if not isinstance(retry_after, datetime):
+            if not (math.isfinite(retry_after) and retry_after >= 0):
+                raise ValueError(f"retry_after must be at least 0 seconds, not {retry_after!r}")
+            return cls("throttle", text=str(math.ceil(retry_after)))
+        if retry_after.tzinfo is None:
+            raise ValueError("retry_after must be an aware datetime: give it a tzinfo, such as UTC")
+        return cls("throttle", text=format_datetime(retry_after.astimezone(UTC), usegmt=True))
 
     @classmethod
-    def code(cls, code: int, msg: str = "scripted") -> Fault:
+    def code(cls, code: int, msg: str | None = None) -> Fault:
         """A refusal: AKOOL's ``code`` under HTTP 200, nothing accepted."""
-        return cls("code", "before", code, msg)
+        return cls("code", "before", code, "refused on command" if msg is None else msg)
 
     @classmethod
     def redirect(cls, url: str, when: When = "before") -> Fault:
@@ -141,24 +162,30 @@ class Faults:
 
     def script(self, endpoint: str, *faults: Fault | None) -> None:
         """The next requests of ``endpoint`` meet these, in order; None leaves one unharmed."""
-        _check([endpoint], [fault for fault in faults if fault is not None])
+        _check_endpoints([endpoint])
+        _check_faults([fault for fault in faults if fault is not None], [endpoint])
         with self._lock:
             self._scripts[endpoint].extend(faults)
 
     def rate(
         self, probability: float, *faults: Fault, endpoints: Iterable[str] = ENDPOINTS[:-1], seed: int = 0
     ) -> None:
-        """Each request of ``endpoints`` meets one of ``faults`` with this probability; the same seed draws the same."""
+        """Each request of ``endpoints`` meets one of ``faults`` with this probability; the same seed draws the same.
+
+        Faults that make no sense at an endpoint are left out of its draw.
+        """
         if not 0 <= probability <= 1:
             raise ValueError(f"probability must be between 0 and 1, not {probability!r}")
         if not faults:
             raise ValueError("faults must name at least one Fault")
-        for number, endpoint in enumerate(endpoints):
-            fitting = tuple(fault for fault in faults if _fits(fault, endpoint))
-            _check([endpoint], [])
-            if fitting:
-                with self._lock:
-                    self._rates[endpoint] = (probability, fitting, random.Random(seed * 100 + number))  # noqa: S311
+        endpoints = tuple(endpoints)
+        _check_endpoints(endpoints)
+        _check_faults(faults, endpoints)
+        with self._lock:
+            for endpoint in endpoints:
+                fitting = tuple(fault for fault in faults if _fits(fault, endpoint))
+                dice = random.Random(f"{seed} {endpoint}")  # noqa: S311 - whatever the endpoints' order
+                self._rates[endpoint] = (probability if fitting else 0.0, fitting, dice)
 
     def clear(self) -> None:
         """No more faults."""
@@ -178,17 +205,20 @@ class Faults:
 
 
 def _fits(fault: Fault, endpoint: str) -> bool:
-    if fault.strikes_job:
+    if fault.kind in JOB_KINDS:
         return endpoint in CREATES
     return fault.kind != "image_status" or endpoint == "get_image_result"
 
 
-def _check(endpoints: Iterable[str], faults: Iterable[Fault]) -> None:
+def _check_endpoints(endpoints: Iterable[str]) -> None:
     for endpoint in endpoints:
         if endpoint not in ENDPOINTS:
             raise ValueError(f"endpoint must be one of {', '.join(ENDPOINTS)}, not {endpoint!r}")
-        for fault in faults:
-            if not isinstance(fault, Fault):
-                raise ValueError(f"faults must be made by Fault's constructors, not {fault!r}")  # noqa: TRY004
-            if not _fits(fault, endpoint):
-                raise ValueError(f"fault {fault.kind!r} does not fit endpoint {endpoint!r}")
+
+
+def _check_faults(faults: Iterable[Fault], endpoints: Iterable[str]) -> None:
+    for fault in faults:
+        if not isinstance(fault, Fault):
+            raise ValueError(f"faults must be made by Fault's constructors, not {fault!r}")  # noqa: TRY004
+        if not any(_fits(fault, endpoint) for endpoint in endpoints):
+            raise ValueError(f"fault {fault.kind!r} does not fit endpoint {', '.join(endpoints)}")

@@ -1,4 +1,4 @@
-"""The service over HTTP: routes, authentication, envelopes, and the faults that strike on the way."""
+"""The service over HTTP: routes, authentication, envelopes, and the pictures' host."""
 
 from __future__ import annotations
 
@@ -9,16 +9,25 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from akool_async.emulator._faults import Fault, Faults
+from akool_async.emulator._faults import CREATES, Fault, Faults
 from akool_async.emulator._ledger import Ledger, Post
-from akool_async.emulator._service import Refusal, Service
+from akool_async.emulator._parameters import Body, read_body, read_press, read_prompt, read_source_prompt
+from akool_async.emulator._refusals import Refusal
+from akool_async.emulator._replies import JSON, envelope, refusal
+from akool_async.emulator._spoiling import Spoiler
 
 if TYPE_CHECKING:
     import threading
 
-Answer = Callable[[web.Request, dict[str, Any], Fault | None], dict[str, Any]]
-CREATED = ("_id", "image_status")
-GATEWAY_PAGE = "<html><head><title>{status}</title></head><body><center>nginx</center></body></html>"
+    from akool_async.emulator._images import Image
+    from akool_async.emulator._service import Service
+
+Answer = Callable[[web.Request, Body, Fault | None], dict[str, Any]]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+AUTHORIZATION, API_KEY = "Authorization", "x-api-key"
+PNG = "image/png"
+NEVER_ACCEPTED = json.dumps(envelope({"_id": "0" * 24, "image_status": 1})).encode()
+"""What is cut or stalled where nothing was accepted."""
 
 
 class HttpFront:
@@ -29,7 +38,7 @@ class HttpFront:
         self._ledger = ledger
         self._faults = faults
         self._lock = lock
-        self.stopping = asyncio.Event()
+        self.spoiler = Spoiler()
         self.pictures_url = ""
 
     def api_application(self) -> web.Application:
@@ -55,169 +64,122 @@ class HttpFront:
 
     # --- endpoints: what AKOOL answers; a Refusal where it refuses ---
 
-    def _get_token(self, _: web.Request, body: dict[str, Any], __: Fault | None) -> dict[str, Any]:
-        token = self._service.issue_token(body.get("clientId"), body.get("clientSecret"))
-        return {"code": 1000, "token": token}
+    def _get_token(self, _: web.Request, body: Body, __: Fault | None) -> dict[str, Any]:
+        return {"code": 1000, "token": self._service.issue_token(body.get("clientId"), body.get("clientSecret"))}
 
-    def _create_by_button(self, request: web.Request, body: dict[str, Any], fault: Fault | None) -> dict[str, Any]:
+    def _create_by_button(self, request: web.Request, body: Body, fault: Fault | None) -> dict[str, Any]:
         self._authenticate(request)
-        shown = self._service.show(self._service.press(body, fault), self.pictures_url)
-        return _envelope({name: value for name, value in shown.items() if name not in {"type", "uid"}})
+        image = self._service.press(read_press(body), fault)
+        return envelope(image.show_press(image.accepted_at))
 
-    def _create_by_prompt(self, request: web.Request, body: dict[str, Any], fault: Fault | None) -> dict[str, Any]:
+    def _create_by_prompt(self, request: web.Request, body: Body, fault: Fault | None) -> dict[str, Any]:
         self._authenticate(request)
-        (image,) = self._service.create(body, fault, version=3)
-        return _envelope(self._service.show(image, self.pictures_url))
+        (image,) = self._service.create(read_prompt(body), fault)
+        return envelope(image.show(image.accepted_at, ""))
 
-    def _create_by_source(self, request: web.Request, body: dict[str, Any], fault: Fault | None) -> dict[str, Any]:
+    def _create_by_source(self, request: web.Request, body: Body, fault: Fault | None) -> dict[str, Any]:
         self._authenticate(request)
-        images = self._service.create(body, fault, version=4)
-        shown = [self._service.show(image, self.pictures_url) for image in images]
-        return _envelope(shown if len(shown) > 1 else shown[0])
+        images = self._service.create(read_source_prompt(body), fault)
+        shown = [image.show(image.accepted_at, "") for image in images]
+        return envelope(shown if len(shown) > 1 else shown[0])
 
-    def _get_image_result(self, request: web.Request, _: dict[str, Any], fault: Fault | None) -> dict[str, Any]:
+    def _get_image_result(self, request: web.Request, _: Body, fault: Fault | None) -> dict[str, Any]:
         self._authenticate(request)
-        shown = self._service.show(self._service.find(request.query.get("image_model_id")), self.pictures_url)
+        image = self._service.find(request.query.get("image_model_id"))
+        shown = image.show(self._service.now(), self.pictures_url)
         if fault is not None and fault.kind == "image_status":
             shown["image_status"] = int(fault.number)
-        return _envelope(shown)
+        return envelope(shown)
 
-    def _get_credit(self, request: web.Request, _: dict[str, Any], __: Fault | None) -> dict[str, Any]:
+    def _get_credit(self, request: web.Request, _: Body, __: Fault | None) -> dict[str, Any]:
         self._authenticate(request)
-        return _envelope({"credit": self._service.credits})
+        return envelope({"credit": self._service.credits})
 
     def _authenticate(self, request: web.Request) -> None:
-        self._service.authenticate(request.headers.get("Authorization"), request.headers.get("x-api-key"))
+        self._service.authenticate(request.headers.get(AUTHORIZATION), request.headers.get(API_KEY))
 
     # --- the way of every request ---
 
-    def _handler(self, endpoint: str, answer: Answer) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-        spends = endpoint.startswith("create")
-
+    def _handler(self, endpoint: str, answer: Answer) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
-            with self._lock:
-                self._ledger.requests[endpoint] += 1
+            received_at = self._receive(endpoint, request)
             fault = self._faults.draw(endpoint)
-            body = _read_json(await request.read())
+            body = read_body(await request.read())
             if fault is not None and fault.when == "before":
-                gone = await self._strike_before(request, fault)
-                if gone is not None:
-                    if spends:
-                        self._note(endpoint, body, None, fault, [])
-                    return gone
+                spoilt = await self._strike_before(request, fault)
+                if spoilt is not None:
+                    self._note(endpoint, body, {}, fault, received_at)
+                    return spoilt
             with self._lock:
-                reply = _answer(answer, request, body, fault)
-            if spends:
-                self._note(endpoint, body, reply["code"], fault, reply.get("data"))
+                reply = self._answer(answer, request, body, fault)
+                self._note(endpoint, body, reply, fault, received_at)
             encoded = json.dumps(reply).encode()
             if fault is not None and fault.when == "after":
-                spoilt = await self._spoil(request, fault, encoded)
+                spoilt = await self.spoiler.spoil(request, fault, (encoded, JSON))
                 if spoilt is not None:
                     return spoilt
-            return web.Response(body=encoded, content_type="application/json")
+            return web.Response(body=encoded, content_type=JSON)
 
         return handle
 
+    def _receive(self, endpoint: str, request: web.Request) -> float:
+        with self._lock:
+            self._ledger.requests[endpoint] += 1
+            if AUTHORIZATION in request.headers and API_KEY in request.headers:
+                self._ledger.both_headers_sent += 1
+            return self._service.now()
+
     async def _strike_before(self, request: web.Request, fault: Fault) -> web.StreamResponse | None:
         if fault.kind == "slow":
-            await self._pause(fault.number)
             # What nobody waits for any more is dropped, as a proxy in front of the service would.
-            return web.Response() if request.transport is None or request.transport.is_closing() else None
-        return await self._spoil(request, fault, json.dumps(_envelope({"_id": "0" * 24, "image_status": 1})).encode())
+            return None if await self.spoiler.delay(request, fault.number) else web.Response()
+        return await self.spoiler.spoil(request, fault, (NEVER_ACCEPTED, JSON))
 
-    async def _spoil(self, request: web.Request, fault: Fault, reply: bytes) -> web.StreamResponse | None:
-        """The reply as the fault leaves it; None where it goes out as it is."""
-        if fault.kind in {"cut", "stall"}:
-            return await self._break_off(request, reply, stall=fault.kind == "stall")
-        if fault.kind == "slow":
-            await self._pause(fault.number)
-            return None
-        if fault.kind == "reset":
-            if request.transport is not None:
-                request.transport.abort()
-            return web.Response()
-        if fault.kind == "code":
-            refusal = {"code": int(fault.number), "msg": fault.text}
-            return web.json_response(refusal)
-        if fault.kind in {"status", "html"}:
-            status = int(fault.number) or 200
-            page = GATEWAY_PAGE.format(status=status)
-            return web.Response(status=status, text=page, content_type="text/html")
-        plain = {
-            "empty": lambda: web.Response(body=b""),
-            "huge": lambda: web.Response(body=b" " * int(fault.number), content_type="application/json"),
-            "throttle": lambda: web.Response(status=429, text="slow down", headers={"Retry-After": fault.text}),
-            "redirect": lambda: web.Response(status=302, headers={"Location": fault.text}),
-        }
-        return plain[fault.kind]() if fault.kind in plain else None
-
-    async def _break_off(self, request: web.Request, reply: bytes, *, stall: bool) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": "application/json"})
-        response.content_length = len(reply)
-        await response.prepare(request)
-        await response.write(reply[: len(reply) // 2])
-        while stall and not self.stopping.is_set() and request.transport is not None:
-            await self._pause(0.02)
-        if request.transport is not None:
-            request.transport.close()
-        return response
-
-    async def _pause(self, seconds: float) -> None:
+    @staticmethod
+    def _answer(answer: Answer, request: web.Request, body: Body, fault: Fault | None) -> dict[str, Any]:
         try:
-            async with asyncio.timeout(seconds):
-                await self.stopping.wait()
-        except TimeoutError:
-            pass
+            return answer(request, body, fault)
+        except Refusal as refused:
+            return refusal(refused.code, refused.msg)
 
-    def _note(self, endpoint: str, body: dict[str, Any], code: int | None, fault: Fault | None, data: object) -> None:
-        listed = data if isinstance(data, list) else [data]
-        new_ids = tuple(item["_id"] for item in listed if isinstance(item, dict))
+    def _note(self, endpoint: str, body: Body, reply: dict[str, Any], fault: Fault | None, received_at: float) -> None:
+        if endpoint not in CREATES:
+            return
+        data = reply.get("data") or []
+        new_ids = tuple(image["_id"] for image in (data if isinstance(data, list) else [data]))
+        struck = str(fault) if fault else None
+        post = Post(endpoint, body.get("_id"), body.get("button"), reply.get("code"), struck, new_ids, received_at)
         with self._lock:
-            self._ledger.posts.append(
-                Post(endpoint, body.get("_id"), body.get("button"), code, str(fault) if fault else None, new_ids)
-            )
+            self._ledger.posts.append(post)
+
+    # --- pictures ---
 
     async def _picture(self, request: web.Request) -> web.StreamResponse:
+        index = int(request.match_info["index"])
+        image = self._find_picture(request, index)
+        fault = self._faults.draw("pictures")
+        picture = await asyncio.to_thread(_render, image, index)
+        spoilt = None if fault is None else await self.spoiler.spoil(request, fault, (picture, PNG))
+        return web.Response(body=picture, content_type=PNG) if spoilt is None else spoilt
+
+    def _find_picture(self, request: web.Request, index: int) -> Image:
         with self._lock:
             self._ledger.requests["pictures"] += 1
-            if {"Authorization", "x-api-key"} & {*request.headers}:
+            if AUTHORIZATION in request.headers or API_KEY in request.headers:
                 self._ledger.pictures_with_key += 1
             try:
                 image = self._service.find(request.match_info["image_id"])
-                finished = "image" in self._service.show(image, "")
             except Refusal:
-                finished = False
-        index = int(request.match_info["index"])
-        if not finished or (image.kind == "upscale" and index):
-            raise web.HTTPNotFound
-        fault = self._faults.draw("pictures")
-        picture = await asyncio.to_thread(_render, image, index)
-        spoilt = None if fault is None else await self._spoil(request, fault, picture)
-        return web.Response(body=picture, content_type="image/png") if spoilt is None else spoilt
+                raise web.HTTPNotFound from None
+            if not image.has_urls(self._service.now()) or (image.kind == "upscale" and index):
+                raise web.HTTPNotFound
+            return image
 
 
-def _render(image: Any, index: int) -> bytes:  # noqa: ANN401
+def _render(image: Image, index: int) -> bytes:
     try:
         from akool_async.emulator import _pictures  # noqa: PLC0415 - Pillow comes with the extra, and only here
     except ModuleNotFoundError as error:
-        raise RuntimeError('pictures need Pillow: pip install "akool-async[emulator]"') from error
+        remedy = 'pictures need Pillow: pip install "akool-async[emulator]"'
+        raise web.HTTPNotImplemented(text=remedy) from error
     return _pictures.render(image, index)
-
-
-def _envelope(data: object) -> dict[str, Any]:
-    return {"code": 1000, "msg": "OK", "data": data}
-
-
-def _answer(answer: Answer, request: web.Request, body: dict[str, Any], fault: Fault | None) -> dict[str, Any]:
-    try:
-        return answer(request, body, fault)
-    except Refusal as refusal:
-        return {"code": refusal.code, "msg": refusal.msg}
-
-
-def _read_json(body: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(body or b"{}")
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}

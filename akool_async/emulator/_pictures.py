@@ -14,7 +14,7 @@ from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont, ImageOps
 
 if TYPE_CHECKING:
-    from akool_async.emulator._service import Image
+    from akool_async.emulator._images import Image
 
 SINGLE_SIDE = 512
 UPSCALE_SIDE = 3840
@@ -41,19 +41,31 @@ class Drawing:
 
 def render(image: Image, index: int) -> bytes:
     """The PNG of an image: 0 is its ``image`` (the grid, or the upscale), 1-4 are its singles."""
-    return _render(image.look, image.family, image.kind, image.button or "", image.scale, index)
+    hue, button, scale = image.hue / 360, image.button or "", image.scale.replace("Original", "1:1")
+    if image.kind == "upscale":
+        return _upscale(Drawing(image.look, hue, int(button[1]), f"{button} \N{MIDDLE DOT} 4K", scale))
+    singles = tuple(Drawing(image.look, hue, number, button, scale) for number in (1, 2, 3, 4))
+    return _single(singles[index - 1]) if index else _grid(singles)
+
+
+@lru_cache(maxsize=16)
+def _upscale(drawing: Drawing) -> bytes:
+    return _encode(_draw(drawing, UPSCALE_SIDE))
 
 
 @lru_cache(maxsize=64)
-def _render(look: int, family: int, kind: str, button: str, scale: str, index: int) -> bytes:
-    hue = (family % 360) / 360
-    if kind == "variation":
-        hue += 0.04 * int(button[1])
-    if kind == "upscale":
-        number = int(button[1])
-        return _encode(_draw(Drawing(look, hue, number, f"{button} 4K", scale), UPSCALE_SIDE))
-    singles = [_draw(Drawing(look, hue, number, button, scale), SINGLE_SIDE) for number in (1, 2, 3, 4)]
-    return _encode(singles[index - 1] if index else _grid(singles))
+def _single(drawing: Drawing) -> bytes:
+    return _encode(_draw(drawing, SINGLE_SIDE))
+
+
+@lru_cache(maxsize=16)
+def _grid(drawings: tuple[Drawing, ...]) -> bytes:
+    singles = [_draw(drawing, SINGLE_SIDE) for drawing in drawings]
+    width, height = singles[0].size
+    grid = Pillow.new("RGB", (2 * width, 2 * height))
+    for number, single in enumerate(singles):
+        grid.paste(single, (width * (number % 2), height * (number // 2)))
+    return _encode(grid)
 
 
 def _draw(drawing: Drawing, side: int) -> Pillow.Image:
@@ -83,14 +95,6 @@ def _wave(waves: list[tuple[float, float]], x: float) -> float:
 
 def _write(draw: ImageDraw.ImageDraw, text: str, middle: tuple[float, float], size: float) -> None:
     draw.text(middle, text, fill="white", font=ImageFont.load_default(size), anchor="mm")
-
-
-def _grid(singles: list[Pillow.Image]) -> Pillow.Image:
-    width, height = singles[0].size
-    grid = Pillow.new("RGB", (2 * width, 2 * height))
-    for number, single in enumerate(singles):
-        grid.paste(single, (width * (number % 2), height * (number // 2)))
-    return grid
 
 
 def _colour(hue: float, saturation: float, value: float) -> str:

@@ -1,0 +1,134 @@
+"""How a fault spoils a reply."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from akool_async.emulator._replies import JSON, refuse
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from akool_async.emulator._faults import Fault
+
+    Spoil = Callable[[web.Request, Fault, "Reply"], Awaitable[web.StreamResponse | None]]
+
+GATEWAY_PAGE = "<html><head><title>{status}</title></head><body><center>nginx</center></body></html>"
+CHUNK = b" " * 2**16
+LINGER_NOT = struct.pack("ii", 1, 0)
+LOOK_SECONDS = 0.02
+"""How often a stalled reply looks whether its client has gone away."""
+
+Reply = tuple[bytes, str]
+"""A body and its Content-Type."""
+
+
+class Spoiler:
+    """Sends what is left of a reply once a fault has struck; never outlives the emulator."""
+
+    def __init__(self) -> None:
+        self._stopping = asyncio.Event()
+        self._ways: dict[str, Spoil] = {
+            "reset": self._reset,
+            "cut": self._cut,
+            "stall": self._stall,
+            "huge": self._huge,
+            "slow": self._slow,
+        }
+
+    def stop(self) -> None:
+        """End every stalled and slow reply."""
+        self._stopping.set()
+
+    async def spoil(self, request: web.Request, fault: Fault, reply: Reply) -> web.StreamResponse | None:
+        """The reply as the fault leaves it; None where it goes out as it is."""
+        if way := self._ways.get(fault.kind):
+            return await way(request, fault, reply)
+        return _replacement(fault)
+
+    async def delay(self, request: web.Request, seconds: float) -> bool:
+        """Wait; False where nobody waits for the reply any more."""
+        await self._pause(seconds)
+        return not self._stopping.is_set() and not is_gone(request)
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        except TimeoutError:
+            pass
+
+    async def _slow(self, _: web.Request, fault: Fault, __: Reply) -> None:
+        await self._pause(fault.number)
+
+    async def _reset(self, request: web.Request, _: Fault, __: Reply) -> web.StreamResponse:
+        if request.transport is not None:
+            # Without this the kernel says a polite FIN; a client has to stand the RST.
+            request.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
+            request.transport.abort()
+        return web.Response()
+
+    async def _cut(self, request: web.Request, _: Fault, reply: Reply) -> web.StreamResponse:
+        response = await _send_half(request, reply)
+        _close(request)
+        return response
+
+    async def _stall(self, request: web.Request, _: Fault, reply: Reply) -> web.StreamResponse:
+        response = await _send_half(request, reply)
+        while not self._stopping.is_set() and not is_gone(request):
+            await self._pause(LOOK_SECONDS)
+        _close(request)
+        return response
+
+    async def _huge(self, request: web.Request, fault: Fault, _: Reply) -> web.StreamResponse:
+        size = int(fault.number)
+        response = await _begin(request, JSON, size)
+        for sent in range(0, size, len(CHUNK)):
+            await response.write(CHUNK[: size - sent])
+        return response
+
+
+def is_gone(request: web.Request) -> bool:
+    """Whether the client has closed the connection."""
+    return request.transport is None or request.transport.is_closing()
+
+
+def _replacement(fault: Fault) -> web.Response | None:
+    match fault.kind:
+        case "status" | "html":
+            status = int(fault.number) or 200
+            return web.Response(status=status, text=GATEWAY_PAGE.format(status=status), content_type="text/html")
+        case "empty":
+            return web.Response(body=b"")
+        case "throttle":
+            return web.Response(status=429, text="slow down", headers={"Retry-After": fault.text})
+        case "redirect":
+            return web.Response(status=302, headers={"Location": fault.text})
+        case "code":
+            return refuse(int(fault.number), fault.text)
+        case _:
+            return None
+
+
+async def _begin(request: web.Request, content_type: str, size: int) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": content_type})
+    response.content_length = size
+    await response.prepare(request)
+    return response
+
+
+async def _send_half(request: web.Request, reply: Reply) -> web.StreamResponse:
+    body, content_type = reply
+    response = await _begin(request, content_type, len(body))
+    await response.write(body[: len(body) // 2])
+    return response
+
+
+def _close(request: web.Request) -> None:
+    if request.transport is not None:
+        request.transport.close()
