@@ -6,6 +6,7 @@ from akool_async.errors import (
     AkoolError,
     APIError,
     AuthenticationError,
+    BudgetError,
     ConfigurationError,
     DownloadError,
     GenerationError,
@@ -25,9 +26,9 @@ from akool_async.errors import (
     WaitTimeoutError,
     WebhookError,
 )
-from akool_async.models import Button, ButtonPress, ImageResult, ImageStatus
+from akool_async.models import Button, ButtonPress, Counters, ImageResult, ImageStatus, Outcome
 from akool_async.operations import Operation
-from akool_async.polling import ExponentialPolling, Polling
+from akool_async.polling import AdaptivePolling, ExponentialPolling, Polling
 from akool_async.session import AkoolSession
 
 __version__ = "0.1.0"
@@ -35,14 +36,17 @@ __version__ = "0.1.0"
 __all__ = [
     "APIError",
     "AccountBannedError",
+    "AdaptivePolling",
     "AkoolError",
     "AkoolSession",
     "ApiKey",
     "AuthenticationError",
+    "BudgetError",
     "Button",
     "ButtonPress",
     "ClientCredentials",
     "ConfigurationError",
+    "Counters",
     "DownloadError",
     "ExponentialPolling",
     "GenerationError",
@@ -55,6 +59,7 @@ __all__ = [
     "NotPermittedError",
     "Operation",
     "OperationFailedError",
+    "Outcome",
     "OutcomeUnknownError",
     "Polling",
     "PollingError",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from attrs import Attribute, field, frozen
@@ -64,6 +65,9 @@ class Authenticator(Protocol):
     def hide(self, text: str) -> str:
         """Take the secrets out of a text of AKOOL's before anyone sees it."""
 
+    def close(self) -> None:
+        """End what it still has under way."""
+
 
 class KeyAuthenticator(_Unpicklable):
     """Always the same header."""
@@ -83,6 +87,9 @@ class KeyAuthenticator(_Unpicklable):
         """Take the key out."""
         return text.replace(self._header[1], "***")
 
+    def close(self) -> None:
+        """Nothing is ever under way."""
+
 
 class TokenAuthenticator(_Unpicklable):
     """One token for all requests: whoever comes while it is being fetched waits for the same fetch."""
@@ -92,6 +99,7 @@ class TokenAuthenticator(_Unpicklable):
         self._fetch = fetch
         self._header: Header | None = None
         self._fetching: asyncio.Task[Header] | None = None
+        self._tokens: deque[str] = deque(maxlen=8)  # a late reply may still quote one that was replaced
 
     async def acquire(self) -> Header:
         """The token in force; fetches one where there is none."""
@@ -99,6 +107,7 @@ class TokenAuthenticator(_Unpicklable):
             return self._header
         if self._fetching is None:
             self._fetching = asyncio.create_task(self._fetch_header())
+            self._fetching.add_done_callback(_look_at)
         try:
             return await asyncio.shield(self._fetching)  # a caller that is cancelled leaves the others their token
         except AkoolError as error:
@@ -111,16 +120,30 @@ class TokenAuthenticator(_Unpicklable):
         return True
 
     def hide(self, text: str) -> str:
-        """Take the secret and the token out."""
-        text = text.replace(self._credentials.client_secret, "***")
-        return text if self._header is None else text.replace(self._header[1].removeprefix("Bearer "), "***")
+        """Take the secret and the newest tokens out."""
+        for secret in (self._credentials.client_secret, *self._tokens):
+            text = text.replace(secret, "***")
+        return text
+
+    def close(self) -> None:
+        """End the fetch under way."""
+        if self._fetching is not None:
+            self._fetching.cancel()
 
     async def _fetch_header(self) -> Header:
         try:
-            self._header = ("Authorization", f"Bearer {await self._fetch(self._credentials)}")
+            token = await self._fetch(self._credentials)
+            self._tokens.append(token)
+            self._header = ("Authorization", f"Bearer {token}")
         finally:
             self._fetching = None
         return self._header
+
+
+def _look_at(fetching: asyncio.Task[Header]) -> None:
+    """Take in the outcome of a fetch that nobody may wait for any more, so that asyncio does not complain of it."""
+    if not fetching.cancelled():
+        fetching.exception()
 
 
 def read_credentials(auth: Credentials | str | None, environment: Mapping[str, str]) -> Credentials:

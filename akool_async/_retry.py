@@ -28,10 +28,16 @@ from akool_async.errors import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-LONGEST_RETRY_AFTER: Final = 600.0
-"""Seconds; a Retry-After beyond this is not waited out in full."""
+LONGEST_RETRY_AFTER: Final = 3600.0
+"""Seconds; a Retry-After beyond this is not waited out in full by polls. Presses give up long before."""
+PACE_WITHOUT_RETRY_AFTER: Final = 1.0
+"""Seconds for which an HTTP 429 that does not say how long holds everyone up."""
 
 SERVER_ERROR: Final = 500
+GATEWAY_GAVE_UP: Final = (408, 499)
+"""HTTP statuses of a gateway that did not wait for the reply of the service behind it."""
+LOWEST_CODE: Final = 1000
+"""AKOOL's own codes begin here; 500, 0 and -1 are some failing layer's."""
 
 _HOPELESS: Final = (
     AuthenticationError,
@@ -98,37 +104,47 @@ def judge_spending_post(error: AkoolError) -> Verdict:
     if isinstance(error, TransportError | ResponseError):
         return Verdict.UNKNOWN
     # AKOOL's own codes are refusals; a number that only a failing gateway or server gave says nothing.
-    if type(error) is APIError and error.http_status >= SERVER_ERROR:
+    if type(error) is APIError and (says_nothing(error.http_status) or error.code < LOWEST_CODE):
         return Verdict.UNKNOWN
     return Verdict.REFUSED
+
+
+def says_nothing(http_status: int) -> bool:
+    """True for an HTTP status that does not tell whether the request was carried out."""
+    return http_status >= SERVER_ERROR or http_status in GATEWAY_GAVE_UP
 
 
 UNDELIVERED_TRIES: Final = 6
 """POSTs that never reach AKOOL before the caller is told; with their waits some 20 s."""
 PACED_PATIENCE: Final = 900.0
-"""Seconds to go on after 1005 and 429; on a busy account a place may take minutes to come free."""
+"""Seconds of nothing but 1005 and 429; on a busy account a place may take minutes to come free."""
 
 
 @define
-class PostRetry:
-    """When to send a POST again that surely was not accepted."""
+class UndeliveredRetry:
+    """When to send a POST again that never arrived."""
 
-    _undelivered: int = 0
-    _paced_since: float | None = None
-    _undelivered_waits: Iterator[float] = Factory(lambda: growing_waits(0.5, 10.0))
-    _paced_waits: Iterator[float] = Factory(lambda: growing_waits(1.0, 10.0))
+    _tries: int = 0
+    _waits: Iterator[float] = Factory(lambda: growing_waits(0.5, 10.0))
+
+    def pause(self) -> float | None:
+        """Seconds to wait before the next try, None where there is to be none."""
+        self._tries += 1
+        return next(self._waits) if self._tries < UNDELIVERED_TRIES else None
+
+
+@define
+class PacedRetry:
+    """When to send a POST again that AKOOL refused for its pace."""
+
+    _since: float | None = None
+    _waits: Iterator[float] = Factory(lambda: growing_waits(1.0, 10.0))
 
     def pause_after(self, error: AkoolError, now: float) -> float | None:
         """Seconds to wait before the next try, None where there is to be none."""
-        verdict = judge_spending_post(error)
-        if verdict is Verdict.NOT_DELIVERED:
-            self._undelivered += 1
-            return next(self._undelivered_waits) if self._undelivered < UNDELIVERED_TRIES else None
-        if verdict is Verdict.PACED:
-            self._paced_since = now if self._paced_since is None else self._paced_since
-            pause = max(next(self._paced_waits), asked_pace(error))
-            return pause if now + pause - self._paced_since <= PACED_PATIENCE else None
-        return None
+        self._since = now if self._since is None else self._since
+        pause = max(next(self._waits), asked_pace(error))
+        return pause if now + pause - self._since <= PACED_PATIENCE else None
 
 
 @frozen

@@ -9,24 +9,37 @@ if TYPE_CHECKING:
     from akool_async.models import Button
 
 
+class Cap(asyncio.Semaphore):
+    """So many places and no more."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self.limit = limit
+
+    @property
+    def held(self) -> int:
+        """Places that are taken."""
+        return self.limit - self._value
+
+
 class Slot:
     """The places one operation holds, given back together and only once."""
 
     __slots__ = ("_held",)
 
     def __init__(self) -> None:
-        self._held: list[asyncio.Semaphore] = []
+        self._held: list[Cap] = []
 
     def __bool__(self) -> bool:
         """True while it holds a place."""
         return bool(self._held)
 
-    async def take(self, semaphores: list[asyncio.Semaphore]) -> None:
+    async def take(self, caps: list[Cap]) -> None:
         """Wait for a place in each, in this order; a failure gives back what was taken."""
         try:
-            for semaphore in semaphores:
-                await semaphore.acquire()
-                self._held.append(semaphore)
+            for cap in caps:
+                await cap.acquire()
+                self._held.append(cap)
         except BaseException:
             self.release()
             raise
@@ -40,18 +53,17 @@ class Slot:
 class Slots:
     """At most ``max_upscales`` U1-U4 and ``max_operations`` of any kind run at once; None is no cap."""
 
-    def __init__(self, *, max_upscales: int | None, max_operations: int | None) -> None:
-        self.max_operations = max_operations
-        self._upscales = [] if max_upscales is None else [asyncio.Semaphore(max_upscales)]
-        self._operations = [] if max_operations is None else [asyncio.Semaphore(max_operations)]
+    def __init__(self, *, max_upscales: int, max_operations: int | None) -> None:
+        self.upscales = Cap(max_upscales)
+        self.operations = None if max_operations is None else Cap(max_operations)
         self._one_batch = asyncio.Lock()
 
     async def acquire(self, button: Button | None) -> Slot:
         """A slot for a press, or for one image of a prompt (None)."""
         slot = Slot()
         # The upscale's place comes first: an upscale that waits for it must not hold up variations.
-        upscales = self._upscales if button is not None and button.is_upscale else []
-        await slot.take([*upscales, *self._operations])
+        caps = [self.upscales] if button is not None and button.is_upscale else []
+        await slot.take([*caps, self.operations] if self.operations is not None else caps)
         return slot
 
     async def acquire_batch(self, images: int) -> list[Slot]:

@@ -9,22 +9,35 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict, deque
+from functools import partial
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, NoReturn, TypeVar
 
 from akool_async._api import Api, read_patiently
-from akool_async._retry import PostRetry, Verdict, judge_spending_post
+from akool_async._retry import UndeliveredRetry, Verdict, judge_spending_post
 from akool_async._slots import Slot
-from akool_async.errors import AkoolError, NotOperableError, OutcomeUnknownError, SessionClosedError
+from akool_async.errors import (
+    AkoolError,
+    NotOperableError,
+    OutcomeUnknownError,
+    RateLimitedError,
+    SessionClosedError,
+)
+from akool_async.events import Pressed, Queued, Throttled, Unknown
 from akool_async.models import ButtonPress, SourcePromptRequest
 from akool_async.operations import Operation
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
+    from akool_async._reports import Reporter
     from akool_async._slots import Slots
+    from akool_async._turnstile import Turnstile
     from akool_async._watch import Watcher
-    from akool_async.models import Button, ImageResult, PromptRequest
+    from akool_async.models import ImageResult, PromptRequest
+
+    Permit = Callable[[], Awaitable[None]]
+    Send = Callable[[Callable[[], None]], Awaitable["T"]]
 
 logger = logging.getLogger("akool_async")
 
@@ -41,20 +54,21 @@ REMEMBERED: Final = 10_000
 
 
 class Flight(Generic[T]):
-    """One POST under way. While ``committed`` it outlives its callers; before that, it ends with the last of them."""
+    """One POST under way. Once ``committed`` it outlives its callers; before that, it ends with the last of them."""
 
     def __init__(
         self,
         work: Callable[[Flight[T]], Coroutine[None, None, T]],
         *,
         press: ButtonPress | None,
-        keep_unclaimed: Callable[[T], None],
+        leave: Callable[[T | AkoolError], None],
     ) -> None:
         self.committed = False
+        """True while a POST may have reached AKOOL whose outcome is not known yet."""
         self._press = press
         self._callers = 0
         self._claimed = False
-        self._keep_unclaimed = keep_unclaimed
+        self._leave = leave
         self.task = asyncio.create_task(work(self))
         self.task.add_done_callback(lambda _: self._settle())
 
@@ -72,75 +86,97 @@ class Flight(Generic[T]):
         finally:
             self._callers -= 1
             self._settle()
-        return self._outcome()
+        error = self._error()
+        if isinstance(error, AkoolError):
+            raise error.fresh() from error.__cause__
+        return self.task.result()
 
     def drop_if_idle(self) -> None:
         """End it where nobody waits and nothing is on its way."""
         if not self._callers and not self.committed:
             self.task.cancel()
 
-    def _outcome(self) -> T:
-        if self.task.cancelled():
-            if self.committed:
-                message = "the session was closed before AKOOL's reply came"
-                raise OutcomeUnknownError(message).about(press=self._press)
-            raise SessionClosedError("the session was closed before this was sent; nothing was spent")
-        error = self.task.exception()
-        if isinstance(error, AkoolError):
-            raise error.fresh() from error.__cause__
-        return self.task.result()
+    def _error(self) -> BaseException | None:
+        if not self.task.cancelled():
+            return self.task.exception()
+        if self.committed:
+            return OutcomeUnknownError("the session was closed before AKOOL's reply came").about(press=self._press)
+        return SessionClosedError("the session was closed before this was sent; nothing was spent").about(
+            press=self._press
+        )
 
     def _settle(self) -> None:
         if not self.task.done():
             self.drop_if_idle()
-        elif not self._callers and not self._claimed and not self.task.cancelled():
+        elif not self._callers and not self._claimed:
             self._claimed = True
-            error = self.task.exception()
+            error = self._error()
             if error is None:
-                self._keep_unclaimed(self.task.result())
-            else:
-                logger.warning("a POST whose callers had all left failed: %s", error)
+                self._leave(self.task.result())
+            elif isinstance(error, AkoolError):
+                self._leave(error)
 
 
 class Spender:
     """All POSTs of a session that spend credits."""
 
-    def __init__(self, api: Api, slots: Slots, watcher: Watcher, *, repress: bool) -> None:
+    def __init__(
+        self,
+        api: Api,
+        slots: Slots,
+        turnstile: Turnstile,
+        watcher: Watcher,
+        reporter: Reporter,
+        *,
+        repress: bool,
+    ) -> None:
         self._api = api
         self._slots = slots
+        self._turnstile = turnstile
         self._watcher = watcher
+        self._reporter = reporter
         self._repress = repress
         self._closed = False
         self._presses: dict[ButtonPress, Flight[list[Operation]]] = {}
         self._prompts: set[Flight[list[Operation]]] = set()
         self._operations: OrderedDict[ButtonPress, Operation] = OrderedDict()
+        self._charged: OrderedDict[ButtonPress, OutcomeUnknownError] = OrderedDict()
         self.unclaimed: deque[Operation] = deque(maxlen=REMEMBERED)
+        self.unclaimed_errors: deque[OutcomeUnknownError] = deque(maxlen=REMEMBERED)
 
-    async def press(self, press: ButtonPress, webhook_url: str | None) -> Operation:
-        """The one operation of this press: remembered, under way, or begun now."""
+    @property
+    def waiting(self) -> int:
+        """Presses and prompts of which nothing was sent yet."""
+        return sum(not flight.committed for flight in (*self._presses.values(), *self._prompts))
+
+    def knows(self, press: ButtonPress) -> bool:
+        """True where pressing the same again sends nothing: it is under way, or its outcome is remembered."""
+        return press in self._operations or press in self._presses or press in self._charged
+
+    async def press(self, press: ButtonPress, webhook_url: str | None, permit: Permit | None = None) -> Operation:
+        """The one operation of this press: remembered, under way, or begun now.
+
+        ``permit`` is awaited just before the POST, when its slot is there; what it raises is the outcome.
+        """
         self._check_open()
         if press in self._operations:
             self._operations.move_to_end(press)
             return self._operations[press]
+        if press in self._charged:
+            raise self._charged[press].fresh()
         flight = self._presses.get(press)
-        if flight is None:
+        if flight is None or flight.dropped:
             flight = Flight(
-                lambda flight: self._press(flight, press, webhook_url),
-                press=press,
-                keep_unclaimed=self.unclaimed.extend,
+                lambda flight: self._press(flight, press, webhook_url, permit), press=press, leave=self.keep_unclaimed
             )
             self._presses[press] = flight
-            flight.task.add_done_callback(lambda _: self._forget_flight(press, flight))
-        try:
-            return (await flight.join())[0]
-        finally:
-            if flight.dropped:
-                self._forget_flight(press, flight)
+            flight.task.add_done_callback(partial(self._forget_flight, press, flight))
+        return (await flight.join())[0]
 
     async def create(self, request: PromptRequest | SourcePromptRequest) -> list[Operation]:
         """The operations of a prompt, one for each image."""
         self._check_open()
-        flight = Flight(lambda flight: self._create(flight, request), press=None, keep_unclaimed=self.unclaimed.extend)
+        flight = Flight(lambda flight: self._create(flight, request), press=None, leave=self.keep_unclaimed)
         self._prompts.add(flight)
         flight.task.add_done_callback(lambda _: self._prompts.discard(flight))
         return await flight.join()
@@ -153,6 +189,16 @@ class Spender:
             taken = await self._is_used(press)
         return taken
 
+    def keep_unclaimed(self, outcome: list[Operation] | AkoolError) -> None:
+        """Keep what was accepted, or may have been, and found no caller any more."""
+        if isinstance(outcome, list):
+            self.unclaimed.extend(outcome)
+        elif isinstance(outcome, OutcomeUnknownError):
+            self.unclaimed_errors.append(outcome)
+            logger.warning("a POST whose callers had all left: %s", outcome)
+        else:
+            logger.debug("a POST whose callers had all left was not accepted: %s", outcome)
+
     async def aclose(self, patience: float) -> None:
         """Drop what was not sent, let what was sent end within ``patience`` seconds."""
         self._closed = True
@@ -160,34 +206,38 @@ class Spender:
         for flight in flights:
             if not flight.committed:
                 flight.task.cancel()
-        if flights:
-            _, late = await asyncio.wait([flight.task for flight in flights], timeout=patience)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+        try:
+            if flights:
+                await asyncio.wait([flight.task for flight in flights], timeout=patience)
+        finally:
+            for flight in flights:
+                flight.task.cancel()
+        await asyncio.gather(*(flight.task for flight in flights), return_exceptions=True)
 
     async def _press(
-        self, flight: Flight[list[Operation]], press: ButtonPress, webhook_url: str | None
+        self, flight: Flight[list[Operation]], press: ButtonPress, webhook_url: str | None, permit: Permit | None
     ) -> list[Operation]:
+        self._reporter.report(Queued(press=press))
         slot = await self._slots.acquire(press.button)
         try:
-            created = await self._post(flight, lambda: self._api.create_by_button(press, webhook_url), press)
+            created = await self._post(
+                flight, lambda commit: self._api.create_by_button(press, webhook_url, commit), press, permit
+            )
         except BaseException:
             slot.release()
             raise
-        operation = self._adopt(created, slot, press.button, press.image_id)
-        self._operations[press] = operation
-        if len(self._operations) > REMEMBERED:
-            self._operations.popitem(last=False)
+        operation = self._adopt(created, slot, press)
+        _remember(self._operations, press, operation)
         return [operation]
 
     async def _create(
         self, flight: Flight[list[Operation]], request: PromptRequest | SourcePromptRequest
     ) -> list[Operation]:
         batch = request.batch_quantity if isinstance(request, SourcePromptRequest) else 1
+        self._reporter.report(Queued(press=None))
         slots = await self._slots.acquire_batch(batch)
         try:
-            images = await self._post(flight, lambda: self._api.create_by_prompt(request), None)
+            images = await self._post(flight, lambda commit: self._api.create_by_prompt(request, commit), None, None)
         except BaseException:
             for slot in slots:
                 slot.release()
@@ -197,51 +247,99 @@ class Spender:
             if image is None:
                 slot.release()
             else:
-                operations.append(self._adopt(image, slot or Slot(), None, None))
+                operations.append(self._adopt(image, slot or Slot(), None))
         return operations
 
     async def _post(
-        self, flight: Flight[list[Operation]], send: Callable[[], Awaitable[T]], press: ButtonPress | None
+        self, flight: Flight[list[Operation]], send: Send[T], press: ButtonPress | None, permit: Permit | None
     ) -> T:
         """Send until accepted or refused; raise :class:`OutcomeUnknownError` where neither can be told."""
-        retry = PostRetry()
+        undelivered = UndeliveredRetry()
         doubts = 0
         while True:
-            flight.committed = True
             try:
-                return await send()
+                return await self._send_at_pace(flight, send, permit, in_doubt=doubts > 0)
             except AkoolError as error:
-                last = error
-            if judge_spending_post(last) is Verdict.UNKNOWN:
-                doubts += 1
-                await self._require_not_taken(press, last, doubts)
-                continue
-            pause = retry.pause_after(last, asyncio.get_running_loop().time())
-            if pause is None or self._closed:
-                if doubts:
-                    raise _refused_after_doubt(last) from last
-                raise last
+                verdict = judge_spending_post(error)
+                pause = undelivered.pause() if verdict is Verdict.NOT_DELIVERED and not self._closed else None
+                if verdict is Verdict.UNKNOWN:
+                    doubts += 1
+                    await self._require_not_taken(press, error, doubts)
+                elif pause is None and doubts:
+                    self._tell_refused_after_doubt(press, error)
+                elif pause is None:
+                    raise
+            permit = None
             flight.committed = doubts > 0
             flight.drop_if_idle()
-            await asyncio.sleep(pause)
+            await asyncio.sleep(pause or 0.0)
+
+    async def _send_at_pace(
+        self, flight: Flight[list[Operation]], send: Send[T], permit: Permit | None, *, in_doubt: bool
+    ) -> T:
+        """Send, and again for as long as AKOOL only asks for a slower pace."""
+        async with self._turnstile as turnstile:
+            if permit is not None:
+                await permit()
+            while True:
+                try:
+                    created = await send(lambda: self._commit(flight))
+                except RateLimitedError as error:
+                    pause = turnstile.refused(error)
+                    if pause is None or self._closed:
+                        raise
+                    if error.http_status != 429:  # noqa: PLR2004 - of which the transport has told already
+                        self._reporter.report(Throttled(code=error.code, seconds=pause))
+                    asked_for = error.retry_after is not None
+                else:
+                    turnstile.accepted()
+                    return created
+                flight.committed = in_doubt
+                flight.drop_if_idle()
+                await turnstile.rest(pause, exactly=asked_for)
+
+    def _commit(self, flight: Flight[list[Operation]]) -> None:
+        """The POST goes out now: from here on it may have been accepted."""
+        if self._closed and not flight.committed:
+            raise SessionClosedError("the session was closed before this was sent; nothing was spent")
+        flight.committed = True
 
     async def _require_not_taken(self, press: ButtonPress | None, lost: AkoolError, doubts: int) -> None:
         """Return where AKOOL surely did not take the press, so that it may be sent again; raise otherwise."""
         if press is None:
-            raise OutcomeUnknownError(f"{lost}; whether AKOOL accepted it cannot be told") from lost
+            self._tell_unknown(None, f"{lost}; whether AKOOL accepted it cannot be told", None, lost)
         try:
             taken = await self.reconcile(press)
         except AkoolError as error:
             message = f"the reply was lost ({lost}) and the source image could not be read ({error})"
-            raise OutcomeUnknownError(message).about(press=press) from lost
+            self._tell_unknown(press, message, None, lost)
         if taken:
-            message = "the reply was lost, and the button is used since: it was charged, its new id is not known"
-            raise OutcomeUnknownError(f"{message} ({lost})", charged=True).about(press=press) from lost
-        if taken is None or not self._repress or doubts >= MOST_DOUBTS:
-            message = "the reply was lost, and the button is neither used nor offered"
-            if taken is False:
-                message = "the reply was lost, and the button is still offered; it was not pressed again"
-            raise OutcomeUnknownError(f"{message} ({lost})").about(press=press) from lost
+            message = "the reply was lost, and the button is used: it was charged, its new id is not known"
+            self._tell_unknown(press, f"{message} ({lost})", True, lost)
+        if taken is None:
+            self._tell_unknown(
+                press, f"the reply was lost, and the button is neither used nor offered ({lost})", None, lost
+            )
+        if not self._repress or self._closed or doubts >= MOST_DOUBTS:
+            message = "the reply was lost, and the button is still offered; it was not pressed again"
+            self._tell_unknown(press, f"{message} ({lost})", None, lost)
+
+    def _tell_refused_after_doubt(self, press: ButtonPress | None, last: AkoolError) -> NoReturn:
+        """A reply was lost, the press seemed not taken, and another try was refused: the first may have been taken."""
+        if isinstance(last, NotOperableError):
+            message = f"a reply was lost, and the button is used: it was charged, its new id is not known ({last})"
+            self._tell_unknown(press, message, True, last)
+        self._tell_unknown(press, f"a reply was lost, and another try failed ({last})", None, last)
+
+    def _tell_unknown(
+        self, press: ButtonPress | None, message: str, charged: bool | None, cause: AkoolError
+    ) -> NoReturn:
+        error = OutcomeUnknownError(message, charged=charged).about(press=press)
+        error.__cause__ = cause
+        if charged and press is not None:
+            _remember(self._charged, press, error)
+        self._reporter.report(Unknown(press=press, charged=charged))
+        raise error from cause
 
     async def _is_used(self, press: ButtonPress) -> bool | None:
         source = await read_patiently(lambda: self._api.get_image_result(press.image_id), tries=RECONCILE_TRIES)
@@ -249,11 +347,13 @@ class Spender:
             return True
         return False if press.button in source.buttons else None
 
-    def _adopt(self, created: ImageResult, slot: Slot, button: Button | None, source_image_id: str | None) -> Operation:
+    def _adopt(self, created: ImageResult, slot: Slot, press: ButtonPress | None) -> Operation:
+        button, source_image_id = (None, None) if press is None else (press.button, press.image_id)
         watch = self._watcher.adopt(created, button, slot)
+        self._reporter.report(Pressed(operation_id=created.id, press=press, credits=created.deduction_credit))
         return Operation(created.id, button, source_image_id, watch=watch, watcher=self._watcher)
 
-    def _forget_flight(self, press: ButtonPress, flight: Flight[list[Operation]]) -> None:
+    def _forget_flight(self, press: ButtonPress, flight: Flight[list[Operation]], _: object) -> None:
         if self._presses.get(press) is flight:
             del self._presses[press]
 
@@ -262,9 +362,8 @@ class Spender:
             raise SessionClosedError
 
 
-def _refused_after_doubt(last: AkoolError) -> OutcomeUnknownError:
-    """A reply was lost, the press seemed not taken, and another try was refused: the first may have been taken."""
-    if isinstance(last, NotOperableError):
-        message = f"a reply was lost, and the button is used since: it was charged, its new id is not known ({last})"
-        return OutcomeUnknownError(message, charged=True).about(press=last.press)
-    return OutcomeUnknownError(f"a reply was lost, and another try failed ({last})").about(press=last.press)
+def _remember(memory: OrderedDict[ButtonPress, T], press: ButtonPress, what: T) -> None:
+    """Keep it among the newest."""
+    memory[press] = what
+    if len(memory) > REMEMBERED:
+        memory.popitem(last=False)

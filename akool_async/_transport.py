@@ -13,26 +13,30 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 import aiohttp
-from attrs import frozen
+from attrs import field, frozen
 
 from akool_async import _validate, _wire
 from akool_async._auth import ApiKey, Authenticator, ClientCredentials, Header, KeyAuthenticator, TokenAuthenticator
-from akool_async._retry import retry_after_seconds
+from akool_async._retry import PACE_WITHOUT_RETRY_AFTER, retry_after_seconds, says_nothing
 from akool_async.errors import (
     AkoolError,
     APIError,
     AuthenticationError,
     ConfigurationError,
     DownloadError,
+    RateLimitedError,
     ResponseError,
     SessionClosedError,
     TransportError,
 )
+from akool_async.events import Throttled
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from akool_async._auth import Credentials
+    from akool_async._pace import Pace
+    from akool_async._reports import Reporter
 
 LARGEST_BODY: Final = 4 * 2**20
 MOST_CONNECTIONS: Final = 100
@@ -42,6 +46,7 @@ CONNECT_TIMEOUT: Final = 10.0
 KEEP_ALIVE: Final = 4.0
 PICTURE_CHUNK: Final = 2**18
 HTTP_OK: Final = 200
+TOO_MANY_REQUESTS: Final = 429
 TOKEN_ENDED: Final = 1101
 _AUTHENTICATION_HEADERS: Final = ("authorization", "x-api-key")
 
@@ -53,15 +58,24 @@ class Call:
     endpoint: str
     method: str
     path: str
-    body: bytes | None = None
+    body: bytes | None = field(default=None, repr=False)  # Get Token's holds the secret
     query: Mapping[str, str] | None = None
+    on_send: Callable[[], None] | None = field(default=None, repr=False)
+    """Called when the request goes out, for one that spends credits; what it raises keeps the request back."""
 
 
 class Transport:
     """Sends calls to one AKOOL origin with one pair of credentials."""
 
     def __init__(
-        self, credentials: Credentials, *, base_url: str, request_timeout: float, http: aiohttp.ClientSession | None
+        self,
+        credentials: Credentials,
+        *,
+        base_url: str,
+        request_timeout: float,
+        http: aiohttp.ClientSession | None,
+        pace: Pace,
+        reporter: Reporter,
     ) -> None:
         if http is not None:
             _check_injected(http)
@@ -69,6 +83,9 @@ class Transport:
         self._http = http
         self._owns_http = http is None
         self._closed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._pace = pace
+        self._reporter = reporter
         self._timeout = aiohttp.ClientTimeout(total=request_timeout, connect=min(CONNECT_TIMEOUT, request_timeout / 2))
         self._connections = asyncio.Semaphore(MOST_CONNECTIONS)
         self._authenticator = self._choose_authenticator(credentials)
@@ -105,13 +122,16 @@ class Transport:
     async def aclose(self) -> None:
         """Close the aiohttp session, unless it was injected."""
         self._closed = True
+        self._authenticator.close()
         if self._http is not None and self._owns_http:
             await self._http.close()
 
     async def _acquire_header(self, call: Call) -> Header:
         try:
             return await self._authenticator.acquire()
-        except (TransportError, ResponseError) as error:
+        except AkoolError as error:
+            if isinstance(error, APIError) and not says_nothing(error.http_status):
+                raise
             # Whatever became of the request for a token, the call itself was not sent.
             raise TransportError(f"{call.endpoint}: not sent, no token ({error})", delivered=False) from error
 
@@ -125,19 +145,28 @@ class Transport:
         return _wire.read_token(await self._send(Call("Get Token", "POST", "/api/open/v3/getToken", body), None))
 
     async def _send(self, call: Call, header: Header | None) -> _wire.Envelope:
+        await self._pace.take(is_press=call.on_send is not None)
         async with self._connections:
-            status, retry_after, body = await self._exchange(call, header)
-        try:
-            envelope = _wire.read_envelope(body, http_status=status, retry_after=retry_after)
-            _wire.raise_for_code(envelope)
-        except APIError as error:
-            error.msg = self._authenticator.hide(error.msg)
-            error.args = (self._authenticator.hide(f"{call.endpoint}: {error.args[0]}"),)
-            raise
-        except ResponseError as error:
-            error.args = (f"{call.endpoint}: {error.args[0]}",)
-            raise
+            if call.on_send is not None:
+                call.on_send()
+            try:
+                status, retry_after, body = await self._exchange(call, header)
+                envelope = _wire.read_envelope(body, http_status=status, retry_after=retry_after)
+                _wire.raise_for_code(envelope)
+            except AkoolError as error:
+                self._complete(error, call)
+                raise
         return envelope
+
+    def _complete(self, error: AkoolError, call: Call) -> None:
+        """Name the endpoint, take the secrets out of what AKOOL said, and let a 429 hold up everyone."""
+        if isinstance(error, APIError):
+            error.msg = self._authenticator.hide(error.msg)
+        error.args = (self._authenticator.hide(f"{call.endpoint}: {error.args[0]}"),)
+        if isinstance(error, RateLimitedError) and error.http_status == TOO_MANY_REQUESTS:
+            seconds = PACE_WITHOUT_RETRY_AFTER if error.retry_after is None else error.retry_after
+            self._pace.hold(seconds)
+            self._reporter.report(Throttled(code=error.code, seconds=seconds))
 
     async def _exchange(self, call: Call, header: Header | None) -> tuple[int, float | None, bytes]:
         headers = {"Accept": "application/json"}
@@ -157,17 +186,30 @@ class Transport:
                 raise_for_status=False,
             ) as response:
                 retry_after = retry_after_seconds(response.headers.get("Retry-After"), datetime.now(UTC))
-                return response.status, retry_after, await _read_bounded(call, response)
+                return response.status, retry_after, await _read_bounded(response)
+        except AkoolError:
+            raise
         except aiohttp.ClientResponseError as error:
-            not_http = ResponseError(f"{call.endpoint}: not an HTTP reply ({error.message})")
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise _transport_error(call, error) from error
+            not_http = ResponseError(f"not an HTTP reply ({error.message})")
+        except asyncio.CancelledError as error:
+            if _is_asked_to_stop():
+                raise
+            # An injected session that is closed meanwhile cancels whoever waits for one of its connections.
+            raise TransportError("the aiohttp session was closed meanwhile") from error
+        except Exception as error:  # a user's trace hook may raise anything, at any point of the exchange
+            raise _transport_error(error) from error
         # aiohttp's error shows the request's headers, the key among them, in its repr: raised here, it is not chained.
         raise not_http
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._closed or (self._http is not None and self._http.closed):
             raise SessionClosedError
+        if self._http is not None and not self._owns_http:
+            _check_injected(self._http)  # again: headers can be set at any time
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        elif self._loop is not asyncio.get_running_loop():
+            raise ConfigurationError("a session belongs to the event loop that it was first used in; make one in each")
         if self._http is None:
             self._http = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE),
@@ -176,7 +218,7 @@ class Transport:
         return self._http
 
 
-async def _read_bounded(call: Call, response: aiohttp.ClientResponse) -> bytes:
+async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
     chunks: list[bytes] = []
     size = 0
     try:
@@ -184,24 +226,25 @@ async def _read_bounded(call: Call, response: aiohttp.ClientResponse) -> bytes:
             chunks.append(chunk)
             size += len(chunk)
             if size > LARGEST_BODY:
-                raise ResponseError(
-                    f"{call.endpoint}: a body of more than {LARGEST_BODY} bytes", http_status=response.status
-                )
+                raise ResponseError(f"a body of more than {LARGEST_BODY} bytes", http_status=response.status)
     except aiohttp.ClientPayloadError as error:
-        raise ResponseError(
-            f"{call.endpoint}: the body was cut after {size} bytes", http_status=response.status
-        ) from error
+        raise ResponseError(f"the body was cut after {size} bytes", http_status=response.status) from error
     return b"".join(chunks)
 
 
-def _transport_error(call: Call, error: Exception) -> AkoolError:
+def _is_asked_to_stop() -> bool:
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
+
+
+def _transport_error(error: Exception) -> TransportError:
     reason = str(error) or type(error).__name__
     # ConnectionTimeoutError is raised before a byte is sent, ClientConnectorError where no connection came to be.
     if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
-        return TransportError(f"{call.endpoint}: AKOOL could not be reached ({reason})", delivered=False)
+        return TransportError(f"AKOOL could not be reached ({reason})", delivered=False)
     if isinstance(error, TimeoutError):
-        return TransportError(f"{call.endpoint}: no reply in time ({reason})")
-    return TransportError(f"{call.endpoint}: the connection broke ({reason})")
+        return TransportError(f"no reply in time ({reason})")
+    return TransportError(f"the connection broke ({reason})")
 
 
 def check_base_url(base_url: str, *, allow_http: bool) -> str:
@@ -231,3 +274,8 @@ def _check_injected(http: aiohttp.ClientSession) -> None:
         raise ConfigurationError(f"http must be an aiohttp.ClientSession, not {type(http).__name__}")
     if http.auth is not None or any(name in http.headers for name in _AUTHENTICATION_HEADERS):
         raise ConfigurationError("http must not bring its own credentials: exactly one header goes to AKOOL")
+    if http.trust_env:
+        raise ConfigurationError(
+            "http must not be made with trust_env=True, which may send a password of .netrc along; for a proxy pass "
+            "aiohttp.ClientSession(proxy=...)"
+        )

@@ -16,6 +16,27 @@ def optional_seconds(name: str, value: float | None) -> float | None:
     return None if value is None else seconds(name, value)
 
 
+def optional_rate(name: str, value: float | None) -> float | None:
+    """So many a second, or None for no limit."""
+    if value is not None and not 0 < number_between(name, value, 0, math.inf) < math.inf:
+        raise ValueError(f"{name} must be a number above 0 and finite, or None for no limit, not {value!r}")
+    return value
+
+
+def amount(name: str, value: float) -> float:
+    """A finite number of at least 0."""
+    if number_between(name, value, 0, math.inf) == math.inf:
+        raise ValueError(f"{name} must be finite; leave it out for no limit")
+    return value
+
+
+def flag(name: str, value: bool) -> bool:
+    """True or False, and not something that only looks like it."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be True or False, not {value!r}")  # noqa: TRY004 - bad input is ValueError
+    return value
+
+
 def number_between(name: str, value: float, low: float, high: float) -> float:
     """A finite number in ``[low, high]``."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:

@@ -15,11 +15,13 @@ from weakref import WeakValueDictionary
 
 from akool_async._retry import Patience, Streak, asked_pace, is_hopeless
 from akool_async.errors import AkoolError, NotFoundError, PollingError, SessionClosedError, WaitTimeoutError
+from akool_async.events import Finished, Polled
 from akool_async.models import ImageStatus
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
+    from akool_async._reports import Reporter
     from akool_async._slots import Slot
     from akool_async.models import Button, ImageResult
     from akool_async.polling import Polling
@@ -32,6 +34,8 @@ URL_GRACE: Final = 10.0
 """Seconds at status 3 without any URL before the result is taken as it is; AKOOL's URLs can come after the status."""
 SINGLES_GRACE: Final = 5.0
 """The same where the grid is there and the four single images are not."""
+LATE_URLS_INTERVAL: Final = 1.0
+"""Seconds between looks for them, at most."""
 SETTLED_AGE: Final = timedelta(minutes=10)
 """A result of this age gets no URLs any more."""
 STUCK_AFTER: Final = 3600.0
@@ -41,18 +45,49 @@ STUCK_AFTER: Final = 3600.0
 class Watch:
     """What is known of one operation, and who is to be told."""
 
-    __slots__ = ("__weakref__", "began", "button", "changed", "ending", "id", "latest", "settled", "slot", "waiters")
+    __slots__ = (
+        "__weakref__",
+        "began",
+        "button",
+        "changed",
+        "ending",
+        "id",
+        "kind",
+        "latest",
+        "learned",
+        "looks",
+        "pressed_here",
+        "running_at",
+        "settled",
+        "slot",
+        "waiters",
+    )
 
     def __init__(self, image_id: str, button: Button | None) -> None:
         self.id = image_id
         self.button = button
+        self.kind = None if button is None else button.kind
+        self.pressed_here = False
         self.began: float | None = None  # on the event loop's clock; None until pressed or polled here
+        self.looks = 0
+        self.running_at = 0.0  # its age when it was last seen running
         self.latest: ImageResult | None = None
+        self.learned = False  # the schedule was told how long it took
         self.settled = False  # final, and its URLs are there: never to be asked for again
         self.slot: Slot | None = None
         self.waiters = 0
-        self.ending: asyncio.Future[Exception | None] | None = None  # there while a poll loop runs
+        self.ending: asyncio.Future[BaseException | None] | None = None  # there while a poll loop runs
         self.changed: asyncio.Future[None] | None = None
+
+    @property
+    def is_final(self) -> bool:
+        """True once status 3 or 4 was seen."""
+        return self.latest is not None and self.latest.is_final
+
+    @property
+    def status(self) -> ImageStatus | int | None:
+        """The status last seen."""
+        return None if self.latest is None else self.latest.status
 
     def see(self, result: ImageResult) -> None:
         """Take in a newer snapshot."""
@@ -73,22 +108,31 @@ class Watch:
             self.slot.release()
             self.slot = None
 
-    @property
-    def status(self) -> ImageStatus | int | None:
-        """The status last seen."""
-        return None if self.latest is None else self.latest.status
-
 
 class Watcher:
     """The watches of one session."""
 
-    def __init__(self, read: Callable[[str], Awaitable[ImageResult]], polling: Polling) -> None:
+    def __init__(
+        self,
+        read: Callable[[str], Awaitable[ImageResult]],
+        polling: Polling,
+        reporter: Reporter,
+        *,
+        on_end: Callable[[], None],
+    ) -> None:
         self._read = read
         self._polling = polling
+        self._reporter = reporter
+        self._on_end = on_end
         self._patience = Patience()
         self._watches: WeakValueDictionary[str, Watch] = WeakValueDictionary()
         self._loops: dict[asyncio.Task[None], Watch] = {}
         self._closed = False
+
+    @property
+    def in_flight(self) -> int:
+        """Operations that are polled for."""
+        return len(self._loops)
 
     def watch(self, image_id: str, button: Button | None = None) -> Watch:
         """The one watch of an image id. Sends nothing."""
@@ -100,6 +144,8 @@ class Watcher:
     def adopt(self, created: ImageResult, button: Button | None, slot: Slot) -> Watch:
         """Take over an operation that AKOOL just accepted; with a slot, it is polled for even when nobody waits."""
         watch = self.watch(created.id, button)
+        watch.pressed_here = True
+        watch.kind = watch.kind or "prompt"
         watch.began = asyncio.get_running_loop().time()
         watch.see(created)
         if slot and not created.is_final and not self._closed:
@@ -125,7 +171,7 @@ class Watcher:
     async def updates(self, watch: Watch) -> AsyncIterator[ImageResult]:
         """Every new snapshot until the end; one that came and went between two looks of a slow reader is skipped."""
         shown: ImageResult | None = None
-        ending: asyncio.Future[Exception | None] | None = None
+        ending: asyncio.Future[BaseException | None] | None = None
         while True:
             if watch.latest is not None and watch.latest != shown:
                 shown = watch.latest
@@ -151,7 +197,7 @@ class Watcher:
             logger.info("session closed; still running at AKOOL: %s", running)
 
     @contextmanager
-    def _attended(self, watch: Watch) -> Iterator[asyncio.Future[Exception | None]]:
+    def _attended(self, watch: Watch) -> Iterator[asyncio.Future[BaseException | None]]:
         if self._closed:
             raise SessionClosedError(operation_ids=(watch.id,))
         watch.waiters += 1
@@ -160,12 +206,12 @@ class Watcher:
         finally:
             watch.waiters -= 1
 
-    def _ensure_loop(self, watch: Watch) -> asyncio.Future[Exception | None]:
+    def _ensure_loop(self, watch: Watch) -> asyncio.Future[BaseException | None]:
         if watch.ending is None:
             watch.ending = asyncio.get_running_loop().create_future()
-            task = asyncio.create_task(self._follow(watch))
+            task = asyncio.create_task(self._poll(watch))
             self._loops[task] = watch
-            task.add_done_callback(self._loops.pop)
+            task.add_done_callback(self._end)
         return watch.ending
 
     @staticmethod
@@ -174,59 +220,91 @@ class Watcher:
             watch.changed = asyncio.get_running_loop().create_future()
         return watch.changed
 
-    async def _follow(self, watch: Watch) -> None:
-        """Poll to the end, then tell all who wait; whatever happens, the slot comes back."""
-        error: Exception | None = None
-        try:
-            await self._poll(watch)
-        except asyncio.CancelledError:
-            error = SessionClosedError(operation_ids=(watch.id,))
-            raise
-        except Exception as caught:  # noqa: BLE001 - told to those who wait; a Polling of the user's can raise anything
-            error = caught
-            if not watch.waiters:
-                logger.warning("operation %s is no longer watched: %s", watch.id, caught)
-        finally:
-            watch.release_slot()
-            ending, watch.ending = watch.ending, None
-            if ending is not None:
-                ending.set_result(error)
-            watch.tell()
+    def _end(self, task: asyncio.Task[None]) -> None:
+        """A loop is over, for whatever reason, perhaps before its first step: the slot comes back, all are told."""
+        watch = self._loops.pop(task)
+        error = SessionClosedError(operation_ids=(watch.id,)) if task.cancelled() else task.exception()
+        if error is not None and not watch.waiters and not task.cancelled():
+            logger.warning("operation %s is no longer watched: %s", watch.id, error)
+        if not watch.is_final:
+            self._learn(watch, None)
+        watch.release_slot()
+        ending, watch.ending = watch.ending, None
+        if ending is not None:
+            ending.set_result(error)
+        watch.tell()
 
     async def _poll(self, watch: Watch) -> None:
         clock = asyncio.get_running_loop().time
-        intervals = self._polling.intervals()
         streak = Streak(self._patience)
-        began = clock() if watch.began is None else watch.began
+        began = watch.began = clock() if watch.began is None else watch.began
         final_since: float | None = None
-        # The first look is due `initial` after the press, and at once for an id that was not pressed here.
-        pause = 0.0 if watch.began is None else began + next(intervals) - clock()
+        pause = 0.0
+        if watch.pressed_here and not watch.looks:  # otherwise it may have ended long since: the first look is at once
+            pause = began + self._interval(watch, 0.0) - clock()
         while True:
             await asyncio.sleep(pause)
             if not watch.waiters and watch.slot is None:
                 return
+            asked_at = clock() - began
+            watch.looks += 1
             try:
                 result = await self._read(watch.id)
             except AkoolError as error:
                 self._check_worth_going_on(watch, error, streak, clock() - began)
-                pause = max(next(intervals) * streak.stretch, asked_pace(error))
+                pause = max(self._interval(watch, clock() - began) * streak.stretch, asked_pace(error))
                 logger.debug("poll of %s failed (%s), next in %.1f s", watch.id, error, pause)
                 continue
             streak.reset()
-            watch.see(result)
+            age = clock() - began
+            self._take_in(watch, result, asked_at=asked_at, age=age)
+            pause = self._interval(watch, age)
             if result.is_final:
                 final_since = final_since or clock()
                 if clock() - final_since >= missing_urls_grace(result, watch.button, datetime.now(UTC)):
                     watch.settled = True
                     return
-            elif watch.slot is not None and clock() - began > STUCK_AFTER:
+                pause = min(pause, LATE_URLS_INTERVAL)
+            elif watch.slot is not None and age > STUCK_AFTER:
                 logger.warning("operation %s has not ended in %.0f s; its slot is given back", watch.id, STUCK_AFTER)
                 watch.release_slot()
-            pause = next(intervals)
+
+    def _take_in(self, watch: Watch, result: ImageResult, *, asked_at: float, age: float) -> None:
+        """A good poll: what it says of the operation, and of how long operations take."""
+        ended_now = result.is_final and not watch.is_final
+        watch.see(result)
+        self._reporter.report(Polled(operation_id=watch.id, kind=watch.kind, status=result.status, age=age))
+        if not result.is_final:
+            watch.running_at = asked_at
+        elif ended_now:
+            self._on_end()
+            self._reporter.report(
+                Finished(
+                    operation_id=watch.id,
+                    kind=watch.kind,
+                    status=result.status,
+                    seconds=age,
+                    polls=watch.looks,
+                    lateness=(age - watch.running_at) / 2 if watch.pressed_here else 0.0,
+                )
+            )
+            self._learn(watch, age)
+
+    def _interval(self, watch: Watch, age: float) -> float:
+        # The age of an operation that was not pressed here is not known.
+        return self._polling.interval(watch.kind if watch.pressed_here else None, age, watch.looks)
+
+    def _learn(self, watch: Watch, ended_at: float | None) -> None:
+        if watch.pressed_here and watch.kind is not None and watch.looks and not watch.learned:
+            watch.learned = True
+            try:
+                self._polling.learn(watch.kind, running_at=watch.running_at, ended_at=ended_at)
+            except Exception:
+                logger.exception("the schedule failed to learn from operation %s", watch.id)
 
     @staticmethod
     def _check_worth_going_on(watch: Watch, error: AkoolError, streak: Streak, age: float) -> None:
-        fresh = watch.began is not None and age < NOT_FOUND_GRACE
+        fresh = watch.pressed_here and age < NOT_FOUND_GRACE
         if is_hopeless(error) and not (isinstance(error, NotFoundError) and fresh):
             raise error
         if streak.add(asyncio.get_running_loop().time()):
@@ -246,7 +324,7 @@ def missing_urls_grace(result: ImageResult, button: Button | None, now: datetime
     return SINGLES_GRACE if expects_singles and not (result.upscaled_urls or result.images) else 0.0
 
 
-def _raise_if_error(ending: asyncio.Future[Exception | None]) -> None:
+def _raise_if_error(ending: asyncio.Future[BaseException | None]) -> None:
     error = ending.result()
     if isinstance(error, AkoolError):
         raise error.fresh() from error.__cause__

@@ -69,11 +69,10 @@ def read_image(envelope: Envelope) -> ImageResult:
 
 
 def read_images(envelope: Envelope) -> list[ImageResult]:
-    """The images in ``data``: one, or a list of them for a batch."""
+    """The images in ``data``: one, or a list of them for a batch; those that can be read are kept."""
     listed = envelope.data if isinstance(envelope.data, list) else [envelope.data]
-    if not listed:
-        raise ResponseError("AKOOL answered with an empty list of images", http_status=envelope.http_status)
-    return [_structure_image(data, envelope) for data in listed]
+    readable = [data for data in listed if _has_id(data)]
+    return [_structure_image(data, envelope) for data in readable or [None]]
 
 
 def read_token(envelope: Envelope) -> str:
@@ -111,8 +110,12 @@ def _looks_of(body: bytes) -> str:
     return f"{kind} of {len(body)} bytes"
 
 
+def _has_id(data: object) -> bool:
+    return isinstance(data, dict) and _text(data.get("_id")) is not None
+
+
 def _structure_image(data: Any, envelope: Envelope) -> ImageResult:  # noqa: ANN401 - any JSON
-    if not isinstance(data, dict) or _text(data.get("_id")) is None:
+    if not _has_id(data):
         raise ResponseError("AKOOL's reply holds no image with an _id", http_status=envelope.http_status)
     return _converter.structure({**data, _RAW: data}, ImageResult)
 

@@ -17,6 +17,7 @@
     │   ├── GenerationError         1108
     │   └── AccountBannedError      1200
     ├── OutcomeUnknownError         a POST that spends credits was sent and its reply was lost
+    ├── BudgetError                 pressing could pass max_credits; nothing was sent
     ├── OperationFailedError        image_status 4; carries the result
     ├── WaitTimeoutError            the caller's time is up, the job runs on (also TimeoutError)
     ├── PollingError                a long streak of failed polls, the job may run on
@@ -190,6 +191,19 @@ class OutcomeUnknownError(AkoolError):
     def __init__(self, message: str, *, charged: bool | None = None) -> None:
         super().__init__(message)
         self.charged = charged
+
+
+class BudgetError(AkoolError):
+    """Pressing could have passed the ``max_credits`` of a fan-out; nothing was sent."""
+
+    def __init__(self, *, max_credits: float, charged: float, price: float) -> None:
+        super().__init__(
+            f"not pressed: {charged:g} of max_credits={max_credits:g} are charged, and a press may cost {price:g}"
+        )
+        self.max_credits = max_credits
+        self.charged = charged
+        """Credits that this fan-out may have been charged so far."""
+        self.price = price
 
 
 class OperationFailedError(AkoolError):

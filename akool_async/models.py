@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping  # noqa: TC003 - cattrs reads the annotations at run time
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import field, frozen
 
 from akool_async import _validate
+
+if TYPE_CHECKING:
+    from akool_async.operations import Operation
 
 SCALES: Final = ("1:1", "4:3", "3:4", "16:9", "9:16", "3:2", "2:3")
 RESULT_LIFETIME: Final = timedelta(days=7)  # the Create By Button page: resources are valid for 7 days
@@ -31,6 +34,11 @@ class Button(StrEnum):
     def is_upscale(self) -> bool:
         """True for U1-U4, which make one 4K image; False for V1-V4, which make variations."""
         return self.value.startswith("U")
+
+    @property
+    def kind(self) -> str:
+        """What the button makes: "upscale" or "variation"."""
+        return "upscale" if self.is_upscale else "variation"
 
     @classmethod
     def parse(cls, value: str) -> Button:
@@ -134,6 +142,58 @@ class ButtonPress:
 
     def __str__(self) -> str:
         return f"{self.button} of image {self.image_id}"
+
+
+@frozen
+class Outcome:
+    """What became of one press of a fan-out: a result or an error, and the operation where AKOOL accepted it."""
+
+    press: ButtonPress
+    operation: Operation | None = None
+    result: ImageResult | None = None
+    """The final result; of an operation that failed too."""
+    error: Exception | None = None
+    """An :class:`AkoolError`, unless code of the caller's own, such as a polling schedule, failed."""
+
+    @property
+    def ok(self) -> bool:
+        """True for a completed operation."""
+        return self.error is None
+
+    def unwrap(self) -> ImageResult:
+        """The result; raises the error where there is one."""
+        if self.error is not None:
+            raise self.error
+        if self.result is None:
+            raise ValueError(f"the outcome of {self.press} holds neither a result nor an error")
+        return self.result
+
+
+@frozen(kw_only=True)
+class Counters:
+    """How a session stands; see ``AkoolSession.counters``. Counts are since the session was made."""
+
+    waiting: int
+    """Presses and prompts of which nothing was sent yet."""
+    in_flight: int
+    """Operations that are polled for."""
+    upscale_slots: int
+    """``max_concurrent_upscales``."""
+    upscale_slots_held: int
+    pressed: int
+    """Operations that AKOOL accepted."""
+    finished: int
+    """Operations whose end was seen, the failed ones included."""
+    failed: int
+    unknown: int
+    """POSTs of unknown outcome."""
+    throttled: int
+    """How often AKOOL asked for a slower pace."""
+    polls: int
+    polls_per_job: float
+    """Polls of an operation that has finished, on average."""
+    lateness: float
+    """Seconds between the end of an operation and the look that noticed it, on average, as far as polls can tell."""
 
 
 @frozen(kw_only=True)

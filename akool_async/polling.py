@@ -2,22 +2,41 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+import math
+from itertools import islice
+from typing import Final, Protocol, Self
 
 import backoff
-from attrs import field, frozen
+import orjson
+from attrs import Factory, define, field, frozen
 
 from akool_async import _validate
+from akool_async._durations import Durations
+from akool_async._plan import Plan, plan_looks
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+SHORTEST_INTERVAL: Final = 0.02
+ENOUGH_JOBS: Final = 8
+"""Jobs of a kind that must have been seen to end before what was learned of them is acted on."""
+MOST_NEWS: Final = 256
+"""Operations after which what was learned is always acted on."""
+SURPRISE: Final = 8
+"""How many operations one weighs as much as that had ended before the first look: the others seem to be faster now."""
+MOST_STEPS: Final = 1000
+_STATE_VERSION: Final = 1
 
 
 class Polling(Protocol):
-    """A way to place the looks at a running operation."""
+    """A way to place the looks at running operations."""
 
-    def intervals(self) -> Iterator[float]:
-        """Endless seconds to wait before each look, the first counted from the press."""
+    def interval(self, kind: str | None, age: float, looks: int) -> float:
+        """Seconds from now to the next look at an operation that runs since ``age`` seconds and was looked at
+        ``looks`` times; its kind is "upscale", "variation", "prompt", or None where it is not known.
+        """
+
+    def learn(self, kind: str, *, running_at: float, ended_at: float | None) -> None:
+        """An operation was last seen running at age ``running_at`` and first seen ended at age ``ended_at``, both in
+        seconds; None where nobody looks at it any longer.
+        """
 
 
 @frozen(kw_only=True)
@@ -32,6 +51,7 @@ class ExponentialPolling:
     factor: float = field(default=1.5)
     max_interval: float = field(default=3.0)
     jitter: float = field(default=0.1)
+    _steps: tuple[float, ...] = field(init=False, eq=False, repr=False, default=())
 
     def __attrs_post_init__(self) -> None:
         _validate.seconds("initial", self.initial)
@@ -40,11 +60,115 @@ class ExponentialPolling:
         _validate.number_between("jitter", self.jitter, 0, 1)
         if self.max_interval < self.initial:
             raise ValueError(f"max_interval must be at least initial ({self.initial:g} s), not {self.max_interval!r}")
-
-    def intervals(self) -> Iterator[float]:
-        """Endless seconds to wait before each look."""
         plain = backoff.expo(base=self.factor, factor=self.initial, max_value=self.max_interval)
-        next(plain)  # backoff's generators yield an empty value first
-        for interval in plain:
-            spread = interval * self.jitter
-            yield min(interval - spread + backoff.full_jitter(2 * spread), self.max_interval)
+        steps = list(islice(plain, 1, MOST_STEPS))  # backoff's generators yield an empty value first
+        object.__setattr__(self, "_steps", tuple(step for step in steps if step < self.max_interval))
+
+    def interval(self, kind: str | None, age: float, looks: int) -> float:  # noqa: ARG002 - all operations are equal
+        """Seconds to the next look, by the number of looks so far."""
+        plain = self._steps[looks] if looks < len(self._steps) else self._last_step
+        return min(_jittered(plain, self.jitter), self.max_interval)
+
+    def learn(self, kind: str, *, running_at: float, ended_at: float | None) -> None:
+        """Nothing: this schedule stays as it is."""
+
+    @property
+    def _last_step(self) -> float:
+        # A factor of 1, or hardly more, never reaches the longest interval.
+        return self._steps[-1] if len(self._steps) == MOST_STEPS - 1 else self.max_interval
+
+
+@define
+class _Kind:
+    """What is known of one kind of operation."""
+
+    durations: Durations = Factory(Durations)
+    plan: Plan | None = None
+    _learned: int = 0
+    _news: int = 0
+
+    def learn(self, running_at: float, ended_at: float | None, polls_per_late_second: float) -> None:
+        self.durations.add(running_at, ended_at)
+        self._learned += 1
+        self._news += 1 if running_at else SURPRISE
+        # A plan costs as much as a hundred polls: it is made anew when a quarter more is known.
+        if self.durations.ended >= ENOUGH_JOBS and self._news > min(self._learned // 4, MOST_NEWS):
+            self.plan = plan_looks(self.durations.estimate(), polls_per_late_second)
+            self._news = 0
+
+
+@define(kw_only=True)
+class AdaptivePolling:
+    """Learn from the operations at hand how long each kind takes, and look when a look is worth it.
+
+    The looks are placed so that their number plus ``polls_per_late_second`` times the seconds between an operation's
+    end and the look that notices it is as small as can be: the parameter says how many polls one second of lateness
+    is worth. 8 suits an account whose cap is to be kept busy; 1 saves polls where nobody is in a hurry.
+
+    Until 8 operations of a kind were seen to end, and for operations of unknown age, it looks as ``start`` does, plain
+    exponential back-off; once an operation takes longer than nearly all others, the intervals grow exponentially too.
+    Each interval is moved at random by up to ``jitter`` (a share, 0 to 1) of itself.
+
+    One instance may serve several sessions. ``to_json`` keeps what was learned for another process.
+    """
+
+    polls_per_late_second: float = field(default=8.0)
+    start: Polling = field(factory=ExponentialPolling)
+    jitter: float = field(default=0.05)
+    _kinds: dict[str, _Kind] = field(init=False, repr=False, eq=False, factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        _validate.number_between("polls_per_late_second", self.polls_per_late_second, 0.001, 1000)
+        _validate.number_between("jitter", self.jitter, 0, 1)
+        if not callable(getattr(self.start, "interval", None)):
+            raise ValueError(f"start must be a schedule such as ExponentialPolling(), not {self.start!r}")  # noqa: TRY004 - bad input is ValueError
+
+    def interval(self, kind: str | None, age: float, looks: int) -> float:
+        """Seconds to the next look, by the age of the operation."""
+        known = self._kinds.get(kind) if kind is not None else None
+        if known is None or known.plan is None:
+            return self.start.interval(kind, age, looks)
+        return max(_jittered(known.plan.interval(age), self.jitter), SHORTEST_INTERVAL)
+
+    def learn(self, kind: str, *, running_at: float, ended_at: float | None) -> None:
+        """One more operation of this kind was seen to end, or to run longer than anybody looked."""
+        if kind not in self._kinds:
+            self._kinds[kind] = _Kind()
+        self._kinds[kind].learn(running_at, ended_at, self.polls_per_late_second)
+
+    def to_json(self) -> str:
+        """What was learned, as a text for :meth:`load`."""
+        kinds = {name: list(kind.durations.seen) for name, kind in self._kinds.items()}
+        return orjson.dumps({"version": _STATE_VERSION, "kinds": kinds}).decode()
+
+    def load(self, text: str) -> Self:
+        """Learn what another instance told by :meth:`to_json`; returns itself.
+
+        Raises:
+            ValueError: the text is not of that making; nothing was learned.
+        """
+        for kind, running_at, ended_at in _read_state(text):
+            self.learn(kind, running_at=running_at, ended_at=ended_at)
+        return self
+
+
+def _read_state(text: str) -> list[tuple[str, float, float | None]]:
+    try:
+        state = orjson.loads(text)
+        if state["version"] != _STATE_VERSION:
+            raise ValueError(f"text must be of version {_STATE_VERSION}, not {state['version']!r}")
+        seen = [(kind, *map(_read_age, job)) for kind, jobs in state["kinds"].items() for job in jobs]
+        return [(kind, running_at or 0.0, ended_at) for kind, running_at, ended_at in seen]
+    except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError):
+        raise ValueError("text must be what AdaptivePolling.to_json() returned") from None
+
+
+def _read_age(age: object) -> float | None:
+    if age is None:
+        return None
+    return _validate.number_between("an age in text", age, 0, math.inf)  # type: ignore[arg-type]
+
+
+def _jittered(interval: float, share: float) -> float:
+    spread = interval * share
+    return interval - spread + backoff.full_jitter(2 * spread)

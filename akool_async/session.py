@@ -9,22 +9,30 @@ from typing import TYPE_CHECKING, Final, NoReturn, Self
 from akool_async import _validate, downloads
 from akool_async._api import Api, read_patiently
 from akool_async._auth import read_credentials
+from akool_async._pace import Pace
+from akool_async._reports import Reporter
 from akool_async._slots import Slots
 from akool_async._spend import Spender
 from akool_async._transport import Transport, check_base_url
+from akool_async._turnstile import Turnstile
 from akool_async._watch import Watcher
 from akool_async.errors import ConfigurationError
-from akool_async.models import Button, ButtonPress, ImageResult, PromptRequest, SourcePromptRequest
+from akool_async.fan_out import FanOut
+from akool_async.models import Button, ButtonPress, Counters, ImageResult, PromptRequest, SourcePromptRequest
 from akool_async.operations import Operation, read_operation
-from akool_async.polling import ExponentialPolling
+from akool_async.polling import AdaptivePolling
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import AsyncGenerator, Iterable
     from types import TracebackType
 
     import aiohttp
 
     from akool_async._auth import Credentials
+    from akool_async.errors import OutcomeUnknownError
+    from akool_async.events import Observer
+    from akool_async.fan_out import Presses
+    from akool_async.models import Outcome
     from akool_async.polling import Polling
 
 BASE_URL: Final = "https://openapi.akool.com"
@@ -39,11 +47,14 @@ class AkoolSession:
     or in ``AKOOL_BASE_URL``; plain http is for loopback alone unless ``allow_http`` is set.
 
     ``max_concurrent_upscales`` caps the U1-U4 that run at AKOOL at once, ``max_concurrent_operations`` all kinds
-    together. ``request_timeout`` is in seconds, for one request. ``webhook_url`` goes along with every POST that makes
-    images. An injected ``http`` is never closed here. ``repress=False`` never presses a second time after a lost
-    reply, even where AKOOL was found not to have taken the first.
+    together. ``max_requests_per_second`` bounds all requests to AKOOL, presses going before polls. ``polling`` says
+    when to look at a running operation: :class:`AdaptivePolling` unless another is given. ``request_timeout`` is in
+    seconds, for one request. ``webhook_url`` goes along with every POST that makes images. An injected ``http`` is
+    never closed here. ``observer`` is told of everything that happens (``akool_async.events``). ``repress=False`` never
+    presses a second time after a lost reply, even where AKOOL was found not to have taken the first.
 
-    Use it as an async context manager, or call :meth:`aclose`.
+    A session belongs to the event loop that it is first used in. Use it as an async context manager, or call
+    :meth:`aclose`.
 
     Raises:
         ConfigurationError: no credentials, or an address that must not get a key.
@@ -57,16 +68,20 @@ class AkoolSession:
         base_url: str | None = None,
         max_concurrent_upscales: int = 4,
         max_concurrent_operations: int | None = None,
+        max_requests_per_second: float | None = None,
         polling: Polling | None = None,
         request_timeout: float = 30.0,
         webhook_url: str | None = None,
         http: aiohttp.ClientSession | None = None,
+        observer: Observer | None = None,
         repress: bool = True,
         allow_http: bool = False,
     ) -> None:
-        polling = ExponentialPolling() if polling is None else polling
-        if not callable(getattr(polling, "intervals", None)):
+        polling = AdaptivePolling() if polling is None else polling
+        if not all(callable(getattr(polling, name, None)) for name in ("interval", "learn")):
             raise ConfigurationError(f"polling must be a schedule such as ExponentialPolling(), not {polling!r}")
+        if observer is not None and not callable(observer):
+            raise ConfigurationError(f"observer must be a function of one event, not {observer!r}")
         self._webhook_url = webhook_url or None
         if self._webhook_url is not None:
             _validate.web_url("webhook_url", self._webhook_url)
@@ -75,15 +90,22 @@ class AkoolSession:
             max_upscales=_validate.count("max_concurrent_upscales", max_concurrent_upscales),
             max_operations=_validate.optional_count("max_concurrent_operations", max_concurrent_operations),
         )
+        self._reporter = Reporter(observer)
+        self._pace = Pace(_validate.optional_rate("max_requests_per_second", max_requests_per_second))
         self._transport = Transport(
             read_credentials(auth, os.environ),
             base_url=check_base_url(base_url or os.environ.get("AKOOL_BASE_URL") or BASE_URL, allow_http=allow_http),
             request_timeout=self._request_timeout,
             http=http,
+            pace=self._pace,
+            reporter=self._reporter,
         )
         self._api = Api(self._transport)
-        self._watcher = Watcher(self._api.get_image_result, polling)
-        self._spender = Spender(self._api, self._slots, self._watcher, repress=repress)
+        turnstile = Turnstile()
+        self._watcher = Watcher(self._api.get_image_result, polling, self._reporter, on_end=turnstile.make_room)
+        self._spender = Spender(
+            self._api, self._slots, turnstile, self._watcher, self._reporter, repress=_validate.flag("repress", repress)
+        )
 
     # --- acts: POSTs that spend credits ---
 
@@ -160,9 +182,11 @@ class AkoolSession:
             negative_prompt=negative_prompt,
             webhook_url=self._webhook(webhook_url),
         )
-        most = self._slots.max_operations
-        if most is not None and batch_quantity > most:
-            raise ValueError(f"batch_quantity must not pass max_concurrent_operations ({most}), not {batch_quantity}")
+        cap = self._slots.operations
+        if cap is not None and batch_quantity > cap.limit:
+            raise ValueError(
+                f"batch_quantity must not pass max_concurrent_operations ({cap.limit}), not {batch_quantity}"
+            )
         return await self._spender.create(request)
 
     # --- reads: they cost nothing, and are tried again ---
@@ -199,10 +223,74 @@ class AkoolSession:
         """Rebuild an operation from ``Operation.to_json()``. Sends nothing."""
         return self._attach(read_operation(text))
 
+    def fan_out(
+        self,
+        presses: Presses,
+        *,
+        max_in_flight: int = 256,
+        preflight: bool = True,
+        max_credits: float | None = None,
+        timeout: float | None = None,
+    ) -> AsyncGenerator[Outcome, None]:
+        """Press many buttons and yield an :class:`Outcome` for each as it finishes.
+
+        ``presses`` may be endless and may be an async iterable; each is a :class:`ButtonPress` or an
+        ``(image_id, button)`` pair. It is pulled lazily: at most ``max_in_flight`` presses run or have an outcome that
+        was not taken yet, and at most as many wait. Every press pulled comes out in exactly one outcome, and a failure
+        never touches another press. Variations go on while upscales wait for their slots.
+
+        ``preflight`` reads each source image once and refuses a button that is used or absent without pressing it
+        (:class:`NotOperableError`). ``max_credits`` is never passed by what is charged: a press that could pass it is
+        refused with :class:`BudgetError`. ``timeout`` is in seconds, for each operation once it is pressed.
+
+        Bad authentication, a banned account or exhausted credit end new presses: the rest of the input comes out with
+        that error, unpressed. Leaving the loop or cancelling its task ends new presses too; what was accepted and not
+        yielded stands in :attr:`unclaimed`. An error of ``presses`` itself, a bad item included, is raised once
+        everything that was pressed has come out.
+
+        Raises:
+            ValueError: a bad argument, before anything is pulled; a bad item, naming its place.
+        """
+        return FanOut(
+            presses,
+            spender=self._spender,
+            read=self.get_image_result,
+            upscale_cap=self._slots.upscales.limit,
+            webhook_url=self._webhook_url,
+            max_in_flight=_validate.count("max_in_flight", max_in_flight),
+            preflight=_validate.flag("preflight", preflight),
+            max_credits=None if max_credits is None else _validate.amount("max_credits", max_credits),
+            timeout=_validate.optional_seconds("timeout", timeout),
+        ).outcomes()
+
     @property
     def unclaimed(self) -> tuple[Operation, ...]:
         """Accepted operations whose callers were all cancelled before they got them; the newest 10,000."""
         return tuple(self._spender.unclaimed)
+
+    @property
+    def unclaimed_errors(self) -> tuple[OutcomeUnknownError, ...]:
+        """Unknown outcomes of POSTs whose callers had all left; the newest 10,000. Some may have been charged."""
+        return tuple(self._spender.unclaimed_errors)
+
+    def counters(self) -> Counters:
+        """How the session stands at this moment."""
+        totals = self._reporter.totals
+        finished = totals.finished or 1
+        return Counters(
+            waiting=self._spender.waiting,
+            in_flight=self._watcher.in_flight,
+            upscale_slots=self._slots.upscales.limit,
+            upscale_slots_held=self._slots.upscales.held,
+            pressed=totals.pressed,
+            finished=totals.finished,
+            failed=totals.failed,
+            unknown=totals.unknown,
+            throttled=totals.throttled,
+            polls=totals.polls,
+            polls_per_job=totals.polls_of_finished / finished,
+            lateness=totals.lateness / finished,
+        )
 
     async def wait_until_complete(
         self,
@@ -232,9 +320,13 @@ class AkoolSession:
 
         What was accepted runs on at AKOOL and can be taken up by its id in another session.
         """
-        await self._spender.aclose(self._request_timeout + CLOSING_MARGIN)
-        await self._watcher.aclose()
-        await self._transport.aclose()
+        self._pace.close()
+        try:
+            await self._spender.aclose(self._request_timeout + CLOSING_MARGIN)
+        finally:  # also where closing itself is cancelled
+            await self._watcher.aclose()
+            await self._transport.aclose()
+            await self._reporter.aclose(CLOSING_MARGIN)
 
     async def __aenter__(self) -> Self:
         return self

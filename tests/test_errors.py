@@ -14,8 +14,9 @@ CLASSES = {
     if isinstance(item, type) and issubclass(item, AkoolError) and item is not AkoolError
 }
 PARENTS = {
-    "AkoolError": "ConfigurationError TransportError ResponseError APIError OutcomeUnknownError OperationFailedError "
-    "WaitTimeoutError PollingError ResultExpiredError DownloadError SessionClosedError WebhookError",
+    "AkoolError": "ConfigurationError TransportError ResponseError APIError OutcomeUnknownError BudgetError "
+    "OperationFailedError WaitTimeoutError PollingError ResultExpiredError DownloadError SessionClosedError "
+    "WebhookError",
     "APIError": "AuthenticationError InvalidParameterError RateLimitedError InsufficientCreditError NotFoundError "
     "NotPermittedError NotOperableError GenerationError AccountBannedError",
 }
@@ -23,6 +24,7 @@ SPECIAL = {
     "TransportError": lambda: errors.TransportError("no reply", delivered=False),
     "ResponseError": lambda: errors.ResponseError("html", http_status=502, retry_after=3.0),
     "OutcomeUnknownError": lambda: errors.OutcomeUnknownError("lost", charged=True),
+    "BudgetError": lambda: errors.BudgetError(max_credits=10, charged=9, price=2),
     "OperationFailedError": lambda: errors.OperationFailedError(ImageResult(id="op-1", error_reasons=("dark",))),
     "WaitTimeoutError": lambda: errors.WaitTimeoutError("op-1", 3.0, 2),
     "PollingError": lambda: errors.PollingError("op-1", status=2, age=60.0, reason="502"),

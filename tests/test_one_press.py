@@ -235,7 +235,7 @@ async def drive(actions, faults, cap, *, close_early):
         assert emulator.ledger.peak_upscales <= cap + len(unseen)
         assert emulator.ledger.pressed_twice() == []
         assert emulator.ledger.charged == 2 * emulator.ledger.accepted
-    assert akool._slots._upscales[0]._value == cap
+    assert akool.counters().upscale_slots_held == 0
 
 
 async def use(akool, source, index, then):

@@ -82,6 +82,16 @@ async def test_a_press_is_not_in_doubt_when_only_the_token_request_was_lost(emul
     assert emulator.ledger.requests["create_by_button"] == 1
 
 
+async def test_a_failing_token_service_leaves_a_prompt_unsent():
+    """HTTP 500 in an envelope of AKOOL's for Get Token says nothing about the prompt, which was never sent."""
+    failing = {"status": 500, "text": '{"code": 500, "msg": "internal"}'}
+    async with scripted_server(failing) as server:
+        async with AkoolSession(ClientCredentials("id", "secret"), base_url=server.base_url) as akool:
+            with pytest.raises(TransportError) as caught:
+                await akool.get_credit()
+    assert caught.value.delivered is False
+
+
 async def test_without_any_token_the_caller_learns_that_nothing_was_sent(emulator, akool):
     """Get Token that never answers properly ends a read in a TransportError marked as not delivered."""
     emulator.faults.rate(1.0, Fault.html("before"), endpoints=["get_token"])

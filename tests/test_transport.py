@@ -8,6 +8,7 @@ import traceback
 
 import aiohttp
 import pytest
+from aiohttp import web
 from conftest import FAST
 from scripted import KEY, scripted_server
 
@@ -15,7 +16,10 @@ from akool_async import (
     AkoolError,
     AkoolSession,
     APIError,
+    AuthenticationError,
+    ClientCredentials,
     ConfigurationError,
+    OutcomeUnknownError,
     RateLimitedError,
     ResponseError,
     SessionClosedError,
@@ -111,7 +115,7 @@ async def test_retry_after_reaches_the_error(headers):
     async with scripted_server(slow_down) as server, AkoolSession(KEY, base_url=server.base_url) as akool:
         with pytest.raises(RateLimitedError) as caught:
             await akool._api.get_credit()
-    assert caught.value.retry_after == (7.0 if headers["Retry-After"] == "7" else 600.0)
+    assert caught.value.retry_after == (7.0 if headers["Retry-After"] == "7" else 3600.0)
 
 
 async def test_the_key_does_not_follow_a_redirect():
@@ -158,6 +162,68 @@ async def test_a_key_that_akool_echoes_is_taken_out_of_the_error():
     assert_no_key(caught.value)
 
 
+async def test_bytes_of_the_server_are_not_quoted_with_the_key():
+    """A server that echoes the request's headers where its status line should be does not get the key into an error."""
+
+    async def echo(reader, writer):
+        request = await reader.readuntil(b"\r\n\r\n")
+        (line,) = [line for line in request.split(b"\r\n") if b"x-api-key" in line.lower()]
+        writer.write(line + b"\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(echo, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with AkoolSession(KEY, base_url=f"http://127.0.0.1:{port}") as akool:
+            with pytest.raises(ResponseError) as caught:
+                await akool._api.get_credit()
+    assert_no_key(caught.value)
+
+
+async def test_a_token_that_was_replaced_meanwhile_is_still_hidden():
+    """AKOOL's message about a token shows "***", also once another request has renewed it."""
+
+    async def answer(request):
+        await request.read()
+        return web.json_response({"code": 1101, "msg": f"{request.headers.get('Authorization', '')} expired"})
+
+    async with scripted_server(
+        {"code": 1000, "token": KEY}, answer, {"code": 1000, "token": "other"}, answer
+    ) as server:
+        async with AkoolSession(ClientCredentials("id", "secret"), base_url=server.base_url) as akool:
+            with pytest.raises(AuthenticationError) as caught:
+                await akool._api.get_credit()
+    assert "Bearer ***" in caught.value.msg
+    assert_no_key(caught.value)
+
+
+async def test_an_error_in_a_trace_hook_after_acceptance_is_an_unknown_outcome(emulator):
+    """Code of the user's that fails inside aiohttp is a transport error like any other: a charge is told as one."""
+
+    async def fail(*_):
+        raise ValueError("mine")
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_end.append(fail)
+    async with aiohttp.ClientSession(trace_configs=[trace]) as http:
+        async with AkoolSession(emulator.api_key, base_url=emulator.base_url, http=http) as akool:
+            with pytest.raises(OutcomeUnknownError):
+                await akool.create_by_prompt("a fox")
+    assert emulator.ledger.charged == 2
+
+
+async def test_an_injected_session_closed_meanwhile_is_not_a_cancellation(emulator):
+    """Requests that wait for a connection of a session that its owner closes end in an error, not as if cancelled."""
+    emulator.faults.script("get_credit", Fault.stall("before"))
+    http = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1))
+    async with AkoolSession(emulator.api_key, base_url=emulator.base_url, http=http) as akool:
+        callers = [asyncio.create_task(akool._api.get_credit()) for _ in range(2)]
+        while not emulator.ledger.requests["get_credit"]:
+            await asyncio.sleep(0)
+        await http.close()
+        outcomes = await asyncio.gather(*callers, return_exceptions=True)
+    assert all(isinstance(outcome, AkoolError) for outcome in outcomes)
+
+
 def test_a_session_and_its_credentials_refuse_to_be_pickled():
     """No pickle holds a key."""
     akool = AkoolSession(KEY)
@@ -195,7 +261,10 @@ async def test_an_injected_session_is_used_and_never_closed(emulator):
             await akool.get_credit()
 
 
-@pytest.mark.parametrize("extra", [{"headers": {"Authorization": "Bearer mine"}}, {"headers": {"X-API-KEY": "mine"}}])
+@pytest.mark.parametrize(
+    "extra",
+    [{"headers": {"Authorization": "Bearer mine"}}, {"headers": {"X-API-KEY": "mine"}}, {"trust_env": True}],
+)
 async def test_an_injected_session_with_credentials_of_its_own_is_refused(extra):
     """Exactly one authentication header goes to AKOOL."""
     async with aiohttp.ClientSession(**extra) as http:

@@ -208,9 +208,13 @@ async def test_a_polling_of_the_users_that_raises_is_told_to_the_waiter(emulator
     """A schedule with a bug ends the wait with that bug, instead of hanging it."""
 
     class Broken:
-        def intervals(self):
-            yield 0.0
-            raise ZeroDivisionError
+        def interval(self, kind, age, looks):
+            if looks:
+                raise ZeroDivisionError
+            return 0.0
+
+        def learn(self, kind, *, running_at, ended_at):
+            pass
 
     async with (
         Emulator(speed=1) as slow,

@@ -119,6 +119,8 @@ def test_a_batch_is_a_list_of_images():
     envelope = _wire.Envelope(1000, "OK", [one, two], {})
     assert [image.id for image in _wire.read_images(envelope)] == ["a", "b"]
     assert [image.id for image in _wire.read_images(_wire.Envelope(1000, "OK", one, {}))] == ["a"]
+    half = _wire.Envelope(1000, "OK", [one, {"_id": None}], {})
+    assert [image.id for image in _wire.read_images(half)] == ["a"]  # a paid id is not lost to its neighbour
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,69 @@
+"""Whether a button can be pressed, asked of its source image before anything is spent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final
+
+from akool_async.errors import AkoolError, NotOperableError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from akool_async.models import ButtonPress, ImageResult
+
+AT_ONCE: Final = 8
+"""Reads under way: a bad key costs no more of them."""
+REMEMBERED: Final = 10_000
+"""Source images remembered, so that one with eight buttons is read once."""
+NOT_OPERABLE: Final = 1010
+
+
+class Preflight:
+    """Reads each source image once, however many of its buttons are to be pressed."""
+
+    def __init__(self, read: Callable[[str], Awaitable[ImageResult]]) -> None:
+        self._read = read
+        self._places = asyncio.Semaphore(AT_ONCE)
+        self._reads: OrderedDict[str, asyncio.Task[ImageResult]] = OrderedDict()
+
+    async def check(self, press: ButtonPress) -> None:
+        """Return where the button is offered.
+
+        Raises:
+            NotOperableError: it is used or not there; nothing was sent.
+            AkoolError: the source image could not be read.
+        """
+        source = await self._source(press.image_id)
+        if press.button in source.used_buttons:
+            raise NotOperableError(NOT_OPERABLE, f"found before pressing: {press.button} is used").about(press=press)
+        if press.button not in source.buttons:
+            offered = ", ".join(source.buttons) or f"nothing at status {source.status}"
+            msg = f"found before pressing: {press.button} is not offered, but {offered}"
+            raise NotOperableError(NOT_OPERABLE, msg).about(press=press)
+
+    async def aclose(self) -> None:
+        """End the reads under way."""
+        for read in self._reads.values():
+            read.cancel()
+        await asyncio.gather(*self._reads.values(), return_exceptions=True)
+
+    async def _source(self, image_id: str) -> ImageResult:
+        if image_id not in self._reads:
+            self._reads[image_id] = asyncio.create_task(self._read_in_turn(image_id))
+            if len(self._reads) > REMEMBERED:
+                _, oldest = self._reads.popitem(last=False)
+                oldest.add_done_callback(lambda read: read.cancelled() or read.exception())
+        read = self._reads[image_id]
+        await asyncio.wait([read])  # a caller that leaves does not end the read for the others
+        try:
+            return read.result()
+        except AkoolError as error:
+            if self._reads.get(image_id) is read:
+                del self._reads[image_id]  # what failed is asked again for the next button
+            raise error.fresh() from error.__cause__
+
+    async def _read_in_turn(self, image_id: str) -> ImageResult:
+        async with self._places:
+            return await self._read(image_id)

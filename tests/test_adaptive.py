@@ -1,0 +1,252 @@
+"""AdaptivePolling: what it learns, where it looks, and that it is never lost. Its figures: benchmarks/polling.py."""
+
+import asyncio
+import math
+import random
+
+import pytest
+from conftest import FAST
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from akool_async import AdaptivePolling, AkoolSession, ExponentialPolling
+from akool_async._durations import REMEMBERED, Distribution, Durations
+from akool_async._plan import LONGEST_TAIL_INTERVAL, plan_looks
+from akool_async.emulator import Emulator
+
+AGES = st.floats(0, 1e6)
+JOBS = st.lists(
+    st.tuples(st.floats(0, 1e4), st.none() | st.floats(0, 1e4)).map(
+        lambda job: (job[0], None if job[1] is None else job[0] + job[1])
+    ),
+    min_size=1,
+    max_size=40,
+)
+
+
+def look_at(polling, duration, *, give_up_at=math.inf):
+    """Look at one job as a session does; returns its polls and how late its end was noticed."""
+    age, looks, running_at = 0.0, 0, 0.0
+    while True:
+        age += polling.interval("upscale", age, looks)
+        if age > give_up_at:
+            polling.learn("upscale", running_at=running_at, ended_at=None)
+            return looks, 0.0
+        looks += 1
+        if age >= duration:
+            polling.learn("upscale", running_at=running_at, ended_at=age)
+            return looks, age - duration
+        running_at = age
+
+
+def learned(durations, **options):
+    polling = AdaptivePolling(**options)
+    for duration in durations:
+        look_at(polling, duration)
+    return polling
+
+
+def lognormal(seed, jobs, median=20.0, sigma=0.35):
+    dice = random.Random(seed)
+    return [dice.lognormvariate(math.log(median), sigma) for _ in range(jobs)]
+
+
+def test_it_starts_as_plain_back_off():
+    """Knowing nothing, or for an operation of unknown kind, it looks exactly as its start does."""
+    start = ExponentialPolling(jitter=0)
+    polling = AdaptivePolling(start=start)
+    assert [polling.interval("upscale", 0.0, looks) for looks in range(5)] == [1.0, 1.5, 2.25, 3.0, 3.0]
+    polling = learned(lognormal(1, 50), start=start)
+    assert [polling.interval(None, 0.0, looks) for looks in range(3)] == [1.0, 1.5, 2.25]
+    assert [polling.interval("variation", 0.0, looks) for looks in range(3)] == [1.0, 1.5, 2.25]
+
+
+def test_once_it_knows_it_does_not_look_early():
+    """After forty jobs of some 20 s the first look comes near the earliest end, the next ones close together."""
+    polling = learned(lognormal(2, 40), jitter=0)
+    first = polling.interval("upscale", 0.0, 0)
+    assert 5 < first < 15
+    assert polling.interval("upscale", 20.0, 5) < 3
+
+
+def test_it_costs_less_than_plain_back_off():
+    """On the same hundred jobs, after fifty others, it polls less and notices sooner."""
+    polling, plain = learned(lognormal(3, 50)), ExponentialPolling()
+    ours = [look_at(polling, duration) for duration in lognormal(4, 100)]
+    theirs = [look_at(plain, duration) for duration in lognormal(4, 100)]
+    for mine, other in zip(zip(*ours, strict=True), zip(*theirs, strict=True), strict=True):
+        assert sum(mine) < sum(other)
+
+
+def test_abandoned_waits_do_not_teach_that_jobs_are_short():
+    """Where half of the waits end after 20 s, the learned distribution still knows of the longer jobs."""
+    dice = random.Random(5)
+    everything, censored, naive = Durations(), Durations(), Durations()
+    for duration in lognormal(6, REMEMBERED):
+        everything.add(duration - 0.1, duration)
+        if dice.random() < 0.5 and duration > 20:
+            censored.add(20.0, None)
+        else:
+            censored.add(duration - 0.1, duration)
+            naive.add(duration - 0.1, duration)
+
+    def running_at_25(durations):
+        distribution = durations.estimate()
+        return next(1 - ended for age, ended in zip(distribution.ages, distribution.ended, strict=True) if age >= 25)
+
+    truth = running_at_25(everything)
+    assert abs(running_at_25(censored) - truth) < 0.6 * abs(running_at_25(naive) - truth)
+
+
+def test_it_follows_when_jobs_become_faster_or_slower():
+    """After a change of the service the cost of a job comes back to what it was, in proportion."""
+    polling = learned(lognormal(7, 100))
+    for median in (60.0, 10.0):
+        for duration in lognormal(8, 150, median):
+            look_at(polling, duration)
+        late = [look_at(polling, duration)[1] for duration in lognormal(9, 50, median)]
+        assert sum(late) / len(late) < 0.1 * median
+
+
+@given(jobs=JOBS, ages=st.lists(AGES, max_size=20))
+@settings(max_examples=50, deadline=None)
+def test_whatever_it_learns_each_interval_makes_sense(jobs, ages):
+    """Any jobs, abandoned ones and absurd ones included, lead to intervals above zero and without end in sight."""
+    polling = AdaptivePolling()
+    for running_at, ended_at in jobs:
+        polling.learn("upscale", running_at=running_at, ended_at=ended_at)
+    for age in ages:
+        interval = polling.interval("upscale", age, 3)
+        assert 0 < interval < math.inf
+
+
+@given(jobs=JOBS)
+@settings(max_examples=50, deadline=None)
+def test_an_estimate_is_a_distribution(jobs):
+    """What is estimated from any jobs grows from 0 towards 1 over growing ages."""
+    durations = Durations()
+    durations.add(1.0, 2.0)
+    for running_at, ended_at in jobs:
+        durations.add(running_at, ended_at)
+    if not durations.ended:
+        return
+    distribution = durations.estimate()
+    assert list(distribution.ages) == sorted(distribution.ages)
+    assert all(0 <= ended <= 1 + 1e-9 for ended in distribution.ended)
+    assert all(
+        later >= earlier - 1e-9 for earlier, later in zip(distribution.ended, distribution.ended[1:], strict=False)
+    )
+
+
+@given(
+    ended=st.lists(st.floats(0, 1), min_size=3, max_size=9).map(sorted),
+    weight=st.floats(0.1, 20),
+)
+@settings(max_examples=100, deadline=None)
+def test_no_other_plan_is_cheaper(ended, weight):
+    """The plan's cost is the least of all subsets of the grid, tried one by one."""
+    ages = [float(age) for age in range(len(ended))]
+    distribution = Distribution(ages, [0.0, *ended[1:]])
+    plan = plan_looks(distribution, weight)
+    looks, place = [], 0.0
+    while place < ages[-1]:
+        place += plan.interval(place)
+        looks.append(place)
+    inner = ages[1:-1]
+    every = [
+        [age for bit, age in enumerate(inner) if chosen >> bit & 1] + [ages[-1]] for chosen in range(2 ** len(inner))
+    ]
+    least = min(cost_of(other, distribution, weight) for other in every)
+    assert cost_of(looks, distribution, weight) <= least + 1e-9
+
+
+def cost_of(looks, distribution, weight):
+    """Polls and lateness of jobs that end evenly between two ages of the grid."""
+    cost, before = 0.0, 0.0
+    ended = dict(zip(distribution.ages, distribution.ended, strict=True))
+    for look in looks:
+        cost += 1 - ended[before]
+        age = before
+        while age < look:
+            step = ended[age + 1] - ended[age]
+            cost += weight * step * (look - age - 0.5)
+            age += 1
+        before = look
+    return cost
+
+
+def test_past_the_plan_it_backs_off_exponentially_up_to_a_bound():
+    """An operation that takes longer than all others is looked at less and less often, at least once a minute."""
+    polling = learned(lognormal(10, 40), jitter=0)
+    age, intervals = 100.0, []
+    for looks in range(60):
+        intervals.append(polling.interval("upscale", age, looks))
+        age += intervals[-1]
+    assert intervals == sorted(intervals)
+    assert intervals[-1] == LONGEST_TAIL_INTERVAL
+
+
+def test_what_was_learned_can_be_kept_for_another_process():
+    """to_json and load carry the schedule over; it looks as the first one would."""
+    polling = learned(lognormal(11, 40), jitter=0)
+    other = AdaptivePolling(jitter=0).load(polling.to_json())
+    assert other.interval("upscale", 0.0, 0) == pytest.approx(polling.interval("upscale", 0.0, 0), rel=0.3)
+    assert other.to_json() == polling.to_json()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"version": 2, "kinds": {}}',
+        '{"version": 1, "kinds": []}',
+        '{"version": 1, "kinds": {"upscale": [[1]]}}',
+        '{"version": 1, "kinds": {"upscale": [["a", 2]]}}',
+        '{"version": 1, "kinds": {"upscale": [[-1, 2]]}}',
+        None,
+    ],
+)
+def test_a_state_of_other_making_is_refused(text):
+    """A text that to_json did not write is a ValueError, and nothing of it is learned."""
+    polling = AdaptivePolling()
+    with pytest.raises(ValueError):
+        polling.load(text)
+    assert polling.to_json() == '{"version":1,"kinds":{}}'
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("polls_per_late_second", 0), ("polls_per_late_second", math.nan), ("jitter", 2), ("start", 3.0)],
+)
+def test_a_parameter_that_makes_no_sense_is_refused(name, value):
+    """Each parameter is checked and named."""
+    with pytest.raises(ValueError, match=name):
+        AdaptivePolling(**{name: value})
+
+
+async def test_a_session_teaches_its_schedule():
+    """Every job of a session, the abandoned ones included, is learned from under its kind."""
+    polling = AdaptivePolling(start=FAST)
+    async with (
+        Emulator(speed=200) as emulator,
+        AkoolSession(emulator.api_key, base_url=emulator.base_url, polling=polling) as akool,
+    ):
+        source = emulator.add_image()
+        operations = [
+            *[await akool.upscale(source, index) for index in (1, 2)],
+            await akool.vary(source, 1),
+            await akool.create_by_prompt("a fox"),
+        ]
+        await asyncio.gather(*(operation.wait_until_complete() for operation in operations))
+        await akool.wait_until_complete(source)  # not pressed here: its age is not known, and nothing is learned
+    seen = {kind: list(known.durations.seen) for kind, known in polling._kinds.items()}
+    assert {kind: len(jobs) for kind, jobs in seen.items()} == {"upscale": 2, "variation": 1, "prompt": 1}
+    assert all(running_at < ended_at for jobs in seen.values() for running_at, ended_at in jobs)
+
+
+async def test_adaptive_polling_is_the_default_of_a_session(emulator):
+    """A session that is given no schedule learns its own."""
+    async with AkoolSession(emulator.api_key, base_url=emulator.base_url) as akool:
+        assert isinstance(akool._watcher._polling, AdaptivePolling)

@@ -1,0 +1,172 @@
+"""Closing a session, at any moment: everything ends, nothing new is sent, nothing is lost."""
+
+import asyncio
+
+import pytest
+from conftest import FAST
+from scripted import scripted_server
+from test_one_press import Gate
+
+from akool_async import AkoolError, AkoolSession, ClientCredentials, OutcomeUnknownError, SessionClosedError
+from akool_async.emulator import Fault
+
+
+def tasks():
+    """All but those of the emulator's own server."""
+    return {task for task in asyncio.all_tasks() if "RequestHandler" not in task.get_coro().__qualname__}
+
+
+@pytest.mark.parametrize("verb", ["wait_until_complete", "updates"])
+async def test_a_wait_that_has_only_just_begun_ends_too(emulator, verb):
+    """A waiter whose poll loop has not had its first step when the session closes is told, and does not hang."""
+    async with AkoolSession(emulator.api_key, base_url=emulator.base_url) as akool:
+        operation = akool.operation(emulator.add_image())
+        waiting = asyncio.create_task(
+            operation.wait_until_complete() if verb != "updates" else anext(operation.updates())
+        )
+        closing = asyncio.create_task(akool.aclose())
+        await closing
+        with pytest.raises(SessionClosedError) as caught:
+            await waiting
+    assert caught.value.operation_ids == (operation.id,)
+
+
+@pytest.mark.parametrize("steps", range(0, 60, 3))
+async def test_closing_after_any_number_of_steps_ends_every_caller(emulator, steps):
+    """Press and wait, closed after some iterations of the event loop: the caller ends, and what was charged is told."""
+    akool = AkoolSession(emulator.api_key, base_url=emulator.base_url, polling=FAST)
+    source = emulator.add_image()
+
+    async def press_and_wait():
+        return await (await akool.vary(source, 1)).wait_until_complete()
+
+    caller = asyncio.create_task(press_and_wait())
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    await akool.aclose()
+    (outcome,) = await asyncio.gather(caller, return_exceptions=True)
+    assert isinstance(outcome, SessionClosedError) or outcome.status == 3
+    assert emulator.ledger.charged in {0, 2}
+    if emulator.ledger.charged and isinstance(outcome, SessionClosedError):
+        assert outcome.operation_ids
+
+
+async def test_presses_that_queue_for_a_connection_are_not_sent_after_closing(emulator):
+    """Of 240 variations with a slow service the ones not yet on the wire are dropped, and told as not spent."""
+    emulator.faults.rate(1.0, Fault.slow(0.3, "after"), endpoints=["create_by_button"])
+    akool = AkoolSession(emulator.api_key, base_url=emulator.base_url)
+    sources = [emulator.add_image() for _ in range(60)]
+    callers = [asyncio.create_task(akool.vary(source, index)) for source in sources for index in (1, 2, 3, 4)]
+    while not emulator.ledger.requests["create_by_button"]:
+        await asyncio.sleep(0)
+    closing = asyncio.create_task(akool.aclose())
+    await asyncio.sleep(0)
+    sent = emulator.ledger.requests["create_by_button"]
+    await closing
+    outcomes = await asyncio.gather(*callers, return_exceptions=True)
+    accepted = [outcome for outcome in outcomes if not isinstance(outcome, Exception)]
+    assert len(accepted) == emulator.ledger.accepted <= sent + 4
+    dropped = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
+    assert {type(error) for error in dropped} == {SessionClosedError}
+    assert all(error.press is not None for error in dropped)
+
+
+async def test_nothing_is_pressed_again_after_closing(emulator):
+    """A press that is being reconciled when the session closes stays unknown instead of being pressed once more."""
+    emulator.faults.script("create_by_button", Fault.reset("before"))
+    akool = AkoolSession(emulator.api_key, base_url=emulator.base_url)
+    caller = asyncio.create_task(akool.upscale(emulator.add_image(), 1))
+    while not emulator.ledger.requests["get_image_result"]:
+        await asyncio.sleep(0)
+    await akool.aclose()
+    with pytest.raises(OutcomeUnknownError):
+        await caller
+    assert emulator.ledger.requests["create_by_button"] == 1
+    assert emulator.ledger.charged == 0
+
+
+async def test_a_charge_that_nobody_waits_for_is_kept_and_told_again(emulator):
+    """The caller timed out, the reply was lost, AKOOL charged: the session knows, and pressing again says so."""
+    async with AkoolSession(emulator.api_key, base_url=emulator.base_url, request_timeout=0.2) as akool:
+        emulator.faults.script("create_by_button", Fault.stall("after"))
+        source = emulator.add_image()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await akool.upscale(source, 1)
+        while not akool.unclaimed_errors:
+            await asyncio.sleep(0.01)
+        (error,) = akool.unclaimed_errors
+        assert (error.charged, error.press.image_id, error.press.button) == (True, source, "U1")
+        with pytest.raises(OutcomeUnknownError) as caught:
+            await akool.upscale(source, 1)
+    assert caught.value.charged is True
+    assert emulator.ledger.requests["create_by_button"] == 1
+
+
+async def test_closing_that_is_cancelled_still_ends_everything(emulator):
+    """A time limit around the session's block leaves no poll loop and no waiter behind."""
+    emulator.faults.script("create_by_button", Fault.stuck(), Fault.stall("after"))
+    source = emulator.add_image()
+    before = tasks()
+    akool = AkoolSession(emulator.api_key, base_url=emulator.base_url, polling=FAST)
+    operation = await akool.upscale(source, 1)
+    waiter = asyncio.create_task(operation.wait_until_complete())
+    stalled = asyncio.create_task(akool.vary(source, 1))
+    while emulator.ledger.requests["create_by_button"] < 2:
+        await asyncio.sleep(0)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(akool.aclose(), 0.2)
+    outcomes = await asyncio.gather(waiter, stalled, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [SessionClosedError, OutcomeUnknownError]
+    assert akool.counters().in_flight == 0
+    assert tasks() - before == set()
+
+
+async def test_a_token_request_does_not_outlive_the_session(emulator):
+    """A caller that leaves while the token is fetched, and a session that is closed then, leave no task behind."""
+    emulator.faults.script("get_token", Fault.stall("after"))
+    credentials = ClientCredentials(emulator.client_id, emulator.client_secret)
+    before = tasks()
+    async with AkoolSession(credentials, base_url=emulator.base_url) as akool:
+        caller = asyncio.create_task(akool.get_credit())
+        while not emulator.ledger.requests["get_token"]:
+            await asyncio.sleep(0)
+        caller.cancel()
+        await asyncio.gather(caller, return_exceptions=True)
+    await asyncio.sleep(0)
+    assert tasks() - before == set()
+
+
+async def test_closing_twice_at_once_is_closing_once(emulator):
+    """Two closers both return, and the session stays closed."""
+    akool = AkoolSession(emulator.api_key, base_url=emulator.base_url)
+    await akool.get_credit()
+    await asyncio.gather(akool.aclose(), akool.aclose())
+    with pytest.raises(SessionClosedError):
+        await akool.get_credit()
+
+
+async def test_a_press_refused_for_its_pace_and_dropped_does_not_pull_down_the_next_caller():
+    """A caller that presses the same in the very moment in which the last one's flight is dropped gets its own."""
+    gate = Gate({"code": 1005, "msg": "often"})
+    accepted = {"code": 1000, "data": {"_id": "image-2", "image_status": 1}}
+    async with scripted_server(gate, accepted) as server, AkoolSession("key", base_url=server.base_url) as akool:
+        first = asyncio.create_task(akool.vary("image-1", 1))
+        await gate.arrived.wait()
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        gate.open.set()
+        flight = next(iter(akool._spender._presses.values()))
+        while not flight.dropped:
+            await asyncio.sleep(0)
+        assert (await akool.vary("image-1", 1)).id == "image-2"
+
+
+async def test_a_session_belongs_to_one_event_loop(emulator):
+    """Used from a second event loop it says so, before anything is sent."""
+    akool = AkoolSession(emulator.api_key, base_url=emulator.base_url)
+    await akool.get_credit()
+    with pytest.raises(AkoolError, match="event loop"):
+        await asyncio.to_thread(asyncio.run, akool.get_credit())
+    await akool.aclose()
+    assert emulator.ledger.requests["get_credit"] == 1

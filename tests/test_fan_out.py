@@ -1,0 +1,352 @@
+"""fan_out: lazy input, bounded work, each press in one Outcome, and a budget that is never passed."""
+
+import asyncio
+from collections import Counter
+from itertools import count, islice
+
+import pytest
+from conftest import FAST
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from akool_async import (
+    AccountBannedError,
+    AkoolSession,
+    ApiKey,
+    AuthenticationError,
+    BudgetError,
+    Button,
+    ButtonPress,
+    InsufficientCreditError,
+    NotFoundError,
+    NotOperableError,
+    OperationFailedError,
+    OutcomeUnknownError,
+    WaitTimeoutError,
+)
+from akool_async.emulator import Emulator, Fault
+
+UPSCALES = ("U1", "U2", "U3", "U4")
+VARIATIONS = ("V1", "V2", "V3", "V4")
+
+
+async def collect(outcomes):
+    return [outcome async for outcome in outcomes]
+
+
+def all_buttons(emulator, images):
+    return [ButtonPress(emulator.add_image(), button) for _ in range(images) for button in Button]
+
+
+async def test_every_press_comes_out_once_with_its_result(emulator, akool):
+    """Eighty presses of ten images give eighty outcomes with results, one POST each, under the cap."""
+    presses = all_buttons(emulator, 10)
+    outcomes = await collect(akool.fan_out(presses))
+    assert Counter(outcome.press for outcome in outcomes) == Counter(presses)
+    assert all(outcome.ok and outcome.unwrap().op_button == outcome.press.button for outcome in outcomes)
+    assert emulator.ledger.requests["create_by_button"] == 80
+    assert emulator.ledger.peak_upscales <= 4
+
+
+async def test_pairs_and_async_input_are_taken(emulator, akool):
+    """(image_id, button) pairs from an async generator are as good as ButtonPress values from a list."""
+    source = emulator.add_image()
+
+    async def presses():
+        for button in Button:
+            await asyncio.sleep(0)
+            yield source, str(button)
+
+    outcomes = await collect(akool.fan_out(presses()))
+    assert {outcome.press for outcome in outcomes} == {ButtonPress(source, button) for button in Button}
+
+
+@pytest.mark.parametrize("kinds", [VARIATIONS, UPSCALES, UPSCALES + VARIATIONS])
+async def test_an_endless_input_is_pulled_as_it_is_needed(emulator, akool, kinds):
+    """Of an endless input no more is pulled than may run or wait, and leaving the loop ends it."""
+    pulled = 0
+
+    def endless():
+        nonlocal pulled
+        for _ in count():
+            source = emulator.add_image()
+            for button in kinds:
+                pulled += 1
+                yield source, button
+
+    taken = 0
+    outcomes = akool.fan_out(endless(), max_in_flight=10)
+    async for outcome in outcomes:
+        taken += 1
+        assert outcome.ok
+        assert pulled <= taken + 2 * 10
+        if taken == 40:
+            break
+    await outcomes.aclose()
+    pressed = emulator.ledger.accepted
+    await asyncio.sleep(0.1)
+    assert emulator.ledger.accepted == pressed <= 40 + 10 + 1
+
+
+async def test_no_more_run_than_max_in_flight(emulator, akool):
+    """Variations, which no cap holds back, stay within max_in_flight at the server."""
+    presses = [ButtonPress(emulator.add_image(), button) for _ in range(10) for button in VARIATIONS]
+    await collect(akool.fan_out(presses, max_in_flight=3))
+    assert emulator.ledger.peak_generations <= 3
+
+
+async def test_a_slow_reader_does_not_make_presses_pile_up(emulator, akool):
+    """Outcomes that are not taken count as in flight: a reader that stops stops the pressing."""
+    outcomes = akool.fan_out((ButtonPress(emulator.add_image(), "V1") for _ in count()), max_in_flight=5)
+    first = await anext(outcomes)
+    await asyncio.sleep(0.5)
+    assert first.ok
+    assert emulator.ledger.accepted <= 5 + 1
+    await outcomes.aclose()
+
+
+async def test_leaving_early_loses_no_id(emulator, akool):
+    """After a break each accepted press was yielded, or stands in `unclaimed` with its id."""
+    presses = [ButtonPress(emulator.add_image(), button) for _ in range(20) for button in Button]
+    outcomes = akool.fan_out(presses, max_in_flight=30)
+    yielded = [outcome.operation.id async for outcome in _first(outcomes, 5)]
+    await outcomes.aclose()
+    while akool._spender._presses:
+        await asyncio.sleep(0.01)
+    accepted = [new_id for post in emulator.ledger.posts for new_id in post.new_ids]
+    assert sorted(yielded + [operation.id for operation in akool.unclaimed]) == sorted(accepted)
+
+
+async def _first(outcomes, number):
+    for _ in range(number):
+        yield await anext(outcomes)
+
+
+async def test_cancelling_loses_no_id_either(emulator, akool):
+    """The consuming task is cancelled: no new presses, every accepted id is known."""
+    presses = [ButtonPress(emulator.add_image(), button) for _ in range(20) for button in Button]
+    yielded = []
+
+    async def consume():
+        async for outcome in akool.fan_out(presses, max_in_flight=30):
+            yielded.append(outcome.operation.id)  # noqa: PERF401 - what was yielded before the cancellation counts
+
+    consumer = asyncio.create_task(consume())
+    while len(yielded) < 5:
+        await asyncio.sleep(0)
+    consumer.cancel()
+    await asyncio.gather(consumer, return_exceptions=True)
+    await asyncio.sleep(0)
+    while akool._spender._presses:
+        await asyncio.sleep(0.01)
+    accepted = [new_id for post in emulator.ledger.posts for new_id in post.new_ids]
+    assert sorted(yielded + [operation.id for operation in akool.unclaimed]) == sorted(accepted)
+
+
+async def test_a_failure_touches_no_sibling(emulator, akool):
+    """Failed jobs, refusals, lost replies and time-outs each stay with their own press."""
+    source = emulator.add_image()
+    emulator.faults.script(
+        "create_by_button", Fault.fails("too dark"), Fault.code(1108), Fault.reset("after"), Fault.stuck(), None
+    )
+    outcomes = await collect(akool.fan_out([(source, button) for button in (*VARIATIONS, "U1")], timeout=1.0))
+    kinds = Counter(type(outcome.error) for outcome in outcomes)
+    assert (
+        kinds[type(None)] == kinds[OperationFailedError] == kinds[OutcomeUnknownError] == kinds[WaitTimeoutError] == 1
+    )
+    (failed,) = [outcome for outcome in outcomes if isinstance(outcome.error, OperationFailedError)]
+    assert failed.result.error_reasons == ("too dark",)
+    with pytest.raises(OperationFailedError):
+        failed.unwrap()
+    assert all(outcome.operation is not None for outcome in outcomes if isinstance(outcome.error, WaitTimeoutError))
+
+
+async def test_the_same_press_twice_is_one_post_and_two_outcomes(emulator, akool):
+    """A press that stands in the input more than once is charged once and comes out as often as it was put in."""
+    source = emulator.add_image()
+    outcomes = await collect(akool.fan_out([(source, "V1")] * 5, max_credits=2))
+    assert len(outcomes) == 5
+    assert len({outcome.operation.id for outcome in outcomes}) == 1
+    assert emulator.ledger.charged == 2
+
+
+async def test_variations_are_not_starved_by_upscales_before_them(emulator):
+    """With one slot, taken for good, and fifty upscales first in the input, every variation comes out."""
+    async with AkoolSession(
+        emulator.api_key, base_url=emulator.base_url, polling=FAST, max_concurrent_upscales=1
+    ) as akool:
+        emulator.faults.script("create_by_button", Fault.stuck())
+        await akool.upscale(emulator.add_image(), 1)
+        upscales = [ButtonPress(emulator.add_image(), "U1") for _ in range(50)]
+        variations = [ButtonPress(emulator.add_image(), "V1") for _ in range(50)]
+        outcomes = akool.fan_out(upscales + variations)
+        done = [outcome.press async for outcome in _first(outcomes, 50)]
+        await outcomes.aclose()
+    assert set(done) == set(variations)
+
+
+async def test_upscales_are_not_starved_by_endless_variations(emulator, akool):
+    """Upscales that stand among endless variations come out among the first."""
+    variations = (ButtonPress(emulator.add_image(), "V1") for _ in count())
+    upscales = [ButtonPress(emulator.add_image(), "U1") for _ in range(4)]
+
+    def mixed():
+        yield from islice(variations, 20)
+        yield from upscales
+        yield from variations
+
+    outcomes = akool.fan_out(mixed(), max_in_flight=10)
+    first = [outcome.press async for outcome in _first(outcomes, 60)]
+    await outcomes.aclose()
+    assert set(upscales) <= set(first)
+
+
+async def test_preflight_reads_each_source_once_and_refuses_before_any_press(emulator, akool):
+    """A used and an absent button are refused unpressed; three images are read three times."""
+    used, absent, fine = emulator.add_image(), emulator.add_image(buttons=["V2"]), emulator.add_image()
+    async with AkoolSession(emulator.api_key, base_url=emulator.base_url) as other:
+        await other.vary(used, 1)
+    before = emulator.ledger.requests["create_by_button"]
+    refused = await collect(
+        akool.fan_out([(used, "V1"), (used, "V1"), (absent, "V1"), (absent, "V3"), ("nowhere", "V1")])
+    )
+    assert emulator.ledger.requests["create_by_button"] == before
+    assert emulator.ledger.requests["get_image_result"] == 3
+    assert Counter(type(outcome.error) for outcome in refused) == {NotOperableError: 4, NotFoundError: 1}
+    assert all(
+        outcome.error.press == outcome.press for outcome in refused if isinstance(outcome.error, NotOperableError)
+    )
+    assert all(outcome.ok for outcome in await collect(akool.fan_out([(fine, button) for button in Button])))
+
+
+async def test_without_preflight_nothing_is_read_before_pressing(emulator, akool):
+    """preflight=False leaves the judgement to AKOOL: the used button costs one refused POST."""
+    source = emulator.add_image(buttons=["V1"])
+    (outcome,) = await collect(akool.fan_out([(source, "V2")], preflight=False))
+    assert outcome.error.code == 1010
+    assert emulator.ledger.requests == {"create_by_button": 1}
+
+
+async def test_what_the_session_pressed_already_is_given_again(emulator, akool):
+    """A press that this session made before is not refused by preflight as used: its operation comes out."""
+    source = emulator.add_image()
+    operation = await akool.vary(source, 1)
+    await operation.wait_until_complete()
+    (outcome,) = await collect(akool.fan_out([(source, "V1")]))
+    assert outcome.operation is operation
+    assert outcome.ok
+
+
+@pytest.mark.parametrize("preflight", [True, False])
+async def test_a_bad_key_costs_a_handful_of_posts(emulator, preflight):
+    """A thousand presses with a bad key come out as a thousand AuthenticationErrors, and hardly any is sent."""
+    presses = [ButtonPress(f"image-{i}", "V1") for i in range(1000)]
+    async with AkoolSession(ApiKey("wrong"), base_url=emulator.base_url) as akool:
+        outcomes = await collect(akool.fan_out(presses, preflight=preflight))
+    assert {outcome.press for outcome in outcomes} == set(presses)
+    assert all(isinstance(outcome.error, AuthenticationError) for outcome in outcomes)
+    assert all(outcome.error.press == outcome.press for outcome in outcomes if "not pressed" in str(outcome.error))
+    assert emulator.ledger.requests["create_by_button"] <= 8
+    assert emulator.ledger.requests.total() <= 40
+
+
+async def test_a_banned_account_ends_new_presses(emulator, akool):
+    """1200 on one press ends the rest."""
+    emulator.faults.rate(1.0, Fault.code(1200), endpoints=["create_by_button"])
+    outcomes = await collect(akool.fan_out(all_buttons(emulator, 50)))
+    assert len(outcomes) == 400
+    assert all(isinstance(outcome.error, AccountBannedError) for outcome in outcomes)
+    assert emulator.ledger.requests["create_by_button"] <= 8
+
+
+async def test_exhausted_credit_ends_new_presses():
+    """With credit for twenty of a thousand presses twenty are done, and a few more POSTs are refused, not 980."""
+    async with (
+        Emulator(speed=200, credits=40) as emulator,
+        AkoolSession(emulator.api_key, base_url=emulator.base_url, polling=FAST) as akool,
+    ):
+        presses = [ButtonPress(emulator.add_image(), button) for _ in range(250) for button in VARIATIONS]
+        outcomes = await collect(akool.fan_out(presses))
+    assert len(outcomes) == 1000
+    assert sum(outcome.ok for outcome in outcomes) == 20
+    assert sum(isinstance(outcome.error, InsufficientCreditError) for outcome in outcomes) == 980
+    assert emulator.ledger.requests["create_by_button"] <= 20 + 2 * 20
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@given(budget=st.integers(0, 60), faults=st.lists(st.sampled_from(["", "1108", "reset after", "fails"]), max_size=20))
+def test_the_budget_is_never_passed(budget, faults):
+    """Whatever fails, what is charged never passes max_credits, and it is used up where presses are there for it."""
+    asyncio.run(spend(budget, faults))
+
+
+async def spend(budget, faults):
+    known = {"": None, "1108": Fault.code(1108), "reset after": Fault.reset("after"), "fails": Fault.fails()}
+    async with (
+        Emulator(speed=1000) as emulator,
+        AkoolSession(emulator.api_key, base_url=emulator.base_url, polling=FAST) as akool,
+    ):
+        emulator.faults.script("create_by_button", *[known[name] for name in faults])
+        outcomes = await collect(akool.fan_out(all_buttons(emulator, 10), max_credits=budget))
+        assert len(outcomes) == 80
+        assert emulator.ledger.charged <= budget
+        assert emulator.ledger.charged >= min(budget - 1, 2 * (80 - len(faults)))
+        refused = [outcome for outcome in outcomes if isinstance(outcome.error, BudgetError)]
+        assert emulator.ledger.requests["create_by_button"] == 80 - len(refused)
+
+
+async def test_an_error_of_the_input_is_raised_when_all_else_is_out(emulator, akool):
+    """A bad item names its place; what was pulled before it has come out, nothing after it is pressed."""
+    source = emulator.add_image()
+    done = []
+
+    async def consume():
+        async for outcome in akool.fan_out([(source, "V1"), (source, "V2"), (source, "V9"), (source, "V3")]):
+            done.append(outcome.press.button)  # noqa: PERF401 - what comes out before the error counts
+
+    with pytest.raises(ValueError, match=r"presses\[2\]: button must be one of"):
+        await consume()
+    assert sorted(done) == ["V1", "V2"]
+    assert emulator.ledger.accepted == 2
+
+
+@pytest.mark.parametrize("item", ["V1", ("image-1",), ("image-1", "V1", 3), None, 7, ("", "V1")])
+async def test_what_is_no_press_is_refused(akool, item):
+    """Anything but a ButtonPress or a good pair is a ValueError that names its place."""
+    with pytest.raises(ValueError, match=r"presses\[0\]"):
+        await collect(akool.fan_out([item]))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("max_in_flight", 0),
+        ("max_in_flight", True),
+        ("max_credits", -1),
+        ("max_credits", float("nan")),
+        ("max_credits", float("inf")),
+        ("timeout", 0),
+        ("timeout", float("nan")),
+        ("preflight", "no"),
+        ("presses", 7),
+        ("presses", "image-1"),
+    ],
+)
+async def test_a_bad_argument_is_named_before_anything_is_pulled(emulator, akool, name, value):
+    """Each argument of fan_out is checked when it is called."""
+    with pytest.raises(ValueError, match=name):
+        akool.fan_out(**{"presses": [], name: value})
+    assert emulator.ledger.requests == {}
+
+
+async def test_a_busy_plan_is_kept_full_without_a_cap_of_ours():
+    """A plan of three generations and no cap of ours: everything comes out, and few POSTs are refused for it."""
+    async with (
+        Emulator(speed=100, plan_concurrency=3) as emulator,
+        AkoolSession(emulator.api_key, base_url=emulator.base_url, polling=FAST) as akool,
+    ):
+        presses = [ButtonPress(emulator.add_image(), button) for _ in range(10) for button in VARIATIONS]
+        outcomes = await collect(akool.fan_out(presses))
+    assert all(outcome.ok for outcome in outcomes)
+    assert emulator.ledger.peak_generations == 3
+    assert emulator.ledger.requests["create_by_button"] <= 4 * 40

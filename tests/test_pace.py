@@ -1,0 +1,148 @@
+"""max_requests_per_second, presses before polls, and throttling that slows everyone."""
+
+import asyncio
+from itertools import pairwise
+
+import pytest
+from conftest import FAST
+from scripted import KEY, scripted_server
+
+from akool_async import AkoolSession, RateLimitedError, events
+from akool_async._turnstile import FIRST_WIDTH, LARGEST_WIDTH, Turnstile
+from akool_async.emulator import Emulator, Fault
+
+OFTEN = RateLimitedError(1005, "often")
+
+
+async def test_no_more_requests_go_out_than_the_rate(emulator):
+    """Forty presses, their polls and the token keep the distance that 100 requests a second leave between two."""
+    async with AkoolSession(
+        emulator.api_key, base_url=emulator.base_url, polling=FAST, max_requests_per_second=100
+    ) as akool:
+        began = asyncio.get_running_loop().time()
+        operations = await asyncio.gather(*(akool.vary(emulator.add_image(), 1) for _ in range(40)))
+        await asyncio.gather(*(operation.wait_until_complete() for operation in operations))
+        took = asyncio.get_running_loop().time() - began
+    assert emulator.ledger.requests.total() <= 100 * took + 2
+
+
+async def test_presses_do_not_queue_behind_polls():
+    """With a hundred polls waiting for their turn a press is among the next two requests."""
+    running = {"code": 1000, "data": {"_id": "image", "image_status": 2}}
+    async with scripted_server(running) as server:
+        async with AkoolSession(KEY, base_url=server.base_url, max_requests_per_second=50) as akool:
+            waiters = [asyncio.create_task(akool.wait_until_complete(f"image-{i}")) for i in range(100)]
+            while len(server.asked) < 2:
+                await asyncio.sleep(0.001)
+            asked = len(server.asked)
+            await akool.vary("image", 1)
+            (place,) = [place for place, asked in enumerate(server.asked) if asked.method == "POST"]
+            assert place <= asked + 2
+            for waiter in waiters:
+                waiter.cancel()
+            await asyncio.gather(*waiters, return_exceptions=True)
+
+
+async def test_a_429_slows_everyone(emulator):
+    """After one 429 with Retry-After no request of any kind goes out until it is over."""
+    seen = []
+    async with AkoolSession(emulator.api_key, base_url=emulator.base_url, polling=FAST, observer=seen.append) as akool:
+        emulator.faults.script("get_credit", Fault.throttle(retry_after=1))
+        slowed = asyncio.create_task(akool.get_credit())
+        while not seen:
+            await asyncio.sleep(0)
+        told_at = asyncio.get_running_loop().time()
+        await akool.vary(emulator.add_image(), 1)
+        assert asyncio.get_running_loop().time() - told_at > 0.9
+        await slowed
+    assert seen[0] == events.Throttled(code=429, seconds=1.0)
+
+
+async def test_a_1005_slows_presses_and_not_polls():
+    """While a full plan makes presses wait, one POST at a time asks for room, and polls go on."""
+    async with (
+        Emulator(speed=100, plan_concurrency=2) as emulator,
+        AkoolSession(emulator.api_key, base_url=emulator.base_url, polling=FAST) as akool,
+    ):
+        operations = await asyncio.gather(*(akool.vary(emulator.add_image(), 1) for _ in range(30)))
+        await asyncio.gather(*(operation.wait_until_complete() for operation in operations))
+        assert emulator.ledger.peak_generations == 2
+        assert akool.counters().throttled == emulator.ledger.requests["create_by_button"] - 30
+    assert emulator.ledger.requests["create_by_button"] < 30 * 4
+
+
+async def test_what_is_held_up_when_the_session_closes_is_told_as_not_sent(emulator):
+    """A press that waits out a long Retry-After ends when the session closes, unsent."""
+    akool = AkoolSession(emulator.api_key, base_url=emulator.base_url)
+    akool._pace.hold(600)
+    caller = asyncio.create_task(akool.create_by_prompt("a fox"))
+    await asyncio.sleep(0)
+    await akool.aclose()
+    with pytest.raises(Exception, match="closed") as caught:
+        await caller
+    assert type(caught.value).__name__ == "SessionClosedError"
+    assert emulator.ledger.requests == {}
+
+
+async def test_the_turnstile_opens_with_acceptance_and_narrows_with_a_refusal():
+    """Four at first, one more for each accepted POST up to its bound, one alone after a refusal for the pace."""
+    turnstile = Turnstile()
+    inside, most = 0, []
+
+    async def go(*, then):
+        nonlocal inside
+        async with turnstile:
+            inside += 1
+            await asyncio.sleep(0)
+            most.append(inside)
+            inside -= 1
+            then()
+
+    await asyncio.gather(*(go(then=lambda: None) for _ in range(20)))
+    assert max(most) == FIRST_WIDTH
+    await asyncio.gather(*(go(then=turnstile.accepted) for _ in range(100)))
+    assert max(most) == LARGEST_WIDTH
+    turnstile.refused(OFTEN)
+    most.clear()
+    await asyncio.gather(*(go(then=lambda: None) for _ in range(20)))
+    assert max(most) == 1
+
+
+@pytest.mark.parametrize("leaver", range(3))
+async def test_a_turn_given_to_one_that_leaves_goes_to_the_next(leaver):
+    """Whoever of those that queue is cancelled, before or just as its turn comes, the others get theirs."""
+    turnstile = Turnstile()
+    turnstile.refused(OFTEN)
+    gate, got = asyncio.Event(), []
+
+    async def go(number):
+        async with turnstile:
+            await gate.wait()
+            got.append(number)
+
+    tasks = [asyncio.create_task(go(number)) for number in range(4)]
+    await asyncio.sleep(0)
+    gate.set()
+    for _ in range(leaver):
+        await asyncio.sleep(0)
+    tasks[1].cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert got in ([0, 2, 3], [0, 1, 2, 3])
+    assert [later > earlier for earlier, later in pairwise(got)] == [True] * (len(got) - 1)
+    async with turnstile:
+        pass
+
+
+async def test_a_pause_ends_early_when_there_may_be_room(emulator):
+    """Waiting without a Retry-After ends as soon as an operation of the session ends; with one it does not."""
+    turnstile = Turnstile()
+    turnstile.refused(OFTEN)
+    resting = asyncio.create_task(turnstile.rest(3600, exactly=False))
+    await asyncio.sleep(0)
+    turnstile.make_room()
+    await resting
+    exactly = asyncio.create_task(turnstile.rest(3600, exactly=True))
+    turnstile.make_room()
+    await asyncio.sleep(0.01)
+    assert not exactly.done()
+    exactly.cancel()
