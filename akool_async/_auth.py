@@ -140,6 +140,13 @@ class TokenAuthenticator(_Unpicklable):
         return self._header
 
 
+def _read_key(source: str, key: str) -> ApiKey:
+    try:
+        return ApiKey(key)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{source}: {error}") from None
+
+
 def _look_at(fetching: asyncio.Task[Header]) -> None:
     """Take in the outcome of a fetch that nobody may wait for any more, so that asyncio does not complain of it."""
     if not fetching.cancelled():
@@ -151,13 +158,13 @@ def read_credentials(auth: Credentials | str | None, environment: Mapping[str, s
     if isinstance(auth, ApiKey | ClientCredentials):
         return auth
     if isinstance(auth, str):
-        return ApiKey(auth)
+        return _read_key("auth", auth)
     if auth is not None:
         raise ConfigurationError(
             f"auth must be an ApiKey, ClientCredentials, a key as str, or None, not {type(auth).__name__}"
         )
     if key := environment.get("AKOOL_API_KEY"):
-        return ApiKey(key)
+        return _read_key("AKOOL_API_KEY", key)
     client_id, client_secret = environment.get("AKOOL_CLIENT_ID"), environment.get("AKOOL_CLIENT_SECRET")
     if client_id and client_secret:
         return ClientCredentials(client_id, client_secret)

@@ -113,7 +113,7 @@ class Transport:
                 http.get(url, max_redirects=3) as response,
             ):
                 if response.status != HTTP_OK:
-                    raise DownloadError(f"the pictures' host answered HTTP {response.status}")
+                    raise DownloadError(f"the pictures' host answered HTTP {response.status} {response.reason}")
                 async for chunk in response.content.iter_chunked(PICTURE_CHUNK):
                     yield chunk
         except (aiohttp.ClientError, TimeoutError, OSError) as error:

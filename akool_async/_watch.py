@@ -8,13 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 from weakref import WeakValueDictionary
 
 from akool_async._retry import Patience, Streak, asked_pace, is_hopeless
-from akool_async.errors import AkoolError, NotFoundError, PollingError, SessionClosedError, WaitTimeoutError
+from akool_async.errors import (
+    AkoolError,
+    ConfigurationError,
+    NotFoundError,
+    PollingError,
+    SessionClosedError,
+    WaitTimeoutError,
+)
 from akool_async.events import Finished, Polled
 from akool_async.models import ImageStatus
 
@@ -38,6 +46,7 @@ LATE_URLS_INTERVAL: Final = 1.0
 """Seconds between looks for them, at most."""
 SETTLED_AGE: Final = timedelta(minutes=10)
 """A result of this age gets no URLs any more."""
+SHORTEST_INTERVAL: Final = 0.001
 STUCK_AFTER: Final = 3600.0
 """Seconds after which an operation that does not end gives its slot back; AKOOL's take well under a minute."""
 
@@ -292,7 +301,12 @@ class Watcher:
 
     def _interval(self, watch: Watch, age: float) -> float:
         # The age of an operation that was not pressed here is not known.
-        return self._polling.interval(watch.kind if watch.pressed_here else None, age, watch.looks)
+        interval = self._polling.interval(watch.kind if watch.pressed_here else None, age, watch.looks)
+        if not isinstance(interval, int | float) or not 0 <= interval < math.inf:
+            raise ConfigurationError(
+                f"polling: {self._polling!r} gave the interval {interval!r}, not a number of seconds"
+            )
+        return max(interval, SHORTEST_INTERVAL)
 
     def _learn(self, watch: Watch, ended_at: float | None) -> None:
         if watch.pressed_here and watch.kind is not None and watch.looks and not watch.learned:

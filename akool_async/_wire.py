@@ -7,6 +7,7 @@ that makes no sense becomes the field's default, and ``raw`` keeps what was sent
 
 from __future__ import annotations
 
+import json
 import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -44,14 +45,22 @@ class Envelope:
 def read_envelope(body: bytes, *, http_status: int = 200, retry_after: float | None = None) -> Envelope:
     """Read a reply's body; raises :class:`ResponseError`, or :class:`RateLimitedError` for an unreadable HTTP 429."""
     try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError:
+        value = _load(body)
+    except (ValueError, RecursionError):
         raise _unreadable(_looks_of(body), http_status, retry_after) from None
     code = _whole(value.get("code")) if isinstance(value, dict) else None
     if code is None:
         raise _unreadable("JSON without AKOOL's code", http_status, retry_after)
     msg = _text(value.get("msg")) or _text(value.get("message")) or ""
     return Envelope(code, msg, value.get("data"), value, http_status, retry_after)
+
+
+def _load(body: bytes) -> Any:  # noqa: ANN401 - any JSON
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        # Half an emoji, NaN and a byte order mark are no JSON, and no reason to lose a paid id either.
+        return json.loads(body.decode("utf-8-sig"))
 
 
 def raise_for_code(envelope: Envelope) -> None:
@@ -65,7 +74,7 @@ def raise_for_code(envelope: Envelope) -> None:
 
 def read_image(envelope: Envelope) -> ImageResult:
     """The image in ``data``."""
-    return _structure_image(envelope.data, envelope)
+    return read_images(envelope)[0]
 
 
 def read_images(envelope: Envelope) -> list[ImageResult]:
@@ -141,6 +150,8 @@ def _number(value: object) -> float | None:
 
 
 def _whole(value: object) -> int | None:
+    if type(value) is int:
+        return value
     number = _number(value)
     return None if number is None else int(number)
 

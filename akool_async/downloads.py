@@ -6,10 +6,11 @@ import asyncio
 import filecmp
 import os
 import re
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
-from akool_async.errors import DownloadError
+from akool_async.errors import DownloadError, ResultExpiredError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -30,6 +31,8 @@ _HEAD: Final = 16
 
 async def download(fetch: Callable[[str], AsyncIterator[bytes]], result: ImageResult, directory: Path) -> list[Path]:
     """Save every picture of a result into ``directory``, a few at once; see ``AkoolSession.download``."""
+    if result.expires_at is not None and datetime.now(UTC) >= result.expires_at:
+        raise ResultExpiredError(f"AKOOL deleted this result at {result.expires_at}").about(operation_id=result.id)
     try:
         await asyncio.to_thread(directory.mkdir, parents=True, exist_ok=True)
     except OSError as error:

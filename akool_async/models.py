@@ -228,8 +228,6 @@ class SourcePromptRequest:
 
     def __attrs_post_init__(self) -> None:
         _validate.text("prompt", self.prompt)
-        for source_image in self.source_images:
-            _validate.web_url("source_images", source_image)
         if self.scale is not None:
             _validate.one_of("scale", self.scale, (*SCALES, "Original"))
             if self.scale == "Original" and not self.source_images:
@@ -238,8 +236,9 @@ class SourcePromptRequest:
             _validate.one_of("resolution", self.resolution, ("1080p", "4k"))
         if self.similar is not None:
             _validate.number_between("similar", self.similar, 0, 1)
-        if self.model_name is not None:
-            _validate.text("model_name", self.model_name)
+        for name in ("model_name", "negative_prompt"):
+            if getattr(self, name) is not None:
+                _validate.text(name, getattr(self, name))
         _validate.count("batch_quantity", self.batch_quantity, at_most=4)
         _check_optional_url("webhook_url", self.webhook_url)
 

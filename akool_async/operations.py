@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from akool_async import _validate
-from akool_async.errors import ConfigurationError, OperationFailedError
-from akool_async.models import Button, ImageStatus
+from akool_async.errors import AkoolError, ConfigurationError, OperationFailedError
+from akool_async.models import Button, ButtonPress, ImageStatus
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -50,6 +50,13 @@ class Operation:
         return None if self._watch is None else self._watch.latest
 
     @property
+    def press(self) -> ButtonPress | None:
+        """The press it was made by; None for a prompt and for a bare id."""
+        if self.button is None or self.source_image_id is None:
+            return None
+        return ButtonPress(self.source_image_id, self.button)
+
+    @property
     def status(self) -> ImageStatus | int | None:
         """The status last seen, without asking; None where nothing was seen yet."""
         return None if self._watch is None else self._watch.status
@@ -78,9 +85,13 @@ class Operation:
         """
         seconds = _validate.optional_seconds("timeout", timeout)
         watch, watcher = self._attached()
-        result = await watcher.wait(watch, seconds)
+        try:
+            result = await watcher.wait(watch, seconds)
+        except AkoolError as error:
+            error.about(press=self.press)
+            raise
         if raise_on_failure and result.status == ImageStatus.FAILED:
-            raise OperationFailedError(result)
+            raise OperationFailedError(result).about(press=self.press)
         return result
 
     async def updates(self) -> AsyncIterator[ImageResult]:
@@ -102,6 +113,12 @@ class Operation:
     def __repr__(self) -> str:
         return f"Operation(id={self.id!r}, button={self.button!r}, source_image_id={self.source_image_id!r})"
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Operation) and self.id == other.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
     def __reduce__(self) -> tuple[Any, ...]:
         return Operation, (self.id, self.button, self.source_image_id)
 
@@ -121,7 +138,7 @@ def read_operation(text: str) -> Operation:
         fields = None
     if not isinstance(fields, dict) or "id" not in fields:
         raise ValueError("text must be what Operation.to_json() returned")
-    if fields.get("version") != _JSON_VERSION:
+    if fields.get("version") != _JSON_VERSION or fields["version"] is True:
         raise ValueError(f"text must be of version {_JSON_VERSION}, not {fields.get('version')!r}")
     button = fields.get("button")
     source = fields.get("source_image_id")

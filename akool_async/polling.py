@@ -59,7 +59,9 @@ class ExponentialPolling:
         _validate.number_between("factor", self.factor, 1, 1000)
         _validate.number_between("jitter", self.jitter, 0, 1)
         if self.max_interval < self.initial:
-            raise ValueError(f"max_interval must be at least initial ({self.initial:g} s), not {self.max_interval!r}")
+            raise ValueError(
+                f"initial must not pass max_interval, as {self.initial:g} s passes {self.max_interval:g} s: raise both"
+            )
         plain = backoff.expo(base=self.factor, factor=self.initial, max_value=self.max_interval)
         steps = list(islice(plain, 1, MOST_STEPS))  # backoff's generators yield an empty value first
         object.__setattr__(self, "_steps", tuple(step for step in steps if step < self.max_interval))

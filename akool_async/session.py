@@ -78,13 +78,12 @@ class AkoolSession:
         allow_http: bool = False,
     ) -> None:
         polling = AdaptivePolling() if polling is None else polling
-        if not all(callable(getattr(polling, name, None)) for name in ("interval", "learn")):
+        is_schedule = all(callable(getattr(polling, name, None)) for name in ("interval", "learn"))
+        if isinstance(polling, type) or not is_schedule:
             raise ConfigurationError(f"polling must be a schedule such as ExponentialPolling(), not {polling!r}")
         if observer is not None and not callable(observer):
             raise ConfigurationError(f"observer must be a function of one event, not {observer!r}")
-        self._webhook_url = webhook_url or None
-        if self._webhook_url is not None:
-            _validate.web_url("webhook_url", self._webhook_url)
+        self._webhook_url = _read_webhook_url(webhook_url)
         self._request_timeout = _validate.seconds("request_timeout", request_timeout)
         self._slots = Slots(
             max_upscales=_validate.count("max_concurrent_upscales", max_concurrent_upscales),
@@ -94,7 +93,10 @@ class AkoolSession:
         self._pace = Pace(_validate.optional_rate("max_requests_per_second", max_requests_per_second))
         self._transport = Transport(
             read_credentials(auth, os.environ),
-            base_url=check_base_url(base_url or os.environ.get("AKOOL_BASE_URL") or BASE_URL, allow_http=allow_http),
+            base_url=check_base_url(
+                base_url or os.environ.get("AKOOL_BASE_URL") or BASE_URL,
+                allow_http=_validate.flag("allow_http", allow_http),
+            ),
             request_timeout=self._request_timeout,
             http=http,
             pace=self._pace,
@@ -118,7 +120,8 @@ class AkoolSession:
         same in this session share one POST and one :class:`Operation`. Upscales wait here for a slot. Cancelling the
         caller once the POST is sent loses nothing: the same press again gives the operation.
 
-        ``webhook_url`` replaces the session's; ``""`` sends none.
+        ``webhook_url`` replaces the session's; ``""`` sends none. Where the press is under way already, the first
+        caller's counts.
 
         Raises:
             ValueError: a bad argument; nothing was sent.
@@ -169,12 +172,10 @@ class AkoolSession:
         ``scale`` may also be "Original" where there are ``source_images`` (URLs); ``resolution`` is "1080p" or "4k"
         (AKOOL's default), ``similar`` 0 to 1 (AKOOL's default 0.5). Raises as :meth:`create_by_prompt`.
         """
-        if isinstance(source_images, str):
-            raise ValueError("source_images must be a list of URLs, not one text")  # noqa: TRY004 - bad input is ValueError
         request = SourcePromptRequest(
             prompt=prompt,
             model_name=model_name,
-            source_images=tuple(source_images),
+            source_images=_validate.urls("source_images", source_images),
             scale=scale,
             resolution=resolution,
             batch_quantity=batch_quantity,
@@ -300,7 +301,9 @@ class AkoolSession:
         raise_on_failure: bool = True,
     ) -> ImageResult:
         """Wait for an operation or an id; see :meth:`Operation.wait_until_complete`."""
-        handle = self._attach(operation) if isinstance(operation, Operation) else self.operation(operation)
+        if not isinstance(operation, Operation):
+            operation = Operation(_validate.image_id("operation", operation))
+        handle = self._attach(operation)
         return await handle.wait_until_complete(timeout=timeout, raise_on_failure=raise_on_failure)
 
     async def download(self, result: ImageResult, directory: str | os.PathLike[str]) -> list[Path]:
@@ -309,8 +312,13 @@ class AkoolSession:
         Nothing is overwritten: an equal file is kept, another one is an error. No key goes to the pictures' host.
 
         Raises:
+            ResultExpiredError: the 7 days are over; nothing was asked for.
             DownloadError: a picture could not be saved whole.
         """
+        if not isinstance(result, ImageResult):
+            raise ValueError(f"result must be an ImageResult, such as wait_until_complete() returns, not {result!r}")  # noqa: TRY004
+        if not isinstance(directory, str | os.PathLike) or not str(directory):
+            raise ValueError(f"directory must be a path, such as 'pictures', not {directory!r}")
         return await downloads.download(self._transport.fetch_picture, result, Path(directory))
 
     # --- lifecycle ---
@@ -340,10 +348,12 @@ class AkoolSession:
         raise TypeError("AkoolSession holds a secret and does not pickle; make one in the other process")
 
     def _webhook(self, webhook_url: str | None) -> str | None:
-        if webhook_url is None:
-            return self._webhook_url
-        return _validate.web_url("webhook_url", webhook_url) if webhook_url != "" else None
+        return self._webhook_url if webhook_url is None else _read_webhook_url(webhook_url)
 
     def _attach(self, operation: Operation) -> Operation:
         watch = self._watcher.watch(operation.id, operation.button)
         return Operation(operation.id, operation.button, operation.source_image_id, watch=watch, watcher=self._watcher)
+
+
+def _read_webhook_url(webhook_url: str | None) -> str | None:
+    return None if webhook_url is None or webhook_url == "" else _validate.web_url("webhook_url", webhook_url)

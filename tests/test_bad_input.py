@@ -5,7 +5,7 @@ import math
 import pytest
 from scripted import KEY
 
-from akool_async import AkoolError, AkoolSession, ButtonPress, ConfigurationError, ExponentialPolling
+from akool_async import AkoolError, AkoolSession, ButtonPress, ConfigurationError, ExponentialPolling, ImageResult
 
 CALLS = {
     "button": lambda akool: akool.create_by_button("image-1", "U5"),
@@ -14,7 +14,7 @@ CALLS = {
     "image_id ": lambda akool: akool.create_by_button("two words", "U1"),
     "image_id  ": lambda akool: akool.create_by_button(None, "U1"),
     "image_id   ": lambda akool: akool.get_image_result(""),
-    "image_id    ": lambda akool: akool.wait_until_complete(""),
+    "operation ": lambda akool: akool.wait_until_complete(""),
     "index": lambda akool: akool.upscale("image-1", 5),
     "index ": lambda akool: akool.vary("image-1", 0),
     "index  ": lambda akool: akool.vary("image-1", "1"),
@@ -24,6 +24,22 @@ CALLS = {
     "scale ": lambda akool: akool.create_by_source_prompt("a fox", scale="Original"),
     "source_image": lambda akool: akool.create_by_prompt("a fox", source_image="me.png"),
     "source_images": lambda akool: akool.create_by_source_prompt("a fox", source_images="https://me.example/a.png"),
+    "source_images ": lambda akool: akool.create_by_source_prompt("a fox", source_images=None),
+    "source_images  ": lambda akool: akool.create_by_source_prompt("a fox", source_images=b"http"),
+    "negative_prompt": lambda akool: akool.create_by_source_prompt("a fox", negative_prompt=math.nan),
+    "negative_prompt ": lambda akool: akool.create_by_source_prompt("a fox", negative_prompt=b"blur"),
+    "prompt ": lambda akool: akool.create_by_prompt("half an emoji \ud83d"),
+    "model_name": lambda akool: akool.create_by_source_prompt("a fox", model_name="\ud800"),
+    "image_id     ": lambda akool: akool.get_image_result("\ud800"),
+    "image_id      ": lambda akool: akool.vary("a\x00b", 1),
+    "image_id       ": lambda akool: akool.vary("\x1b[31m", 1),
+    "image_id        ": lambda akool: akool.vary("x" * 100_000, 1),
+    "operation": lambda akool: akool.wait_until_complete(None),
+    "webhook_url ": lambda akool: akool.upscale("image-1", 1, webhook_url="http://me.example/\x00"),
+    "result": lambda akool: akool.download("image-1", "pictures"),
+    "directory": lambda akool: akool.download(ImageResult(id="image-1"), ""),
+    "directory ": lambda akool: akool.download(ImageResult(id="image-1"), None),
+    "timeout    ": lambda akool: akool.wait_until_complete("image-1", timeout=10**400),
     "resolution": lambda akool: akool.create_by_source_prompt("a fox", resolution="8k"),
     "batch_quantity": lambda akool: akool.create_by_source_prompt("a fox", batch_quantity=5),
     "batch_quantity ": lambda akool: akool.create_by_source_prompt("a fox", batch_quantity=3),
@@ -55,13 +71,22 @@ async def test_a_bad_argument_is_named_before_any_request(emulator, name):
         ("webhook_url", "nowhere"),
         ("base_url", "nowhere"),
         ("polling", 3.0),
+        ("polling", ExponentialPolling),
+        ("observer", 3),
+        ("max_requests_per_second", 0),
+        ("max_requests_per_second", math.nan),
+        ("max_requests_per_second", math.inf),
+        ("repress", "no"),
+        ("allow_http", "no"),
+        ("webhook_url", False),
+        ("auth", " "),
         ("http", object()),
     ],
 )
 def test_a_session_that_cannot_work_is_refused(name, value):
     """Every argument of the session is checked when it is made."""
     with pytest.raises(ValueError, match=name):
-        AkoolSession(KEY, **{name: value})
+        AkoolSession(**{"auth": KEY, name: value})
 
 
 def test_without_credentials_the_remedy_is_named():

@@ -45,6 +45,37 @@ async def test_the_demo_runs_for_real_with_a_key(emulator, tmp_path):
     assert emulator.ledger.accepted == 9
 
 
+async def test_a_prompt_may_hold_brackets(tmp_path):
+    """What looks like markup in a prompt is shown as it was typed, and breaks nothing after credits were spent."""
+    status, output, _ = await run("demo", "--speed", "100", "--prompt", "[/red] a fox [oil]", cwd=tmp_path)
+    assert status == 0
+    assert "[/red] a fox [oil]" in output
+
+
+async def test_a_folder_that_cannot_be_made_is_told_before_spending(emulator, tmp_path):
+    """A file where the folder should be ends the demo before anything is charged."""
+    (tmp_path / "taken").write_text("mine")
+    environment = emulator.environment()
+    status, _, errors = await run("demo", "--live", "--yes", "--folder", "taken", cwd=tmp_path, environment=environment)
+    assert status in {1, 2}
+    assert "taken" in errors
+    assert emulator.ledger.charged == 0
+
+
+async def test_interrupting_the_demo_tells_the_ids(tmp_path):
+    """Ctrl-C names every operation that runs on, and ends with status 130."""
+    process = await asyncio.create_subprocess_exec(
+        *AKOOL, "demo", "--speed", "4", cwd=tmp_path, stderr=asyncio.subprocess.PIPE
+    )
+    told = b""
+    while b"prompt" not in told:
+        told = await process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    errors = (await process.stderr.read()).decode()
+    assert await process.wait() == 130
+    assert re.search(r"^prompt \w{24} runs on at AKOOL", errors, flags=re.MULTILINE)
+
+
 @pytest.mark.parametrize("answer", [b"n\n", b""])
 async def test_nothing_is_spent_without_a_yes(emulator, tmp_path, answer):
     """Any other answer to the question of --live spends nothing and is an interruption."""

@@ -1,10 +1,12 @@
 """Results to disk: whole or not at all, nothing overwritten."""
 
+from datetime import UTC, datetime
+
 import pytest
 from PIL import Image
 from scripted import KEY, scripted_server
 
-from akool_async import AkoolSession, DownloadError, ImageResult
+from akool_async import AkoolSession, DownloadError, ImageResult, ResultExpiredError
 
 
 async def test_every_picture_is_saved_under_the_id(emulator, akool, tmp_path):
@@ -55,6 +57,15 @@ async def test_the_id_cannot_lead_out_of_the_folder(tmp_path):
         (path,) = await akool.download(ImageResult(id="../../escape", image=f"{server.base_url}/x"), tmp_path)
     assert path == tmp_path / "______escape-1.png"
     assert path.read_bytes() == png
+
+
+async def test_an_expired_result_is_told_as_such(tmp_path):
+    """After 7 days nothing is asked for: ResultExpiredError with the id."""
+    result = ImageResult(id="image-1", image="http://127.0.0.1:9/x", created_at=datetime(2026, 1, 1, tzinfo=UTC))
+    async with AkoolSession(KEY) as akool:
+        with pytest.raises(ResultExpiredError) as caught:
+            await akool.download(result, tmp_path)
+    assert caught.value.operation_id == "image-1"
 
 
 async def test_a_folder_that_cannot_be_made_is_a_download_error(tmp_path):

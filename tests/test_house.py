@@ -36,7 +36,8 @@ RANKS = {
     "fan_out": 9,
     "session": 10,
 }
-EDGES = {"cli", "emulator"}
+EDGES = {"cli", "emulator", "opentelemetry"}
+PUBLIC_ROOMS = {"events"}
 OWNERS = {
     "aiohttp": {"_transport", "emulator"},
     "aiolimiter": {"_pace"},
@@ -57,6 +58,7 @@ OWNERS = {
     "backoff": {"_retry", "_pace", "polling"},
     "cattrs": {"_wire"},
     "click": {"cli"},
+    "opentelemetry": {"opentelemetry"},
     "orjson": {"_wire", "operations", "polling"},
     "PIL": {"emulator"},
     "pytest": {"emulator"},
@@ -127,7 +129,11 @@ def complaints(root):
         for module, names in imports(ast.parse(path.read_text())):
             package, _, inside = module.partition(".")
             if package == "akool_async":
-                rooms = [inside.split(".")[0]] if inside else [name for name in names if name in RANKS]
+                rooms = (
+                    [inside.split(".")[0]]
+                    if inside
+                    else [name for name in names if name in RANKS.keys() - PUBLIC_ROOMS]
+                )
                 for other in rooms:
                     if room in EDGES and other != room and not (room == "cli" and other == "emulator"):
                         yield f"{path}: an edge uses public names only, not {other}"

@@ -82,6 +82,10 @@ async def test_the_web_backend(emulator):
             await other.vary(image_id, 2)
         async with http.post(f"/images/{image_id}/V2") as response:
             assert response.status == 409
+        async with http.get("/operations/nowhere") as response:
+            assert response.status == 404
+        async with http.get("/operations/%20") as response:
+            assert response.status == 422
     server.should_exit = True
     await serving
     assert done["status"] == "completed"

@@ -11,11 +11,13 @@ from akool_async import (
     AkoolSession,
     ApiKey,
     AuthenticationError,
+    ButtonPress,
     ConfigurationError,
     ExponentialPolling,
     ImageStatus,
     NotFoundError,
     Operation,
+    OperationFailedError,
     PollingError,
     SessionClosedError,
     WaitTimeoutError,
@@ -202,6 +204,34 @@ async def test_a_long_streak_of_failed_polls_ends_in_polling_error(emulator, ako
     assert caught.value.age > 0
     emulator.faults.clear()
     assert (await operation.wait_until_complete()).status == ImageStatus.COMPLETED
+
+
+@pytest.mark.parametrize("interval", [-1.0, float("nan"), float("inf"), "1", None])
+async def test_a_polling_of_the_users_that_makes_no_sense_is_told(emulator, interval):
+    """An interval that is no number of seconds ends the wait with an error that shows it, and does not spin."""
+
+    class Odd(ExponentialPolling):
+        def interval(self, kind, age, looks):
+            return interval
+
+    async with AkoolSession(emulator.api_key, base_url=emulator.base_url, polling=Odd()) as akool:
+        operation = await akool.vary(emulator.add_image(), 1)
+        with pytest.raises(ConfigurationError, match="polling"):
+            await operation.wait_until_complete()
+    assert emulator.ledger.requests["get_image_result"] == 0
+
+
+async def test_errors_about_an_operation_carry_its_press(emulator, akool):
+    """A time-out and a failed job say which press they are about, beside the id; handles of one id are equal."""
+    source = emulator.add_image()
+    emulator.faults.script("create_by_button", Fault.fails())
+    operation = await akool.vary(source, 1)
+    with pytest.raises(WaitTimeoutError) as timed_out:
+        await operation.wait_until_complete(timeout=0.001)
+    with pytest.raises(OperationFailedError) as failed:
+        await operation.wait_until_complete()
+    assert timed_out.value.press == failed.value.press == ButtonPress(source, "V1")
+    assert pickle.loads(pickle.dumps(operation)) == operation == akool.operation(operation.id)
 
 
 async def test_a_polling_of_the_users_that_raises_is_told_to_the_waiter(emulator):

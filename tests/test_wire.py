@@ -98,6 +98,7 @@ def test_a_mistyped_field_never_raises(fields):
         ({"error_reasons": "too dark"}, "error_reasons", ("too dark",)),
         ({"error_reasons": ["too dark", None]}, "error_reasons", ("too dark",)),
         ({"_id": 42}, "id", "42"),
+        ({"uid": 2**53 + 1}, "uid", 2**53 + 1),
         ({"news": [1]}, "raw", {"_id": "image-1", "news": [1]}),
     ],
 )
@@ -106,11 +107,25 @@ def test_fields_are_read_tolerantly(sent, name, value):
     assert getattr(read({"code": 1000, "data": {"_id": "image-1", **sent}}), name) == value
 
 
-@pytest.mark.parametrize("data", [None, [], {}, {"_id": None}, {"_id": ""}, "image-1", [{"_id": "image-1"}]])
+@pytest.mark.parametrize("data", [None, [], {}, {"_id": None}, {"_id": ""}, "image-1", ["image-1"]])
 def test_an_image_without_an_id_is_refused(data):
     """An accepted image whose _id cannot be read is an error, never a result without a name."""
     with pytest.raises(ResponseError, match="_id"):
         read({"code": 1000, "data": data})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"code": 1000, "data": {"_id": "image-1", "prompt": "half an emoji \\ud83d"}}',
+        b'{"code": 1000, "data": {"_id": "image-1", "deduction_credit": NaN}}',
+        b'\xef\xbb\xbf{"code": 1000, "data": {"_id": "image-1"}}',
+        b'{"code": 1000, "data": [{"_id": "image-1"}]}',
+    ],
+)
+def test_an_odd_reply_does_not_lose_a_paid_id(body):
+    """Half a surrogate pair, NaN, a byte order mark, a list of one: what Python can make sense of is read."""
+    assert _wire.read_image(_wire.read_envelope(body)).id == "image-1"
 
 
 def test_a_batch_is_a_list_of_images():

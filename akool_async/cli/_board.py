@@ -109,7 +109,14 @@ class Board:
         if not self._progress.is_terminal:
             ended = sum(other.ended for other in self.rows)
             after = "" if row.seconds is None else f" after {row.seconds:.1f} s"
-            click.echo(f"[{ended}/{len(self.rows)}] {row.name}: {row.state}{after}", err=True)
+            name = f"{row.name} {row.id}".rstrip()
+            click.echo(f"[{ended}/{len(self.rows)}] {name}: {row.state}{after}", err=True)
+
+    def tell_unfinished(self) -> None:
+        """The ids of what runs on at AKOOL, for a person who stops waiting."""
+        for row in self.rows:
+            if row.id and not row.ended:
+                click.echo(f"{row.name} {row.id} runs on at AKOOL, paid for; its result is kept for 7 days", err=True)
 
     def print_summary(self, folder: Path) -> None:
         """The table of what became of each, on stdout."""
@@ -134,7 +141,7 @@ class Board:
         return Group(self._table(), bar)
 
     def _table(self) -> Table:
-        table = Table(title=self._title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        table = Table(title=Text(self._title), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for name in ("id", "button", "status"):
             table.add_column(name, no_wrap=True, min_width=ID_LENGTH if name == "id" else len("queued here"))
         for name in ("seconds", "credits"):

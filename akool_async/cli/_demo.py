@@ -38,8 +38,14 @@ async def run(options: Options) -> int:
         if options.live:
             await _ask_before_spending(akool, yes=options.yes)
         title = f"{options.prompt} (at most {options.max_concurrent_upscales} upscales at once)"
+        # Before anything is spent: a folder that cannot be made would leave paid pictures without a place.
+        await asyncio.to_thread(options.folder.mkdir, parents=True, exist_ok=True)
         with Board(["prompt", *Button], title) as board:
-            await _make_and_press(akool, board, options)
+            try:
+                await _make_and_press(akool, board, options)
+            except asyncio.CancelledError:
+                board.tell_unfinished()
+                raise
     board.print_summary(options.folder)
     if not options.live:
         click.echo("With an account: export AKOOL_API_KEY=..., then akool demo --live (costs credits).", err=True)

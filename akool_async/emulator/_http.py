@@ -40,6 +40,7 @@ class HttpFront:
         self._lock = lock
         self.spoiler = Spoiler()
         self.pictures_url = ""
+        self._render = _load_renderer()
 
     def api_application(self) -> web.Application:
         """AKOOL's API."""
@@ -155,10 +156,12 @@ class HttpFront:
     # --- pictures ---
 
     async def _picture(self, request: web.Request) -> web.StreamResponse:
+        if self._render is None:
+            raise web.HTTPNotImplemented(reason='pictures need Pillow: pip install "akool-async[emulator]"')
         index = int(request.match_info["index"])
         image = self._find_picture(request, index)
         fault = self._faults.draw("pictures")
-        picture = await asyncio.to_thread(_render, image, index)
+        picture = await asyncio.to_thread(self._render, image, index)
         spoilt = None if fault is None else await self.spoiler.spoil(request, fault, (picture, PNG))
         return web.Response(body=picture, content_type=PNG) if spoilt is None else spoilt
 
@@ -176,10 +179,9 @@ class HttpFront:
             return image
 
 
-def _render(image: Image, index: int) -> bytes:
+def _load_renderer() -> Callable[[Image, int], bytes] | None:
     try:
         from akool_async.emulator import _pictures  # noqa: PLC0415 - Pillow comes with the extra, and only here
-    except ModuleNotFoundError as error:
-        remedy = 'pictures need Pillow: pip install "akool-async[emulator]"'
-        raise web.HTTPNotImplemented(text=remedy) from error
-    return _pictures.render(image, index)
+    except ImportError:
+        return None
+    return _pictures.render

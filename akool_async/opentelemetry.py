@@ -1,0 +1,75 @@
+"""An observer that tells OpenTelemetry: a span for each operation, counts and durations as metrics.
+
+Needs the extra ``otel``::
+
+    AkoolSession(observer=OpenTelemetryObserver())
+
+Names follow OpenTelemetry's conventions: seconds are ``s``, counts are in braces.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from akool_async import ImageStatus, events
+
+try:
+    from opentelemetry import metrics, trace
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError('OpenTelemetry is missing; install it with: pip install "akool-async[otel]"') from error
+
+if TYPE_CHECKING:
+    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.trace import TracerProvider
+
+SCOPE: Final = "akool_async"
+NANOSECONDS: Final = 1_000_000_000
+
+
+class OpenTelemetryObserver:
+    """Give it to a session, or to several, as ``observer``; without providers OpenTelemetry's global ones are used."""
+
+    def __init__(
+        self, *, tracer_provider: TracerProvider | None = None, meter_provider: MeterProvider | None = None
+    ) -> None:
+        self._tracer = trace.get_tracer(SCOPE, tracer_provider=tracer_provider)
+        meter = metrics.get_meter(SCOPE, meter_provider=meter_provider)
+        self._pressed = meter.create_counter("akool.operations", "{operation}", "Operations that AKOOL accepted")
+        self._credits = meter.create_counter("akool.credits", "{credit}", "Credits charged, where AKOOL told them")
+        self._polls = meter.create_counter("akool.polls", "{request}", "Answers of Get Image Result")
+        self._unknown = meter.create_counter("akool.unknown_outcomes", "{request}", "Paid POSTs of unknown outcome")
+        self._throttled = meter.create_counter("akool.throttles", "{request}", "Answers that asked for a slower pace")
+        self._duration = meter.create_histogram("akool.operation.duration", "s", "From the press to its noticed end")
+        self._lateness = meter.create_histogram("akool.operation.lateness", "s", "From the end to the look that saw it")
+
+    def __call__(self, event: events.Event) -> None:
+        """Take in one event."""
+        match event:
+            case events.Pressed():
+                self._pressed.add(1, {"akool.kind": "prompt" if event.press is None else event.press.button.kind})
+                self._credits.add(event.credits or 0)
+            case events.Polled():
+                self._polls.add(1)
+            case events.Unknown():
+                self._unknown.add(1, {"akool.charged": str(event.charged)})
+            case events.Throttled():
+                self._throttled.add(1, {"akool.code": event.code})
+            case events.Finished():
+                self._finish(event)
+
+    def _finish(self, event: events.Finished) -> None:
+        kind = event.kind or "unknown"
+        attributes = {"akool.kind": kind, "akool.status": int(event.status or 0)}
+        self._duration.record(event.seconds, attributes)
+        self._lateness.record(event.lateness, attributes)
+        # The span is told as a whole once it is over: most operations outlive the code that began them.
+        now = time.time_ns()
+        span = self._tracer.start_span(
+            f"akool {kind}",
+            start_time=now - int(event.seconds * NANOSECONDS),
+            attributes={**attributes, "akool.operation_id": event.operation_id, "akool.polls": event.polls},
+        )
+        if event.status == ImageStatus.FAILED:
+            span.set_status(trace.StatusCode.ERROR, "image_status 4")
+        span.end(now)
