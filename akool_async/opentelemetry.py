@@ -60,7 +60,7 @@ class OpenTelemetryObserver:
 
     def _finish(self, event: events.Finished) -> None:
         kind = event.kind or "unknown"
-        attributes = {"akool.kind": kind, "akool.status": int(event.status or 0)}
+        attributes: dict[str, str | int] = {"akool.kind": kind, "akool.status": int(event.status or 0)}
         self._duration.record(event.seconds, attributes)
         self._lateness.record(event.lateness, attributes)
         # The span is told as a whole once it is over: most operations outlive the code that began them.

@@ -32,7 +32,7 @@ async def test_operations_become_spans_and_metrics(emulator):
         with pytest.raises(OutcomeUnknownError):
             await akool.create_by_prompt("a fox")
     spans = {span.attributes["akool.operation_id"]: span for span in exporter.get_finished_spans()}
-    assert {id: (span.name, span.status.is_ok) for id, span in spans.items()} == {
+    assert {name: (span.name, span.status.is_ok) for name, span in spans.items()} == {
         good.id: ("akool upscale", True),
         bad.id: ("akool variation", False),
     }
