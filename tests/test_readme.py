@@ -53,6 +53,30 @@ async def test_pressing_many_at_once(emulator, capsys):
     assert emulator.ledger.peak_upscales == 2
 
 
+async def test_pressing_everything(emulator, capsys):
+    """The fan-out block finishes eight buttons of two images, and tells of a press that cannot be done."""
+    images = [emulator.add_image(), emulator.add_image(buttons=["U1"])]
+    await names_of("press_everything")["press_everything"](images)
+    output = capsys.readouterr().out
+    assert output.count("->") == 9
+    assert output.count("not done:") == 7
+
+
+def test_choosing_a_schedule():
+    """Each line of the block makes a session with the schedule that it says."""
+    names = names_of("patient")
+    assert {name: type(names[name]).__name__ for name in ("plain", "patient", "experienced")} == dict.fromkeys(
+        ("plain", "patient", "experienced"), "AkoolSession"
+    )
+
+
+async def test_observing(emulator, capsys):
+    """The observer of the block prints how long the upscale took, and the counters add up."""
+    counters = await names_of("def tell")["upscale"](emulator.add_image())
+    assert re.search(r"^\w{24} took [\d.]+ s and \d+ polls$", capsys.readouterr().out, flags=re.MULTILINE)
+    assert (counters.pressed, counters.finished) == (1, 1)
+
+
 async def test_waiting_somewhere_else(emulator, akool, capsys):
     """The block that times out, keeps the JSON and takes the wait up elsewhere ends with a result."""
     names = names_of("somewhere_else")
@@ -118,7 +142,7 @@ def test_the_fixture_of_the_readme_exists():
 
 def test_every_block_is_run():
     """A block that is added needs a test."""
-    assert len(BLOCKS) == 8
+    assert len(BLOCKS) == 11
 
 
 def test_the_table_of_errors_is_complete():
