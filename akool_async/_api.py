@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from attrs import frozen
+
 from akool_async import _wire
 from akool_async._retry import asked_pace, growing_waits, is_passing
 from akool_async._transport import Call, Transport
@@ -25,6 +27,14 @@ _PROMPT_ENDPOINTS: Final = {
     PromptRequest: ("Create By Prompt", "/api/open/v3/content/image/createbyprompt"),
     SourcePromptRequest: ("Create By Source Prompt", "/api/open/v4/content/image/createBySourcePrompt"),
 }
+
+
+@frozen
+class Look:
+    """What a poll saw, and the answer that it was read from."""
+
+    envelope: _wire.Envelope
+    image: ImageResult
 
 
 class Api:
@@ -55,10 +65,16 @@ class Api:
 
     async def get_image_result(self, image_id: str) -> ImageResult:
         """Get Image Result."""
+        return (await self.look(image_id, None)).image
+
+    async def look(self, image_id: str, last: Look | None) -> Look:
+        """Get Image Result, once more: most polls of a running job are answered with the very bytes of the last."""
         path = "/api/open/v3/content/image/infobymodelid"
-        call = Call("Get Image Result", "GET", path, query={"image_model_id": image_id})
+        envelope = None if last is None else last.envelope
+        call = Call("Get Image Result", "GET", path, query={"image_model_id": image_id}, last=envelope)
         try:
-            return _wire.read_image(await self._transport.request(call))
+            answer = await self._transport.request(call)
+            return last if last is not None and answer is envelope else Look(answer, _wire.read_image(answer))
         except AkoolError as error:
             error.about(operation_id=image_id)
             raise

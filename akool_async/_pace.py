@@ -39,6 +39,11 @@ class Pace:
         """Whoever is held up is told that the session is closed: nothing was sent."""
         self._closed.set()
 
+    @property
+    def is_open(self) -> bool:
+        """True where nothing has to be waited for; most requests are spared a coroutine by this."""
+        return self._limiter is None and not self._held_until
+
     async def take(self, *, is_press: bool) -> None:
         """Wait for the right to send one request."""
         await self._wait_while_held()
@@ -53,6 +58,7 @@ class Pace:
             except TimeoutError:
                 continue
             raise SessionClosedError("the session was closed before this was sent")
+        self._held_until = 0.0
 
     async def _take_for_press(self, limiter: AsyncLimiter) -> None:
         self._presses += 1

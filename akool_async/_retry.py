@@ -57,10 +57,8 @@ def growing_waits(first: float, longest: float) -> Iterator[float]:
         yield wait / 2 + backoff.full_jitter(wait / 2)
 
 
-def retry_after_seconds(header: str | None, now: datetime) -> float | None:
+def retry_after_seconds(header: str, now: datetime) -> float | None:
     """Read Retry-After, which is seconds or an HTTP date; None where it is neither."""
-    if header is None:
-        return None
     if header.strip().isdecimal():
         return min(float(header), LONGEST_RETRY_AFTER)
     try:

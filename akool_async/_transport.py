@@ -62,6 +62,8 @@ class Call:
     query: Mapping[str, str] | None = None
     on_send: Callable[[], None] | None = field(default=None, repr=False)
     """Called when the request goes out, for one that spends credits; what it raises keeps the request back."""
+    last: _wire.Envelope | None = field(default=None, repr=False)
+    """The answer of the call before: the same bytes are not read anew, and give the same envelope."""
 
 
 class Transport:
@@ -86,7 +88,9 @@ class Transport:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pace = pace
         self._reporter = reporter
-        self._timeout = aiohttp.ClientTimeout(total=request_timeout, connect=min(CONNECT_TIMEOUT, request_timeout / 2))
+        # Not `connect`, which would start one more timer for every request on a connection that is there already.
+        connecting = min(CONNECT_TIMEOUT, request_timeout / 2)
+        self._timeout = aiohttp.ClientTimeout(total=request_timeout, sock_connect=connecting)
         self._connections = asyncio.Semaphore(MOST_CONNECTIONS)
         self._authenticator = self._choose_authenticator(credentials)
 
@@ -145,12 +149,15 @@ class Transport:
         return _wire.read_token(await self._send(Call("Get Token", "POST", "/api/open/v3/getToken", body), None))
 
     async def _send(self, call: Call, header: Header | None) -> _wire.Envelope:
-        await self._pace.take(is_press=call.on_send is not None)
+        if not self._pace.is_open:
+            await self._pace.take(is_press=call.on_send is not None)
         async with self._connections:
             if call.on_send is not None:
                 call.on_send()
             try:
                 status, retry_after, body = await self._exchange(call, header)
+                if call.last is not None and body == call.last.content and status == call.last.http_status:
+                    return call.last
                 envelope = _wire.read_envelope(body, http_status=status, retry_after=retry_after)
                 _wire.raise_for_code(envelope)
             except AkoolError as error:
@@ -169,11 +176,9 @@ class Transport:
             self._reporter.report(Throttled(code=error.code, seconds=seconds))
 
     async def _exchange(self, call: Call, header: Header | None) -> tuple[int, float | None, bytes]:
-        headers = {"Accept": "application/json"}
+        headers = {} if header is None else {header[0]: header[1]}
         if call.body is not None:
             headers["Content-Type"] = "application/json"
-        if header is not None:
-            headers[header[0]] = header[1]
         try:
             async with self._opened().request(
                 call.method,
@@ -185,7 +190,8 @@ class Transport:
                 allow_redirects=False,
                 raise_for_status=False,
             ) as response:
-                retry_after = retry_after_seconds(response.headers.get("Retry-After"), datetime.now(UTC))
+                pace = response.headers.get("Retry-After")
+                retry_after = None if pace is None else retry_after_seconds(pace, datetime.now(UTC))
                 return response.status, retry_after, await _read_bounded(response)
         except AkoolError:
             raise
@@ -222,14 +228,22 @@ async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
     chunks: list[bytes] = []
     size = 0
     try:
+        length = response.content_length
+        if length is not None and length <= LARGEST_BODY and not _is_packed(response):
+            return await response.read()
         async for chunk in response.content.iter_any():
             chunks.append(chunk)
             size += len(chunk)
             if size > LARGEST_BODY:
                 raise ResponseError(f"a body of more than {LARGEST_BODY} bytes", http_status=response.status)
     except aiohttp.ClientPayloadError as error:
-        raise ResponseError(f"the body was cut after {size} bytes", http_status=response.status) from error
+        raise ResponseError("the body was cut short", http_status=response.status) from error
     return b"".join(chunks)
+
+
+def _is_packed(response: aiohttp.ClientResponse) -> bool:
+    """True where the body may grow beyond its Content-Length as it is read."""
+    return "Content-Encoding" in response.headers
 
 
 def _is_asked_to_stop() -> bool:

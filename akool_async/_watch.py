@@ -29,6 +29,7 @@ from akool_async.models import ImageStatus
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
+    from akool_async._api import Look
     from akool_async._reports import Reporter
     from akool_async._slots import Slot
     from akool_async.models import Button, ImageResult
@@ -62,6 +63,7 @@ class Watch:
         "ending",
         "id",
         "kind",
+        "last_look",
         "latest",
         "learned",
         "looks",
@@ -80,6 +82,7 @@ class Watch:
         self.began: float | None = None  # on the event loop's clock; None until pressed or polled here
         self.looks = 0
         self.running_at = 0.0  # its age when it was last seen running
+        self.last_look: Look | None = None
         self.latest: ImageResult | None = None
         self.learned = False  # the schedule was told how long it took
         self.settled = False  # final, and its URLs are there: never to be asked for again
@@ -123,13 +126,13 @@ class Watcher:
 
     def __init__(
         self,
-        read: Callable[[str], Awaitable[ImageResult]],
+        look: Callable[[str, Look | None], Awaitable[Look]],
         polling: Polling,
         reporter: Reporter,
         *,
         on_end: Callable[[], None],
     ) -> None:
-        self._read = read
+        self._look = look
         self._polling = polling
         self._reporter = reporter
         self._on_end = on_end
@@ -258,7 +261,7 @@ class Watcher:
             asked_at = clock() - began
             watch.looks += 1
             try:
-                result = await self._read(watch.id)
+                look = await self._look(watch.id, watch.last_look)
             except AkoolError as error:
                 self._check_worth_going_on(watch, error, streak, clock() - began)
                 pause = max(self._interval(watch, clock() - began) * streak.stretch, asked_pace(error))
@@ -266,6 +269,8 @@ class Watcher:
                 continue
             streak.reset()
             age = clock() - began
+            result = look.image
+            watch.last_look = None if result.is_final else look
             self._take_in(watch, result, asked_at=asked_at, age=age)
             pause = self._interval(watch, age)
             if result.is_final:
@@ -281,7 +286,8 @@ class Watcher:
     def _take_in(self, watch: Watch, result: ImageResult, *, asked_at: float, age: float) -> None:
         """A good poll: what it says of the operation, and of how long operations take."""
         ended_now = result.is_final and not watch.is_final
-        watch.see(result)
+        if result is not watch.latest:
+            watch.see(result)
         self._reporter.report(Polled(operation_id=watch.id, kind=watch.kind, status=result.status, age=age))
         if not result.is_final:
             watch.running_at = asked_at

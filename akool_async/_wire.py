@@ -37,6 +37,8 @@ class Envelope:
     body: dict[str, Any]
     http_status: int = 200
     retry_after: float | None = None
+    content: bytes = b""
+    """The bytes that were read."""
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------
@@ -52,7 +54,7 @@ def read_envelope(body: bytes, *, http_status: int = 200, retry_after: float | N
     if code is None:
         raise _unreadable("JSON without AKOOL's code", http_status, retry_after)
     msg = _text(value.get("msg")) or _text(value.get("message")) or ""
-    return Envelope(code, msg, value.get("data"), value, http_status, retry_after)
+    return Envelope(code, msg, value.get("data"), value, http_status, retry_after, body)
 
 
 def _load(body: bytes) -> Any:  # noqa: ANN401 - any JSON
@@ -129,16 +131,16 @@ def _structure_image(data: Any, envelope: Envelope) -> ImageResult:  # noqa: ANN
     return _converter.structure({**data, _RAW: data}, ImageResult)
 
 
-# --- tolerant readers, one per type of field -------------------------------------------------------------------------
+# --- tolerant readers, one per type of field; cattrs hands each the type as well -------------------------------------
 
 
-def _text(value: object) -> str | None:
+def _text(value: object, _: object = None) -> str | None:
     if isinstance(value, str):
         return value or None
     return None if isinstance(value, bool) or not isinstance(value, int) else str(value)
 
 
-def _number(value: object) -> float | None:
+def _number(value: object, _: object = None) -> float | None:
     if isinstance(value, str):
         try:
             value = float(value)
@@ -149,24 +151,24 @@ def _number(value: object) -> float | None:
     return value
 
 
-def _whole(value: object) -> int | None:
+def _whole(value: object, _: object = None) -> int | None:
     if type(value) is int:
         return value
     number = _number(value)
     return None if number is None else int(number)
 
 
-def _texts(value: object) -> tuple[str, ...]:
+def _texts(value: object, _: object = None) -> tuple[str, ...]:
     listed = value if isinstance(value, list) else [value]
     return tuple(text for text in map(_text, listed) if text is not None)
 
 
-def _status(value: object) -> ImageStatus | int | None:
+def _status(value: object, _: object = None) -> ImageStatus | int | None:
     number = _whole(value)
     return None if number is None else _STATUSES.get(number, number)
 
 
-def _moment(value: object) -> datetime | None:
+def _moment(value: object, _: object = None) -> datetime | None:
     milliseconds = _number(value)
     if milliseconds is None:
         return None
@@ -179,7 +181,7 @@ def _moment(value: object) -> datetime | None:
 _RAW: Final = "\0raw"  # where the untouched mapping travels to the model; no field of AKOOL's is called that
 
 _converter = Converter(detailed_validation=False, omit_if_default=True)
-_READERS: Final[dict[Any, Callable[[object], Any]]] = {
+_READERS: Final[dict[Any, Callable[[object, Any], Any]]] = {
     str: _text,
     str | None: _text,
     float | None: _number,
@@ -190,12 +192,7 @@ _READERS: Final[dict[Any, Callable[[object], Any]]] = {
 }
 
 
-def _reader_for(wanted: Any) -> Callable[[object, Any], Any]:  # noqa: ANN401 - cattrs hands over any type
-    reader = _READERS[wanted]
-    return lambda value, _: reader(value)
-
-
-_converter.register_structure_hook_factory(lambda wanted: wanted in _READERS, _reader_for)
+_converter.register_structure_hook_factory(lambda wanted: wanted in _READERS, lambda wanted: _READERS[wanted])
 attrs.resolve_types(ImageResult)
 _converter.register_structure_hook(
     ImageResult,

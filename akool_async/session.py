@@ -104,7 +104,7 @@ class AkoolSession:
         )
         self._api = Api(self._transport)
         turnstile = Turnstile()
-        self._watcher = Watcher(self._api.get_image_result, polling, self._reporter, on_end=turnstile.make_room)
+        self._watcher = Watcher(self._api.look, polling, self._reporter, on_end=turnstile.make_room)
         self._spender = Spender(
             self._api, self._slots, turnstile, self._watcher, self._reporter, repress=_validate.flag("repress", repress)
         )

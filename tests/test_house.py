@@ -53,6 +53,7 @@ OWNERS = {
         "_reports",
         "_transport",
         "fan_out",
+        "_api",
         "cli",
     },
     "backoff": {"_retry", "_pace", "polling"},

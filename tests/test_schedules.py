@@ -80,7 +80,6 @@ def test_any_retry_after_is_bounded_or_nothing(header):
 @pytest.mark.parametrize(
     ("header", "pause"),
     [
-        (None, None),
         ("7", 7.0),
         (" 0 ", 0.0),
         ("-1", None),
