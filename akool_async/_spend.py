@@ -194,7 +194,7 @@ class Spender:
         if isinstance(outcome, list):
             self.unclaimed.extend(outcome)
         elif isinstance(outcome, OutcomeUnknownError):
-            self.unclaimed_errors.append(outcome)
+            self.unclaimed_errors.append(_bare(outcome))
             logger.warning("a POST whose callers had all left: %s", outcome)
         else:
             logger.debug("a POST whose callers had all left was not accepted: %s", outcome)
@@ -337,7 +337,7 @@ class Spender:
         error = OutcomeUnknownError(message, charged=charged).about(press=press)
         error.__cause__ = cause
         if charged and press is not None:
-            _remember(self._charged, press, error)
+            _remember(self._charged, press, _bare(error))
         self._reporter.report(Unknown(press=press, charged=charged))
         raise error from cause
 
@@ -360,6 +360,13 @@ class Spender:
     def _check_open(self) -> None:
         if self._closed:
             raise SessionClosedError
+
+
+def _bare(error: OutcomeUnknownError) -> OutcomeUnknownError:
+    """A copy to keep, without the traceback and the cause: they hold every frame they went through, with its body."""
+    kept = error.fresh()
+    kept.__cause__ = None
+    return kept
 
 
 def _remember(memory: OrderedDict[ButtonPress, T], press: ButtonPress, what: T) -> None:

@@ -1,0 +1,631 @@
+"""When to look at a running job: polls spent against seconds late, every policy on the same jobs. See README.md."""
+
+from __future__ import annotations
+
+import argparse
+import heapq
+import math
+import platform
+import random
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache, cached_property
+from itertools import count, cycle, product, repeat
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import matplotlib as mpl
+import numpy as np
+from attrs import field, frozen
+
+from akool_async import AdaptivePolling, ExponentialPolling
+from akool_async import __version__ as our_version
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt  # the backend has to be chosen first
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+KINDS: Final = {"upscale": 1.3, "variation": 0.75}
+"""The kinds of job, in equal parts, and how much longer than the median theirs take."""
+CAP: Final = 4
+GRID_STEP: Final = 0.0125
+RARE: Final = 4.3
+"""Standard deviations of log duration past which the grid ends: one job in 100,000."""
+JITTER_DRAWS: Final = 4
+LEARNERS: Final = 20
+LESSONS: Final = 100
+TAUGHT: Final = 30
+CHECKPOINTS: Final = (3, 10, 30, 100)
+ABANDONED: Final = 0.2
+WEBHOOK: Final = "webhook + 1 look"
+WEBHOOK_DELAY: Final = 0.005
+OUR_WEIGHT: Final = AdaptivePolling().polls_per_late_second
+THRIFTY_WEIGHT: Final = 1.0
+ADAPTIVE: Final = "AdaptivePolling()"
+THRIFTY: Final = f"AdaptivePolling, w = {THRIFTY_WEIGHT:g}"
+OPTIMUM_WEIGHTS: Final = sorted({0.3, 1.0, 3.0, OUR_WEIGHT, 30.0})
+LOOKED_AT: Final = [*range(TAUGHT + 1), *range(TAUGHT + 10, LESSONS + 1, 10)]
+NEAR_OPTIMUM: Final = 1.1
+NO_WORSE: Final = 1.001
+"""As dear as plain back-off, but for rounding."""
+LEAST_OF_IDEAL: Final = 0.96
+MOST_POLLS: Final = 8.0
+PLOTS: Final = Path(__file__).parent / "plots"
+OURS, GREY, INK, SHADE = "#c8443c", "#6f7a86", "#20262c", "#f3f5f7"
+POLLS_SHOWN: Final = (0.8, 400.0)
+LATE_SHOWN: Final = (0.003, 30.0)
+STYLE: Final[dict[str, Any]] = {
+    "axes.edgecolor": "#b8c0c8",
+    "axes.grid": True,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlesize": 12,
+    "axes.titleweight": "bold",
+    "figure.constrained_layout.use": True,
+    "font.size": 9.5,
+    "grid.color": "#e4e8ec",
+    "grid.linewidth": 0.7,
+    "savefig.dpi": 130,
+    "xtick.color": INK,
+    "ytick.color": INK,
+}
+LABELS: Final = {
+    "fal 0.1 s": ("fal, 0.1 s", 0, 12),
+    "replicate 0.5 s": ("replicate, 0.5 s", 9, 3),
+    "openai 1 s": ("openai, 1 s", 9, 3),
+    "the wild 2 s": ("the wild, 2 s", 9, 2),
+    "AKOOL's demo 3 s": ("AKOOL's demo, 3 s", 9, 10),
+    "elevenlabs 3 s +0-20%": ("elevenlabs, 3 s", -1, 12),
+    "runway 6 s +-25%": ("runway, 6 s", 9, 6),
+    "back-off x2, full jitter": ("back-off x2, full jitter", 9, 3),
+    "back-off x2, cap 10 s": ("back-off x2, cap 10 s", 9, 3),
+    "ExponentialPolling()": ("ExponentialPolling()", 9, 0),
+    ADAPTIVE: (f"{ADAPTIVE}\nafter {TAUGHT} jobs", -9, -12),
+    THRIFTY: (THRIFTY.replace(", ", "\n"), -9, -12),
+    WEBHOOK: ("webhook: told at once,\none look to confirm", 9, 0),
+}
+"""What to call a policy in the picture, and how many points right and up from its own."""
+
+
+class Policy(Protocol):
+    """What this benchmark asks of a policy."""
+
+    def interval(self, kind: str | None, age: float, looks: int) -> float:
+        """Seconds until the next look at an operation of this age after so many looks."""
+
+
+# Durations
+
+
+@frozen
+class Hump:
+    """A share of the jobs, lognormal."""
+
+    share: float
+    median: float
+    sigma: float
+
+
+@frozen
+class Durations:
+    """How long jobs take, and its exact distribution on a grid."""
+
+    name: str
+    humps: tuple[Hump, ...]
+
+    def sample(self, rng: np.random.Generator, size: int) -> Floats:
+        """Draw durations of jobs."""
+        chosen = rng.choice(len(self.humps), size, p=[hump.share for hump in self.humps])
+        medians, sigmas = np.array([(hump.median, hump.sigma) for hump in self.humps]).T
+        drawn: Floats = medians[chosen] * np.exp(sigmas[chosen] * rng.standard_normal(size))
+        return drawn
+
+    @cached_property
+    def grid(self) -> Floats:
+        """Ages from 0 to one that hardly any job reaches."""
+        end = max(hump.median * math.exp(RARE * hump.sigma) for hump in self.humps)
+        return np.arange(0.0, end + GRID_STEP, GRID_STEP)
+
+    @cached_property
+    def survival(self) -> Floats:
+        """Share of the jobs that still run at each age of the grid."""
+        running = np.zeros(len(self.grid))
+        for hump in self.humps:
+            sigmas_past_median = np.log(self.grid[1:] / hump.median) / hump.sigma
+            running[1:] += [hump.share * math.erfc(x / math.sqrt(2)) / 2 for x in sigmas_past_median]
+        running[0] = 1.0
+        return running
+
+    @cached_property
+    def time_run(self) -> Floats:
+        """Mean seconds that a job has run by each age of the grid: the integral of the survival."""
+        steps = (self.survival[1:] + self.survival[:-1]) / 2 * GRID_STEP
+        return np.concatenate([[0.0], np.cumsum(steps)])
+
+
+MAIN: Final = Durations("sigma 0.35", (Hump(1.0, 20.0, 0.35),))
+OTHERS: Final = (
+    Durations("sigma 0.15", (Hump(1.0, 20.0, 0.15),)),
+    Durations("sigma 0.6", (Hump(1.0, 20.0, 0.6),)),
+    Durations("two humps", (Hump(0.6, 12.0, 0.12), Hump(0.4, 40.0, 0.12))),
+)
+
+
+@cache
+def of_kind(durations: Durations, kind: str) -> Durations:
+    """The durations of one kind of job."""
+    humps = (Hump(hump.share, hump.median * KINDS[kind], hump.sigma) for hump in durations.humps)
+    return Durations(durations.name, tuple(humps))
+
+
+# Policies
+
+
+@frozen
+class Fixed:
+    """The same interval again and again, moved at random within ``spread``; the first look at once or after one."""
+
+    seconds: float
+    spread: tuple[float, float] = (1.0, 1.0)
+    at_once: bool = field(default=True, kw_only=True)
+
+    def interval(self, kind: str | None, age: float, looks: int) -> float:  # noqa: ARG002
+        """Seconds until the next look."""
+        return 0.0 if self.at_once and looks == 0 else self.seconds * random.uniform(*self.spread)
+
+
+@frozen
+class Doubling:
+    """A look at once, then after 1, 2, 4... seconds; with full jitter, after anything between 0 and that."""
+
+    longest: float = math.inf
+    full_jitter: bool = field(default=False, kw_only=True)
+
+    def interval(self, kind: str | None, age: float, looks: int) -> float:  # noqa: ARG002
+        """Seconds until the next look."""
+        if looks == 0:
+            return 0.0
+        seconds = min(2.0 ** (looks - 1), self.longest)
+        return random.uniform(0.0, seconds) if self.full_jitter else seconds
+
+
+@frozen
+class Optimal:
+    """The looks that cost least, which only the true distribution of the durations tells."""
+
+    looks: dict[str | None, Floats]
+
+    @classmethod
+    def knowing(cls, durations: Durations, polls_per_late_second: float) -> Optimal:
+        """The best that can be done where a second of lateness is worth so many polls."""
+        return cls({kind: optimal_looks(of_kind(durations, kind), polls_per_late_second) for kind in KINDS})
+
+    def interval(self, kind: str | None, age: float, looks: int) -> float:
+        """Seconds until the next look; past the end of the grid, its last interval again and again."""
+        ages = self.looks[kind]
+        return float(ages[looks] - age if looks < len(ages) else ages[-1] - ages[-2])
+
+
+def optimal_looks(durations: Durations, polls_per_late_second: float) -> Floats:
+    """Ages of the looks that minimise polls + w * lateness, by dynamic programming from the end of the grid.
+
+    W(i) = min over j > i of S(i) + w * lateness collected between i and j + W(j), where the lateness collected is
+    (t(j) - t(i)) * S(i) less the time that the jobs run in between.
+    """
+    ages, running = durations.grid, durations.survival
+    end = len(ages) - 1
+    late_already = polls_per_late_second * durations.time_run
+    ahead = np.zeros(end + 1)  # W(j) - w * time_run(j): all of the cost that depends on j alone
+    ahead[end] = -late_already[end]
+    best = np.zeros(end + 1, dtype=int)
+    for i in range(end - 1, -1, -1):
+        price = polls_per_late_second * running[i]
+        costs = price * ages[i + 1 :] + ahead[i + 1 :]
+        nearest = int(costs.argmin())
+        best[i] = i + 1 + nearest
+        ahead[i] = costs[nearest] + running[i] - price * ages[i]
+    looks = [int(best[0])]
+    while looks[-1] < end:
+        looks.append(int(best[looks[-1]]))
+    return ages[looks]
+
+
+# Watching jobs
+
+
+def watch(policy: Policy, kind: str, duration: float) -> list[float]:
+    """Ages of the looks at one job, the last being the first that finds it ended. A request takes no time."""
+    age = policy.interval(kind, 0.0, 0)
+    looks = [age]
+    while age < duration:
+        age += policy.interval(kind, age, len(looks))
+        looks.append(age)
+    return looks
+
+
+@frozen
+class Jobs:
+    """Jobs that every policy has to watch, in the order in which they are pressed."""
+
+    kinds: list[str]
+    durations: Floats
+
+    @classmethod
+    def sample(cls, durations: Durations, how_many: int, seed: int) -> Jobs:
+        """Draw jobs, as many of each kind, in a random order."""
+        rng = np.random.default_rng(seed)
+        kinds: list[str] = rng.permutation(np.resize(list(KINDS), how_many)).tolist()
+        drawn = {kind: iter(of_kind(durations, kind).sample(rng, how_many)) for kind in KINDS}
+        return cls(kinds, np.array([next(drawn[kind]) for kind in kinds]))
+
+    @property
+    def are_upscales(self) -> NDArray[np.bool_]:
+        """Where the upscales are."""
+        return np.array([kind == "upscale" for kind in self.kinds])
+
+
+@frozen
+class Measured:
+    """What a policy cost on the jobs."""
+
+    name: str
+    polls: float
+    late: float
+    late_p95: float
+    of_ideal: float
+    of_ideal_upscales: float
+
+
+def measure(name: str, policies: Sequence[Policy], jobs: Jobs, seed: int) -> Measured:
+    """Watch every job; where there are several policies of one name, they take turns."""
+    random.seed(seed)
+    turns = zip(cycle(policies), jobs.kinds, jobs.durations.tolist())
+    watched = [watch(policy, kind, duration) for policy, kind, duration in turns]
+    late = np.array([looks[-1] for looks in watched]) - jobs.durations
+    return _measured(name, jobs, sum(map(len, watched)) / len(watched), late)
+
+
+def measure_webhook(jobs: Jobs) -> Measured:
+    """A webhook that comes at once, and one look to confirm it."""
+    return _measured(WEBHOOK, jobs, 1.0, np.full(len(jobs.kinds), WEBHOOK_DELAY))
+
+
+def _measured(name: str, jobs: Jobs, polls: float, late: Floats) -> Measured:
+    upscales = jobs.are_upscales
+    return Measured(
+        name,
+        polls,
+        float(late.mean()),
+        float(np.quantile(late, 0.95)),
+        throughput_of_ideal(jobs.durations, late),
+        throughput_of_ideal(jobs.durations[upscales], late[upscales]),
+    )
+
+
+def throughput_of_ideal(durations: Floats, late: Floats) -> float:
+    """Throughput of a few slots, each held until a look notices the end, against slots freed at the very end."""
+    return seconds_to_finish(durations) / seconds_to_finish(durations + late)
+
+
+def seconds_to_finish(held: Floats) -> float:
+    """Seconds until the last of the jobs has left its slot; each takes the first slot that comes free."""
+    free_at = [0.0] * CAP
+    for seconds in held.tolist():
+        heapq.heapreplace(free_at, free_at[0] + seconds)
+    return max(free_at)
+
+
+def expected(policy: Policy, durations: Durations) -> tuple[float, float]:
+    """Polls and lateness per job of an equal mix of the kinds, exact but for a few draws of the policy's jitter."""
+    totals = np.zeros(2)
+    for kind, draw in product(KINDS, range(JITTER_DRAWS)):
+        random.seed(draw)  # the same luck for every policy
+        truth = of_kind(durations, kind)
+        looks = np.array(watch(policy, kind, truth.grid[-1]))
+        before = np.concatenate([[0.0], looks[:-1]])
+        running = np.interp(before, truth.grid, truth.survival)
+        totals += running.sum(), running @ (looks - before) - truth.time_run[-1]
+    polls, late = totals / (len(KINDS) * JITTER_DRAWS)
+    return float(polls), float(late)
+
+
+def expected_cost(policy: Policy, durations: Durations) -> float:
+    """What a policy is expected to cost per job, in polls, where lateness is worth as much as to our default."""
+    polls, late = expected(policy, durations)
+    return polls + OUR_WEIGHT * late
+
+
+# Learning
+
+
+@frozen
+class Course:
+    """What there is to learn from: jobs, and the share of them that nobody watches to the end."""
+
+    durations: Durations
+    abandoned: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"{self.durations.name}, {self.abandoned:.0%} abandoned" if self.abandoned else self.durations.name
+
+    def teach(self, polling: AdaptivePolling, seed: int) -> Iterator[int]:
+        """Let it watch one job of each kind after another, telling it what its own looks saw; yield how many so far."""
+        rng = np.random.default_rng(seed)
+        for lessons in count(1):
+            random.seed(int(rng.integers(2**32)))
+            for kind in KINDS:
+                duration = float(of_kind(self.durations, kind).sample(rng, 1)[0])
+                left_at = duration * rng.random() if rng.random() < self.abandoned else math.inf
+                *running, ended = (0.0, *watch(polling, kind, duration))
+                if left_at < duration:
+                    polling.learn(kind, running_at=max(age for age in running if age <= left_at), ended_at=None)
+                else:
+                    polling.learn(kind, running_at=running[-1], ended_at=ended)
+            yield lessons
+
+
+@frozen
+class Learning:
+    """Cost of every learner after each number of jobs, as a multiple of what was possible."""
+
+    name: str
+    to_optimum: Floats  # learner, checkpoint
+    to_backoff: Floats
+    backoff: float
+    """Plain back-off's cost, against the optimum."""
+
+    def after(self, lessons: int) -> Floats:
+        """Each learner's cost after so many jobs of each kind, against the optimum."""
+        return self.to_optimum[:, LOOKED_AT.index(lessons)]
+
+    @property
+    def worst_to_backoff(self) -> float:
+        """The highest expected cost while learning, against plain back-off's."""
+        return float(self.to_backoff[:, : TAUGHT + 1].mean(axis=0).max())
+
+    @property
+    def unluckiest_to_backoff(self) -> float:
+        """The same of the unluckiest learner."""
+        return float(self.to_backoff[:, : TAUGHT + 1].max())
+
+
+def taught(durations: Durations, polls_per_late_second: float, seed: int) -> AdaptivePolling:
+    """Our policy after its lessons."""
+    polling = AdaptivePolling(polls_per_late_second=polls_per_late_second)
+    next(lessons for lessons in Course(durations).teach(polling, seed) if lessons == TAUGHT)
+    return polling
+
+
+def learner_costs(course: Course, seed: int) -> list[float]:
+    """Expected cost of one learner after each number of jobs that is looked at."""
+    polling = AdaptivePolling()
+    costs = [expected_cost(polling, course.durations)]
+    for lessons in course.teach(polling, seed):
+        if lessons in LOOKED_AT:
+            costs.append(expected_cost(polling, course.durations))
+        if lessons == LOOKED_AT[-1]:
+            break
+    return costs
+
+
+def learn(course: Course, seeds: Sequence[int], pool: ProcessPoolExecutor) -> Learning:
+    """Have several learners take the course."""
+    optimum = expected_cost(Optimal.knowing(course.durations, OUR_WEIGHT), course.durations)
+    backoff = expected_cost(ExponentialPolling(), course.durations)
+    costs = np.array(list(pool.map(learner_costs, repeat(course), seeds)))
+    return Learning(course.name, costs / optimum, costs / backoff, backoff / optimum)
+
+
+# What is compared
+
+
+def contenders(durations: Durations, seed: int) -> dict[str, list[Policy]]:
+    """Every policy by name; ours once for each of several learners that saw different jobs."""
+
+    def ours(weight: float) -> list[Policy]:
+        return [taught(durations, weight, lessons) for lessons in learner_seeds(seed)]
+
+    return {
+        "fal 0.1 s": [Fixed(0.1)],
+        "replicate 0.5 s": [Fixed(0.5, at_once=False)],
+        "openai 1 s": [Fixed(1.0)],
+        "the wild 2 s": [Fixed(2.0)],
+        "AKOOL's demo 3 s": [Fixed(3.0)],
+        "elevenlabs 3 s +0-20%": [Fixed(3.0, (1.0, 1.2), at_once=False)],
+        "runway 6 s +-25%": [Fixed(6.0, (0.75, 1.25), at_once=False)],
+        "back-off x2, full jitter": [Doubling(full_jitter=True)],
+        "back-off x2, cap 10 s": [Doubling(10.0)],
+        "ExponentialPolling()": [ExponentialPolling()],
+        ADAPTIVE: ours(OUR_WEIGHT),
+        THRIFTY: ours(THRIFTY_WEIGHT),
+        **{f"optimum, w = {weight:g}": [Optimal.knowing(durations, weight)] for weight in OPTIMUM_WEIGHTS},
+    }
+
+
+def learner_seeds(seed: int) -> range:
+    """Seeds of the learners."""
+    return range(1000 * seed, 1000 * seed + LEARNERS)
+
+
+def compare(durations: Durations, jobs_count: int, seed: int) -> list[Measured]:
+    """Hold every policy to the same jobs."""
+    jobs = Jobs.sample(durations, jobs_count, seed)
+    measured = [measure(name, policies, jobs, seed) for name, policies in contenders(durations, seed).items()]
+    return [*measured, measure_webhook(jobs)]
+
+
+def frontier(durations: Durations) -> list[tuple[float, float]]:
+    """Polls and lateness of the optimum, from the thriftiest to the most eager."""
+    return [expected(Optimal.knowing(durations, weight), durations) for weight in np.geomspace(0.03, 14_000, 28)]
+
+
+@frozen(kw_only=True)
+class Report:
+    """What was found."""
+
+    main: list[Measured]
+    others: dict[str, list[Measured]]
+    lessons: list[Learning]
+
+    def missed(self) -> list[str]:
+        """Targets that were missed, for people."""
+        cost = self.lessons[0].after(TAUGHT).mean()
+        ours = next(row for row in self.main if row.name == ADAPTIVE)
+        checks = [
+            (cost <= NEAR_OPTIMUM, f"cost after {TAUGHT} jobs at most {NEAR_OPTIMUM:g} x the optimum's: {cost:.3f}"),
+            (ours.polls <= MOST_POLLS, f"at most {MOST_POLLS:g} polls a job: {ours.polls:.2f}"),
+            (ours.of_ideal >= LEAST_OF_IDEAL, f"at least {LEAST_OF_IDEAL:.0%} of ideal: {ours.of_ideal:.2%}"),
+            *(
+                (row.worst_to_backoff <= NO_WORSE, f"no worse than back-off, {row.name}: {row.worst_to_backoff:.3f}")
+                for row in self.lessons
+            ),
+        ]
+        return [text for met, text in checks if not met]
+
+    def tables(self) -> str:
+        """All of it, for people."""
+        return f"{self._main_table()}\n\n{self._others_table()}\n\n{self._lessons_table()}"
+
+    def _main_table(self) -> str:
+        lines = [f"{MAIN.name + ' (median 20 s)':<26}   polls   late s  p95 s   % of ideal: mix  upscales only"]
+        lines += [
+            f"{row.name:<26} {row.polls:7.2f}  {row.late:7.3f} {row.late_p95:6.2f} "
+            f"{row.of_ideal:17.1%} {row.of_ideal_upscales:14.1%}"
+            for row in self.main
+        ]
+        return "\n".join(lines)
+
+    def _others_table(self) -> str:
+        heads = f"{'polls, late s, % of ideal':<26}" + "".join(f"   {name:^22}" for name in self.others)
+        rows = [
+            f"{same[0].name:<26}" + "".join(f"   {row.polls:6.2f} {row.late:7.3f} {row.of_ideal:7.1%}" for row in same)
+            for same in zip(*self.others.values(), strict=True)
+        ]
+        return "\n".join([heads, *rows])
+
+    def _lessons_table(self) -> str:
+        lines = [
+            f"Cost (polls + {OUR_WEIGHT:g} x late s) of AdaptivePolling(), {LEARNERS} learners, mean (worst)",
+            f"{'x the optimum, after jobs':<26}"
+            + "".join(f" {lessons:^13}" for lessons in CHECKPOINTS)
+            + f" {'back-off':>9}   most x back-off, jobs 0-{TAUGHT}",
+        ]
+        for row in self.lessons:
+            cells = [f" {row.after(n).mean():5.3f} ({row.after(n).max():5.3f})" for n in CHECKPOINTS]
+            most = f"{row.worst_to_backoff:.3f} ({row.unluckiest_to_backoff:.3f})"
+            lines.append(f"{row.name:<26}{''.join(cells)} {row.backoff:9.3f}   {most}")
+        return "\n".join(lines)
+
+
+# Pictures
+
+
+def draw_frontier(report: Report, path: Path) -> None:
+    """Polls against lateness, every policy a point."""
+    figure, axes = plt.subplots(figsize=(8.6, 5.8))
+    polls, late = zip(*frontier(MAIN), strict=True)
+    axes.fill_between(polls, late, LATE_SHOWN[0], color=SHADE, linewidth=0)
+    axes.plot(polls, late, color=INK, linewidth=1.6)
+    axes.annotate("optimum, durations known", (18.5, 0.33), color=INK, rotation=-36.5, ha="center", va="top")
+    axes.annotate("no schedule of looks gets here", (4.5, 0.05), color=GREY, ha="center", style="italic")
+    for row in report.main:
+        if row.name in LABELS:
+            _draw_policy(axes, row)
+    axes.set(xscale="log", yscale="log", xlim=POLLS_SHOWN, ylim=LATE_SHOWN)
+    axes.set_xticks([1, 3, 10, 30, 100, 300], minor=False, labels=["1", "3", "10", "30", "100", "300"])
+    axes.set_yticks([0.01, 0.1, 1, 10], minor=False, labels=["0.01", "0.1", "1", "10"])
+    axes.set_xlabel("polls per job")
+    axes.set_ylabel("seconds until the end is noticed, mean")
+    axes.set_title("What a poll buys: jobs of median 20 s, sigma 0.35", loc="left", pad=12)
+    _save(figure, path)
+
+
+def _draw_policy(axes: Axes, row: Measured) -> None:
+    label, across, up = LABELS[row.name]
+    ours = "Polling" in row.name
+    colour = OURS if ours else INK if row.name == WEBHOOK else GREY
+    axes.plot(row.polls, row.late, "o", color=colour, markersize=8 if ours else 5.5, zorder=3)
+    axes.annotate(
+        label,
+        (row.polls, row.late),
+        (across, up),
+        textcoords="offset points",
+        ha="left" if across > 0 else "right" if across < 0 else "center",
+        va="center",
+        color=colour,
+        weight="bold" if ours else "normal",
+    )
+
+
+def draw_learning(lessons: Sequence[Learning], path: Path) -> None:
+    """Cost against the optimum as jobs are learned from, a panel for each distribution."""
+    *plain, abandoned = lessons
+    figure, grid = plt.subplots(2, 2, figsize=(8.6, 6.0), sharex=True, sharey=True)
+    for axes, row in zip(grid.flat, plain, strict=True):
+        _draw_course(axes, row)
+    grid[0, 0].plot(LOOKED_AT, abandoned.to_optimum.mean(axis=0), ":", color=INK, linewidth=1.5)
+    grid[0, 0].annotate(f"dotted: {ABANDONED:.0%} of the waits abandoned", (14, 1.24), color=INK)
+    figure.supxlabel("jobs of each kind learned from", fontsize=10)
+    figure.supylabel("cost, x the optimum", fontsize=10)
+    title = f"AdaptivePolling() as it learns: mean of {LEARNERS} learners (shaded: all of them)"
+    figure.suptitle(title, x=0.01, ha="left", weight="bold", fontsize=12)
+    _save(figure, path)
+
+
+def _draw_course(axes: Axes, row: Learning) -> None:
+    axes.axhline(row.backoff, color=GREY, linestyle="--", linewidth=1.3)
+    place = (LESSONS - 1, row.backoff)
+    axes.annotate("plain back-off", place, (0, 4), textcoords="offset points", color=GREY, ha="right")
+    best, worst = row.to_optimum.min(axis=0), row.to_optimum.max(axis=0)
+    axes.fill_between(LOOKED_AT, best, worst, color=OURS, alpha=0.18, linewidth=0)
+    axes.plot(LOOKED_AT, row.to_optimum.mean(axis=0), color=OURS, linewidth=2)
+    axes.set_title(row.name, loc="left", fontsize=10.5)
+    axes.set(xlim=(0, LESSONS), ylim=(0.95, 2.35))
+
+
+def _save(figure: Figure, path: Path) -> None:
+    path.parent.mkdir(exist_ok=True)
+    figure.savefig(path)
+    plt.close(figure)
+
+
+def main() -> int:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--jobs", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    began = time.monotonic()
+    print(
+        f"akool_async {our_version}, numpy {np.__version__}, Python {platform.python_version()}: {options.jobs} jobs, "
+        f"half of them upscales, seed {options.seed}; requests take no time\n"
+    )
+    courses = [Course(MAIN), *map(Course, OTHERS), Course(MAIN, ABANDONED)]
+    with ProcessPoolExecutor() as pool:
+        compared = list(pool.map(compare, (MAIN, *OTHERS), repeat(options.jobs), repeat(options.seed)))
+        lessons = [learn(course, learner_seeds(options.seed), pool) for course in courses]
+    others = {durations.name: rows for durations, rows in zip(OTHERS, compared[1:], strict=True)}
+    report = Report(main=compared[0], others=others, lessons=lessons)
+    print(report.tables())
+    with plt.style.context(STYLE):
+        draw_frontier(report, PLOTS / "polling-frontier.png")
+        draw_learning(report.lessons, PLOTS / "polling-learning.png")
+    print(f"\n{time.monotonic() - began:.0f} seconds")
+    missed = report.missed()
+    print("\n".join(f"TARGET MISSED: {text}" for text in missed) or "every target met")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
