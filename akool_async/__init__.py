@@ -26,8 +26,8 @@ from akool_async.errors import (
     WaitTimeoutError,
     WebhookError,
 )
-from akool_async.models import Button, ButtonPress, Counters, ImageResult, ImageStatus, Outcome
-from akool_async.operations import Operation
+from akool_async.models import Button, ButtonPress, Counters, ImageResult, ImageStatus
+from akool_async.operations import Operation, Outcome
 from akool_async.polling import AdaptivePolling, ExponentialPolling, Polling
 from akool_async.session import AkoolSession
 

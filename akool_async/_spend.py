@@ -1,7 +1,7 @@
 """POSTs that spend credits: each is accepted, refused or of unknown outcome, and none is sent again on doubt.
 
-Such a POST runs as a :class:`Flight`: callers come and go, the POST runs to its end. (image id, button) names a press
-for good, so all who press the same share one flight and one operation. A prompt has no such name.
+Such a POST runs as a :class:`Flight`. (image id, button) names a press for good, so all who press the same share one
+flight and one operation. A prompt has no such name.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ import logging
 from collections import OrderedDict, deque
 from functools import partial
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Final, Generic, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 
 from akool_async._api import Api, read_patiently
+from akool_async._flight import Flight
 from akool_async._retry import UndeliveredRetry, Verdict, judge_spending_post
 from akool_async._slots import Slot
 from akool_async.errors import (
@@ -28,7 +29,7 @@ from akool_async.models import ButtonPress, SourcePromptRequest
 from akool_async.operations import Operation
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable
 
     from akool_async._reports import Reporter
     from akool_async._slots import Slots
@@ -51,70 +52,6 @@ MOST_DOUBTS: Final = 3
 """Lost replies to one press before it is told as unknown, though after each AKOOL was found not to have taken it."""
 REMEMBERED: Final = 10_000
 """Operations remembered, so that pressing the same again gives the same."""
-
-
-class Flight(Generic[T]):
-    """One POST under way. Once ``committed`` it outlives its callers; before that, it ends with the last of them."""
-
-    def __init__(
-        self,
-        work: Callable[[Flight[T]], Coroutine[None, None, T]],
-        *,
-        press: ButtonPress | None,
-        leave: Callable[[T | AkoolError], None],
-    ) -> None:
-        self.committed = False
-        """True while a POST may have reached AKOOL whose outcome is not known yet."""
-        self._press = press
-        self._callers = 0
-        self._claimed = False
-        self._leave = leave
-        self.task = asyncio.create_task(work(self))
-        self.task.add_done_callback(lambda _: self._settle())
-
-    @property
-    def dropped(self) -> bool:
-        """True once it was ended because nobody waits for it any more."""
-        return self.task.cancelling() > 0
-
-    async def join(self) -> T:
-        """Wait for the outcome. A caller that leaves takes nothing from the others."""
-        self._callers += 1
-        try:
-            await asyncio.wait([self.task])
-            self._claimed = True
-        finally:
-            self._callers -= 1
-            self._settle()
-        error = self._error()
-        if isinstance(error, AkoolError):
-            raise error.fresh() from error.__cause__
-        return self.task.result()
-
-    def drop_if_idle(self) -> None:
-        """End it where nobody waits and nothing is on its way."""
-        if not self._callers and not self.committed:
-            self.task.cancel()
-
-    def _error(self) -> BaseException | None:
-        if not self.task.cancelled():
-            return self.task.exception()
-        if self.committed:
-            return OutcomeUnknownError("the session was closed before AKOOL's reply came").about(press=self._press)
-        return SessionClosedError("the session was closed before this was sent; nothing was spent").about(
-            press=self._press
-        )
-
-    def _settle(self) -> None:
-        if not self.task.done():
-            self.drop_if_idle()
-        elif not self._callers and not self._claimed:
-            self._claimed = True
-            error = self._error()
-            if error is None:
-                self._leave(self.task.result())
-            elif isinstance(error, AkoolError):
-                self._leave(error)
 
 
 class Spender:

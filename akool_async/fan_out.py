@@ -19,7 +19,8 @@ from akool_async.errors import (
     OperationFailedError,
     OutcomeUnknownError,
 )
-from akool_async.models import ButtonPress, ImageStatus, Outcome
+from akool_async.models import ButtonPress, ImageStatus
+from akool_async.operations import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping  # noqa: TC003 - cattrs reads the annotations at run time
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from attrs import field, frozen
 
 from akool_async import _validate
-
-if TYPE_CHECKING:
-    from akool_async.operations import Operation
 
 SCALES: Final = ("1:1", "4:3", "3:4", "16:9", "9:16", "3:2", "2:3")
 RESULT_LIFETIME: Final = timedelta(days=7)  # the Create By Button page: resources are valid for 7 days
@@ -142,31 +139,6 @@ class ButtonPress:
 
     def __str__(self) -> str:
         return f"{self.button} of image {self.image_id}"
-
-
-@frozen
-class Outcome:
-    """What became of one press of a fan-out: a result or an error, and the operation where AKOOL accepted it."""
-
-    press: ButtonPress
-    operation: Operation | None = None
-    result: ImageResult | None = None
-    """The final result; of an operation that failed too."""
-    error: Exception | None = None
-    """An :class:`AkoolError`, unless code of the caller's own, such as a polling schedule, failed."""
-
-    @property
-    def ok(self) -> bool:
-        """True for a completed operation."""
-        return self.error is None
-
-    def unwrap(self) -> ImageResult:
-        """The result; raises the error where there is one."""
-        if self.error is not None:
-            raise self.error
-        if self.result is None:
-            raise ValueError(f"the outcome of {self.press} holds neither a result nor an error")
-        return self.result
 
 
 @frozen(kw_only=True)

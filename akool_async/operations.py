@@ -1,20 +1,20 @@
-"""The handle of one accepted operation."""
+"""The handle of one accepted operation, and the outcome of one press of many."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from attrs import frozen
 
 from akool_async import _validate
 from akool_async.errors import AkoolError, ConfigurationError, OperationFailedError
-from akool_async.models import Button, ButtonPress, ImageStatus
+from akool_async.models import Button, ButtonPress, ImageResult, ImageStatus
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from akool_async._watch import Watch, Watcher
-    from akool_async.models import ImageResult
 
 _JSON_VERSION = 1
 
@@ -128,6 +128,31 @@ class Operation:
                 "this operation was copied out of its session; use session.wait_until_complete(operation)"
             ).about(operation_id=self.id)
         return self._watch, self._watcher
+
+
+@frozen
+class Outcome:
+    """What became of one press of a fan-out: a result or an error, and the operation where AKOOL accepted it."""
+
+    press: ButtonPress
+    operation: Operation | None = None
+    result: ImageResult | None = None
+    """The final result; of an operation that failed too."""
+    error: Exception | None = None
+    """An :class:`AkoolError`, unless code of the caller's own, such as a polling schedule, failed."""
+
+    @property
+    def ok(self) -> bool:
+        """True for a completed operation."""
+        return self.error is None
+
+    def unwrap(self) -> ImageResult:
+        """The result; raises the error where there is one."""
+        if self.error is not None:
+            raise self.error
+        if self.result is None:
+            raise ValueError(f"the outcome of {self.press} holds neither a result nor an error")
+        return self.result
 
 
 def read_operation(text: str) -> Operation:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from akool_async.errors import OutcomeUnknownError
     from akool_async.events import Observer
     from akool_async.fan_out import Presses
-    from akool_async.models import Outcome
+    from akool_async.operations import Outcome
     from akool_async.polling import Polling
 
 BASE_URL: Final = "https://openapi.akool.com"

@@ -1,0 +1,79 @@
+"""One POST under way that spends credits: callers come and go, the POST runs to its end."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from akool_async.errors import AkoolError, OutcomeUnknownError, SessionClosedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from akool_async.models import ButtonPress
+
+T = TypeVar("T")
+
+
+class Flight(Generic[T]):
+    """One POST under way. Once ``committed`` it outlives its callers; before that, it ends with the last of them."""
+
+    def __init__(
+        self,
+        work: Callable[[Flight[T]], Coroutine[None, None, T]],
+        *,
+        press: ButtonPress | None,
+        leave: Callable[[T | AkoolError], None],
+    ) -> None:
+        self.committed = False
+        """True while a POST may have reached AKOOL whose outcome is not known yet."""
+        self._press = press
+        self._callers = 0
+        self._claimed = False
+        self._leave = leave
+        self.task = asyncio.create_task(work(self))
+        self.task.add_done_callback(lambda _: self._settle())
+
+    @property
+    def dropped(self) -> bool:
+        """True once it was ended because nobody waits for it any more."""
+        return self.task.cancelling() > 0
+
+    async def join(self) -> T:
+        """Wait for the outcome. A caller that leaves takes nothing from the others."""
+        self._callers += 1
+        try:
+            await asyncio.wait([self.task])
+            self._claimed = True
+        finally:
+            self._callers -= 1
+            self._settle()
+        error = self._error()
+        if isinstance(error, AkoolError):
+            raise error.fresh() from error.__cause__
+        return self.task.result()
+
+    def drop_if_idle(self) -> None:
+        """End it where nobody waits and nothing is on its way."""
+        if not self._callers and not self.committed:
+            self.task.cancel()
+
+    def _error(self) -> BaseException | None:
+        if not self.task.cancelled():
+            return self.task.exception()
+        if self.committed:
+            return OutcomeUnknownError("the session was closed before AKOOL's reply came").about(press=self._press)
+        return SessionClosedError("the session was closed before this was sent; nothing was spent").about(
+            press=self._press
+        )
+
+    def _settle(self) -> None:
+        if not self.task.done():
+            self.drop_if_idle()
+        elif not self._callers and not self._claimed:
+            self._claimed = True
+            error = self._error()
+            if error is None:
+                self._leave(self.task.result())
+            elif isinstance(error, AkoolError):
+                self._leave(error)
