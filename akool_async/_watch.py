@@ -170,12 +170,15 @@ class Watcher:
 
     async def wait(self, watch: Watch, seconds: float | None) -> ImageResult:
         """Wait for the end, or raise :class:`WaitTimeoutError` when this caller's own time is up."""
-        if not watch.settled:
+        clock = asyncio.get_running_loop().time
+        deadline = None if seconds is None else clock() + seconds
+        while not watch.settled:
             with self._attended(watch) as ending:
                 # asyncio.wait, unlike wait_for, leaves the shared future alone when this caller leaves.
-                await asyncio.wait([ending], timeout=seconds)
-            if ending.done():
-                _raise_if_error(ending)
+                await asyncio.wait([ending], timeout=None if deadline is None else deadline - clock())
+            if not ending.done():
+                break
+            _raise_if_error(ending)  # without an error the loop had just stopped, as nobody waited then: once more
         if watch.latest is None or not watch.latest.is_final:
             raise WaitTimeoutError(watch.id, seconds or 0.0, watch.status)
         return watch.latest
@@ -235,7 +238,9 @@ class Watcher:
     def _end(self, task: asyncio.Task[None]) -> None:
         """A loop is over, for whatever reason, perhaps before its first step: the slot comes back, all are told."""
         watch = self._loops.pop(task)
-        error = SessionClosedError(operation_ids=(watch.id,)) if task.cancelled() else task.exception()
+        error = None if task.cancelled() else task.exception()
+        if task.cancelled() or isinstance(error, SessionClosedError):
+            error = SessionClosedError(operation_ids=(watch.id,))
         if error is not None and not watch.waiters and not task.cancelled():
             logger.warning("operation %s is no longer watched: %s", watch.id, error)
         if not watch.is_final:

@@ -148,6 +148,38 @@ async def test_a_cancelled_waiter_leaves_the_others_alone(emulator, akool):
     assert results[1].status == ImageStatus.COMPLETED
 
 
+async def test_a_waiter_that_comes_just_as_the_loop_stops_is_not_told_it_timed_out():
+    """The last waiter left and the poll loop has ended, not yet settled: the next waiter still gets its result."""
+    async with scripted_server(image(2), DONE) as server:
+        async with AkoolSession(KEY, base_url=server.base_url, polling=FAST) as akool:
+            first = asyncio.create_task(akool.wait_until_complete("image-1"))
+            while not server.asked:
+                await asyncio.sleep(0)
+            (loop,) = akool._watcher._loops
+            first.cancel()
+            while not loop.done():
+                await asyncio.sleep(0)
+            assert (await akool.wait_until_complete("image-1")).status == ImageStatus.COMPLETED
+
+
+async def test_a_wait_that_is_held_up_when_the_session_closes_is_told_its_id(emulator):
+    """A poll that waits out a 429 ends before a POST that closing waits for, and its wait is told the id."""
+    source = emulator.add_image()
+    akool = AkoolSession(emulator.api_key, base_url=emulator.base_url, polling=FAST, request_timeout=0.5)
+    operation = await akool.vary(source, 1)
+    emulator.faults.script("create_by_button", Fault.stall("after"))
+    stalled = asyncio.create_task(akool.vary(source, 2))
+    while emulator.ledger.requests["create_by_button"] < 2:
+        await asyncio.sleep(0)
+    akool._pace.hold(600)
+    waiter = asyncio.create_task(operation.wait_until_complete())
+    await asyncio.sleep(0.1)
+    await akool.aclose()
+    outcomes = await asyncio.gather(waiter, stalled, return_exceptions=True)
+    assert isinstance(outcomes[0], SessionClosedError)
+    assert outcomes[0].operation_ids == (operation.id,)
+
+
 async def test_closing_the_session_ends_waits_with_their_ids(emulator, akool):
     """A wait that is open when the session closes ends with SessionClosedError carrying the id."""
     emulator.faults.script("create_by_button", Fault.stuck())
