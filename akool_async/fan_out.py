@@ -218,7 +218,8 @@ class FanOut:
         if self._stopped_by is None:
             self._stopped_by = error
             for job in self._jobs:
-                if not job.is_sent and job.task is not None and job.task is not asyncio.current_task():
+                unsent = not job.is_sent and job.operation is None  # an operation may be known from before this run
+                if unsent and job.task is not None and job.task is not asyncio.current_task():
                     job.task.cancel()
 
     @staticmethod

@@ -237,6 +237,17 @@ async def test_what_the_session_pressed_already_is_given_again(emulator, akool):
     assert outcome.ok
 
 
+async def test_an_operation_known_before_is_not_given_up_when_pressing_ends(emulator, akool):
+    """A banned account ends new presses; the operation of an earlier press is still waited for and comes out."""
+    source = emulator.add_image()
+    await akool.vary(source, 1)
+    emulator.faults.script("create_by_button", Fault.code(1200))
+    outcomes = await collect(akool.fan_out([(source, "V1"), (source, "V2")], preflight=False))
+    by_button = {outcome.press.button: outcome for outcome in outcomes}
+    assert by_button["V1"].ok
+    assert isinstance(by_button["V2"].error, AccountBannedError)
+
+
 @pytest.mark.parametrize("preflight", [True, False])
 async def test_a_bad_key_costs_a_handful_of_posts(emulator, preflight):
     """A thousand presses with a bad key come out as a thousand AuthenticationErrors, and hardly any is sent."""
