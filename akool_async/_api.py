@@ -31,10 +31,10 @@ _PROMPT_ENDPOINTS: Final = {
 
 @frozen
 class Look:
-    """What a poll saw, and the answer that it was read from."""
+    """What a poll saw, and the bytes that it was read from."""
 
-    envelope: _wire.Envelope
     image: ImageResult
+    content: bytes
 
 
 class Api:
@@ -70,11 +70,13 @@ class Api:
     async def look(self, image_id: str, last: Look | None) -> Look:
         """Get Image Result, once more: most polls of a running job are answered with the very bytes of the last."""
         path = "/api/open/v3/content/image/infobymodelid"
-        envelope = None if last is None else last.envelope
-        call = Call("Get Image Result", "GET", path, query={"image_model_id": image_id}, last=envelope)
+        known = None if last is None else last.content
+        call = Call("Get Image Result", "GET", path, query={"image_model_id": image_id}, known=known)
         try:
             answer = await self._transport.request(call)
-            return last if last is not None and answer is envelope else Look(answer, _wire.read_image(answer))
+            if last is not None and answer is _wire.UNCHANGED:
+                return last
+            return Look(_wire.read_image(answer), answer.content)
         except AkoolError as error:
             error.about(operation_id=image_id)
             raise

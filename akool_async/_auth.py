@@ -56,8 +56,12 @@ Credentials = ApiKey | ClientCredentials
 class Authenticator(Protocol):
     """Gives the one header a request carries, and is told when AKOOL no longer takes it."""
 
+    @property
+    def header(self) -> Header | None:
+        """The header to send now, where it is at hand."""
+
     async def acquire(self) -> Header:
-        """The header to send now."""
+        """The header to send now, where it has to be waited for."""
 
     def renew(self, header: Header) -> bool:
         """AKOOL ended ``header`` (1101): True where another can be acquired."""
@@ -73,11 +77,11 @@ class KeyAuthenticator(_Unpicklable):
     """Always the same header."""
 
     def __init__(self, credentials: ApiKey) -> None:
-        self._header = ("x-api-key", credentials.key)
+        self.header = ("x-api-key", credentials.key)
 
     async def acquire(self) -> Header:
         """The key."""
-        return self._header
+        return self.header
 
     def renew(self, header: Header) -> bool:  # noqa: ARG002 - a key has no successor
         """Never: a key that AKOOL refuses stays refused."""
@@ -85,7 +89,7 @@ class KeyAuthenticator(_Unpicklable):
 
     def hide(self, text: str) -> str:
         """Take the key out."""
-        return text.replace(self._header[1], "***")
+        return text.replace(self.header[1], "***")
 
     def close(self) -> None:
         """Nothing is ever under way."""
@@ -97,14 +101,14 @@ class TokenAuthenticator(_Unpicklable):
     def __init__(self, credentials: ClientCredentials, fetch: Callable[[ClientCredentials], Awaitable[str]]) -> None:
         self._credentials = credentials
         self._fetch = fetch
-        self._header: Header | None = None
+        self.header: Header | None = None
         self._fetching: asyncio.Task[Header] | None = None
         self._tokens: deque[str] = deque(maxlen=8)  # a late reply may still quote one that was replaced
 
     async def acquire(self) -> Header:
         """The token in force; fetches one where there is none."""
-        if self._header is not None:
-            return self._header
+        if self.header is not None:
+            return self.header
         if self._fetching is None:
             self._fetching = asyncio.create_task(self._fetch_header())
             self._fetching.add_done_callback(_look_at)
@@ -115,8 +119,8 @@ class TokenAuthenticator(_Unpicklable):
 
     def renew(self, header: Header) -> bool:
         """Drop ``header`` unless another request has replaced it already."""
-        if self._header == header:
-            self._header = None
+        if self.header == header:
+            self.header = None
         return True
 
     def hide(self, text: str) -> str:
@@ -134,10 +138,10 @@ class TokenAuthenticator(_Unpicklable):
         try:
             token = await self._fetch(self._credentials)
             self._tokens.append(token)
-            self._header = ("Authorization", f"Bearer {token}")
+            self.header = ("Authorization", f"Bearer {token}")
         finally:
             self._fetching = None
-        return self._header
+        return self.header
 
 
 def _read_key(source: str, key: str) -> ApiKey:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from akool_async._listeners import Listeners
 from akool_async.errors import AkoolError, OutcomeUnknownError, SessionClosedError
 
 if TYPE_CHECKING:
@@ -24,15 +25,18 @@ class Flight(Generic[T]):
         *,
         press: ButtonPress | None,
         leave: Callable[[T | AkoolError], None],
+        forget: Callable[[Flight[T]], None],
     ) -> None:
         self.committed = False
         """True while a POST may have reached AKOOL whose outcome is not known yet."""
-        self._press = press
+        self.press = press
         self._callers = 0
+        self._landing: Listeners[None] = Listeners()
         self._claimed = False
         self._leave = leave
+        self._forget = forget
         self.task = asyncio.create_task(work(self))
-        self.task.add_done_callback(lambda _: self._settle())
+        self.task.add_done_callback(self._land)
 
     @property
     def dropped(self) -> bool:
@@ -42,10 +46,13 @@ class Flight(Generic[T]):
     async def join(self) -> T:
         """Wait for the outcome. A caller that leaves takes nothing from the others."""
         self._callers += 1
+        landed = self._landing.join()
         try:
-            await asyncio.wait([self.task])
+            if not self.task.done():
+                await landed
             self._claimed = True
         finally:
+            self._landing.discard(landed)
             self._callers -= 1
             self._settle()
         error = self._error()
@@ -62,10 +69,15 @@ class Flight(Generic[T]):
         if not self.task.cancelled():
             return self.task.exception()
         if self.committed:
-            return OutcomeUnknownError("the session was closed before AKOOL's reply came").about(press=self._press)
+            return OutcomeUnknownError("the session was closed before AKOOL's reply came").about(press=self.press)
         return SessionClosedError("the session was closed before this was sent; nothing was spent").about(
-            press=self._press
+            press=self.press
         )
+
+    def _land(self, _: object) -> None:
+        self._landing.tell(None)
+        self._settle()
+        self._forget(self)
 
     def _settle(self) -> None:
         if not self.task.done():

@@ -72,6 +72,13 @@ class Reporter:
         if self._observer is not None:
             self._tell(self._observer, event)
 
+    def report_poll(self, operation_id: str, kind: str | None, status: ImageStatus | int | None, age: float) -> None:
+        """A :class:`Polled`, by far the most frequent event, which is only made where somebody takes it."""
+        if self._observer is not None or logger.isEnabledFor(logging.DEBUG):
+            self.report(Polled(operation_id=operation_id, kind=kind, status=status, age=age))
+        else:
+            self.totals.polls += 1
+
     async def aclose(self, patience: float) -> None:
         """Let an asynchronous observer take in what it was told, within ``patience`` seconds."""
         if self._pending:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict, deque
-from functools import partial
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 
@@ -104,18 +103,24 @@ class Spender:
         flight = self._presses.get(press)
         if flight is None or flight.dropped:
             flight = Flight(
-                lambda flight: self._press(flight, press, webhook_url, permit), press=press, leave=self.keep_unclaimed
+                lambda flight: self._press(flight, press, webhook_url, permit),
+                press=press,
+                leave=self.keep_unclaimed,
+                forget=self._forget_press,
             )
             self._presses[press] = flight
-            flight.task.add_done_callback(partial(self._forget_flight, press, flight))
         return (await flight.join())[0]
 
     async def create(self, request: PromptRequest | SourcePromptRequest) -> list[Operation]:
         """The operations of a prompt, one for each image."""
         self._check_open()
-        flight = Flight(lambda flight: self._create(flight, request), press=None, leave=self.keep_unclaimed)
+        flight = Flight(
+            lambda flight: self._create(flight, request),
+            press=None,
+            leave=self.keep_unclaimed,
+            forget=self._prompts.discard,
+        )
         self._prompts.add(flight)
-        flight.task.add_done_callback(lambda _: self._prompts.discard(flight))
         return await flight.join()
 
     async def reconcile(self, press: ButtonPress) -> bool | None:
@@ -191,13 +196,14 @@ class Spender:
         self, flight: Flight[list[Operation]], send: Send[T], press: ButtonPress | None, permit: Permit | None
     ) -> T:
         """Send until accepted or refused; raise :class:`OutcomeUnknownError` where neither can be told."""
-        undelivered = UndeliveredRetry()
+        undelivered: UndeliveredRetry | None = None
         doubts = 0
         while True:
             try:
                 return await self._send_at_pace(flight, send, permit, in_doubt=doubts > 0)
             except AkoolError as error:
                 verdict = judge_spending_post(error)
+                undelivered = undelivered or UndeliveredRetry()
                 pause = undelivered.pause() if verdict is Verdict.NOT_DELIVERED and not self._closed else None
                 if verdict is Verdict.UNKNOWN:
                     doubts += 1
@@ -290,9 +296,9 @@ class Spender:
         self._reporter.report(Pressed(operation_id=created.id, press=press, credits=created.deduction_credit))
         return Operation(created.id, button, source_image_id, watch=watch, watcher=self._watcher)
 
-    def _forget_flight(self, press: ButtonPress, flight: Flight[list[Operation]], _: object) -> None:
-        if self._presses.get(press) is flight:
-            del self._presses[press]
+    def _forget_press(self, flight: Flight[list[Operation]]) -> None:
+        if flight.press is not None and self._presses.get(flight.press) is flight:
+            del self._presses[flight.press]
 
     def _check_open(self) -> None:
         if self._closed:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 import aiohttp
-from attrs import field, frozen
+from attrs import define, field
 
 from akool_async import _validate, _wire
 from akool_async._auth import ApiKey, Authenticator, ClientCredentials, Header, KeyAuthenticator, TokenAuthenticator
@@ -51,7 +51,7 @@ TOKEN_ENDED: Final = 1101
 _AUTHENTICATION_HEADERS: Final = ("authorization", "x-api-key")
 
 
-@frozen
+@define
 class Call:
     """One request: the endpoint's name as AKOOL's pages have it, and what is sent."""
 
@@ -62,8 +62,8 @@ class Call:
     query: Mapping[str, str] | None = None
     on_send: Callable[[], None] | None = field(default=None, repr=False)
     """Called when the request goes out, for one that spends credits; what it raises keeps the request back."""
-    last: _wire.Envelope | None = field(default=None, repr=False)
-    """The answer of the call before: the same bytes are not read anew, and give the same envelope."""
+    known: bytes | None = field(default=None, repr=False)
+    """A good answer to the same call; where the same bytes come again, the envelope is ``_wire.UNCHANGED``."""
 
 
 class Transport:
@@ -99,7 +99,7 @@ class Transport:
 
         A token that AKOOL ended (1101) is renewed once per request; that answer is a refusal, so nothing is sent twice.
         """
-        header = await self._acquire_header(call)
+        header = self._authenticator.header or await self._acquire_header(call)
         try:
             return await self._send(call, header)
         except AuthenticationError as error:
@@ -156,8 +156,8 @@ class Transport:
                 call.on_send()
             try:
                 status, retry_after, body = await self._exchange(call, header)
-                if call.last is not None and body == call.last.content and status == call.last.http_status:
-                    return call.last
+                if body == call.known:
+                    return _wire.UNCHANGED
                 envelope = _wire.read_envelope(body, http_status=status, retry_after=retry_after)
                 _wire.raise_for_code(envelope)
             except AkoolError as error:

@@ -29,7 +29,7 @@ class Turnstile:
         self._width = FIRST_WIDTH
         self._inside = 0
         self._queue: deque[asyncio.Future[None]] = deque()
-        self._retry = PacedRetry()
+        self._retry: PacedRetry | None = None
         self._room = asyncio.Event()
 
     async def __aenter__(self) -> Self:
@@ -54,12 +54,13 @@ class Turnstile:
     def accepted(self) -> None:
         """AKOOL took a POST."""
         self._width = min(self._width + 1, LARGEST_WIDTH)
-        self._retry = PacedRetry()
+        self._retry = None
 
     def refused(self, error: AkoolError) -> float | None:
         """AKOOL refused for its pace: seconds to wait, None where it has refused everything for too long."""
         self._width = 1
         self._room.clear()
+        self._retry = self._retry or PacedRetry()
         return self._retry.pause_after(error, asyncio.get_running_loop().time())
 
     def make_room(self) -> None:

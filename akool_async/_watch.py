@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 from weakref import WeakValueDictionary
 
+from akool_async._listeners import Listeners
 from akool_async._retry import Patience, Streak, asked_pace, is_hopeless
 from akool_async.errors import (
     AkoolError,
@@ -23,11 +23,11 @@ from akool_async.errors import (
     SessionClosedError,
     WaitTimeoutError,
 )
-from akool_async.events import Finished, Polled
+from akool_async.events import Finished
 from akool_async.models import ImageStatus
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from akool_async._api import Look
     from akool_async._reports import Reporter
@@ -59,14 +59,15 @@ class Watch:
         "__weakref__",
         "began",
         "button",
-        "changed",
-        "ending",
+        "changes",
+        "end",
         "id",
         "kind",
         "last_look",
         "latest",
         "learned",
         "looks",
+        "loop",
         "pressed_here",
         "running_at",
         "settled",
@@ -88,8 +89,9 @@ class Watch:
         self.settled = False  # final, and its URLs are there: never to be asked for again
         self.slot: Slot | None = None
         self.waiters = 0
-        self.ending: asyncio.Future[BaseException | None] | None = None  # there while a poll loop runs
-        self.changed: asyncio.Future[None] | None = None
+        self.loop: asyncio.Task[None] | None = None
+        self.end: Listeners[BaseException | None] = Listeners()
+        self.changes: Listeners[BaseException | None] | None = None
 
     @property
     def is_final(self) -> bool:
@@ -106,13 +108,15 @@ class Watch:
         self.latest = result
         if result.is_final:
             self.release_slot()
-        self.tell()
+        if self.changes is not None:
+            self.changes.tell(None)
 
-    def tell(self) -> None:
-        """Wake those who look for changes."""
-        if self.changed is not None:
-            self.changed.set_result(None)
-            self.changed = None
+    def tell_end(self, error: BaseException | None) -> None:
+        """Tell everyone that the loop is over, and what ended it."""
+        self.loop = None
+        self.end.tell(error)
+        if self.changes is not None:
+            self.changes.tell(error)
 
     def release_slot(self) -> None:
         """Give the slot back; a second call does nothing."""
@@ -170,15 +174,15 @@ class Watcher:
 
     async def wait(self, watch: Watch, seconds: float | None) -> ImageResult:
         """Wait for the end, or raise :class:`WaitTimeoutError` when this caller's own time is up."""
-        clock = asyncio.get_running_loop().time
-        deadline = None if seconds is None else clock() + seconds
-        while not watch.settled:
-            with self._attended(watch) as ending:
-                # asyncio.wait, unlike wait_for, leaves the shared future alone when this caller leaves.
-                await asyncio.wait([ending], timeout=None if deadline is None else deadline - clock())
-            if not ending.done():
-                break
-            _raise_if_error(ending)  # without an error the loop had just stopped, as nobody waited then: once more
+        if seconds is None:
+            await self._outlast(watch)
+        else:
+            try:
+                async with asyncio.timeout(seconds) as timer:
+                    await self._outlast(watch)
+            except TimeoutError:
+                if not timer.expired():
+                    raise
         if watch.latest is None or not watch.latest.is_final:
             raise WaitTimeoutError(watch.id, seconds or 0.0, watch.status)
         return watch.latest
@@ -186,19 +190,15 @@ class Watcher:
     async def updates(self, watch: Watch) -> AsyncIterator[ImageResult]:
         """Every new snapshot until the end; one that came and went between two looks of a slow reader is skipped."""
         shown: ImageResult | None = None
-        ending: asyncio.Future[BaseException | None] | None = None
         while True:
             if watch.latest is not None and watch.latest != shown:
                 shown = watch.latest
                 yield shown
             elif watch.settled:
                 return
-            elif ending is not None and ending.done():
-                _raise_if_error(ending)
-                ending = None  # the loop stopped while nobody looked
             else:
-                with self._attended(watch) as ending:
-                    await asyncio.wait([self._next_change(watch)])
+                watch.changes = watch.changes or Listeners()
+                await self._listen(watch, watch.changes)
 
     async def aclose(self) -> None:
         """End every loop and every wait; the operations themselves run on at AKOOL."""
@@ -211,29 +211,32 @@ class Watcher:
             running = ", ".join(watch.id for watch in loops.values())
             logger.info("session closed; still running at AKOOL: %s", running)
 
-    @contextmanager
-    def _attended(self, watch: Watch) -> Iterator[asyncio.Future[BaseException | None]]:
+    async def _outlast(self, watch: Watch) -> None:
+        while not watch.settled:  # a loop also stops where nobody waited just then: once more
+            await self._listen(watch, watch.end)
+
+    async def _listen(self, watch: Watch, listeners: Listeners[BaseException | None]) -> None:
+        """Wait until these are told, and raise what ended the loop, where something did."""
         if self._closed:
             raise SessionClosedError(operation_ids=(watch.id,))
+        self._ensure_loop(watch)
         watch.waiters += 1
+        told = listeners.join()
         try:
-            yield self._ensure_loop(watch)
+            error = await told
         finally:
+            listeners.discard(told)
             watch.waiters -= 1
+        if isinstance(error, AkoolError):
+            raise error.fresh() from error.__cause__
+        if error is not None:
+            raise error
 
-    def _ensure_loop(self, watch: Watch) -> asyncio.Future[BaseException | None]:
-        if watch.ending is None:
-            watch.ending = asyncio.get_running_loop().create_future()
-            task = asyncio.create_task(self._poll(watch))
-            self._loops[task] = watch
-            task.add_done_callback(self._end)
-        return watch.ending
-
-    @staticmethod
-    def _next_change(watch: Watch) -> asyncio.Future[None]:
-        if watch.changed is None:
-            watch.changed = asyncio.get_running_loop().create_future()
-        return watch.changed
+    def _ensure_loop(self, watch: Watch) -> None:
+        if watch.loop is None:
+            watch.loop = asyncio.create_task(self._poll(watch))
+            self._loops[watch.loop] = watch
+            watch.loop.add_done_callback(self._end)
 
     def _end(self, task: asyncio.Task[None]) -> None:
         """A loop is over, for whatever reason, perhaps before its first step: the slot comes back, all are told."""
@@ -246,14 +249,11 @@ class Watcher:
         if not watch.is_final:
             self._learn(watch, None)
         watch.release_slot()
-        ending, watch.ending = watch.ending, None
-        if ending is not None:
-            ending.set_result(error)
-        watch.tell()
+        watch.tell_end(error)
 
     async def _poll(self, watch: Watch) -> None:
         clock = asyncio.get_running_loop().time
-        streak = Streak(self._patience)
+        streak: Streak | None = None
         began = watch.began = clock() if watch.began is None else watch.began
         final_since: float | None = None
         pause = 0.0
@@ -268,15 +268,15 @@ class Watcher:
             try:
                 look = await self._look(watch.id, watch.last_look)
             except AkoolError as error:
+                streak = streak or Streak(self._patience)
                 self._check_worth_going_on(watch, error, streak, clock() - began)
                 pause = max(self._interval(watch, clock() - began) * streak.stretch, asked_pace(error))
                 logger.debug("poll of %s failed (%s), next in %.1f s", watch.id, error, pause)
                 continue
-            streak.reset()
+            streak = None
             age = clock() - began
             result = look.image
-            watch.last_look = None if result.is_final else look
-            self._take_in(watch, result, asked_at=asked_at, age=age)
+            self._take_in(watch, look, asked_at=asked_at, age=age)
             pause = self._interval(watch, age)
             if result.is_final:
                 final_since = final_since or clock()
@@ -288,12 +288,14 @@ class Watcher:
                 logger.warning("operation %s has not ended in %.0f s; its slot is given back", watch.id, STUCK_AFTER)
                 watch.release_slot()
 
-    def _take_in(self, watch: Watch, result: ImageResult, *, asked_at: float, age: float) -> None:
+    def _take_in(self, watch: Watch, look: Look, *, asked_at: float, age: float) -> None:
         """A good poll: what it says of the operation, and of how long operations take."""
+        result = look.image
         ended_now = result.is_final and not watch.is_final
-        if result is not watch.latest:
+        if look is not watch.last_look:
+            watch.last_look = None if result.is_final else look
             watch.see(result)
-        self._reporter.report(Polled(operation_id=watch.id, kind=watch.kind, status=result.status, age=age))
+        self._reporter.report_poll(watch.id, watch.kind, result.status, age)
         if not result.is_final:
             watch.running_at = asked_at
         elif ended_now:
@@ -313,7 +315,7 @@ class Watcher:
     def _interval(self, watch: Watch, age: float) -> float:
         # The age of an operation that was not pressed here is not known.
         interval = self._polling.interval(watch.kind if watch.pressed_here else None, age, watch.looks)
-        if not isinstance(interval, int | float) or not 0 <= interval < math.inf:
+        if not isinstance(interval, (int, float)) or not 0 <= interval < math.inf:
             raise ConfigurationError(
                 f"polling: {self._polling!r} gave the interval {interval!r}, not a number of seconds"
             )
@@ -347,11 +349,3 @@ def missing_urls_grace(result: ImageResult, button: Button | None, now: datetime
     kind = result.op_button or button
     expects_singles = kind.startswith("V") if kind else bool(result.buttons or result.used_buttons)
     return SINGLES_GRACE if expects_singles and not (result.upscaled_urls or result.images) else 0.0
-
-
-def _raise_if_error(ending: asyncio.Future[BaseException | None]) -> None:
-    error = ending.result()
-    if isinstance(error, AkoolError):
-        raise error.fresh() from error.__cause__
-    if error is not None:
-        raise error

@@ -41,6 +41,10 @@ class Envelope:
     """The bytes that were read."""
 
 
+UNCHANGED: Final = Envelope(SUCCESS, "", None, {})
+"""Stands for an answer whose bytes were read before."""
+
+
 # --- reading ---------------------------------------------------------------------------------------------------------
 
 

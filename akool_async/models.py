@@ -65,6 +65,9 @@ class ImageStatus(IntEnum):
     FAILED = 4
 
 
+_FINAL: Final = (ImageStatus.COMPLETED, ImageStatus.FAILED)
+
+
 @frozen(kw_only=True)
 class ImageResult:
     """An image as AKOOL last told it. Any field but ``id`` may be missing; ``raw`` keeps all that was sent."""
@@ -111,7 +114,7 @@ class ImageResult:
     @property
     def is_final(self) -> bool:
         """True once the status is completed (3) or failed (4)."""
-        return self.status in {ImageStatus.COMPLETED, ImageStatus.FAILED}
+        return self.status in _FINAL
 
     @property
     def expires_at(self) -> datetime | None:
@@ -126,7 +129,7 @@ def _as_button(value: str) -> Button:
     return Button.parse(value)
 
 
-@frozen
+@frozen(cache_hash=True)
 class ButtonPress:
     """A button of an image: the natural name of an operation, since each can be pressed once."""
 

@@ -15,6 +15,7 @@ RANKS = {
     "models": 1,
     "errors": 1,
     "_durations": 1,
+    "_listeners": 1,
     "events": 2,
     "_wire": 2,
     "_plan": 2,
