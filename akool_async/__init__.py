@@ -26,7 +26,7 @@ from akool_async.errors import (
     WaitTimeoutError,
     WebhookError,
 )
-from akool_async.models import Button, ButtonPress, Counters, ImageResult, ImageStatus
+from akool_async.models import Button, ButtonPress, Counters, ImageResult, ImageStatus, WebhookEvent
 from akool_async.operations import Operation, Outcome
 from akool_async.polling import AdaptivePolling, ExponentialPolling, Polling
 from akool_async.session import AkoolSession
@@ -70,4 +70,5 @@ __all__ = [
     "TransportError",
     "WaitTimeoutError",
     "WebhookError",
+    "WebhookEvent",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from akool_async import _wire
 from akool_async._retry import asked_pace, growing_waits, is_passing
@@ -45,22 +45,27 @@ class Api:
 
     async def create_by_button(
         self, press: ButtonPress, webhook_url: str | None, on_send: Callable[[], None]
-    ) -> ImageResult:
-        """Create By Button. Spends credits. ``on_send`` is called when the request goes out, and may forbid it."""
+    ) -> list[ImageResult]:
+        """Create By Button: a list of one image. Spends credits.
+
+        ``on_send`` is called when the request goes out, and may forbid it.
+        """
         path = "/api/open/v3/content/image/createbybutton"
         call = Call("Create By Button", "POST", path, _wire.button_body(press, webhook_url), on_send=on_send)
         try:
-            return _wire.read_image(await self._transport.request(call))
+            return [_wire.read_image(await self._transport.request(call))]
         except AkoolError as error:
             error.about(press=press)
             raise
 
     async def create_by_prompt(
-        self, request: PromptRequest | SourcePromptRequest, on_send: Callable[[], None]
+        self, request: PromptRequest | SourcePromptRequest, webhook_url: str | None, on_send: Callable[[], None]
     ) -> list[ImageResult]:
         """Create By Prompt, or Create By Source Prompt (v4): one image, or several for a batch. Spends credits."""
         endpoint, path = _PROMPT_ENDPOINTS[type(request)]
-        call = Call(endpoint, "POST", path, _wire.prompt_body(request), on_send=on_send)
+        call = Call(
+            endpoint, "POST", path, _wire.prompt_body(evolve(request, webhook_url=webhook_url)), on_send=on_send
+        )
         return _wire.read_images(await self._transport.request(call))
 
     async def get_image_result(self, image_id: str) -> ImageResult:

@@ -13,6 +13,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 
 from akool_async._api import Api, read_patiently
+from akool_async._callbacks import Callbacks
 from akool_async._flight import Flight
 from akool_async._retry import UndeliveredRetry, Verdict, judge_spending_post
 from akool_async._slots import Slot
@@ -30,14 +31,15 @@ from akool_async.operations import Operation
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from akool_async._callbacks import Callback
     from akool_async._reports import Reporter
     from akool_async._slots import Slots
     from akool_async._turnstile import Turnstile
-    from akool_async._watch import Watcher
+    from akool_async._watcher import Watcher
     from akool_async.models import ImageResult, PromptRequest
 
     Permit = Callable[[], Awaitable[None]]
-    Send = Callable[[Callable[[], None]], Awaitable["T"]]
+    Send = Callable[[Callable[[], None]], Awaitable[list[ImageResult]]]
 
 logger = logging.getLogger("akool_async")
 
@@ -49,6 +51,8 @@ RECONCILE_TRIES: Final = 10
 """Tries of each of these reads; with their waits most of a minute."""
 MOST_DOUBTS: Final = 3
 """Lost replies to one press before it is told as unknown, though after each AKOOL was found not to have taken it."""
+WEBHOOK_PATIENCE: Final = 60.0
+"""Seconds to wait for the webhook of a POST whose reply was lost; AKOOL's jobs hardly ever take longer."""
 REMEMBERED: Final = 10_000
 """Operations remembered, so that pressing the same again gives the same."""
 
@@ -65,6 +69,7 @@ class Spender:
         reporter: Reporter,
         *,
         repress: bool,
+        webhook_url: str | None,
     ) -> None:
         self._api = api
         self._slots = slots
@@ -72,6 +77,8 @@ class Spender:
         self._watcher = watcher
         self._reporter = reporter
         self._repress = repress
+        self._callbacks = Callbacks(webhook_url)
+        self._recoveries: set[asyncio.Task[None]] = set()
         self._closed = False
         self._presses: dict[ButtonPress, Flight[list[Operation]]] = {}
         self._prompts: set[Flight[list[Operation]]] = set()
@@ -144,6 +151,9 @@ class Spender:
     async def aclose(self, patience: float) -> None:
         """Drop what was not sent, let what was sent end within ``patience`` seconds."""
         self._closed = True
+        self._callbacks.close()
+        for recovery in self._recoveries:
+            recovery.cancel()
         flights = [*self._presses.values(), *self._prompts]
         for flight in flights:
             if not flight.committed:
@@ -154,21 +164,37 @@ class Spender:
         finally:
             for flight in flights:
                 flight.task.cancel()
-        await asyncio.gather(*(flight.task for flight in flights), return_exceptions=True)
+        await asyncio.gather(*(flight.task for flight in flights), *self._recoveries, return_exceptions=True)
+
+    def hear(self, word: str, image_id: str) -> bool:
+        """A webhook tells an image's id under the word of a POST: True where its reply was lost, or may yet be."""
+        if self._callbacks.tell(word, image_id):
+            return True
+        if not self._callbacks.is_lost(word) or self._closed:
+            return False
+        recovery = asyncio.create_task(self._recover(self._callbacks.lost_press(word), image_id))
+        self._recoveries.add(recovery)
+        recovery.add_done_callback(self._recoveries.discard)
+        return True
 
     async def _press(
         self, flight: Flight[list[Operation]], press: ButtonPress, webhook_url: str | None, permit: Permit | None
     ) -> list[Operation]:
         self._reporter.report(Queued(press=press))
+        callback = self._callbacks.expect(webhook_url)
         slot = await self._slots.acquire(press.button)
         try:
-            created = await self._post(
-                flight, lambda commit: self._api.create_by_button(press, webhook_url, commit), press, permit
+            (created,) = await self._make(
+                flight,
+                lambda commit: self._api.create_by_button(press, callback.url, commit),
+                press,
+                permit,
+                callback,
             )
         except BaseException:
             slot.release()
             raise
-        operation = self._adopt(created, slot, press)
+        operation = self._adopt(created, slot, press, called_back=callback.word is not None)
         _remember(self._operations, press, operation)
         return [operation]
 
@@ -177,9 +203,17 @@ class Spender:
     ) -> list[Operation]:
         batch = request.batch_quantity if isinstance(request, SourcePromptRequest) else 1
         self._reporter.report(Queued(press=None))
+        callback = self._callbacks.expect(request.webhook_url)
         slots = await self._slots.acquire_batch(batch)
         try:
-            images = await self._post(flight, lambda commit: self._api.create_by_prompt(request, commit), None, None)
+            images = await self._make(
+                flight,
+                lambda commit: self._api.create_by_prompt(request, callback.url, commit),
+                None,
+                None,
+                callback,
+                images=batch,
+            )
         except BaseException:
             for slot in slots:
                 slot.release()
@@ -189,12 +223,80 @@ class Spender:
             if image is None:
                 slot.release()
             else:
-                operations.append(self._adopt(image, slot or Slot(), None))
+                called_back = callback.word is not None
+                operations.append(self._adopt(image, slot or Slot(), None, called_back=called_back))
         return operations
 
+    async def _make(
+        self,
+        flight: Flight[list[Operation]],
+        send: Send,
+        press: ButtonPress | None,
+        permit: Permit | None,
+        callback: Callback,
+        *,
+        images: int = 1,
+    ) -> list[ImageResult]:
+        """The images of one POST; those of a lost reply are found again where a webhook tells their ids."""
+        try:
+            return await self._post(flight, send, press, permit, callback)
+        except OutcomeUnknownError as error:
+            found = await self._find(callback, press, images)
+            if found:
+                return found
+            if error.charged and press is not None:
+                _remember(self._charged, press, _bare(error))
+            self._callbacks.remember_lost(callback, press)
+            self._reporter.report(Unknown(press=press, charged=error.charged))
+            raise
+        finally:
+            self._callbacks.end(callback)
+
+    async def _find(self, callback: Callback, press: ButtonPress | None, images: int) -> list[ImageResult]:
+        found: list[ImageResult] = []
+        try:
+            async with asyncio.timeout(WEBHOOK_PATIENCE):
+                while len(found) < images and (image_id := await callback.next_id()) is not None:
+                    found += await self._read_child(image_id, press)
+        except TimeoutError:
+            logger.debug("no webhook in %.0f s for a POST whose reply was lost", WEBHOOK_PATIENCE)
+        return found
+
+    async def _recover(self, press: ButtonPress | None, image_id: str) -> None:
+        """An outcome that was told as unknown turns into its operation after all."""
+        if press is not None and press in self._operations:
+            return
+        for image in await self._read_child(image_id, press):
+            operation = self._adopt(image, Slot(), press)
+            self.unclaimed.append(operation)
+            told = [error for error in self.unclaimed_errors if press is None or error.press != press]
+            self.unclaimed_errors = deque(told, maxlen=REMEMBERED)
+            if press is not None:
+                self._charged.pop(press, None)
+                _remember(self._operations, press, operation)
+
+    async def _read_child(self, image_id: str, press: ButtonPress | None) -> list[ImageResult]:
+        """The image of which a webhook told, where AKOOL says too that this press made it; nothing otherwise."""
+        try:
+            image = await read_patiently(lambda: self._api.get_image_result(image_id), tries=RECONCILE_TRIES)
+        except AkoolError as error:
+            logger.warning("a webhook told of image %s, which could not be read: %s", image_id, error)
+            return []
+        made_by = (None, None) if press is None else (press.image_id, press.button)
+        said = (image.source_image_id, image.op_button)
+        if any(part not in (None, true) for part, true in zip(said, made_by, strict=True)):
+            logger.warning("a webhook told of image %s, which %s did not make", image_id, press or "a prompt")
+            return []
+        return [image]
+
     async def _post(
-        self, flight: Flight[list[Operation]], send: Send[T], press: ButtonPress | None, permit: Permit | None
-    ) -> T:
+        self,
+        flight: Flight[list[Operation]],
+        send: Send,
+        press: ButtonPress | None,
+        permit: Permit | None,
+        callback: Callback,
+    ) -> list[ImageResult]:
         """Send until accepted or refused; raise :class:`OutcomeUnknownError` where neither can be told."""
         undelivered: UndeliveredRetry | None = None
         doubts = 0
@@ -207,7 +309,7 @@ class Spender:
                 pause = undelivered.pause() if verdict is Verdict.NOT_DELIVERED and not self._closed else None
                 if verdict is Verdict.UNKNOWN:
                     doubts += 1
-                    await self._require_not_taken(press, error, doubts)
+                    await self._require_not_taken(press, error, doubts, callback)
                 elif pause is None and doubts:
                     self._tell_refused_after_doubt(press, error)
                 elif pause is None:
@@ -218,8 +320,8 @@ class Spender:
             await asyncio.sleep(pause or 0.0)
 
     async def _send_at_pace(
-        self, flight: Flight[list[Operation]], send: Send[T], permit: Permit | None, *, in_doubt: bool
-    ) -> T:
+        self, flight: Flight[list[Operation]], send: Send, permit: Permit | None, *, in_doubt: bool
+    ) -> list[ImageResult]:
         """Send, and again for as long as AKOOL only asks for a slower pace."""
         async with self._turnstile as turnstile:
             if permit is not None:
@@ -247,8 +349,12 @@ class Spender:
             raise SessionClosedError("the session was closed before this was sent; nothing was spent")
         flight.committed = True
 
-    async def _require_not_taken(self, press: ButtonPress | None, lost: AkoolError, doubts: int) -> None:
+    async def _require_not_taken(
+        self, press: ButtonPress | None, lost: AkoolError, doubts: int, callback: Callback
+    ) -> None:
         """Return where AKOOL surely did not take the press, so that it may be sent again; raise otherwise."""
+        if callback.has_told:
+            self._tell_unknown(press, f"{lost}; a webhook told that it was accepted", True, lost)
         if press is None:
             self._tell_unknown(None, f"{lost}; whether AKOOL accepted it cannot be told", None, lost)
         try:
@@ -277,12 +383,7 @@ class Spender:
     def _tell_unknown(
         self, press: ButtonPress | None, message: str, charged: bool | None, cause: AkoolError
     ) -> NoReturn:
-        error = OutcomeUnknownError(message, charged=charged).about(press=press)
-        error.__cause__ = cause
-        if charged and press is not None:
-            _remember(self._charged, press, _bare(error))
-        self._reporter.report(Unknown(press=press, charged=charged))
-        raise error from cause
+        raise OutcomeUnknownError(message, charged=charged).about(press=press) from cause
 
     async def _is_used(self, press: ButtonPress) -> bool | None:
         source = await read_patiently(lambda: self._api.get_image_result(press.image_id), tries=RECONCILE_TRIES)
@@ -290,9 +391,11 @@ class Spender:
             return True
         return False if press.button in source.buttons else None
 
-    def _adopt(self, created: ImageResult, slot: Slot, press: ButtonPress | None) -> Operation:
+    def _adopt(
+        self, created: ImageResult, slot: Slot, press: ButtonPress | None, *, called_back: bool = False
+    ) -> Operation:
         button, source_image_id = (None, None) if press is None else (press.button, press.image_id)
-        watch = self._watcher.adopt(created, button, slot)
+        watch = self._watcher.adopt(created, button, slot, called_back=called_back)
         self._reporter.report(Pressed(operation_id=created.id, press=press, credits=created.deduction_credit))
         return Operation(created.id, button, source_image_id, watch=watch, watcher=self._watcher)
 

@@ -1,55 +1,18 @@
-"""One shared poll loop per image id, however many wait.
-
-A loop runs while somebody waits or while the operation holds a slot, since the cap counts what runs at the server. It
-ends at a final status, or for a reason that no later poll will mend; a fault that may pass never ends it.
-"""
+"""What a session knows of one operation."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import math
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
-from weakref import WeakValueDictionary
+from typing import TYPE_CHECKING
 
+from akool_async._hints import MOST_PER_OPERATION
 from akool_async._listeners import Listeners
-from akool_async._retry import Patience, Streak, asked_pace, is_hopeless
-from akool_async.errors import (
-    AkoolError,
-    ConfigurationError,
-    NotFoundError,
-    PollingError,
-    SessionClosedError,
-    WaitTimeoutError,
-)
-from akool_async.events import Finished
-from akool_async.models import ImageStatus
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    import asyncio
 
     from akool_async._api import Look
-    from akool_async._reports import Reporter
     from akool_async._slots import Slot
-    from akool_async.models import Button, ImageResult
-    from akool_async.polling import Polling
-
-logger = logging.getLogger("akool_async")
-
-NOT_FOUND_GRACE: Final = 10.0
-"""Seconds after the press in which a 1008 may only mean that the new image is not known everywhere yet."""
-URL_GRACE: Final = 10.0
-"""Seconds at status 3 without any URL before the result is taken as it is; AKOOL's URLs can come after the status."""
-SINGLES_GRACE: Final = 5.0
-"""The same where the grid is there and the four single images are not."""
-LATE_URLS_INTERVAL: Final = 1.0
-"""Seconds between looks for them, at most."""
-SETTLED_AGE: Final = timedelta(minutes=10)
-"""A result of this age gets no URLs any more."""
-SHORTEST_INTERVAL: Final = 0.001
-STUCK_AFTER: Final = 3600.0
-"""Seconds after which an operation that does not end gives its slot back; AKOOL's take well under a minute."""
+    from akool_async.models import Button, ImageResult, ImageStatus
 
 
 class Watch:
@@ -57,10 +20,15 @@ class Watch:
 
     __slots__ = (
         "__weakref__",
+        "alarm",
         "began",
         "button",
+        "called_back",
         "changes",
         "end",
+        "hinted",
+        "hinted_at",
+        "hints",
         "id",
         "kind",
         "last_look",
@@ -69,6 +37,7 @@ class Watch:
         "looks",
         "loop",
         "pressed_here",
+        "relies_on_hint",
         "running_at",
         "settled",
         "slot",
@@ -89,6 +58,12 @@ class Watch:
         self.settled = False  # final, and its URLs are there: never to be asked for again
         self.slot: Slot | None = None
         self.waiters = 0
+        self.called_back = False  # AKOOL was given this session's webhook_url
+        self.hints = 0  # how often a webhook told that it ended
+        self.hinted = False  # the next look is due now
+        self.hinted_at = 0.0  # its age when a webhook first told that it ended
+        self.relies_on_hint = False  # its next look is a fallback
+        self.alarm: asyncio.Future[None] | None = None  # there while its loop rests
         self.loop: asyncio.Task[None] | None = None
         self.end: Listeners[BaseException | None] = Listeners()
         self.changes: Listeners[BaseException | None] | None = None
@@ -118,234 +93,21 @@ class Watch:
         if self.changes is not None:
             self.changes.tell(error)
 
+    def hint(self, now: float) -> None:
+        """A webhook tells that it ended: look at once."""
+        if self.hints < MOST_PER_OPERATION:
+            self.hinted_at = self.hinted_at or now - (self.began or now)
+            self.hints += 1
+            self.hinted = True
+            self.wake()
+
+    def wake(self) -> None:
+        """End the rest of its loop."""
+        if self.alarm is not None and not self.alarm.done():
+            self.alarm.set_result(None)
+
     def release_slot(self) -> None:
         """Give the slot back; a second call does nothing."""
         if self.slot is not None:
             self.slot.release()
             self.slot = None
-
-
-class Watcher:
-    """The watches of one session."""
-
-    def __init__(
-        self,
-        look: Callable[[str, Look | None], Awaitable[Look]],
-        polling: Polling,
-        reporter: Reporter,
-        *,
-        on_end: Callable[[], None],
-    ) -> None:
-        self._look = look
-        self._polling = polling
-        self._reporter = reporter
-        self._on_end = on_end
-        self._patience = Patience()
-        self._watches: WeakValueDictionary[str, Watch] = WeakValueDictionary()
-        self._loops: dict[asyncio.Task[None], Watch] = {}
-        self._closed = False
-
-    @property
-    def in_flight(self) -> int:
-        """Operations that are polled for."""
-        return len(self._loops)
-
-    def watch(self, image_id: str, button: Button | None = None) -> Watch:
-        """The one watch of an image id. Sends nothing."""
-        watch = self._watches.get(image_id)
-        if watch is None:
-            watch = self._watches[image_id] = Watch(image_id, button)
-        return watch
-
-    def adopt(self, created: ImageResult, button: Button | None, slot: Slot) -> Watch:
-        """Take over an operation that AKOOL just accepted; with a slot, it is polled for even when nobody waits."""
-        watch = self.watch(created.id, button)
-        watch.pressed_here = True
-        watch.kind = watch.kind or "prompt"
-        watch.began = asyncio.get_running_loop().time()
-        watch.see(created)
-        if slot and not created.is_final and not self._closed:
-            watch.release_slot()  # an id that AKOOL gives twice holds one slot
-            watch.slot = slot
-            self._ensure_loop(watch)
-        else:
-            slot.release()
-        return watch
-
-    async def wait(self, watch: Watch, seconds: float | None) -> ImageResult:
-        """Wait for the end, or raise :class:`WaitTimeoutError` when this caller's own time is up."""
-        if seconds is None:
-            await self._outlast(watch)
-        else:
-            try:
-                async with asyncio.timeout(seconds) as timer:
-                    await self._outlast(watch)
-            except TimeoutError:
-                if not timer.expired():
-                    raise
-        if watch.latest is None or not watch.latest.is_final:
-            raise WaitTimeoutError(watch.id, seconds or 0.0, watch.status)
-        return watch.latest
-
-    async def updates(self, watch: Watch) -> AsyncIterator[ImageResult]:
-        """Every new snapshot until the end; one that came and went between two looks of a slow reader is skipped."""
-        shown: ImageResult | None = None
-        while True:
-            if watch.latest is not None and watch.latest != shown:
-                shown = watch.latest
-                yield shown
-            elif watch.settled:
-                return
-            else:
-                watch.changes = watch.changes or Listeners()
-                await self._listen(watch, watch.changes)
-
-    async def aclose(self) -> None:
-        """End every loop and every wait; the operations themselves run on at AKOOL."""
-        self._closed = True
-        loops = dict(self._loops)
-        for task in loops:
-            task.cancel()
-        await asyncio.gather(*loops, return_exceptions=True)
-        if loops:
-            running = ", ".join(watch.id for watch in loops.values())
-            logger.info("session closed; still running at AKOOL: %s", running)
-
-    async def _outlast(self, watch: Watch) -> None:
-        while not watch.settled:  # a loop also stops where nobody waited just then: once more
-            await self._listen(watch, watch.end)
-
-    async def _listen(self, watch: Watch, listeners: Listeners[BaseException | None]) -> None:
-        """Wait until these are told, and raise what ended the loop, where something did."""
-        if self._closed:
-            raise SessionClosedError(operation_ids=(watch.id,))
-        self._ensure_loop(watch)
-        watch.waiters += 1
-        told = listeners.join()
-        try:
-            error = await told
-        finally:
-            listeners.discard(told)
-            watch.waiters -= 1
-        if isinstance(error, AkoolError):
-            raise error.fresh() from error.__cause__
-        if error is not None:
-            raise error
-
-    def _ensure_loop(self, watch: Watch) -> None:
-        if watch.loop is None:
-            watch.loop = asyncio.create_task(self._poll(watch))
-            self._loops[watch.loop] = watch
-            watch.loop.add_done_callback(self._end)
-
-    def _end(self, task: asyncio.Task[None]) -> None:
-        """A loop is over, for whatever reason, perhaps before its first step: the slot comes back, all are told."""
-        watch = self._loops.pop(task)
-        error = None if task.cancelled() else task.exception()
-        if task.cancelled() or isinstance(error, SessionClosedError):
-            error = SessionClosedError(operation_ids=(watch.id,))
-        if error is not None and not watch.waiters and not task.cancelled():
-            logger.warning("operation %s is no longer watched: %s", watch.id, error)
-        if not watch.is_final:
-            self._learn(watch, None)
-        watch.release_slot()
-        watch.tell_end(error)
-
-    async def _poll(self, watch: Watch) -> None:
-        clock = asyncio.get_running_loop().time
-        streak: Streak | None = None
-        began = watch.began = clock() if watch.began is None else watch.began
-        final_since: float | None = None
-        pause = 0.0
-        if watch.pressed_here and not watch.looks:  # otherwise it may have ended long since: the first look is at once
-            pause = began + self._interval(watch, 0.0) - clock()
-        while True:
-            await asyncio.sleep(pause)
-            if not watch.waiters and watch.slot is None:
-                return
-            asked_at = clock() - began
-            watch.looks += 1
-            try:
-                look = await self._look(watch.id, watch.last_look)
-            except AkoolError as error:
-                streak = streak or Streak(self._patience)
-                self._check_worth_going_on(watch, error, streak, clock() - began)
-                pause = max(self._interval(watch, clock() - began) * streak.stretch, asked_pace(error))
-                logger.debug("poll of %s failed (%s), next in %.1f s", watch.id, error, pause)
-                continue
-            streak = None
-            age = clock() - began
-            result = look.image
-            self._take_in(watch, look, asked_at=asked_at, age=age)
-            pause = self._interval(watch, age)
-            if result.is_final:
-                final_since = final_since or clock()
-                if clock() - final_since >= missing_urls_grace(result, watch.button, datetime.now(UTC)):
-                    watch.settled = True
-                    return
-                pause = min(pause, LATE_URLS_INTERVAL)
-            elif watch.slot is not None and age > STUCK_AFTER:
-                logger.warning("operation %s has not ended in %.0f s; its slot is given back", watch.id, STUCK_AFTER)
-                watch.release_slot()
-
-    def _take_in(self, watch: Watch, look: Look, *, asked_at: float, age: float) -> None:
-        """A good poll: what it says of the operation, and of how long operations take."""
-        result = look.image
-        ended_now = result.is_final and not watch.is_final
-        if look is not watch.last_look:
-            watch.last_look = None if result.is_final else look
-            watch.see(result)
-        self._reporter.report_poll(watch.id, watch.kind, result.status, age)
-        if not result.is_final:
-            watch.running_at = asked_at
-        elif ended_now:
-            self._on_end()
-            self._reporter.report(
-                Finished(
-                    operation_id=watch.id,
-                    kind=watch.kind,
-                    status=result.status,
-                    seconds=age,
-                    polls=watch.looks,
-                    lateness=(age - watch.running_at) / 2 if watch.pressed_here else 0.0,
-                )
-            )
-            self._learn(watch, age)
-
-    def _interval(self, watch: Watch, age: float) -> float:
-        # The age of an operation that was not pressed here is not known.
-        interval = self._polling.interval(watch.kind if watch.pressed_here else None, age, watch.looks)
-        if not isinstance(interval, (int, float)) or not 0 <= interval < math.inf:
-            raise ConfigurationError(
-                f"polling: {self._polling!r} gave the interval {interval!r}, not a number of seconds"
-            )
-        return max(interval, SHORTEST_INTERVAL)
-
-    def _learn(self, watch: Watch, ended_at: float | None) -> None:
-        if watch.pressed_here and watch.kind is not None and watch.looks and not watch.learned:
-            watch.learned = True
-            try:
-                self._polling.learn(watch.kind, running_at=watch.running_at, ended_at=ended_at)
-            except Exception:
-                logger.exception("the schedule failed to learn from operation %s", watch.id)
-
-    @staticmethod
-    def _check_worth_going_on(watch: Watch, error: AkoolError, streak: Streak, age: float) -> None:
-        fresh = watch.pressed_here and age < NOT_FOUND_GRACE
-        if is_hopeless(error) and not (isinstance(error, NotFoundError) and fresh):
-            raise error
-        if streak.add(asyncio.get_running_loop().time()):
-            raise PollingError(watch.id, status=watch.status, age=age, reason=str(error.args[0])) from error
-
-
-def missing_urls_grace(result: ImageResult, button: Button | None, now: datetime) -> float:
-    """Seconds to go on asking for URLs that a finished image still lacks; 0 where nothing is missing."""
-    if result.status != ImageStatus.COMPLETED:
-        return 0.0
-    if result.created_at is not None and now - result.created_at > SETTLED_AGE:
-        return 0.0
-    if not result.urls:
-        return URL_GRACE
-    kind = result.op_button or button
-    expects_singles = kind.startswith("V") if kind else bool(result.buttons or result.used_buttons)
-    return SINGLES_GRACE if expects_singles and not (result.upscaled_urls or result.images) else 0.0

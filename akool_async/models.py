@@ -65,7 +65,7 @@ class ImageStatus(IntEnum):
     FAILED = 4
 
 
-_FINAL: Final = (ImageStatus.COMPLETED, ImageStatus.FAILED)
+FINAL: Final = (ImageStatus.COMPLETED, ImageStatus.FAILED)
 
 
 @frozen(kw_only=True)
@@ -114,7 +114,7 @@ class ImageResult:
     @property
     def is_final(self) -> bool:
         """True once the status is completed (3) or failed (4)."""
-        return self.status in _FINAL
+        return self.status in FINAL
 
     @property
     def expires_at(self) -> datetime | None:
@@ -142,6 +142,20 @@ class ButtonPress:
 
     def __str__(self) -> str:
         return f"{self.button} of image {self.image_id}"
+
+
+@frozen(kw_only=True)
+class WebhookEvent:
+    """What AKOOL calls back with: a hint that an image came to an end, which a poll confirms."""
+
+    id: str
+    """The image's ``_id``, which is the operation's."""
+    status: ImageStatus | int
+    """2 processing, 3 completed, 4 failed."""
+    type: str | None = None
+    """"image" for images."""
+    url: str | None = None
+    """The result as the webhook has it. Not used here: whoever knows the address of the webhook may have sent it."""
 
 
 @frozen(kw_only=True)

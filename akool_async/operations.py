@@ -14,7 +14,8 @@ from akool_async.models import Button, ButtonPress, ImageResult, ImageStatus
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from akool_async._watch import Watch, Watcher
+    from akool_async._watch import Watch
+    from akool_async._watcher import Watcher
 
 _JSON_VERSION = 1
 

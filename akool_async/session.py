@@ -15,10 +15,19 @@ from akool_async._slots import Slots
 from akool_async._spend import Spender
 from akool_async._transport import Transport, check_base_url
 from akool_async._turnstile import Turnstile
-from akool_async._watch import Watcher
-from akool_async.errors import ConfigurationError
+from akool_async._watcher import Watcher
+from akool_async.errors import ConfigurationError, SessionClosedError
 from akool_async.fan_out import FanOut
-from akool_async.models import Button, ButtonPress, Counters, ImageResult, PromptRequest, SourcePromptRequest
+from akool_async.models import (
+    FINAL,
+    Button,
+    ButtonPress,
+    Counters,
+    ImageResult,
+    PromptRequest,
+    SourcePromptRequest,
+    WebhookEvent,
+)
 from akool_async.operations import Operation, read_operation
 from akool_async.polling import AdaptivePolling
 
@@ -83,6 +92,7 @@ class AkoolSession:
             raise ConfigurationError(f"polling must be a schedule such as ExponentialPolling(), not {polling!r}")
         if observer is not None and not callable(observer):
             raise ConfigurationError(f"observer must be a function of one event, not {observer!r}")
+        self._closed = False
         self._webhook_url = _read_webhook_url(webhook_url)
         self._request_timeout = _validate.seconds("request_timeout", request_timeout)
         self._slots = Slots(
@@ -106,7 +116,13 @@ class AkoolSession:
         turnstile = Turnstile()
         self._watcher = Watcher(self._api.look, polling, self._reporter, on_end=turnstile.make_room)
         self._spender = Spender(
-            self._api, self._slots, turnstile, self._watcher, self._reporter, repress=_validate.flag("repress", repress)
+            self._api,
+            self._slots,
+            turnstile,
+            self._watcher,
+            self._reporter,
+            repress=_validate.flag("repress", repress),
+            webhook_url=self._webhook_url,
         )
 
     # --- acts: POSTs that spend credits ---
@@ -264,6 +280,25 @@ class AkoolSession:
             timeout=_validate.optional_seconds("timeout", timeout),
         ).outcomes()
 
+    def notify(self, event: WebhookEvent, *, word: str | None = None) -> bool:
+        """Take in a webhook, from a :class:`~akool_async.webhooks.WebhookVerifier`: its operation is looked at at once.
+
+        It is a hint and no more: what happened is what AKOOL answers to that look. ``word`` is the ``akool_press`` of
+        the query that it was sent to, by which an operation is found whose reply was lost. Call it in the session's
+        event loop. True where the event concerns this session; another process's costs nothing.
+
+        Raises:
+            SessionClosedError: it was not taken in; let AKOOL call again.
+        """
+        if not isinstance(event, WebhookEvent):
+            raise ValueError(f"event must be a WebhookEvent, as WebhookVerifier.parse() returns, not {event!r}")  # noqa: TRY004
+        if word is not None and not isinstance(word, str):
+            raise ValueError(f"word must be the text of the query's akool_press, or None, not {word!r}")
+        if self._closed:
+            raise SessionClosedError(operation_ids=(event.id,))
+        was_awaited = word is not None and self._spender.hear(word, event.id)
+        return self._watcher.hint(event.id, ended=event.status in FINAL) or was_awaited
+
     @property
     def unclaimed(self) -> tuple[Operation, ...]:
         """Accepted operations whose callers were all cancelled before they got them; the newest 10,000."""
@@ -328,6 +363,7 @@ class AkoolSession:
 
         What was accepted runs on at AKOOL and can be taken up by its id in another session.
         """
+        self._closed = True
         self._pace.close()
         try:
             await self._spender.aclose(self._request_timeout + CLOSING_MARGIN)

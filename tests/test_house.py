@@ -30,18 +30,21 @@ RANKS = {
     "_turnstile": 4,
     "_api": 5,
     "_slots": 6,
-    "_watch": 6,
+    "_hints": 1,
+    "_callbacks": 2,
+    "_watch": 7,
+    "_watcher": 8,
     "_flight": 3,
-    "operations": 7,
-    "downloads": 7,
-    "_spend": 8,
-    "fan_out": 9,
-    "session": 10,
+    "operations": 9,
+    "downloads": 9,
+    "_spend": 10,
+    "fan_out": 11,
+    "session": 12,
 }
-EDGES = {"cli", "emulator", "opentelemetry"}
+EDGES = {"cli", "emulator", "opentelemetry", "webhooks"}
 PUBLIC_ROOMS = {"events"}
 OWNERS = {
-    "aiohttp": {"_transport", "emulator"},
+    "aiohttp": {"_transport", "emulator", "webhooks", "cli"},
     "aiolimiter": {"_pace"},
     "attrs": {
         "models",
@@ -62,6 +65,7 @@ OWNERS = {
     "backoff": {"_retry", "_pace", "polling"},
     "cattrs": {"_wire"},
     "click": {"cli"},
+    "cryptography": {"emulator", "webhooks"},
     "opentelemetry": {"opentelemetry"},
     "orjson": {"_wire", "operations", "polling"},
     "PIL": {"emulator"},
@@ -105,6 +109,7 @@ PUBLIC = [
     "TransportError",
     "WaitTimeoutError",
     "WebhookError",
+    "WebhookEvent",
 ]
 
 
@@ -159,7 +164,7 @@ def test_imports_go_down_and_packages_have_owners():
     [
         ("models.py", "from akool_async import session"),
         ("models.py", "from akool_async.errors import AkoolError"),
-        ("_watch.py", "import aiohttp"),
+        ("_watcher.py", "import aiohttp"),
         ("emulator/_http.py", "from akool_async._wire import read_image"),
         ("emulator/_http.py", "from akool_async import Button"),
         ("cli/_app.py", "from akool_async._transport import Transport"),

@@ -54,11 +54,14 @@ def akool() -> None:
 )
 @click.option("--live", is_flag=True, help="Use the real AKOOL and the credentials in the environment. Costs credits.")
 @click.option("--yes", is_flag=True, help="With --live: do not ask before spending.")
+@click.option("--webhook", is_flag=True, help="Be told by webhooks instead of asking. Not with --live.")
 def demo(**options: Any) -> int:  # noqa: ANN401 - click's parameters, handed on by name
     """Make an image, press its eight buttons, save all pictures.
 
     Without an account: AKOOL is emulated on this machine.
     """
+    if options["webhook"] and options["live"]:
+        raise click.UsageError("--webhook needs an address that AKOOL can reach; it goes with the emulator alone")
     return asyncio.run(_demo.run(_demo.Options(**options)))
 
 

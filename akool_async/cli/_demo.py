@@ -8,12 +8,15 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import click
-from attrs import frozen
+from aiohttp import web
+from attrs import define, frozen
 
 from akool_async import AkoolError, AkoolSession, ApiKey, Button, Operation
 from akool_async.cli._board import Board, Row
 from akool_async.cli._exit import ExitStatus
 from akool_async.emulator import Emulator
+from akool_async.webhooks import WebhookVerifier
+from akool_async.webhooks.aiohttp import webhook_handler
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -30,6 +33,7 @@ class Options:
     speed: float
     live: bool
     yes: bool
+    webhook: bool
 
 
 async def run(options: Options) -> int:
@@ -47,6 +51,12 @@ async def run(options: Options) -> int:
                 board.tell_unfinished()
                 raise
     board.print_summary(options.folder)
+    counters = akool.counters()
+    click.echo(
+        f"AKOOL was asked {counters.polls} times how {counters.finished} operations stand, and their ends were noticed "
+        f"{counters.lateness:.2f} s late on average" + (", with a webhook." if options.webhook else "."),
+        err=True,
+    )
     if not options.live:
         click.echo("With an account: export AKOOL_API_KEY=..., then akool demo --live (costs credits).", err=True)
     return ExitStatus.SOME_FAILED if any(row.error for row in board.rows) else ExitStatus.DONE
@@ -59,11 +69,49 @@ async def _open_session(options: Options) -> AsyncIterator[AkoolSession]:
         async with AkoolSession(max_concurrent_upscales=cap) as akool:
             yield akool
         return
-    async with Emulator(speed=options.speed) as emulator:
+    async with Emulator(speed=options.speed) as emulator, _open_door(emulator, wanted=options.webhook) as door:
         click.echo(f"AKOOL is emulated at {emulator.base_url}: no account, nothing is spent.", err=True)
-        auth = ApiKey(emulator.api_key)
-        async with AkoolSession(auth, base_url=emulator.base_url, max_concurrent_upscales=cap) as akool:
+        auth, webhook_url = ApiKey(emulator.api_key), door.url
+        async with AkoolSession(
+            auth, base_url=emulator.base_url, max_concurrent_upscales=cap, webhook_url=webhook_url
+        ) as akool:
+            door.open(akool)
             yield akool
+
+
+@define
+class _Door:
+    """Where AKOOL calls back to; it opens once the session is there."""
+
+    verifier: WebhookVerifier
+    url: str | None = None
+    _handler: Callable[[web.Request], Awaitable[web.Response]] | None = None
+
+    def open(self, akool: AkoolSession) -> None:
+        """Take callbacks in."""
+        self._handler = webhook_handler(akool, self.verifier)
+
+    async def handle(self, request: web.Request) -> web.Response:
+        """One callback."""
+        return web.Response(status=503) if self._handler is None else await self._handler(request)
+
+
+@asynccontextmanager
+async def _open_door(emulator: Emulator, *, wanted: bool) -> AsyncIterator[_Door]:
+    door = _Door(WebhookVerifier(emulator.client_id, emulator.client_secret))
+    if not wanted:
+        yield door
+        return
+    application = web.Application()
+    application.router.add_post("/akool", door.handle)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        door.url = f"http://127.0.0.1:{runner.addresses[0][1]}/akool"
+        yield door
+    finally:
+        await runner.cleanup()
 
 
 async def _ask_before_spending(akool: AkoolSession, *, yes: bool) -> None:

@@ -5,6 +5,6 @@ It is written from AKOOL's pages alone and imports nothing of the client, so tha
 
 from akool_async.emulator._emulator import Emulator
 from akool_async.emulator._faults import Fault, Faults
-from akool_async.emulator._ledger import Ledger, Post
+from akool_async.emulator._ledger import Callback, Ledger, Post
 
-__all__ = ["Emulator", "Fault", "Faults", "Ledger", "Post"]
+__all__ = ["Callback", "Emulator", "Fault", "Faults", "Ledger", "Post"]

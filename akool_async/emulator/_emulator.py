@@ -23,6 +23,7 @@ from akool_async.emulator._options import (
 from akool_async.emulator._parameters import BUTTONS
 from akool_async.emulator._service import Service
 from akool_async.emulator._threads import LoopThread
+from akool_async.emulator._webhooks import WebhookSender
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -99,6 +100,8 @@ class Emulator:
         self.client_id = self._service.client_id
         self.client_secret = self._service.client_secret
         self._front: HttpFront | None = None
+        self._webhooks: WebhookSender | None = None
+        self._speed = speed
         self._runners: list[web.AppRunner] = []
         self._thread: LoopThread | None = None
 
@@ -120,6 +123,8 @@ class Emulator:
         require("seconds", seconds, is_number(seconds), "at least 0: time does not run backwards")
         with self._lock:
             self._advanced += seconds
+        if self._webhooks is not None:
+            self._webhooks.clock_moved()
 
     def expire_tokens(self) -> None:
         """End every token that was issued; their next use is answered with 1101."""
@@ -171,6 +176,15 @@ class Emulator:
         try:
             self.pictures_url = await self._serve(self._front.pictures_application(), 0)
             self._front.pictures_url = self.pictures_url
+            self._webhooks = WebhookSender(
+                self._service,
+                self.ledger,
+                self.faults,
+                self._lock,
+                pictures_url=self.pictures_url,
+                speed=self._speed,
+            )
+            self._front.expect_callback = self._webhooks.expect
             self.base_url = await self._serve(self._front.api_application(), self._port)
         except BaseException:
             await self._stop()
@@ -187,6 +201,9 @@ class Emulator:
     async def _stop(self) -> None:
         if self._front is not None:
             self._front.spoiler.stop()
+        if self._webhooks is not None:
+            await self._webhooks.stop()
+            self._webhooks = None
         for runner in self._runners:
             await runner.cleanup()
         self._runners.clear()

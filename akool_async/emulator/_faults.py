@@ -26,11 +26,14 @@ ENDPOINTS = (
     "create_by_source_prompt",
     "get_credit",
     "pictures",
+    "webhook",
 )
+API_ENDPOINTS = ENDPOINTS[:-2]
 CREATES = ("create_by_button", "create_by_prompt", "create_by_source_prompt")
 JOB_KINDS = frozenset({"stuck", "late_urls", "fails"})
 REPLY_KINDS = frozenset({"reset", "status", "html", "cut", "empty", "huge", "stall", "slow", "redirect"})
-KINDS = JOB_KINDS | REPLY_KINDS | {"throttle", "code", "image_status"}
+WEBHOOK_KINDS = frozenset({"lost", "twice", "forged"})
+KINDS = JOB_KINDS | WEBHOOK_KINDS | REPLY_KINDS | {"throttle", "code", "image_status"}
 ERROR_STATUSES = range(400, 600)
 
 
@@ -107,7 +110,7 @@ class Fault:
 
     @classmethod
     def slow(cls, seconds: float, when: When = "before") -> Fault:
-        """The reply comes ``seconds`` late; "before": so does the work, unless the client has left by then."""
+        """The reply, or webhook, is ``seconds`` late; "before": so is the work, unless the client left by then."""
         return cls("slow", when, seconds)
 
     @classmethod
@@ -151,6 +154,21 @@ class Fault:
         """The job that is accepted ends with status 4."""
         return cls("fails", "after", text=reason)
 
+    @classmethod
+    def lost(cls) -> Fault:
+        """The webhook is never sent."""
+        return cls("lost")
+
+    @classmethod
+    def twice(cls) -> Fault:
+        """The webhook comes twice."""
+        return cls("twice")
+
+    @classmethod
+    def forged(cls) -> Fault:
+        """Before the webhook comes a forgery of someone who knows the client id and not the secret."""
+        return cls("forged")
+
 
 class Faults:
     """Which request meets which fault: scripted ones first, then those drawn by rate."""
@@ -167,9 +185,7 @@ class Faults:
         with self._lock:
             self._scripts[endpoint].extend(faults)
 
-    def rate(
-        self, probability: float, *faults: Fault, endpoints: Iterable[str] = ENDPOINTS[:-1], seed: int = 0
-    ) -> None:
+    def rate(self, probability: float, *faults: Fault, endpoints: Iterable[str] = API_ENDPOINTS, seed: int = 0) -> None:
         """Each request of ``endpoints`` meets one of ``faults`` with this probability; the same seed draws the same.
 
         Faults that make no sense at an endpoint are left out of its draw.
@@ -207,6 +223,8 @@ class Faults:
 def _fits(fault: Fault, endpoint: str) -> bool:
     if fault.kind in JOB_KINDS:
         return endpoint in CREATES
+    if fault.kind in WEBHOOK_KINDS or endpoint == "webhook":
+        return endpoint == "webhook" and fault.kind in {*WEBHOOK_KINDS, "slow"}
     return fault.kind != "image_status" or endpoint == "get_image_result"
 
 

@@ -34,6 +34,7 @@ class HttpFront:
     """AKOOL's endpoints and, on another port, the host of its pictures."""
 
     def __init__(self, service: Service, ledger: Ledger, faults: Faults, lock: threading.RLock) -> None:
+        self.expect_callback: Callable[[Image], None] = lambda _: None
         self._service = service
         self._ledger = ledger
         self._faults = faults
@@ -71,16 +72,20 @@ class HttpFront:
     def _create_by_button(self, request: web.Request, body: Body, fault: Fault | None) -> dict[str, Any]:
         self._authenticate(request)
         image = self._service.press(read_press(body), fault)
+        self.expect_callback(image)
         return envelope(image.show_press(image.accepted_at))
 
     def _create_by_prompt(self, request: web.Request, body: Body, fault: Fault | None) -> dict[str, Any]:
         self._authenticate(request)
         (image,) = self._service.create(read_prompt(body), fault)
+        self.expect_callback(image)
         return envelope(image.show(image.accepted_at, ""))
 
     def _create_by_source(self, request: web.Request, body: Body, fault: Fault | None) -> dict[str, Any]:
         self._authenticate(request)
         images = self._service.create(read_source_prompt(body), fault)
+        for image in images:
+            self.expect_callback(image)
         shown = [image.show(image.accepted_at, "") for image in images]
         return envelope(shown if len(shown) > 1 else shown[0])
 

@@ -25,6 +25,18 @@ class Post:
     """When it was received, in seconds since the epoch (UTC) by the service's clock."""
 
 
+@dataclass(frozen=True, slots=True)
+class Callback:
+    """A webhook as it was sent, or was to be."""
+
+    image_id: str
+    url: str
+    status: int | None
+    """HTTP status of the answer; None where none came, or it was lost on command."""
+    fault: str | None
+    """"lost before" or "forged before" where a fault struck."""
+
+
 class Running:
     """How many jobs run at once, by their times of finish; evaluated only when asked."""
 
@@ -54,6 +66,8 @@ class Ledger:
     create_by_source_prompt, get_credit, pictures."""
     posts: list[Post] = field(default_factory=list)
     """Every POST that spends credits, in the order in which they were dealt with."""
+    callbacks: list[Callback] = field(default_factory=list)
+    """Every webhook, its repeats and forgeries included."""
     presses_accepted: Counter[tuple[str, str]] = field(default_factory=Counter)
     """How often each (image id, button) was accepted and charged."""
     accepted: int = 0

@@ -1,0 +1,38 @@
+"""The door for aiohttp servers: ``app.router.add_post("/akool", webhook_handler(session, verifier))``."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from akool_async.webhooks._door import LARGEST_BODY, METHOD, take_in
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from akool_async import AkoolSession
+    from akool_async.webhooks._verifier import WebhookVerifier
+
+
+def webhook_handler(
+    session: AkoolSession, verifier: WebhookVerifier
+) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """A handler that takes AKOOL's callbacks in.
+
+    It answers 200 where the event was taken in, 400 to what is not AKOOL's, 405 to other methods than POST, 413 to
+    large bodies and 503 once the session is closed.
+    """
+
+    async def handle(request: web.Request) -> web.Response:
+        if request.method != METHOD:
+            return web.Response(status=HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": METHOD})
+        body = bytearray()
+        async for chunk in request.content.iter_any():
+            body += chunk
+            if len(body) > LARGEST_BODY:
+                return web.Response(status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        return web.Response(status=take_in(session, verifier, bytes(body), request.query_string))
+
+    return handle

@@ -1,0 +1,64 @@
+"""Real servers on loopback around the doors, for the tests of webhooks."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import uvicorn
+from aiohttp import web
+
+from akool_async import AkoolSession, ApiKey, ExponentialPolling
+from akool_async.webhooks import WebhookVerifier
+from akool_async.webhooks.aiohttp import webhook_handler
+
+RARE = ExponentialPolling(initial=30, max_interval=30)
+"""Polls so seldom that only a webhook can end a wait within a test's time."""
+
+
+@asynccontextmanager
+async def serve_aiohttp(add_routes):
+    """Serve an aiohttp application that ``add_routes`` fills; gives its address."""
+    app = web.Application()
+    add_routes(app)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
+async def serve_asgi(app, *, lifespan="off"):
+    """Serve an ASGI application by uvicorn; gives its address."""
+    config = uvicorn.Config(app, port=0, log_level="error", lifespan=lifespan)
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve())
+    try:
+        while not server.started:
+            assert not serving.done(), "the server did not start"
+            await asyncio.sleep(0.01)
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        await serving
+
+
+@asynccontextmanager
+async def called_back(emulator, *, polling=RARE, **options):
+    """A session whose webhooks arrive at a real aiohttp server."""
+    doors = []
+
+    async def handle(request):
+        return await doors[0](request)
+
+    async with serve_aiohttp(lambda app: app.router.add_route("*", "/akool", handle)) as address:
+        async with AkoolSession(
+            ApiKey(emulator.api_key),
+            base_url=emulator.base_url,
+            webhook_url=f"{address}/akool",
+            polling=polling,
+            **options,
+        ) as akool:
+            doors.append(webhook_handler(akool, WebhookVerifier(emulator.client_id, emulator.client_secret)))
+            yield akool

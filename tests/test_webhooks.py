@@ -1,0 +1,237 @@
+"""A webhook and the poll are one wait: hints wake it, the poll reads the truth, and a lost reply is found again."""
+
+import asyncio
+
+import pytest
+
+from akool_async import (
+    AkoolSession,
+    ApiKey,
+    ExponentialPolling,
+    ImageStatus,
+    OperationFailedError,
+    OutcomeUnknownError,
+    SessionClosedError,
+    _spend,
+)
+from akool_async import _hints as hints
+from akool_async.emulator import Emulator, Fault
+from akool_async.webhooks import WebhookEvent
+from tests.conftest import FAST
+from tests.receivers import called_back
+
+DONE = ImageStatus.COMPLETED
+
+
+def polls(emulator):
+    return emulator.ledger.requests["get_image_result"]
+
+
+async def test_a_webhook_ends_a_wait_at_its_first_poll(emulator):
+    async with called_back(emulator) as akool:
+        operation = await akool.upscale(emulator.add_image(), 1)
+        result = await operation.wait_until_complete(timeout=20)
+    assert result.status == ImageStatus.COMPLETED
+    assert polls(emulator) == 1
+
+
+async def test_everyone_who_waits_is_told_by_one_webhook(emulator):
+    async with called_back(emulator) as akool:
+        operation = await akool.vary(emulator.add_image(), 2)
+        results = await asyncio.gather(*(operation.wait_until_complete(timeout=20) for _ in range(50)))
+    assert len({result.urls for result in results}) == 1
+    assert polls(emulator) == 1
+
+
+async def test_a_webhook_of_a_failed_image_raises_what_the_poll_reads(emulator):
+    emulator.faults.script("create_by_button", Fault.fails("too dark"))
+    async with called_back(emulator) as akool:
+        operation = await akool.upscale(emulator.add_image(), 1)
+        with pytest.raises(OperationFailedError) as caught:
+            await operation.wait_until_complete(timeout=20)
+    assert caught.value.result.error_reasons == ("too dark",)
+
+
+async def test_what_a_webhook_says_is_never_believed(emulator):
+    async with Emulator(speed=0.1) as slow:
+        async with AkoolSession(ApiKey(slow.api_key), base_url=slow.base_url, polling=FAST) as akool:
+            operation = await akool.upscale(slow.add_image(), 1)
+            waiting = asyncio.create_task(operation.wait_until_complete())
+            assert akool.notify(WebhookEvent(id=operation.id, status=DONE, url="https://forger.invalid/1.png"))
+            async for snapshot in operation.updates():
+                assert not snapshot.is_final
+                if snapshot.status == ImageStatus.PROCESSING:
+                    break
+                slow.advance(30)
+            slow.advance(1000)
+            assert "forger" not in str((await waiting).raw)
+
+
+async def test_a_webhook_that_comes_before_the_reply_to_its_post_is_not_lost(emulator):
+    emulator.faults.script("create_by_button", Fault.slow(1.0, "after"))
+    async with called_back(emulator) as akool:
+        operation = await akool.upscale(emulator.add_image(), 1)
+        assert [callback.status for callback in emulator.ledger.callbacks] == [200]
+        await operation.wait_until_complete(timeout=20)
+    assert polls(emulator) == 1
+
+
+async def test_webhooks_twice_late_and_forged_do_no_harm(emulator):
+    emulator.faults.script("webhook", Fault.twice(), Fault.slow(0.3), Fault.forged())
+    async with called_back(emulator) as akool:
+        image_id = emulator.add_image()
+        operations = [await akool.upscale(image_id, index) for index in (1, 2, 3)]
+        for operation in operations:
+            result = await operation.wait_until_complete(timeout=20)
+            assert result.status == ImageStatus.COMPLETED
+    forged = [callback for callback in emulator.ledger.callbacks if callback.fault]
+    assert [callback.status for callback in forged] == [400]
+    assert emulator.ledger.pressed_twice() == []
+
+
+async def test_a_thousand_webhooks_for_one_running_operation_cause_a_handful_of_polls():
+    async with Emulator(speed=0.1) as slow:
+        async with AkoolSession(ApiKey(slow.api_key), base_url=slow.base_url, polling=FAST) as akool:
+            operation = await akool.upscale(slow.add_image(), 1)
+            event = WebhookEvent(id=operation.id, status=DONE)
+            before = akool.counters().polls
+            for _ in range(1000):
+                assert akool.notify(event)
+            watch = operation._watch
+            assert watch.hints == hints.MOST_PER_OPERATION
+            slow.advance(1000)
+            await operation.wait_until_complete()
+            assert akool.counters().polls >= before
+
+
+async def test_webhooks_of_other_processes_cost_nothing_and_a_bounded_memory(akool, emulator):
+    for number in range(hints.MOST_EARLY + 500):
+        assert not akool.notify(WebhookEvent(id=f"{number:024x}", status=DONE))
+    assert len(akool._watcher._hints._early) == hints.MOST_EARLY
+    assert emulator.ledger.requests.total() == 0
+
+
+async def test_polls_become_rare_while_webhooks_come(emulator):
+    async with called_back(emulator, polling=ExponentialPolling(initial=0.01, factor=1, jitter=0)) as akool:
+        image_id = emulator.add_image()
+        await (await akool.upscale(image_id, 1)).wait_until_complete(timeout=20)
+        await _until(lambda: emulator.ledger.callbacks)
+        before = polls(emulator)
+        for index in (2, 3, 4):
+            await (await akool.upscale(image_id, index)).wait_until_complete(timeout=20)
+        assert polls(emulator) == before + 3
+
+
+async def test_polling_takes_over_when_webhooks_stop(emulator, monkeypatch):
+    monkeypatch.setattr("akool_async._watcher.FALLBACK_INTERVAL", 0.5)
+    async with called_back(emulator, polling=FAST) as akool:
+        image_id = emulator.add_image()
+        await (await akool.upscale(image_id, 1)).wait_until_complete(timeout=20)
+        await _until(lambda: emulator.ledger.callbacks)
+        assert akool._watcher._hints.are_reliable
+        emulator.faults.rate(1.0, Fault.lost(), endpoints=["webhook"])
+        operations = [await akool.vary(image_id, index) for index in (1, 2, 3, 4)]
+        for operation in operations:
+            await operation.wait_until_complete(timeout=20)
+        assert not akool._watcher._hints.are_reliable
+
+
+async def test_a_lost_reply_is_found_again_by_its_webhook(emulator):
+    emulator.faults.script("create_by_button", Fault.reset("after"))
+    async with called_back(emulator) as akool:
+        image_id = emulator.add_image()
+        operation = await akool.upscale(image_id, 1)
+        result = await operation.wait_until_complete(timeout=20)
+        assert (result.source_image_id, result.op_button) == (image_id, "U1")
+        assert operation is await akool.upscale(image_id, 1)
+    assert emulator.ledger.accepted == 1
+    assert emulator.ledger.posts[-1].new_ids == (operation.id,)
+
+
+async def test_a_lost_prompt_is_found_again_by_its_webhook(emulator):
+    emulator.faults.script("create_by_prompt", Fault.cut("after"))
+    async with called_back(emulator) as akool:
+        operation = await akool.create_by_prompt("a fox")
+        assert (await operation.wait_until_complete(timeout=20)).prompt == "a fox"
+    assert emulator.ledger.accepted == 1
+
+
+async def test_a_lost_batch_is_found_again_image_by_image(emulator):
+    emulator.faults.script("create_by_source_prompt", Fault.empty("after"))
+    async with called_back(emulator) as akool:
+        operations = await akool.create_by_source_prompt("a fox", batch_quantity=3)
+        assert len({operation.id for operation in operations}) == 3
+    assert emulator.ledger.accepted == 3
+
+
+async def test_a_lost_reply_whose_webhook_is_late_turns_into_its_operation_later(emulator, monkeypatch):
+    monkeypatch.setattr(_spend, "WEBHOOK_PATIENCE", 0.1)
+    emulator.faults.script("create_by_button", Fault.reset("after"))
+    emulator.faults.script("webhook", Fault.slow(2.0))
+    async with called_back(emulator) as akool:
+        image_id = emulator.add_image()
+        with pytest.raises(OutcomeUnknownError) as caught:
+            await akool.upscale(image_id, 1)
+        assert caught.value.charged is True
+        await _until(lambda: akool.unclaimed)
+        operation = await akool.upscale(image_id, 1)
+        assert akool.unclaimed == (operation,)
+        await operation.wait_until_complete(timeout=20)
+    assert emulator.ledger.accepted == 1
+
+
+async def test_a_word_does_not_make_one_press_of_another(emulator, monkeypatch):
+    monkeypatch.setattr(_spend, "WEBHOOK_PATIENCE", 0.5)
+    emulator.faults.script("create_by_button", None, Fault.reset("after"))
+    emulator.faults.rate(1.0, Fault.lost(), endpoints=["webhook"])
+    async with called_back(emulator) as akool:
+        image_id = emulator.add_image()
+        other = await akool.upscale(image_id, 1)
+        pressing = asyncio.create_task(akool.upscale(image_id, 2))
+        await _until(lambda: len(emulator.ledger.posts) == 2)
+        (word,) = akool._spender._callbacks._expected
+        akool.notify(WebhookEvent(id=other.id, status=DONE), word=word)
+        with pytest.raises(OutcomeUnknownError):
+            await pressing
+
+
+async def test_only_the_sessions_own_address_gets_a_word(emulator):
+    async with called_back(emulator) as akool:
+        image_id = emulator.add_image()
+        await akool.upscale(image_id, 1, webhook_url="http://127.0.0.1:9/elsewhere?a=b")
+        await akool.upscale(image_id, 2)
+        await _until(lambda: len({callback.image_id for callback in emulator.ledger.callbacks}) == 2)
+    elsewhere = {callback.url for callback in emulator.ledger.callbacks if ":9/" in callback.url}
+    own = [callback.url for callback in emulator.ledger.callbacks if "akool_press=" in callback.url]
+    assert elsewhere == {"http://127.0.0.1:9/elsewhere?a=b"}
+    assert len(own) == 1
+
+
+async def test_a_closed_session_takes_no_webhook_in(emulator):
+    async with called_back(emulator) as akool:
+        pass
+    with pytest.raises(SessionClosedError):
+        akool.notify(WebhookEvent(id="a" * 24, status=DONE))
+
+
+async def test_closing_does_not_wait_for_a_webhook_of_a_lost_reply(emulator):
+    emulator.faults.script("create_by_button", Fault.reset("after"))
+    emulator.faults.script("webhook", Fault.lost())
+    async with called_back(emulator) as akool:
+        pressing = asyncio.create_task(akool.upscale(emulator.add_image(), 1))
+        await _until(lambda: polls(emulator))
+    with pytest.raises(OutcomeUnknownError) as caught:
+        await pressing
+    assert caught.value.charged is True
+
+
+@pytest.mark.parametrize("event", [None, "662a10df4197b3af58532e89", {"_id": "1"}])
+async def test_what_is_no_event_is_refused(akool, event):
+    with pytest.raises(ValueError, match="event must be a WebhookEvent"):
+        akool.notify(event)
+
+
+async def _until(condition):
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.01)
