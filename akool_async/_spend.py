@@ -264,9 +264,9 @@ class Spender:
 
     async def _recover(self, press: ButtonPress | None, image_id: str) -> None:
         """An outcome that was told as unknown turns into its operation after all."""
-        if press is not None and press in self._operations:
-            return
         for image in await self._read_child(image_id, press):
+            if press in self._operations or any(known.id == image.id for known in self.unclaimed):
+                continue  # AKOOL repeats its webhooks
             operation = self._adopt(image, Slot(), press)
             self.unclaimed.append(operation)
             told = [error for error in self.unclaimed_errors if press is None or error.press != press]

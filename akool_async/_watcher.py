@@ -116,7 +116,9 @@ class Watcher:
                 self._hints.keep(image_id)
             return False
         if ended and watch.is_final:
-            self._hints.are_reliable = True  # a poll was only just ahead of it
+            if not watch.hints:  # a poll was only just ahead of it
+                watch.hints = 1
+                self._hints.are_reliable = True
         elif ended:
             watch.hint(asyncio.get_running_loop().time())
         return True

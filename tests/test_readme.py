@@ -1,13 +1,16 @@
 """Every Python block of the README is run as it stands, against the emulator."""
 
 import asyncio
+import os
 import re
+import socket
 import sys
 from pathlib import Path
 
 import aiohttp
 import pytest
 import uvicorn
+from aiohttp import web
 from conftest import FAST
 
 from akool_async import AkoolSession, OutcomeUnknownError, errors
@@ -87,7 +90,7 @@ async def test_waiting_somewhere_else(emulator, akool, capsys):
 
 async def test_the_web_backend(emulator):
     """The FastAPI example, served for real: a press, its result, a used button, bad input."""
-    config = uvicorn.Config(names_of("FastAPI")["app"], port=0, log_level="error")
+    config = uvicorn.Config(names_of("async def press(image_id: str, button: str)")["app"], port=0, log_level="error")
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve())
     while not server.started:
@@ -116,6 +119,56 @@ async def test_the_web_backend(emulator):
     assert len(done["urls"]) == 5
 
 
+async def told_by_webhook(emulator, upscale):
+    """Press four buttons through a backend of the README's; the last three are known to end by their webhooks."""
+    image_id = emulator.add_image()
+    async with aiohttp.ClientSession() as http:
+        for index in (1, 2, 3, 4):
+            async with http.post(upscale.format(image_id=image_id, index=index)) as response:
+                assert response.status == 200
+                assert len((await response.json())["urls"]) == 1
+    assert {callback.status for callback in emulator.ledger.callbacks} == {200}
+    assert len(emulator.ledger.callbacks) == 4
+
+
+def environment_of_a_public_server(emulator, monkeypatch, listener):
+    for name, value in {
+        "AKOOL_CLIENT_ID": emulator.client_id,
+        "AKOOL_CLIENT_SECRET": emulator.client_secret,
+        "PUBLIC_URL": f"http://127.0.0.1:{listener.getsockname()[1]}",
+    }.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def listener():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener
+
+
+async def test_webhooks_in_fastapi(emulator, monkeypatch, listener):
+    """The FastAPI block, served for real, is called back by the emulator."""
+    environment_of_a_public_server(emulator, monkeypatch, listener)
+    config = uvicorn.Config(names_of("WebhookApp")["app"], log_level="error")
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve([listener]))
+    while not server.started:
+        await asyncio.sleep(0.01)
+    await told_by_webhook(emulator, os.environ["PUBLIC_URL"] + "/upscale/{image_id}/{index}")
+    server.should_exit = True
+    await serving
+
+
+async def test_webhooks_in_aiohttp(emulator, monkeypatch, listener):
+    """The aiohttp block, served for real, is called back by the emulator."""
+    environment_of_a_public_server(emulator, monkeypatch, listener)
+    runner = web.AppRunner(await names_of("webhook_handler")["make_app"]())
+    await runner.setup()
+    await web.SockSite(runner, listener).start()
+    await told_by_webhook(emulator, os.environ["PUBLIC_URL"] + "/upscale/{image_id}/{index}")
+    await runner.cleanup()
+
+
 async def test_the_block_for_users_own_tests():
     """The README's own test passes."""
     await names_of("my_backend")["test_my_backend_upscales_once"]()
@@ -142,7 +195,7 @@ def test_the_fixture_of_the_readme_exists():
 
 def test_every_block_is_run():
     """A block that is added needs a test."""
-    assert len(BLOCKS) == 11
+    assert len(BLOCKS) == 13
 
 
 def test_the_table_of_errors_is_complete():

@@ -130,8 +130,11 @@ async def test_polling_takes_over_when_webhooks_stop(emulator, monkeypatch):
         await _until(lambda: emulator.ledger.callbacks)
         assert akool._watcher._hints.are_reliable
         emulator.faults.rate(1.0, Fault.lost(), endpoints=["webhook"])
-        operations = [await akool.vary(image_id, index) for index in (1, 2, 3, 4)]
-        for operation in operations:
+        first = await akool.vary(image_id, 1)
+        await _until(lambda: first._watch.alarm)
+        monkeypatch.setattr("akool_async._watcher.FALLBACK_INTERVAL", 1e6)
+        others = [await akool.vary(image_id, index) for index in (2, 3, 4)]
+        for operation in (first, *others):
             await operation.wait_until_complete(timeout=20)
         assert not akool._watcher._hints.are_reliable
 
@@ -178,6 +181,22 @@ async def test_a_lost_reply_whose_webhook_is_late_turns_into_its_operation_later
         assert akool.unclaimed == (operation,)
         await operation.wait_until_complete(timeout=20)
     assert emulator.ledger.accepted == 1
+
+
+async def test_a_lost_prompt_whose_webhooks_come_twice_is_recovered_once(emulator, monkeypatch):
+    monkeypatch.setattr(_spend, "WEBHOOK_PATIENCE", 0.1)
+    emulator.faults.script("create_by_prompt", Fault.reset("after"))
+    emulator.faults.script("webhook", Fault.slow(1.0))
+    async with called_back(emulator) as akool:
+        with pytest.raises(OutcomeUnknownError):
+            await akool.create_by_prompt("a fox")
+        await _until(lambda: akool.unclaimed)
+        (word,) = akool._spender._callbacks._lost
+        (operation,) = akool.unclaimed
+        for _ in range(3):
+            assert akool.notify(WebhookEvent(id=operation.id, status=DONE), word=word)
+        await _until(lambda: not akool._spender._recoveries)
+        assert akool.unclaimed == (operation,)
 
 
 async def test_a_word_does_not_make_one_press_of_another(emulator, monkeypatch):

@@ -21,6 +21,7 @@ from akool_async.emulator._options import (
     require,
 )
 from akool_async.emulator._parameters import BUTTONS
+from akool_async.emulator._refusals import Refusal
 from akool_async.emulator._service import Service
 from akool_async.emulator._threads import LoopThread
 from akool_async.emulator._webhooks import WebhookSender
@@ -125,6 +126,14 @@ class Emulator:
             self._advanced += seconds
         if self._webhooks is not None:
             self._webhooks.clock_moved()
+
+    def ends_at(self, image_id: str) -> float:
+        """When its job ends, or ended, in seconds since the epoch by the service's clock; infinite for a stuck one."""
+        with self._lock:
+            try:
+                return self._service.find(image_id).finished_at
+            except Refusal:
+                raise ValueError(f"image_id must be the _id of an image of this emulator, not {image_id!r}") from None
 
     def expire_tokens(self) -> None:
         """End every token that was issued; their next use is answered with 1101."""

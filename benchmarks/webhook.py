@@ -1,0 +1,156 @@
+"""What a webhook saves: upscales under a cap of 4, asked for and told of, side by side. See README.md."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import heapq
+import platform
+import sys
+import time
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from statistics import mean, quantiles
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+from attrs import frozen
+
+from akool_async import AdaptivePolling, AkoolSession, ApiKey, ExponentialPolling
+from akool_async.emulator import Emulator
+from akool_async.webhooks import WebhookVerifier
+from akool_async.webhooks.aiohttp import webhook_handler
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from akool_async import Polling
+
+CAP = 4
+SPEED = 10.0
+"""Times faster than AKOOL. The schedules are as much faster, so that their polls a job stay what they are."""
+BUTTONS = ("U1", "U2", "U3", "U4")
+EXPERIENCE = 12
+"""Upscales before those that count: the schedule learns from them, and webhooks show that they come."""
+WEBHOOK = "webhook"
+MOST_POLLS, LEAST_THROUGHPUT = 1.0, 99.0
+
+
+@frozen
+class Row:
+    """What one contender needed."""
+
+    name: str
+    polls: float
+    """A job, on average."""
+    lateness: float
+    """Milliseconds between the end of a job and its being known, on average, at the emulator's speed."""
+    lateness_95: float
+    throughput: float
+    """Per cent of what the slots could do, were each taken again at the very end of its job."""
+
+
+async def run_one(name: str, polling: Polling, jobs: int) -> Row:
+    """``jobs`` upscales under the cap."""
+    async with (
+        Emulator(speed=SPEED, seed=1, credits=10 * (jobs + EXPERIENCE)) as emulator,
+        _open_session(emulator, polling, told=name == WEBHOOK) as akool,
+    ):
+        await _press(emulator, akool, EXPERIENCE)
+        before, posts_before, began = akool.counters().polls, len(emulator.ledger.posts), time.time()
+        late = await _press(emulator, akool, jobs)
+        seconds = time.time() - began
+        posts = emulator.ledger.posts[posts_before:]
+        ideal = _ideal_seconds([emulator.ends_at(post.new_ids[0]) - post.time for post in posts])
+        return Row(
+            name,
+            polls=(akool.counters().polls - before) / jobs,
+            lateness=1000 * mean(late),
+            lateness_95=1000 * quantiles(late, n=20)[-1],
+            throughput=100 * ideal / seconds,
+        )
+
+
+async def _press(emulator: Emulator, akool: AkoolSession, jobs: int) -> list[float]:
+    """Upscale, and tell by how many seconds each end was noticed late."""
+    images = [emulator.add_image() for _ in range(-(-jobs // len(BUTTONS)))]
+    presses = [(image_id, button) for image_id in images for button in BUTTONS][:jobs]
+    return [
+        time.time() - emulator.ends_at(outcome.unwrap().id) async for outcome in akool.fan_out(presses, preflight=False)
+    ]
+
+
+def _ideal_seconds(durations: list[float]) -> float:
+    """From the first press to the last end, were each slot taken again at the very end of its job."""
+    slots = [0.0] * CAP
+    for duration in durations:
+        heapq.heappush(slots, heapq.heappop(slots) + duration)
+    return max(slots)
+
+
+@asynccontextmanager
+async def _open_session(emulator: Emulator, polling: Polling, *, told: bool) -> AsyncIterator[AkoolSession]:
+    verifier = WebhookVerifier(emulator.client_id, emulator.client_secret)
+    application = web.Application()
+    runner = web.AppRunner(application, access_log=None)
+    sessions: list[AkoolSession] = []
+
+    async def handle(request: web.Request) -> web.Response:
+        return await webhook_handler(sessions[0], verifier)(request)
+
+    application.router.add_post("/akool", handle)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        address = f"http://127.0.0.1:{runner.addresses[0][1]}/akool"
+        async with AkoolSession(
+            ApiKey(emulator.api_key),
+            base_url=emulator.base_url,
+            max_concurrent_upscales=CAP,
+            polling=polling,
+            webhook_url=address if told else None,
+        ) as akool:
+            sessions.append(akool)
+            yield akool
+    finally:
+        await runner.cleanup()
+
+
+async def run_all(jobs: int) -> list[Row]:
+    """All at once: each has an emulator of its own, and hardly anything to do."""
+    contenders = {
+        "ExponentialPolling": _exponential(),
+        "AdaptivePolling": _adaptive(),
+        WEBHOOK: _adaptive(),
+    }
+    return await asyncio.gather(*(run_one(name, polling, jobs) for name, polling in contenders.items()))
+
+
+def _exponential() -> ExponentialPolling:
+    return ExponentialPolling(initial=1 / SPEED, max_interval=3 / SPEED)
+
+
+def _adaptive() -> AdaptivePolling:
+    return AdaptivePolling(polls_per_late_second=8 * SPEED, start=_exponential())
+
+
+def main() -> int:
+    """Run from the command line; the exit status is 1 where the webhook misses a target."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--jobs", type=int, default=200)
+    options = parser.parse_args()
+    print(
+        f"akool_async {version('akool-async')}, aiohttp {version('aiohttp')}, Python {platform.python_version()}: "
+        f"{options.jobs} upscales under a cap of {CAP}, {SPEED:g} times as fast as AKOOL's",
+        flush=True,
+    )
+    rows = asyncio.run(run_all(options.jobs))
+    print(f"{'':20}{'polls/job':>12}{'late, ms':>12}{'95 %, ms':>12}{'% of ideal':>12}")
+    for row in rows:
+        print(f"{row.name:20}{row.polls:12.2f}{row.lateness:12.1f}{row.lateness_95:12.1f}{row.throughput:12.1f}")
+    told = rows[-1]
+    return 0 if told.polls <= MOST_POLLS and told.throughput >= LEAST_THROUGHPUT else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
