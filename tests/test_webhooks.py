@@ -130,10 +130,10 @@ async def test_polling_takes_over_when_webhooks_stop(emulator, monkeypatch):
         await _until(lambda: emulator.ledger.callbacks)
         assert akool._watcher._hints.are_reliable
         emulator.faults.rate(1.0, Fault.lost(), endpoints=["webhook"])
-        first = await akool.vary(image_id, 1)
+        first = await akool.upscale(image_id, 2)
         await _until(lambda: first._watch.alarm)
         monkeypatch.setattr("akool_async._watcher.FALLBACK_INTERVAL", 1e6)
-        others = [await akool.vary(image_id, index) for index in (2, 3, 4)]
+        others = [await akool.upscale(image_id, index) for index in (3, 4)]
         for operation in (first, *others):
             await operation.wait_until_complete(timeout=20)
         assert not akool._watcher._hints.are_reliable
