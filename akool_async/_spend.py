@@ -13,8 +13,8 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 
 from akool_async._api import Api, read_patiently
-from akool_async._callbacks import Callbacks
 from akool_async._flight import Flight
+from akool_async._lost_replies import LostReplies
 from akool_async._retry import UndeliveredRetry, Verdict, judge_spending_post
 from akool_async._slots import Slot
 from akool_async.errors import (
@@ -31,7 +31,7 @@ from akool_async.operations import Operation
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from akool_async._callbacks import Callback
+    from akool_async._lost_replies import Callback
     from akool_async._reports import Reporter
     from akool_async._slots import Slots
     from akool_async._turnstile import Turnstile
@@ -51,8 +51,6 @@ RECONCILE_TRIES: Final = 10
 """Tries of each of these reads; with their waits most of a minute."""
 MOST_DOUBTS: Final = 3
 """Lost replies to one press before it is told as unknown, though after each AKOOL was found not to have taken it."""
-WEBHOOK_PATIENCE: Final = 60.0
-"""Seconds to wait for the webhook of a POST whose reply was lost; AKOOL's jobs hardly ever take longer."""
 REMEMBERED: Final = 10_000
 """Operations remembered, so that pressing the same again gives the same."""
 
@@ -77,8 +75,7 @@ class Spender:
         self._watcher = watcher
         self._reporter = reporter
         self._repress = repress
-        self._callbacks = Callbacks(webhook_url)
-        self._recoveries: set[asyncio.Task[None]] = set()
+        self.lost_replies = LostReplies(api, webhook_url, self._recover)
         self._closed = False
         self._presses: dict[ButtonPress, Flight[list[Operation]]] = {}
         self._prompts: set[Flight[list[Operation]]] = set()
@@ -151,9 +148,7 @@ class Spender:
     async def aclose(self, patience: float) -> None:
         """Drop what was not sent, let what was sent end within ``patience`` seconds."""
         self._closed = True
-        self._callbacks.close()
-        for recovery in self._recoveries:
-            recovery.cancel()
+        await self.lost_replies.aclose()
         flights = [*self._presses.values(), *self._prompts]
         for flight in flights:
             if not flight.committed:
@@ -164,25 +159,14 @@ class Spender:
         finally:
             for flight in flights:
                 flight.task.cancel()
-        await asyncio.gather(*(flight.task for flight in flights), *self._recoveries, return_exceptions=True)
-
-    def hear(self, word: str, image_id: str) -> bool:
-        """A webhook tells an image's id under the word of a POST: True where its reply was lost, or may yet be."""
-        if self._callbacks.tell(word, image_id):
-            return True
-        if not self._callbacks.is_lost(word) or self._closed:
-            return False
-        recovery = asyncio.create_task(self._recover(self._callbacks.lost_press(word), image_id))
-        self._recoveries.add(recovery)
-        recovery.add_done_callback(self._recoveries.discard)
-        return True
+        await asyncio.gather(*(flight.task for flight in flights), return_exceptions=True)
 
     async def _press(
         self, flight: Flight[list[Operation]], press: ButtonPress, webhook_url: str | None, permit: Permit | None
     ) -> list[Operation]:
         self._reporter.report(Queued(press=press))
-        callback = self._callbacks.expect(webhook_url)
         slot = await self._slots.acquire(press.button)
+        callback = self.lost_replies.expect(webhook_url)
         try:
             (created,) = await self._make(
                 flight,
@@ -203,8 +187,8 @@ class Spender:
     ) -> list[Operation]:
         batch = request.batch_quantity if isinstance(request, SourcePromptRequest) else 1
         self._reporter.report(Queued(press=None))
-        callback = self._callbacks.expect(request.webhook_url)
         slots = await self._slots.acquire_batch(batch)
+        callback = self.lost_replies.expect(request.webhook_url)
         try:
             images = await self._make(
                 flight,
@@ -241,53 +225,27 @@ class Spender:
         try:
             return await self._post(flight, send, press, permit, callback)
         except OutcomeUnknownError as error:
-            found = await self._find(callback, press, images)
+            found = await self.lost_replies.find(callback, press, images)
             if found:
                 return found
             if error.charged and press is not None:
                 _remember(self._charged, press, _bare(error))
-            self._callbacks.remember_lost(callback, press)
             self._reporter.report(Unknown(press=press, charged=error.charged))
             raise
         finally:
-            self._callbacks.end(callback)
+            self.lost_replies.end(callback)
 
-    async def _find(self, callback: Callback, press: ButtonPress | None, images: int) -> list[ImageResult]:
-        found: list[ImageResult] = []
-        try:
-            async with asyncio.timeout(WEBHOOK_PATIENCE):
-                while len(found) < images and (image_id := await callback.next_id()) is not None:
-                    found += await self._read_child(image_id, press)
-        except TimeoutError:
-            logger.debug("no webhook in %.0f s for a POST whose reply was lost", WEBHOOK_PATIENCE)
-        return found
-
-    async def _recover(self, press: ButtonPress | None, image_id: str) -> None:
-        """An outcome that was told as unknown turns into its operation after all."""
-        for image in await self._read_child(image_id, press):
-            if press in self._operations or any(known.id == image.id for known in self.unclaimed):
-                continue  # AKOOL repeats its webhooks
-            operation = self._adopt(image, Slot(), press)
-            self.unclaimed.append(operation)
-            told = [error for error in self.unclaimed_errors if press is None or error.press != press]
-            self.unclaimed_errors = deque(told, maxlen=REMEMBERED)
-            if press is not None:
-                self._charged.pop(press, None)
-                _remember(self._operations, press, operation)
-
-    async def _read_child(self, image_id: str, press: ButtonPress | None) -> list[ImageResult]:
-        """The image of which a webhook told, where AKOOL says too that this press made it; nothing otherwise."""
-        try:
-            image = await read_patiently(lambda: self._api.get_image_result(image_id), tries=RECONCILE_TRIES)
-        except AkoolError as error:
-            logger.warning("a webhook told of image %s, which could not be read: %s", image_id, error)
-            return []
-        made_by = (None, None) if press is None else (press.image_id, press.button)
-        said = (image.source_image_id, image.op_button)
-        if any(part not in (None, true) for part, true in zip(said, made_by, strict=True)):
-            logger.warning("a webhook told of image %s, which %s did not make", image_id, press or "a prompt")
-            return []
-        return [image]
+    def _recover(self, image: ImageResult, press: ButtonPress | None) -> None:
+        """A webhook came after its POST was told as unknown: that turns into its operation after all."""
+        if press in self._operations or any(known.id == image.id for known in self.unclaimed):
+            return  # AKOOL repeats its webhooks
+        operation = self._adopt(image, Slot(), press)
+        self.unclaimed.append(operation)
+        if press is not None:
+            still_unknown = [error for error in self.unclaimed_errors if error.press != press]
+            self.unclaimed_errors = deque(still_unknown, maxlen=REMEMBERED)
+            self._charged.pop(press, None)
+            _remember(self._operations, press, operation)
 
     async def _post(
         self,

@@ -296,7 +296,7 @@ class AkoolSession:
             raise ValueError(f"word must be the text of the query's akool_press, or None, not {word!r}")
         if self._closed:
             raise SessionClosedError(operation_ids=(event.id,))
-        was_awaited = word is not None and self._spender.hear(word, event.id)
+        was_awaited = word is not None and self._spender.lost_replies.hear(word, event.id)
         return self._watcher.hint(event.id, ended=event.status in FINAL) or was_awaited
 
     @property

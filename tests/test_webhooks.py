@@ -12,7 +12,7 @@ from akool_async import (
     OperationFailedError,
     OutcomeUnknownError,
     SessionClosedError,
-    _spend,
+    _lost_replies,
 )
 from akool_async import _hints as hints
 from akool_async.emulator import Emulator, Fault
@@ -168,7 +168,7 @@ async def test_a_lost_batch_is_found_again_image_by_image(emulator):
 
 
 async def test_a_lost_reply_whose_webhook_is_late_turns_into_its_operation_later(emulator, monkeypatch):
-    monkeypatch.setattr(_spend, "WEBHOOK_PATIENCE", 0.1)
+    monkeypatch.setattr(_lost_replies, "WEBHOOK_PATIENCE", 0.1)
     emulator.faults.script("create_by_button", Fault.reset("after"))
     emulator.faults.script("webhook", Fault.slow(2.0))
     async with called_back(emulator) as akool:
@@ -184,23 +184,23 @@ async def test_a_lost_reply_whose_webhook_is_late_turns_into_its_operation_later
 
 
 async def test_a_lost_prompt_whose_webhooks_come_twice_is_recovered_once(emulator, monkeypatch):
-    monkeypatch.setattr(_spend, "WEBHOOK_PATIENCE", 0.1)
+    monkeypatch.setattr(_lost_replies, "WEBHOOK_PATIENCE", 0.1)
     emulator.faults.script("create_by_prompt", Fault.reset("after"))
     emulator.faults.script("webhook", Fault.slow(1.0))
     async with called_back(emulator) as akool:
         with pytest.raises(OutcomeUnknownError):
             await akool.create_by_prompt("a fox")
         await _until(lambda: akool.unclaimed)
-        (word,) = akool._spender._callbacks._lost
+        (word,) = akool._spender.lost_replies._given_up
         (operation,) = akool.unclaimed
         for _ in range(3):
             assert akool.notify(WebhookEvent(id=operation.id, status=DONE), word=word)
-        await _until(lambda: not akool._spender._recoveries)
+        await _until(lambda: not akool._spender.lost_replies._recoveries)
         assert akool.unclaimed == (operation,)
 
 
 async def test_a_word_does_not_make_one_press_of_another(emulator, monkeypatch):
-    monkeypatch.setattr(_spend, "WEBHOOK_PATIENCE", 0.5)
+    monkeypatch.setattr(_lost_replies, "WEBHOOK_PATIENCE", 0.5)
     emulator.faults.script("create_by_button", None, Fault.reset("after"))
     emulator.faults.rate(1.0, Fault.lost(), endpoints=["webhook"])
     async with called_back(emulator) as akool:
@@ -208,7 +208,7 @@ async def test_a_word_does_not_make_one_press_of_another(emulator, monkeypatch):
         other = await akool.upscale(image_id, 1)
         pressing = asyncio.create_task(akool.upscale(image_id, 2))
         await _until(lambda: len(emulator.ledger.posts) == 2)
-        (word,) = akool._spender._callbacks._expected
+        (word,) = akool._spender.lost_replies._expected
         akool.notify(WebhookEvent(id=other.id, status=DONE), word=word)
         with pytest.raises(OutcomeUnknownError):
             await pressing

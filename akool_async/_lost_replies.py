@@ -1,0 +1,173 @@
+"""A lost reply loses the new id, and AKOOL has no list to find it in; the webhook of that POST carries it.
+
+To tell which POST a webhook belongs to, each gets a word of its own in its ``webhookUrl``, which nobody can guess.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlencode, urlsplit, urlunsplit
+
+from akool_async._api import read_patiently
+from akool_async.errors import AkoolError, NotFoundError
+from akool_async.models import ImageResult
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from akool_async._api import Api
+    from akool_async.models import ButtonPress
+
+logger = logging.getLogger("akool_async")
+
+PARAMETER: Final = "akool_press"
+"""The word's name in the query of the address."""
+MOST_IMAGES: Final = 4
+"""Images of one POST; what a webhook tells beyond them is not kept."""
+WEBHOOK_PATIENCE: Final = 60.0
+"""Seconds to wait for the webhook of a POST whose reply was lost; AKOOL's jobs hardly ever take longer."""
+READ_TRIES: Final = 10
+"""Tries of reading the image that it tells of; with their waits most of a minute."""
+REMEMBERED: Final = 10_000
+"""POSTs of unknown outcome of which a webhook may still tell."""
+
+
+class Callback:
+    """What is told by webhook of one POST."""
+
+    __slots__ = ("_bell", "_closed", "_told", "_untaken", "url", "word")
+
+    def __init__(self, url: str | None, word: str | None) -> None:
+        self.url = url
+        """What AKOOL is to call."""
+        self.word = word
+        """None where the address is not this session's."""
+        self._told: set[str] = set()
+        self._untaken: list[str] = []
+        self._bell: asyncio.Future[None] | None = None
+        self._closed = False
+
+    @property
+    def has_told(self) -> bool:
+        """True once it told an id."""
+        return bool(self._told)
+
+    def tell(self, image_id: str) -> None:
+        """AKOOL calls with an id."""
+        if image_id not in self._told and len(self._told) < MOST_IMAGES:
+            self._told.add(image_id)
+            self._untaken.append(image_id)
+            self._ring()
+
+    def close(self) -> None:
+        """Nothing is waited for any more."""
+        self._closed = True
+        self._ring()
+
+    async def next_id(self, deadline: float) -> str | None:
+        """The next id that is told; None where there is none by then (on the event loop's clock)."""
+        try:
+            async with asyncio.timeout_at(deadline):
+                while not self._untaken and not self._closed and self.word is not None:
+                    self._bell = asyncio.get_running_loop().create_future()
+                    await self._bell
+        except TimeoutError:
+            logger.debug("no webhook in time for a POST whose reply was lost")
+        return self._untaken.pop(0) if self._untaken else None
+
+    def _ring(self) -> None:
+        if self._bell is not None and not self._bell.done():
+            self._bell.set_result(None)
+
+
+class LostReplies:
+    """Finds the images of POSTs whose reply was lost."""
+
+    def __init__(
+        self, api: Api, webhook_url: str | None, recover: Callable[[ImageResult, ButtonPress | None], None]
+    ) -> None:
+        self._api = api
+        self._webhook_url = webhook_url
+        self._recover = recover
+        self._expected: dict[str, Callback] = {}
+        self._given_up: OrderedDict[str, ButtonPress | None] = OrderedDict()
+        self._recoveries: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    def expect(self, webhook_url: str | None) -> Callback:
+        """For one POST. Only the session's own address gets a word: another may lead to whoever does not know it."""
+        if webhook_url is None or webhook_url != self._webhook_url:
+            return Callback(webhook_url, None)
+        word = secrets.token_urlsafe(16)
+        callback = self._expected[word] = Callback(_with_word(webhook_url, word), word)
+        return callback
+
+    def end(self, callback: Callback) -> None:
+        """The POST's outcome is known, or given up."""
+        if callback.word is not None:
+            self._expected.pop(callback.word, None)
+
+    async def find(self, callback: Callback, press: ButtonPress | None, images: int) -> list[ImageResult]:
+        """The images that the webhook tells of within :data:`WEBHOOK_PATIENCE`; any later ones go to ``recover``."""
+        found: list[ImageResult] = []
+        deadline = asyncio.get_running_loop().time() + WEBHOOK_PATIENCE
+        while len(found) < images and (image_id := await callback.next_id(deadline)) is not None:
+            found += await self._read_child(image_id, press)
+        if len(found) < images and callback.word is not None:
+            self._given_up[callback.word] = press
+            if len(self._given_up) > REMEMBERED:
+                self._given_up.popitem(last=False)
+        return found
+
+    def hear(self, word: str, image_id: str) -> bool:
+        """A webhook tells an image's id under the word of a POST: True where its reply was lost, or may yet be."""
+        callback = self._expected.get(word)
+        if callback is not None:
+            callback.tell(image_id)
+        elif word not in self._given_up or self._closed:
+            return False
+        else:
+            recovery = asyncio.create_task(self._recover_one(image_id, self._given_up[word]))
+            self._recoveries.add(recovery)
+            recovery.add_done_callback(self._recoveries.discard)
+        return True
+
+    async def aclose(self) -> None:
+        """Nothing is waited for any more."""
+        self._closed = True
+        for callback in self._expected.values():
+            callback.close()
+        for recovery in self._recoveries:
+            recovery.cancel()
+        await asyncio.gather(*self._recoveries, return_exceptions=True)
+
+    async def _recover_one(self, image_id: str, press: ButtonPress | None) -> None:
+        for image in await self._read_child(image_id, press):
+            self._recover(image, press)
+
+    async def _read_child(self, image_id: str, press: ButtonPress | None) -> list[ImageResult]:
+        """The image of which a webhook told, unless AKOOL says that there is none, or that another press made it."""
+        try:
+            image = await read_patiently(lambda: self._api.get_image_result(image_id), tries=READ_TRIES)
+        except NotFoundError as error:
+            logger.warning("a webhook told of image %s: %s", image_id, error)
+            return []
+        except AkoolError as error:
+            logger.warning("a webhook told of image %s, which could not be read yet: %s", image_id, error)
+            return [ImageResult(id=image_id)]  # whoever knew the word is believed that much, rather than lose a paid id
+        made_by = (None, None) if press is None else (press.image_id, press.button)
+        said = (image.source_image_id, image.op_button)
+        if any(part not in (None, true) for part, true in zip(said, made_by, strict=True)):
+            logger.warning("a webhook told of image %s, which %s did not make", image_id, press or "a prompt")
+            return []
+        return [image]
+
+
+def _with_word(url: str, word: str) -> str:
+    parts = urlsplit(url)
+    query = "&".join(filter(None, [parts.query, urlencode({PARAMETER: word})]))
+    return urlunsplit(parts._replace(query=query))
