@@ -8,6 +8,10 @@ from typing import Final
 MOST_EARLY: Final = 10_000
 MOST_PER_OPERATION: Final = 3
 """Looks that hints can cause at one operation; the ordinary schedule goes on beyond them."""
+MORE_EACH_TIME: Final = 8
+MOST_NEEDED: Final = 512
+GRACE: Final = 10.0
+"""Seconds after an end that a poll saw first, within which its webhook is not missing."""
 FALLBACK_INTERVAL: Final = 60.0
 """Seconds between looks at an operation whose webhook is counted on; AKOOL's jobs hardly ever take longer."""
 
@@ -16,9 +20,24 @@ class Hints:
     """Whether webhooks come, and the ids of those that came before the reply to their POST."""
 
     def __init__(self) -> None:
-        self.are_reliable = False
-        """True where the last operation that ended was told of by a webhook."""
+        self._in_a_row = 0
+        self._needed = 1
         self._early: OrderedDict[str, None] = OrderedDict()
+
+    @property
+    def are_reliable(self) -> bool:
+        """True once so many came in a row as it takes: one, and more each time after that was found wrong."""
+        return self._in_a_row >= self._needed
+
+    def came(self) -> None:
+        """An operation ended, and its webhook told of it."""
+        self._in_a_row += 1
+
+    def failed_to_come(self) -> None:
+        """An operation ended, and no webhook told of it: some are lost, or go to other processes."""
+        if self.are_reliable:
+            self._needed = min(MORE_EACH_TIME * self._needed, MOST_NEEDED)
+        self._in_a_row = 0
 
     def keep(self, image_id: str) -> None:
         """Of an operation not known here: its POST may be under way, or it is another process's."""

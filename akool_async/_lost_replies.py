@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from akool_async._api import read_patiently
-from akool_async.errors import AkoolError, NotFoundError
+from akool_async.errors import AkoolError
 from akool_async.models import ImageResult
 
 if TYPE_CHECKING:
@@ -56,12 +56,14 @@ class Callback:
         """True once it told an id."""
         return bool(self._told)
 
-    def tell(self, image_id: str) -> None:
-        """AKOOL calls with an id."""
-        if image_id not in self._told and len(self._told) < MOST_IMAGES:
-            self._told.add(image_id)
-            self._untaken.append(image_id)
-            self._ring()
+    def tell(self, image_id: str) -> bool:
+        """AKOOL calls with an id: True where it is new."""
+        if image_id in self._told or len(self._told) >= MOST_IMAGES:
+            return False
+        self._told.add(image_id)
+        self._untaken.append(image_id)
+        self._ring()
+        return True
 
     def close(self) -> None:
         """Nothing is waited for any more."""
@@ -88,13 +90,13 @@ class LostReplies:
     """Finds the images of POSTs whose reply was lost."""
 
     def __init__(
-        self, api: Api, webhook_url: str | None, recover: Callable[[ImageResult, ButtonPress | None], None]
+        self, api: Api, webhook_url: str | None, recover: Callable[[ImageResult, ButtonPress | None, Callback], None]
     ) -> None:
         self._api = api
         self._webhook_url = webhook_url
         self._recover = recover
         self._expected: dict[str, Callback] = {}
-        self._given_up: OrderedDict[str, ButtonPress | None] = OrderedDict()
+        self._given_up: OrderedDict[str, tuple[Callback, ButtonPress | None]] = OrderedDict()
         self._recoveries: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -118,20 +120,21 @@ class LostReplies:
         while len(found) < images and (image_id := await callback.next_id(deadline)) is not None:
             found += await self._read_child(image_id, press)
         if len(found) < images and callback.word is not None:
-            self._given_up[callback.word] = press
+            self._given_up[callback.word] = (callback, press)
             if len(self._given_up) > REMEMBERED:
                 self._given_up.popitem(last=False)
         return found
 
     def hear(self, word: str, image_id: str) -> bool:
         """A webhook tells an image's id under the word of a POST: True where its reply was lost, or may yet be."""
-        callback = self._expected.get(word)
-        if callback is not None:
-            callback.tell(image_id)
-        elif word not in self._given_up or self._closed:
+        if word in self._expected:
+            self._expected[word].tell(image_id)
+            return True
+        if word not in self._given_up or self._closed:
             return False
-        else:
-            recovery = asyncio.create_task(self._recover_one(image_id, self._given_up[word]))
+        callback, press = self._given_up[word]
+        if callback.tell(image_id):
+            recovery = asyncio.create_task(self._recover_one(image_id, press, callback))
             self._recoveries.add(recovery)
             recovery.add_done_callback(self._recoveries.discard)
         return True
@@ -145,17 +148,19 @@ class LostReplies:
             recovery.cancel()
         await asyncio.gather(*self._recoveries, return_exceptions=True)
 
-    async def _recover_one(self, image_id: str, press: ButtonPress | None) -> None:
-        for image in await self._read_child(image_id, press):
-            self._recover(image, press)
+    async def _recover_one(self, image_id: str, press: ButtonPress | None, callback: Callback) -> None:
+        try:
+            children = await self._read_child(image_id, press)
+        except asyncio.CancelledError:  # the session closes; AKOOL does not call again
+            self._recover(ImageResult(id=image_id), press, callback)
+            raise
+        for image in children:
+            self._recover(image, press, callback)
 
     async def _read_child(self, image_id: str, press: ButtonPress | None) -> list[ImageResult]:
-        """The image of which a webhook told, unless AKOOL says that there is none, or that another press made it."""
+        """The image of which a webhook told, unless AKOOL says that another press made it."""
         try:
             image = await read_patiently(lambda: self._api.get_image_result(image_id), tries=READ_TRIES)
-        except NotFoundError as error:
-            logger.warning("a webhook told of image %s: %s", image_id, error)
-            return []
         except AkoolError as error:
             logger.warning("a webhook told of image %s, which could not be read yet: %s", image_id, error)
             return [ImageResult(id=image_id)]  # whoever knew the word is believed that much, rather than lose a paid id

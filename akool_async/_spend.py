@@ -178,7 +178,7 @@ class Spender:
         except BaseException:
             slot.release()
             raise
-        operation = self._adopt(created, slot, press, called_back=callback.word is not None)
+        operation = self._adopt(created, slot, press, callback)
         _remember(self._operations, press, operation)
         return [operation]
 
@@ -207,8 +207,7 @@ class Spender:
             if image is None:
                 slot.release()
             else:
-                called_back = callback.word is not None
-                operations.append(self._adopt(image, slot or Slot(), None, called_back=called_back))
+                operations.append(self._adopt(image, slot or Slot(), None, callback))
         return operations
 
     async def _make(
@@ -235,11 +234,11 @@ class Spender:
         finally:
             self.lost_replies.end(callback)
 
-    def _recover(self, image: ImageResult, press: ButtonPress | None) -> None:
+    def _recover(self, image: ImageResult, press: ButtonPress | None, callback: Callback) -> None:
         """A webhook came after its POST was told as unknown: that turns into its operation after all."""
         if press in self._operations or any(known.id == image.id for known in self.unclaimed):
             return  # AKOOL repeats its webhooks
-        operation = self._adopt(image, Slot(), press)
+        operation = self._adopt(image, Slot(), press, callback)
         self.unclaimed.append(operation)
         if press is not None:
             still_unknown = [error for error in self.unclaimed_errors if error.press != press]
@@ -349,11 +348,11 @@ class Spender:
             return True
         return False if press.button in source.buttons else None
 
-    def _adopt(
-        self, created: ImageResult, slot: Slot, press: ButtonPress | None, *, called_back: bool = False
-    ) -> Operation:
+    def _adopt(self, created: ImageResult, slot: Slot, press: ButtonPress | None, callback: Callback) -> Operation:
         button, source_image_id = (None, None) if press is None else (press.button, press.image_id)
-        watch = self._watcher.adopt(created, button, slot, called_back=called_back)
+        watch = self._watcher.adopt(
+            created, button, slot, called_back=callback.word is not None, is_new=not callback.has_told
+        )
         self._reporter.report(Pressed(operation_id=created.id, press=press, credits=created.deduction_credit))
         return Operation(created.id, button, source_image_id, watch=watch, watcher=self._watcher)
 

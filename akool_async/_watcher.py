@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 from weakref import WeakValueDictionary
 
-from akool_async._hints import FALLBACK_INTERVAL, Hints
+from akool_async._hints import FALLBACK_INTERVAL, GRACE, Hints
 from akool_async._listeners import Listeners
 from akool_async._retry import Patience, Streak, asked_pace, is_hopeless
 from akool_async._watch import Watch
@@ -89,11 +89,17 @@ class Watcher:
             watch = self._watches[image_id] = Watch(image_id, button)
         return watch
 
-    def adopt(self, created: ImageResult, button: Button | None, slot: Slot, *, called_back: bool = False) -> Watch:
-        """Take over an operation that AKOOL just accepted; with a slot, it is polled for even when nobody waits."""
+    def adopt(
+        self, created: ImageResult, button: Button | None, slot: Slot, *, called_back: bool, is_new: bool
+    ) -> Watch:
+        """Take over an operation that AKOOL accepted; with a slot, it is polled for even when nobody waits.
+
+        One that is not new was accepted some time ago: how long it takes teaches nothing.
+        """
         watch = self.watch(created.id, button)
         watch.pressed_here = True
         watch.called_back = called_back
+        watch.learned = not is_new
         watch.kind = watch.kind or "prompt"
         watch.began = asyncio.get_running_loop().time()
         ended_now = created.is_final and not watch.is_final
@@ -118,7 +124,7 @@ class Watcher:
         if ended and watch.is_final:
             if not watch.hints:  # a poll was only just ahead of it
                 watch.hints = 1
-                self._hints.are_reliable = True
+                self._hints.came()
         elif ended:
             watch.hint(asyncio.get_running_loop().time())
         return True
@@ -286,17 +292,23 @@ class Watcher:
             )
         )
         if was_hinted:
-            self._hints.are_reliable = True
+            self._hints.came()
             watch.running_at = max(watch.running_at, watch.hinted_at - HINT_PRECISION)
             age = watch.hinted_at
         elif watch.relies_on_hint:
             self._stop_relying_on_hints()
+        elif watch.called_back:
+            asyncio.get_running_loop().call_later(GRACE, self._miss_hint, watch)
         self._learn(watch, age)
+
+    def _miss_hint(self, watch: Watch) -> None:
+        if not watch.hints:
+            self._hints.failed_to_come()
 
     def _stop_relying_on_hints(self) -> None:
         """One did not come: those that count on theirs are looked at as ever."""
         logger.warning("no webhook came for an operation that ended: polling takes over")
-        self._hints.are_reliable = False
+        self._hints.failed_to_come()
         loop = asyncio.get_running_loop()
         for watch in self._loops.values():
             if watch.relies_on_hint and watch.began is not None:

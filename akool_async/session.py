@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn, Self
@@ -58,8 +59,9 @@ class AkoolSession:
     ``max_concurrent_upscales`` caps the U1-U4 that run at AKOOL at once, ``max_concurrent_operations`` all kinds
     together. ``max_requests_per_second`` bounds all requests to AKOOL, presses going before polls. ``polling`` says
     when to look at a running operation: :class:`AdaptivePolling` unless another is given. ``request_timeout`` is in
-    seconds, for one request. ``webhook_url`` goes along with every POST that makes images. An injected ``http`` is
-    never closed here. ``observer`` is told of everything that happens (``akool_async.events``). ``repress=False`` never
+    seconds, for one request. ``webhook_url`` goes along with every POST that makes images, each with a
+    word of its own (``akool_press``) in the query: what arrives there is to be handed to :meth:`notify`, and a POST whose
+    reply is lost waits up to a minute for it. An injected ``http`` is never closed here. ``observer`` is told of everything that happens (``akool_async.events``). ``repress=False`` never
     presses a second time after a lost reply, even where AKOOL was found not to have taken the first.
 
     A session belongs to the event loop that it is first used in. Use it as an async context manager, or call
@@ -94,6 +96,8 @@ class AkoolSession:
             raise ConfigurationError(f"observer must be a function of one event, not {observer!r}")
         self._closed = False
         self._webhook_url = _read_webhook_url(webhook_url)
+        if "akool_press=" in (self._webhook_url or ""):
+            raise ConfigurationError("webhook_url must not hold akool_press: each POST puts a word of its own there")
         self._request_timeout = _validate.seconds("request_timeout", request_timeout)
         self._slots = Slots(
             max_upscales=_validate.count("max_concurrent_upscales", max_concurrent_upscales),
@@ -163,7 +167,7 @@ class AkoolSession:
         """Make four pictures of a prompt; with the URL of a ``source_image``, image to image.
 
         ``scale`` is "1:1", "4:3", "3:4", "16:9", "9:16", "3:2" or "2:3". Raises as :meth:`create_by_button`, but a lost
-        reply is always of unknown outcome: AKOOL offers no way to find out.
+        reply is always of unknown outcome, unless the session's webhook tells: AKOOL offers no other way to find out.
         """
         request = PromptRequest(
             prompt=prompt, scale=scale, source_image=source_image, webhook_url=self._webhook(webhook_url)
@@ -289,6 +293,7 @@ class AkoolSession:
 
         Raises:
             SessionClosedError: it was not taken in; let AKOOL call again.
+            ConfigurationError: it was called outside of an event loop.
         """
         if not isinstance(event, WebhookEvent):
             raise ValueError(f"event must be a WebhookEvent, as WebhookVerifier.parse() returns, not {event!r}")  # noqa: TRY004
@@ -296,12 +301,15 @@ class AkoolSession:
             raise ValueError(f"word must be the text of the query's akool_press, or None, not {word!r}")
         if self._closed:
             raise SessionClosedError(operation_ids=(event.id,))
+        _require_event_loop()
         was_awaited = word is not None and self._spender.lost_replies.hear(word, event.id)
         return self._watcher.hint(event.id, ended=event.status in FINAL) or was_awaited
 
     @property
     def unclaimed(self) -> tuple[Operation, ...]:
-        """Accepted operations whose callers were all cancelled before they got them; the newest 10,000."""
+        """Accepted operations whose callers were all cancelled before they got them, and those of lost replies that a
+        webhook told of after the error was raised; the newest 10,000.
+        """
         return tuple(self._spender.unclaimed)
 
     @property
@@ -389,6 +397,16 @@ class AkoolSession:
     def _attach(self, operation: Operation) -> Operation:
         watch = self._watcher.watch(operation.id, operation.button)
         return Operation(operation.id, operation.button, operation.source_image_id, watch=watch, watcher=self._watcher)
+
+
+def _require_event_loop() -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        raise ConfigurationError(
+            "notify must be called in the session's event loop; from another thread: "
+            "loop.call_soon_threadsafe(session.notify, event)"
+        ) from None
 
 
 def _read_webhook_url(webhook_url: str | None) -> str | None:

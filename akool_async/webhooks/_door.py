@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 METHOD: Final = "POST"
 WORD: Final = "akool_press"
+MOST_FIELDS: Final = 100
 
 __all__ = ["LARGEST_BODY", "METHOD", "take_in"]
 
@@ -26,11 +27,15 @@ def take_in(session: AkoolSession, verifier: WebhookVerifier, body: bytes, query
     except WebhookError:
         return HTTPStatus.BAD_REQUEST
     try:
-        words = parse_qs(query, max_num_fields=100).get(WORD, [None])
-    except ValueError:
-        return HTTPStatus.BAD_REQUEST
-    try:
-        session.notify(event, word=words[0])
+        session.notify(event, word=_word_in(query))
     except SessionClosedError:
         return HTTPStatus.SERVICE_UNAVAILABLE
     return HTTPStatus.OK
+
+
+def _word_in(query: str) -> str | None:
+    try:
+        words = parse_qs(query, max_num_fields=MOST_FIELDS).get(WORD)
+    except ValueError:  # not an address that this library made
+        return None
+    return words[0] if words else None

@@ -6,7 +6,6 @@ import base64
 import hashlib
 import hmac
 import json
-import math
 import time
 from typing import Any, Final
 
@@ -33,6 +32,8 @@ IV_LENGTH: Final = 16
 KEY_LENGTHS: Final = (16, 24, 32)
 BLOCK_BITS: Final = 128
 LONGEST_ID: Final = 256
+LONGEST_TIMESTAMP: Final = 16
+LONGEST_TOLERANCE: Final = 1e9
 REFUSED: Final = "not a callback of AKOOL's for this account"
 """The same for every reason: an attacker is not told how far a forgery came."""
 
@@ -72,16 +73,16 @@ class WebhookVerifier:
         if not isinstance(body, bytes | bytearray | memoryview):
             raise ValueError(f"body must be the raw bytes of the request, not {type(body).__name__}")  # noqa: TRY004
         try:
+            if len(body) > LARGEST_BODY:
+                raise WebhookError
             return self._read(bytes(body))
         except (ValueError, TypeError, KeyError, RecursionError, AkoolError):
             raise WebhookError(REFUSED) from None
 
     def __repr__(self) -> str:
-        return f"WebhookVerifier(client_id={self._credentials.client_id!r}, tolerance={self._tolerance!r})"
+        return f"WebhookVerifier(tolerance={self._tolerance!r})"  # the client id is all it takes to sign
 
     def _read(self, body: bytes) -> WebhookEvent:
-        if len(body) > LARGEST_BODY:
-            raise WebhookError
         # Numbers are kept as they are written: the signature is over their text.
         callback = json.loads(body.decode(), parse_int=_Number, parse_float=_Number, parse_constant=_refuse)
         signature, sealed = _text(callback["signature"]), _text(callback["dataEncrypt"])
@@ -89,7 +90,7 @@ class WebhookVerifier:
         expected = sign(self._credentials.client_id, timestamp, nonce, sealed)
         if not hmac.compare_digest(expected.encode(), signature.lower().encode()):
             raise WebhookError
-        if self._tolerance is not None and not abs(time.time() - int(timestamp) / 1000) <= self._tolerance:
+        if self._tolerance is not None and abs(time.time() - _milliseconds(timestamp) / 1000) > self._tolerance:
             raise WebhookError
         return _read_event(self._open(base64.b64decode(sealed, validate=True)))
 
@@ -138,6 +139,12 @@ def _text_or_number(value: Any) -> str:  # noqa: ANN401 - any JSON
     return str(value)
 
 
+def _milliseconds(timestamp: str) -> int:
+    if not (timestamp.isascii() and timestamp.isdecimal() and len(timestamp) <= LONGEST_TIMESTAMP):
+        raise WebhookError
+    return int(timestamp)
+
+
 def _optional_text(value: Any) -> str | None:  # noqa: ANN401 - any JSON
     return value if isinstance(value, str) and value else None
 
@@ -147,4 +154,4 @@ def _refuse(constant: str) -> None:
 
 
 def _is_seconds(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0 and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= LONGEST_TOLERANCE

@@ -5,7 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from aiohttp import web
+from aiohttp import ClientError, web
 
 from akool_async.webhooks._door import LARGEST_BODY, METHOD, take_in
 
@@ -29,10 +29,13 @@ def webhook_handler(
         if request.method != METHOD:
             return web.Response(status=HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": METHOD})
         body = bytearray()
-        async for chunk in request.content.iter_any():
-            body += chunk
-            if len(body) > LARGEST_BODY:
-                return web.Response(status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        try:
+            async for chunk in request.content.iter_any():
+                body += chunk
+                if len(body) > LARGEST_BODY:
+                    return web.Response(status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        except (web.RequestPayloadError, ClientError, OSError):  # not what its headers say, or gone
+            return web.Response(status=HTTPStatus.BAD_REQUEST)
         return web.Response(status=take_in(session, verifier, bytes(body), request.query_string))
 
     return handle
