@@ -25,6 +25,12 @@ class Budget:
         self._asking: set[str] = set()
         self._changed = asyncio.Condition()
 
+    def refuse_if_spent(self, button: Button) -> None:
+        """Raise :class:`BudgetError` where the credits for a press will not be there, whatever else happens."""
+        price = self._price_of(button)
+        if self._max_credits is not None and self._charged + price > self._max_credits:
+            raise BudgetError(max_credits=self._max_credits, charged=self._charged, price=price)
+
     async def reserve(self, button: Button) -> float:
         """Set credits aside for a press, waiting for replies under way where the answer depends on them.
 
@@ -37,9 +43,8 @@ class Budget:
             return 0.0
         async with self._changed:
             while True:
-                price = self._prices.get(button.kind, max([DOCUMENTED_PRICE, *self._prices.values()]))
-                if self._charged + price > self._max_credits:
-                    raise BudgetError(max_credits=self._max_credits, charged=self._charged, price=price)
+                self.refuse_if_spent(button)
+                price = self._price_of(button)
                 fits = self._charged + self._reserved + price <= self._max_credits
                 if fits and button.kind not in self._asking:
                     if button.kind not in self._prices:
@@ -47,6 +52,9 @@ class Budget:
                     self._reserved += price
                     return price
                 await self._changed.wait()
+
+    def _price_of(self, button: Button) -> float:
+        return self._prices.get(button.kind, max([DOCUMENTED_PRICE, *self._prices.values()]))
 
     async def settle(self, button: Button, reserved: float, charged: float) -> None:
         """A press that had ``reserved`` was charged this much: its price, nothing, or what it may have been."""

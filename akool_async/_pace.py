@@ -44,11 +44,19 @@ class Pace:
         """True where nothing has to be waited for; most requests are spared a coroutine by this."""
         return self._limiter is None and not self._held_until
 
+    @property
+    def is_held(self) -> bool:
+        """True while AKOOL asked everyone to wait."""
+        return self._held_until > 0 and self._held_until > asyncio.get_running_loop().time()
+
     async def take(self, *, is_press: bool) -> None:
         """Wait for the right to send one request."""
         await self._wait_while_held()
-        if self._limiter is not None:
+        while self._limiter is not None:
             await (self._take_for_press if is_press else self._take_for_poll)(self._limiter)
+            if not self.is_held:  # AKOOL may have asked to wait while this one queued
+                return
+            await self._wait_while_held()
 
     async def _wait_while_held(self) -> None:
         while (pause := self._held_until - asyncio.get_running_loop().time()) > 0:

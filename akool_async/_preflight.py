@@ -6,7 +6,7 @@ import asyncio
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
-from akool_async.errors import AkoolError, NotOperableError
+from akool_async.errors import AkoolError, NotFoundError, NotOperableError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -58,11 +58,18 @@ class Preflight:
         read = self._reads[image_id]
         await asyncio.wait([read])  # a caller that leaves does not end the read for the others
         try:
-            return read.result()
+            source = read.result()
         except AkoolError as error:
-            if self._reads.get(image_id) is read:
-                del self._reads[image_id]  # what failed is asked again for the next button
+            if not isinstance(error, NotFoundError):
+                self._forget(image_id, read)  # what failed is asked again for the next button
             raise error.fresh() from error.__cause__
+        if not source.is_final:
+            self._forget(image_id, read)
+        return source
+
+    def _forget(self, image_id: str, read: asyncio.Task[ImageResult]) -> None:
+        if self._reads.get(image_id) is read:
+            del self._reads[image_id]
 
     async def _read_in_turn(self, image_id: str) -> ImageResult:
         async with self._places:

@@ -94,7 +94,7 @@ class Reporter:
             return
         try:
             told = observer(event)
-        except Exception:
+        except (Exception, asyncio.CancelledError):  # of a future of the observer's own: nobody cancels here
             logger.exception("the observer failed at %s", event)
             return
         if inspect.isawaitable(told):

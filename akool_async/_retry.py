@@ -16,6 +16,7 @@ from akool_async.errors import (
     APIError,
     AuthenticationError,
     GenerationError,
+    InsufficientCreditError,
     InvalidParameterError,
     NotFoundError,
     NotPermittedError,
@@ -74,6 +75,11 @@ def is_hopeless(error: AkoolError) -> bool:
     return isinstance(error, _HOPELESS)
 
 
+def is_pointless(error: AkoolError) -> bool:
+    """True for a refusal after which no other press of the account would fare better."""
+    return isinstance(error, AuthenticationError | AccountBannedError | InsufficientCreditError)
+
+
 def asked_pace(error: AkoolError) -> float:
     """The seconds that AKOOL asked to wait, 0 where it did not ask."""
     return error.retry_after or 0.0 if isinstance(error, APIError | ResponseError) else 0.0
@@ -114,6 +120,8 @@ def says_nothing(http_status: int) -> bool:
 
 UNDELIVERED_TRIES: Final = 6
 """POSTs that never reach AKOOL before the caller is told; with their waits some 20 s."""
+FORGOTTEN_AFTER: Final = 60.0
+"""Seconds without a try after which a refusal is the first of its kind again."""
 PACED_PATIENCE: Final = 900.0
 """Seconds of nothing but 1005 and 429; on a busy account a place may take minutes to come free."""
 
@@ -136,12 +144,15 @@ class PacedRetry:
     """When to send a POST again that AKOOL refused for its pace."""
 
     _since: float | None = None
+    _due: float = 0.0
     _waits: Iterator[float] = Factory(lambda: growing_waits(1.0, 10.0))
 
     def pause_after(self, error: AkoolError, now: float) -> float | None:
         """Seconds to wait before the next try, None where there is to be none."""
-        self._since = now if self._since is None else self._since
+        if self._since is None or now > self._due + FORGOTTEN_AFTER:
+            self._since, self._waits = now, growing_waits(1.0, 10.0)
         pause = max(next(self._waits), asked_pace(error))
+        self._due = now + pause
         return pause if now + pause - self._since <= PACED_PATIENCE else None
 
 

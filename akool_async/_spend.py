@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 from akool_async._api import Api, read_patiently
 from akool_async._flight import Flight
 from akool_async._lost_replies import LostReplies
-from akool_async._retry import UndeliveredRetry, Verdict, judge_spending_post
+from akool_async._retry import UndeliveredRetry, Verdict, is_pointless, judge_spending_post
 from akool_async._slots import Slot
 from akool_async.errors import (
     AkoolError,
@@ -89,6 +89,11 @@ class Spender:
         """Presses and prompts of which nothing was sent yet."""
         return sum(not flight.committed for flight in (*self._presses.values(), *self._prompts))
 
+    def has_sent(self, press: ButtonPress) -> bool:
+        """True where its POST is on its way, or its outcome is remembered."""
+        flight = self._presses.get(press)
+        return press in self._operations or press in self._charged or (flight is not None and flight.committed)
+
     def knows(self, press: ButtonPress) -> bool:
         """True where pressing the same again sends nothing: it is under way, or its outcome is remembered."""
         return press in self._operations or press in self._presses or press in self._charged
@@ -96,7 +101,7 @@ class Spender:
     async def press(self, press: ButtonPress, webhook_url: str | None, permit: Permit | None = None) -> Operation:
         """The one operation of this press: remembered, under way, or begun now.
 
-        ``permit`` is awaited just before the POST, when its slot is there; what it raises is the outcome.
+        ``permit`` is awaited before the POST, when its slot is there; what it raises is the outcome.
         """
         self._check_open()
         if press in self._operations:
@@ -166,13 +171,14 @@ class Spender:
     ) -> list[Operation]:
         self._reporter.report(Queued(press=press))
         slot = await self._slots.acquire(press.button)
-        callback = self.lost_replies.expect(webhook_url)
         try:
+            if permit is not None:  # not later: at the turnstile it would keep out those that it may wait for
+                await permit()
+            callback = self.lost_replies.expect(webhook_url)
             (created,) = await self._make(
                 flight,
                 lambda commit: self._api.create_by_button(press, callback.url, commit),
                 press,
-                permit,
                 callback,
             )
         except BaseException:
@@ -194,7 +200,6 @@ class Spender:
                 flight,
                 lambda commit: self._api.create_by_prompt(request, callback.url, commit),
                 None,
-                None,
                 callback,
                 images=batch,
             )
@@ -215,14 +220,13 @@ class Spender:
         flight: Flight[list[Operation]],
         send: Send,
         press: ButtonPress | None,
-        permit: Permit | None,
         callback: Callback,
         *,
         images: int = 1,
     ) -> list[ImageResult]:
         """The images of one POST; those of a lost reply are found again where a webhook tells their ids."""
         try:
-            return await self._post(flight, send, press, permit, callback)
+            return await self._post(flight, send, press, callback)
         except OutcomeUnknownError as error:
             found = await self.lost_replies.find(callback, press, images)
             if found:
@@ -251,7 +255,6 @@ class Spender:
         flight: Flight[list[Operation]],
         send: Send,
         press: ButtonPress | None,
-        permit: Permit | None,
         callback: Callback,
     ) -> list[ImageResult]:
         """Send until accepted or refused; raise :class:`OutcomeUnknownError` where neither can be told."""
@@ -259,7 +262,7 @@ class Spender:
         doubts = 0
         while True:
             try:
-                return await self._send_at_pace(flight, send, permit, in_doubt=doubts > 0)
+                return await self._send_at_pace(flight, send, in_doubt=doubts > 0)
             except AkoolError as error:
                 verdict = judge_spending_post(error)
                 undelivered = undelivered or UndeliveredRetry()
@@ -271,18 +274,13 @@ class Spender:
                     self._tell_refused_after_doubt(press, error)
                 elif pause is None:
                     raise
-            permit = None
             flight.committed = doubts > 0
             flight.drop_if_idle()
             await asyncio.sleep(pause or 0.0)
 
-    async def _send_at_pace(
-        self, flight: Flight[list[Operation]], send: Send, permit: Permit | None, *, in_doubt: bool
-    ) -> list[ImageResult]:
+    async def _send_at_pace(self, flight: Flight[list[Operation]], send: Send, *, in_doubt: bool) -> list[ImageResult]:
         """Send, and again for as long as AKOOL only asks for a slower pace."""
         async with self._turnstile as turnstile:
-            if permit is not None:
-                await permit()
             while True:
                 try:
                     created = await send(lambda: self._commit(flight))
@@ -293,6 +291,10 @@ class Spender:
                     if error.http_status != 429:  # noqa: PLR2004 - of which the transport has told already
                         self._reporter.report(Throttled(code=error.code, seconds=pause))
                     asked_for = error.retry_after is not None
+                except AkoolError as error:
+                    if is_pointless(error):
+                        turnstile.narrow()
+                    raise
                 else:
                     turnstile.accepted()
                     return created

@@ -63,6 +63,10 @@ class Turnstile:
         self._retry = self._retry or PacedRetry()
         return self._retry.pause_after(error, asyncio.get_running_loop().time())
 
+    def narrow(self) -> None:
+        """AKOOL refused for a reason that holds for all: whoever queues is not let in as others leave."""
+        self._width = 1
+
     def make_room(self) -> None:
         """An operation of this session ended: AKOOL may have room again."""
         self._room.set()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 from weakref import WeakValueDictionary
@@ -50,6 +49,7 @@ LATE_URLS_INTERVAL: Final = 1.0
 SETTLED_AGE: Final = timedelta(minutes=10)
 """A result of this age gets no URLs any more."""
 SHORTEST_INTERVAL: Final = 0.001
+LONGEST_INTERVAL: Final = 1e9
 HINT_PRECISION: Final = 1.0
 """Seconds before its webhook in which an operation has ended."""
 STUCK_AFTER: Final = 3600.0
@@ -318,7 +318,7 @@ class Watcher:
     def _interval(self, watch: Watch, age: float) -> float:
         # The age of an operation that was not pressed here is not known.
         interval = self._polling.interval(watch.kind if watch.pressed_here else None, age, watch.looks)
-        if not isinstance(interval, (int, float)) or not 0 <= interval < math.inf:
+        if not isinstance(interval, (int, float)) or not 0 <= interval <= LONGEST_INTERVAL:
             raise ConfigurationError(
                 f"polling: {self._polling!r} gave the interval {interval!r}, not a number of seconds"
             )

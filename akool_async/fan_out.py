@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterable, Iterable
-from typing import TYPE_CHECKING, Final
+from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable
+from contextlib import aclosing
+from typing import TYPE_CHECKING
 
 from attrs import define, field
 
 from akool_async._budget import Budget
 from akool_async._preflight import Preflight
-from akool_async.errors import (
-    AccountBannedError,
-    AkoolError,
-    AuthenticationError,
-    InsufficientCreditError,
-    OperationFailedError,
-    OutcomeUnknownError,
-)
+from akool_async._retry import is_pointless
+from akool_async.errors import AkoolError, OperationFailedError, OutcomeUnknownError, SessionClosedError
 from akool_async.models import ButtonPress, ImageStatus
 from akool_async.operations import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
 
     from akool_async._spend import Spender
     from akool_async.models import ImageResult
@@ -32,9 +27,6 @@ if TYPE_CHECKING:
     Press = ButtonPress | tuple[str, str]
     Presses = Iterable[Press] | AsyncIterable[Press]
 
-POINTLESS: Final = (AuthenticationError, AccountBannedError, InsufficientCreditError)
-"""After these no other press of the account would fare better."""
-
 
 @define(eq=False)
 class _Job:
@@ -42,7 +34,6 @@ class _Job:
 
     press: ButtonPress
     task: asyncio.Task[Outcome] | None = None
-    is_sent: bool = False
     reserved: float | None = None
     operation: Operation | None = None
 
@@ -86,9 +77,10 @@ class FanOut:
         self._max_in_flight = max_in_flight
         self._timeout = timeout
         self._budget = Budget(max_credits)
-        # Twice the cap: the next upscale has passed its preflight when a slot comes free. More of them would only wait
-        # for slots in the place of variations.
-        self._upscales, self._variations = _Lane(2 * upscale_cap), _Lane(max_in_flight)
+        # Some beyond the cap: the next upscale has passed its preflight when a slot comes free. More of them would only
+        # wait for slots in the place of variations.
+        ready = min(upscale_cap, max_in_flight // 4)
+        self._upscales, self._variations = _Lane(upscale_cap + ready), _Lane(max_in_flight)
         self._jobs: set[_Job] = set()
         self._done: deque[Outcome] = deque()
         self._news = asyncio.Event()  # something was done, or all is over
@@ -96,10 +88,14 @@ class FanOut:
         self._stopped_by: AkoolError | None = None
         self._input_ended = False
         self._input_error: Exception | None = None
+        self._pulling: asyncio.Task[None] | None = None
+        self._was_left = False
 
     async def outcomes(self) -> AsyncGenerator[Outcome, None]:
         """Every press's outcome, as they come."""
-        pulling = asyncio.create_task(self._pull())
+        if self._was_left:
+            raise SessionClosedError
+        self._pulling = asyncio.create_task(self._pull())
         try:
             while self._done or not self._is_over():
                 if self._done:
@@ -110,7 +106,10 @@ class FanOut:
                     self._news.clear()
                     await self._news.wait()
         finally:
-            await self._leave(pulling)
+            was_left = self._was_left
+            await self.leave()
+        if was_left:
+            raise SessionClosedError("the session was closed before the fan-out had ended")
         if self._input_error is not None:
             raise self._input_error
 
@@ -120,12 +119,17 @@ class FanOut:
             place = 0
             self._advance()
             await self._wanted.wait()
-            async for item in _iterate(self._presses):
-                press = _read_press(item, place)
-                place += 1
-                self._lane_of(press).waiting.append(press)
-                self._advance()
-                await self._wanted.wait()
+            async with aclosing(_iterate(self._presses)) as items:
+                async for item in items:
+                    press = _read_press(item, place)
+                    place += 1
+                    self._lane_of(press).waiting.append(press)
+                    self._advance()
+                    await self._wanted.wait()
+        except asyncio.CancelledError:
+            if self._was_left:
+                raise
+            self._input_error = RuntimeError("presses ended with a CancelledError of its own, before its end")
         except Exception as error:  # noqa: BLE001 - of the caller's own input; raised when all else has come out
             self._input_error = error
         finally:
@@ -171,7 +175,9 @@ class FanOut:
     def _end(self, job: _Job, task: asyncio.Task[Outcome]) -> None:
         self._lane_of(job.press).begun -= 1
         self._jobs.discard(job)
-        if not task.cancelled():
+        if self._was_left:
+            self._keep(Outcome(job.press, job.operation) if task.cancelled() else task.result())
+        elif not task.cancelled():
             self._done.append(task.result())
         elif self._stopped_by is not None:
             self._done.append(self._not_pressed(job.press, self._stopped_by))
@@ -181,27 +187,28 @@ class FanOut:
         result: ImageResult | None = None
         error: Exception | None = None
         try:
-            if self._preflight is not None and not self._spender.knows(job.press):
-                await self._preflight.check(job.press)
-            job.operation = await self._press(job)
-            result = await job.operation.wait_until_complete(timeout=self._timeout, raise_on_failure=False)
+            if not self._spender.knows(job.press):
+                self._budget.refuse_if_spent(job.press.button)
+                if self._preflight is not None:
+                    await self._preflight.check(job.press)
+            operation = await self._press(job)
+            result = await operation.wait_until_complete(timeout=self._timeout, raise_on_failure=False)
             if result.status == ImageStatus.FAILED:
                 error = OperationFailedError(result)
-        except POINTLESS as stopping:
-            error = stopping
-            self._stop(stopping)
         except Exception as caught:  # noqa: BLE001 - whatever it is, it is this press's and touches no other
             error = caught
+            if isinstance(caught, AkoolError) and is_pointless(caught):
+                self._stop(caught)
         return Outcome(job.press, job.operation, result, error)
 
     async def _press(self, job: _Job) -> Operation:
         async def permit() -> None:
             job.reserved = await self._budget.reserve(job.press.button)
-            job.is_sent = True
 
         charged = 0.0
         try:
-            operation = await self._spender.press(job.press, self._webhook_url, permit)
+            # Known to the job before anything else is awaited: from here on the operation is this run's to keep.
+            operation = job.operation = await self._spender.press(job.press, self._webhook_url, permit)
             told = None if operation.latest is None else operation.latest.deduction_credit
             charged = (job.reserved or 0.0) if told is None else told
         except OutcomeUnknownError:
@@ -218,7 +225,7 @@ class FanOut:
         if self._stopped_by is None:
             self._stopped_by = error
             for job in self._jobs:
-                unsent = not job.is_sent and job.operation is None  # an operation may be known from before this run
+                unsent = job.operation is None and not self._spender.has_sent(job.press)
                 if unsent and job.task is not None and job.task is not asyncio.current_task():
                     job.task.cancel()
 
@@ -229,39 +236,53 @@ class FanOut:
         error.operation_id, error.press = None, press
         return Outcome(press, error=error)
 
-    async def _leave(self, pulling: asyncio.Task[None]) -> None:
+    async def leave(self) -> None:
         """The loop is over, or was left early: no new presses; what was accepted and not yielded is kept."""
+        if self._was_left:
+            return
+        # All that is known is kept before the first await, and the rest as each job ends: a caller who is cancelled
+        # twice may end this one early.
+        self._was_left = self._input_ended = True
         self._max_in_flight = 0
-        jobs = list(self._jobs)
-        tasks = [pulling, *(job.task for job in jobs if job.task is not None)]
+        for lane in (self._upscales, self._variations):
+            lane.waiting.clear()
+        while self._done:
+            self._keep(self._done.popleft())
+        tasks = [task for task in (self._pulling, *(job.task for job in self._jobs)) if task is not None]
         for task in tasks:
             task.cancel()
+        self._news.set()
         await asyncio.gather(*tasks, return_exceptions=True)
         if self._preflight is not None:
             await self._preflight.aclose()
-        for job in jobs:
-            if job.operation is not None:
-                self._spender.keep_unclaimed([job.operation])
-        for outcome in self._done:
-            if outcome.operation is not None:
-                self._spender.keep_unclaimed([outcome.operation])
-            elif isinstance(outcome.error, OutcomeUnknownError):
-                self._spender.keep_unclaimed(outcome.error)
+
+    def _keep(self, outcome: Outcome) -> None:
+        """Of what nobody is told any more, what was or may have been paid for."""
+        if outcome.operation is not None:
+            self._spender.keep_unclaimed([outcome.operation])
+        elif isinstance(outcome.error, OutcomeUnknownError):
+            self._spender.keep_unclaimed(outcome.error)
 
 
-async def _iterate(presses: Presses) -> AsyncIterator[object]:
-    if isinstance(presses, AsyncIterable):
-        async for press in presses:
-            yield press
-    else:
-        for press in presses:
-            yield press
+async def _iterate(presses: Presses) -> AsyncGenerator[object, None]:
+    try:
+        if isinstance(presses, AsyncIterable):
+            async for press in presses:
+                yield press
+        else:
+            for press in presses:
+                yield press
+    finally:
+        if isinstance(presses, AsyncGenerator):
+            await presses.aclose()
+        elif isinstance(presses, Generator):
+            presses.close()
 
 
 def _read_press(item: object, place: int) -> ButtonPress:
     if isinstance(item, ButtonPress):
         return item
-    pair = tuple(item) if isinstance(item, Iterable) and not isinstance(item, str) else ()
+    pair = tuple(item) if isinstance(item, tuple | list) else ()  # of a set, nobody knows which comes first
     if len(pair) != 2:  # noqa: PLR2004 - a pair
         raise ValueError(f"presses[{place}] must be a ButtonPress or (image_id, button), not {item!r}")
     try:

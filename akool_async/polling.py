@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from itertools import islice
 from typing import Final, Protocol, Self
 
@@ -22,6 +21,8 @@ MOST_NEWS: Final = 256
 SURPRISE: Final = 8
 """How many operations one weighs as much as that had ended before the first look: the others seem to be faster now."""
 MOST_STEPS: Final = 1000
+LONGEST_AGE: Final = 86_400.0
+"""Seconds; no job of AKOOL's takes a day."""
 _STATE_VERSION: Final = 1
 
 
@@ -157,18 +158,23 @@ class AdaptivePolling:
 def _read_state(text: str) -> list[tuple[str, float, float | None]]:
     try:
         state = orjson.loads(text)
-        if state["version"] != _STATE_VERSION:
+        if state["version"] != _STATE_VERSION or state["version"] is True:
             raise ValueError(f"text must be of version {_STATE_VERSION}, not {state['version']!r}")
-        seen = [(kind, *map(_read_age, job)) for kind, jobs in state["kinds"].items() for job in jobs]
-        return [(kind, running_at or 0.0, ended_at) for kind, running_at, ended_at in seen]
+        return [(kind, *_read_job(job)) for kind, jobs in state["kinds"].items() for job in jobs]
     except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError):
         raise ValueError("text must be what AdaptivePolling.to_json() returned") from None
 
 
-def _read_age(age: object) -> float | None:
-    if age is None:
-        return None
-    return _validate.number_between("an age in text", age, 0, math.inf)  # type: ignore[arg-type]
+def _read_job(job: list[float | None]) -> tuple[float, float | None]:
+    if len(job) != 2:  # noqa: PLR2004 - when it was last seen running, and seen ended
+        raise TypeError
+    running_at = _validate.number_between("an age in text", job[0], 0, LONGEST_AGE)  # type: ignore[arg-type]
+    if job[1] is None:
+        return running_at, None
+    ended_at = _validate.number_between("an age in text", job[1], 0, LONGEST_AGE)
+    if ended_at <= 0 or ended_at < running_at:
+        raise ValueError(f"text must not hold a job that ended before it ran: {job!r}")
+    return running_at, ended_at
 
 
 def _jittered(interval: float, share: float) -> float:

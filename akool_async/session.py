@@ -6,6 +6,7 @@ import asyncio
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn, Self
+from weakref import WeakSet
 
 from akool_async import _validate, downloads
 from akool_async._api import Api, read_patiently
@@ -59,10 +60,11 @@ class AkoolSession:
     ``max_concurrent_upscales`` caps the U1-U4 that run at AKOOL at once, ``max_concurrent_operations`` all kinds
     together. ``max_requests_per_second`` bounds all requests to AKOOL, presses going before polls. ``polling`` says
     when to look at a running operation: :class:`AdaptivePolling` unless another is given. ``request_timeout`` is in
-    seconds, for one request. ``webhook_url`` goes along with every POST that makes images, each with a
-    word of its own (``akool_press``) in the query: what arrives there is to be handed to :meth:`notify`, and a POST whose
-    reply is lost waits up to a minute for it. An injected ``http`` is never closed here. ``observer`` is told of everything that happens (``akool_async.events``). ``repress=False`` never
-    presses a second time after a lost reply, even where AKOOL was found not to have taken the first.
+    seconds, for one request. ``webhook_url`` goes along with every POST that makes images, each with a word of its own
+    (``akool_press``) in the query: what arrives there is to be handed to :meth:`notify`, and a POST whose reply is lost
+    waits up to a minute for it. An injected ``http`` is never closed here. ``observer`` is told of everything that
+    happens (``akool_async.events``). ``repress=False`` never presses a second time after a lost reply, even where AKOOL
+    was found not to have taken the first.
 
     A session belongs to the event loop that it is first used in. Use it as an async context manager, or call
     :meth:`aclose`.
@@ -95,6 +97,7 @@ class AkoolSession:
         if observer is not None and not callable(observer):
             raise ConfigurationError(f"observer must be a function of one event, not {observer!r}")
         self._closed = False
+        self._fan_outs: WeakSet[FanOut] = WeakSet()
         self._webhook_url = _read_webhook_url(webhook_url)
         if "akool_press=" in (self._webhook_url or ""):
             raise ConfigurationError("webhook_url must not hold akool_press: each POST puts a word of its own there")
@@ -265,14 +268,15 @@ class AkoolSession:
         refused with :class:`BudgetError`. ``timeout`` is in seconds, for each operation once it is pressed.
 
         Bad authentication, a banned account or exhausted credit end new presses: the rest of the input comes out with
-        that error, unpressed. Leaving the loop or cancelling its task ends new presses too; what was accepted and not
-        yielded stands in :attr:`unclaimed`. An error of ``presses`` itself, a bad item included, is raised once
+        that error, unpressed. Leaving the loop or cancelling its task ends new presses too, as soon as the generator is
+        closed: by ``contextlib.aclosing``, by Python in its own time, or by :meth:`aclose`. What was accepted and not
+        yielded then stands in :attr:`unclaimed`. An error of ``presses`` itself, a bad item included, is raised once
         everything that was pressed has come out.
 
         Raises:
             ValueError: a bad argument, before anything is pulled; a bad item, naming its place.
         """
-        return FanOut(
+        fan_out = FanOut(
             presses,
             spender=self._spender,
             read=self.get_image_result,
@@ -282,7 +286,9 @@ class AkoolSession:
             preflight=_validate.flag("preflight", preflight),
             max_credits=None if max_credits is None else _validate.amount("max_credits", max_credits),
             timeout=_validate.optional_seconds("timeout", timeout),
-        ).outcomes()
+        )
+        self._fan_outs.add(fan_out)
+        return fan_out.outcomes()
 
     def notify(self, event: WebhookEvent, *, word: str | None = None) -> bool:
         """Take in a webhook, from a :class:`~akool_async.webhooks.WebhookVerifier`: its operation is looked at at once.
@@ -374,6 +380,7 @@ class AkoolSession:
         self._closed = True
         self._pace.close()
         try:
+            await asyncio.gather(*(fan_out.leave() for fan_out in self._fan_outs))
             await self._spender.aclose(self._request_timeout + CLOSING_MARGIN)
         finally:  # also where closing itself is cancelled
             await self._watcher.aclose()

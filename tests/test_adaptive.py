@@ -205,6 +205,12 @@ def test_what_was_learned_can_be_kept_for_another_process():
         '{"version": 1, "kinds": {"upscale": [[1]]}}',
         '{"version": 1, "kinds": {"upscale": [["a", 2]]}}',
         '{"version": 1, "kinds": {"upscale": [[-1, 2]]}}',
+        '{"version": true, "kinds": {}}',
+        '{"version": 1, "kinds": {"upscale": [[1, 2, 3]]}}',
+        '{"version": 1, "kinds": {"upscale": [[0, 0]]}}',
+        '{"version": 1, "kinds": {"upscale": [[10, 5]]}}',
+        '{"version": 1, "kinds": {"upscale": [[1e300, 1e300]]}}',
+        '{"version": 1, "kinds": {"upscale": [5]}}',
         None,
     ],
 )

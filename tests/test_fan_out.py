@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from contextlib import aclosing
 from itertools import count, islice
 
 import pytest
@@ -22,8 +23,10 @@ from akool_async import (
     NotOperableError,
     OperationFailedError,
     OutcomeUnknownError,
+    SessionClosedError,
     WaitTimeoutError,
 )
+from akool_async._turnstile import LARGEST_WIDTH
 from akool_async.emulator import Emulator, Fault
 
 UPSCALES = ("U1", "U2", "U3", "U4")
@@ -361,3 +364,138 @@ async def test_a_busy_plan_is_kept_full_without_a_cap_of_ours():
     assert all(outcome.ok for outcome in outcomes)
     assert emulator.ledger.peak_generations == 3
     assert emulator.ledger.requests["create_by_button"] <= 4 * 40
+
+
+@pytest.mark.parametrize("fault", [Fault.reset("before"), Fault.status(502), Fault.code(1005)])
+@pytest.mark.parametrize("buttons", [VARIATIONS, UPSCALES])
+async def test_a_budget_does_not_keep_out_the_press_it_waits_for(emulator, akool, monkeypatch, fault, buttons):
+    """The first press of a kind, which tells the price, may have to be sent again while all others wait for it."""
+    monkeypatch.setattr("akool_async._spend.RECONCILE_GAP", 0.01)
+    emulator.faults.script("create_by_button", fault)
+    presses = [(emulator.add_image(), button) for _ in range(5) for button in buttons]
+    outcomes = await collect(akool.fan_out(presses, max_credits=100, preflight=False))
+    assert [outcome.ok for outcome in outcomes] == [True] * 20
+    assert emulator.ledger.charged == 40
+
+
+@pytest.mark.parametrize("turns", range(12))
+async def test_cancelling_twice_loses_no_id(emulator, akool, turns):
+    """A second cancel, while the first is being dealt with, leaves every accepted operation in ``unclaimed``."""
+    presses = all_buttons(emulator, 4)
+    yielded = []
+
+    async def run():
+        async for outcome in akool.fan_out(presses):
+            yielded.append(outcome.operation.id)  # noqa: PERF401 - what was yielded counts also where the rest is not
+
+    running = asyncio.create_task(run())
+    while emulator.ledger.accepted < 12:
+        await asyncio.sleep(0)
+    running.cancel()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await akool.aclose()
+    accepted = {new_id for post in emulator.ledger.posts for new_id in post.new_ids}
+    assert accepted == {operation.id for operation in akool.unclaimed} | set(yielded)
+
+
+async def test_closing_the_session_ends_a_fan_out_that_was_left_open(emulator, akool):
+    """A generator that nobody closed presses no more after the session, and what it had accepted is unclaimed."""
+    outcomes = akool.fan_out(all_buttons(emulator, 10), max_in_flight=20)
+    first = await anext(outcomes)
+    await akool.aclose()
+    accepted = {new_id for post in emulator.ledger.posts for new_id in post.new_ids}
+    assert accepted == {operation.id for operation in akool.unclaimed} | {first.operation.id}
+    with pytest.raises(SessionClosedError):
+        await anext(outcomes)
+
+
+async def test_the_input_is_closed_with_the_fan_out(emulator, akool):
+    """A generator that feeds the fan-out is closed with it, so that what it holds open is given back."""
+    closed = []
+
+    def presses():
+        try:
+            while True:
+                yield emulator.add_image(), "V1"
+        finally:
+            closed.append("sync")
+
+    async def presses_from_afar():
+        try:
+            while True:
+                yield emulator.add_image(), "V1"
+        finally:
+            closed.append("async")
+
+    for source in (presses(), presses_from_afar()):
+        async with aclosing(akool.fan_out(source, max_in_flight=4)) as outcomes:
+            await anext(outcomes)
+    assert closed == ["sync", "async"]
+
+
+async def test_an_input_that_is_cancelled_from_within_is_an_error(emulator, akool):
+    """A CancelledError that the caller's own input lets out does not pass for the end of the input."""
+
+    async def presses():
+        yield emulator.add_image(), "V1"
+        raise asyncio.CancelledError
+
+    with pytest.raises(RuntimeError, match="before its end"):
+        await collect(akool.fan_out(presses()))
+
+
+@pytest.mark.parametrize("code", [1006, 1101, 1200])
+async def test_a_warm_session_stops_within_what_is_under_way(emulator, code):
+    """Once dozens were accepted, a refusal that holds for all costs the POSTs under way and no more."""
+    async with AkoolSession(
+        ApiKey(emulator.api_key), base_url=emulator.base_url, polling=FAST, max_concurrent_upscales=50
+    ) as akool:
+        await collect(akool.fan_out(all_buttons(emulator, 8), preflight=False))
+        emulator.faults.rate(1.0, Fault.code(code), endpoints=["create_by_button"])
+        before = len(emulator.ledger.posts)
+        outcomes = await collect(akool.fan_out(all_buttons(emulator, 40), preflight=False))
+    assert len(outcomes) == 320
+    assert len(emulator.ledger.posts) - before <= LARGEST_WIDTH + 1
+
+
+async def test_a_spent_budget_is_not_read_for(emulator, akool):
+    """Once the credits are gone no source image is read any more."""
+    presses = [(emulator.add_image(), "V1") for _ in range(100)]
+    outcomes = await collect(akool.fan_out(presses, max_credits=4, max_in_flight=8))
+    assert sum(outcome.ok for outcome in outcomes) == 2
+    assert {type(outcome.error) for outcome in outcomes if not outcome.ok} == {BudgetError}
+    assert emulator.ledger.requests["get_image_result"] < 40
+
+
+async def test_an_image_that_was_not_finished_is_read_again(emulator, akool):
+    """What preflight saw of a running image says nothing of it once it has finished."""
+    source = await akool.create_by_prompt("a fox")
+
+    async def presses():
+        yield source.id, "V1"
+        await source.wait_until_complete()
+        yield source.id, "V2"
+
+    outcomes = {outcome.press.button: outcome async for outcome in akool.fan_out(presses(), max_in_flight=1)}
+    assert outcomes["V2"].ok
+
+
+async def test_an_image_that_is_not_there_is_read_once(emulator, akool):
+    """Eight buttons of an id that AKOOL does not know cost one read."""
+    outcomes = await collect(akool.fan_out([("f" * 24, button) for button in Button], max_in_flight=1))
+    assert {type(outcome.error) for outcome in outcomes} == {NotFoundError}
+    assert emulator.ledger.requests["get_image_result"] == 1
+
+
+async def test_variations_are_not_shut_out_where_little_is_in_flight(emulator):
+    """Eight upscales before four variations, eight in flight: the upscales that wait leave room."""
+    async with AkoolSession(ApiKey(emulator.api_key), base_url=emulator.base_url, polling=FAST) as akool:
+        images = [emulator.add_image() for _ in range(4)]
+        emulator.faults.script("create_by_button", *[Fault.stuck()] * 4)
+        presses = [(image, button) for image in images[:2] for button in UPSCALES] + [(image, "V1") for image in images]
+        async with aclosing(akool.fan_out(presses, max_in_flight=8)) as outcomes:
+            first = [(await anext(outcomes)).press.button for _ in range(4)]
+    assert first == ["V1"] * 4

@@ -49,7 +49,11 @@ def _raising(event):
     raise ZeroDivisionError(str(event))
 
 
-@pytest.mark.parametrize("observer", [_failing, _raising], ids=["async", "sync"])
+def _cancelled(event):
+    raise asyncio.CancelledError(str(event))
+
+
+@pytest.mark.parametrize("observer", [_failing, _raising, _cancelled], ids=["async", "sync", "cancelled"])
 async def test_an_observer_that_raises_breaks_nothing(emulator, caplog, observer):
     """The operation goes on to its end; the observer's error is logged."""
     async with AkoolSession(emulator.api_key, base_url=emulator.base_url, polling=FAST, observer=observer) as akool:

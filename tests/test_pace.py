@@ -8,6 +8,7 @@ from conftest import FAST
 from scripted import KEY, scripted_server
 
 from akool_async import AkoolSession, RateLimitedError, events
+from akool_async._transport import MOST_CONNECTIONS
 from akool_async._turnstile import FIRST_WIDTH, LARGEST_WIDTH, Turnstile
 from akool_async.emulator import Emulator, Fault
 
@@ -56,6 +57,22 @@ async def test_a_429_slows_everyone(emulator):
         assert asyncio.get_running_loop().time() - told_at > 0.9
         await slowed
     assert seen[0] == events.Throttled(code=429, seconds=1.0)
+
+
+@pytest.mark.parametrize("rate", [None, 500])
+async def test_what_queued_before_a_429_waits_it_out_too(emulator, rate):
+    """Of hundreds of reads that queue for connections and for the rate, only those under way reach AKOOL."""
+    async with AkoolSession(emulator.api_key, base_url=emulator.base_url, max_requests_per_second=rate) as akool:
+        emulator.faults.script("get_image_result", Fault.throttle(retry_after=600))
+        image_id = emulator.add_image()
+        reads = [asyncio.create_task(akool.get_image_result(image_id)) for _ in range(300)]
+        while not akool.counters().throttled:
+            await asyncio.sleep(0.001)
+        await asyncio.wait(reads, timeout=0.5)
+        assert emulator.ledger.requests.total() <= MOST_CONNECTIONS
+        for read in reads:
+            read.cancel()
+        await asyncio.gather(*reads, return_exceptions=True)
 
 
 async def test_a_1005_slows_presses_and_not_polls():

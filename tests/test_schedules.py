@@ -134,6 +134,13 @@ def test_paced_tries_end_by_time_and_keep_retry_after(paces):
     assert now <= PACED_PATIENCE
 
 
+def test_refusals_long_ago_do_not_count():
+    """A single refusal after minutes without one is not the end of a streak."""
+    retry, often = PacedRetry(), e.RateLimitedError(1005, "often")
+    assert retry.pause_after(often, 0.0) is not None
+    assert retry.pause_after(often, 2 * PACED_PATIENCE) is not None
+
+
 def test_undelivered_tries_end_by_count():
     """A POST that never arrives is sent six times in all."""
     retry = UndeliveredRetry()
