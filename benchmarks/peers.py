@@ -45,6 +45,7 @@ SAMPLING = 0.05
 NEARLY_ALL = 0.95
 SHADES, OUR_SHADES = ("#c9d3dc", "#93a5b5", "#5b6f80"), ("#f6c28b", "#ee9a44", "#d9730d")
 FAR_APART = 20.0
+NOTE_AT = 0.55
 
 
 # --- what is run ------------------------------------------------------------------------------------------------------
@@ -96,8 +97,8 @@ class Measurement:
 
     @property
     def cpu_per_request(self) -> float:
-        """Microseconds."""
-        return self.cpu_seconds / max(self.requests, 1) * 1e6
+        """Microseconds; infinite where none arrived."""
+        return self.cpu_seconds / self.requests * 1e6 if self.requests else math.inf
 
     @property
     def cpu_per_job(self) -> float:
@@ -241,8 +242,8 @@ def summarize(results: Results, plan: Plan) -> dict[str, Row]:
     return {
         name: evolve(
             row,
-            cpu_ratio=row.cpu_per_request / yardstick.cpu_per_request,
-            memory_ratio=row.memory / yardstick.memory,
+            cpu_ratio=row.cpu_per_request / yardstick.cpu_per_request if row.requests else None,
+            memory_ratio=row.memory / yardstick.memory if row.requests else None,
         )
         for name, row in rows.items()
     }
@@ -268,10 +269,10 @@ def table(rows: Iterable[Row]) -> str:
     lines = [head] + [
         (
             row.name,
-            f"{row.cpu_per_request:.0f} us",
+            "-" if math.isinf(row.cpu_per_request) else f"{row.cpu_per_request:.0f} us",
             _ratio(row.cpu_ratio),
             "-" if math.isinf(row.cpu_per_job) else f"{row.cpu_per_job:.2f} ms",
-            f"{row.memory:.1f} KiB",
+            f"{row.memory:.1f} KiB" if row.requests else "-",
             _ratio(row.memory_ratio),
             f"{row.requests}",
             f"{row.seconds:.1f}",
@@ -314,6 +315,9 @@ def plot(summaries: dict[int, dict[str, Row]], read: Callable[[Row], float | Non
         colours = [(OUR_SHADES if name == OURS else SHADES)[index % len(SHADES)] for name in names]
         bars = axes.barh(places, [values[name][index] for name in names], 0.88 * height, color=colours)
         axes.bar_label(bars, fmt=_short, padding=3, fontsize=8, bbox={"color": "white", "pad": 0.5})
+        for place, name in zip(places, names, strict=True):
+            if not values[name][index]:
+                axes.text(NOTE_AT, place, "not one request in time", va="center", fontsize=8)
     if largest > FAR_APART:
         axes.set_xscale("log")
         axes.set_xlim(0.5, 2 * largest)
