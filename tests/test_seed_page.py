@@ -13,8 +13,8 @@ TOKEN_REPLY = {"code": 1000, "token": "token-of-the-test"}
 async def test_the_documented_request_is_sent():
     """Method, path, content type and body are those of the page's example."""
     async with scripted_server(CREATE_BY_BUTTON_REPLY) as server:
-        async with AkoolSession(KEY, base_url=server.base_url, webhook_url="https://me.example/hook") as akool:
-            await akool.create_by_button(SOURCE, "U2")
+        async with AkoolSession(KEY, base_url=server.base_url) as akool:
+            await akool.create_by_button(SOURCE, "U2", webhook_url="https://me.example/hook")
     (asked,) = [asked for asked in server.asked if asked.method == "POST"]
     assert asked.path == "/api/open/v3/content/image/createbybutton"
     assert asked.headers["content-type"] == "application/json"
@@ -78,14 +78,17 @@ async def test_each_button_is_sent_by_its_name(button):
 
 
 async def test_webhook_url_is_per_session_and_per_press():
-    """The session's webhookUrl goes along unless a press brings its own or turns it off."""
+    """The session's webhookUrl goes along, with a word for each press, unless a press brings its own or none."""
     async with scripted_server(CREATE_BY_BUTTON_REPLY) as server:
-        async with AkoolSession(KEY, base_url=server.base_url, webhook_url="https://me.example/all") as akool:
+        async with AkoolSession(KEY, base_url=server.base_url, webhook_url="https://me.example/all?a=b") as akool:
             await akool.vary(SOURCE, 1)
             await akool.vary(SOURCE, 2, webhook_url="https://me.example/two")
             await akool.vary(SOURCE, 3, webhook_url="")
     urls = [asked.json.get("webhookUrl") for asked in server.asked]
-    assert urls == ["https://me.example/all", "https://me.example/two", None]
+    own, word = urls.pop(0).split("&akool_press=")
+    assert own == "https://me.example/all?a=b"
+    assert len(word) >= 16
+    assert urls == ["https://me.example/two", None]
 
 
 async def test_the_notes_of_the_page_hold(emulator, akool):
