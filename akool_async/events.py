@@ -1,5 +1,7 @@
 """What an observer is told of a session: typed values, in the order in which things happen.
 
+A coroutine function is begun in that order, each event in a task of its own; what it awaits may change the order.
+
 ``AkoolSession(observer=...)`` takes a function, or a coroutine function, of one event::
 
     def observer(event: events.Event) -> None:

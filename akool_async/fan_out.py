@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
@@ -70,6 +70,8 @@ class FanOut:
     ) -> None:
         if not isinstance(presses, Iterable | AsyncIterable) or isinstance(presses, str | bytes | ButtonPress):
             raise ValueError(f"presses must be an iterable of ButtonPress or (image_id, button), not {presses!r}")  # noqa: TRY004
+        if isinstance(presses, Mapping):
+            raise ValueError("presses must be pairs (image_id, button); of a mapping of such, pass its items()")  # noqa: TRY004
         self._presses = presses
         self._spender = spender
         self._webhook_url = webhook_url

@@ -373,7 +373,8 @@ class AkoolSession:
     # --- lifecycle ---
 
     async def aclose(self) -> None:
-        """End all waits (:class:`SessionClosedError`) and close; POSTs under way end first, within the request timeout.
+        """End all waits (:class:`SessionClosedError`) and close; POSTs under way end first, within the request timeout,
+        and a coroutine function that observes is given 5 seconds to take in what it was told.
 
         What was accepted runs on at AKOOL and can be taken up by its id in another session.
         """

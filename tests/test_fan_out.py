@@ -344,6 +344,7 @@ async def test_what_is_no_press_is_refused(akool, item):
         ("preflight", "no"),
         ("presses", 7),
         ("presses", "image-1"),
+        ("presses", {"image-1": "U1"}),
     ],
 )
 async def test_a_bad_argument_is_named_before_anything_is_pulled(emulator, akool, name, value):

@@ -67,6 +67,11 @@ async def test_what_is_not_akools_is_answered_with_400(door, body):
     assert status == 400
 
 
+async def test_what_is_not_gzip_though_it_says_so_is_answered_with_400(door):
+    status, _ = await door(data=b"not gzip", headers={"Content-Encoding": "gzip"})
+    assert status == 400
+
+
 async def test_a_large_body_is_answered_with_413(door):
     status, _ = await door(data=b" " * 2**17)
     assert status == 413

@@ -147,7 +147,9 @@ def test_a_timestamp_beyond_the_tolerance_is_refused(milliseconds_off):
     assert verifier_of(FIRST, tolerance=None).parse(body).id == FIRST["content"]["_id"]
 
 
-@pytest.mark.parametrize("timestamp", ["soon", "", "1e400", None, True, [], "9" * 5000])
+@pytest.mark.parametrize(
+    "timestamp", ["soon", "", "1e400", None, True, [], "9" * 400, "9" * 5000, "1_7_0", " 1", "\u0661"]
+)
 def test_a_timestamp_that_is_no_time_is_refused(timestamp):
     with pytest.raises(WebhookError, match=REFUSED):
         verifier_of(FIRST, tolerance=300).parse(resigned(FIRST, timestamp=timestamp))
@@ -181,7 +183,7 @@ def test_a_short_client_id_is_refused_at_once():
         WebhookVerifier("c" * 15, "s" * 24)
 
 
-@pytest.mark.parametrize("tolerance", [0, -1, float("nan"), float("inf"), True, "300"])
+@pytest.mark.parametrize("tolerance", [0, -1, float("nan"), float("inf"), 10**400, True, "300"])
 def test_a_tolerance_that_is_no_number_of_seconds_is_refused(tolerance):
     with pytest.raises(ValueError, match="tolerance must be a number of seconds"):
         WebhookVerifier("c" * 16, "s" * 24, tolerance=tolerance)

@@ -7,6 +7,7 @@ import pytest
 from akool_async import (
     AkoolSession,
     ApiKey,
+    ConfigurationError,
     ExponentialPolling,
     ImageStatus,
     OperationFailedError,
@@ -254,3 +255,94 @@ async def _until(condition):
     async with asyncio.timeout(20):
         while not condition():
             await asyncio.sleep(0.01)
+
+
+async def test_a_press_that_is_cancelled_in_the_queue_leaves_nothing_behind(emulator):
+    emulator.faults.script("create_by_button", Fault.stuck())
+    async with called_back(emulator, max_concurrent_upscales=1) as akool:
+        image_id = emulator.add_image()
+        await akool.upscale(image_id, 1)
+        queued = [asyncio.create_task(akool.upscale(emulator.add_image(), 1)) for _ in range(50)]
+        await asyncio.sleep(0)
+        for press in queued:
+            press.cancel()
+        await asyncio.gather(*queued, return_exceptions=True)
+        await _until(lambda: not akool._spender._presses)
+        assert not akool._spender.lost_replies._expected
+
+
+async def test_of_a_batch_found_in_part_the_rest_is_found_later(emulator, monkeypatch):
+    monkeypatch.setattr(_lost_replies, "WEBHOOK_PATIENCE", 1.0)
+    emulator.faults.script("create_by_source_prompt", Fault.reset("after"))
+    emulator.faults.script("webhook", Fault.slow(2.5))
+    async with called_back(emulator) as akool:
+        operations = await akool.create_by_source_prompt("a fox", batch_quantity=4)
+        await _until(lambda: akool.unclaimed)
+        found = {operation.id for operation in (*operations, *akool.unclaimed)}
+    assert found == set(emulator.ledger.posts[0].new_ids)
+
+
+@pytest.mark.parametrize("trouble", [Fault.code(1008), Fault.code(500)])
+@pytest.mark.parametrize("patience", [0.05, 20.0], ids=["late", "in time"])
+async def test_an_id_that_cannot_be_read_yet_is_not_lost(emulator, monkeypatch, trouble, patience):
+    monkeypatch.setattr(_lost_replies, "WEBHOOK_PATIENCE", patience)
+    emulator.faults.script("create_by_prompt", Fault.reset("after"))
+    emulator.faults.script("get_image_result", trouble)
+    emulator.faults.script("webhook", Fault.slow(0.5))
+    async with called_back(emulator) as akool:
+        try:
+            operation = await akool.create_by_prompt("a fox")
+        except OutcomeUnknownError:
+            await _until(lambda: akool.unclaimed)
+            (operation,) = akool.unclaimed
+        assert (await operation.wait_until_complete(timeout=20)).prompt == "a fox"
+    assert emulator.ledger.accepted == 1
+
+
+async def test_an_id_that_is_being_read_when_the_session_closes_is_not_lost(emulator, monkeypatch):
+    monkeypatch.setattr(_lost_replies, "WEBHOOK_PATIENCE", 0.05)
+    emulator.faults.script("create_by_prompt", Fault.reset("after"))
+    emulator.faults.rate(1.0, Fault.slow(30), endpoints=["get_image_result"])
+    emulator.faults.script("webhook", Fault.slow(0.5))
+    async with called_back(emulator) as akool:
+        with pytest.raises(OutcomeUnknownError):
+            await akool.create_by_prompt("a fox")
+        await _until(lambda: akool._spender.lost_replies._recoveries)
+    assert [operation.id for operation in akool.unclaimed] == list(emulator.ledger.posts[0].new_ids)
+
+
+async def test_repeats_under_the_word_of_a_lost_post_cause_no_more_than_its_reads(emulator, monkeypatch):
+    monkeypatch.setattr(_lost_replies, "WEBHOOK_PATIENCE", 0.05)
+    emulator.faults.script("create_by_prompt", Fault.reset("after"))
+    emulator.faults.rate(1.0, Fault.lost(), endpoints=["webhook"])
+    async with called_back(emulator) as akool:
+        with pytest.raises(OutcomeUnknownError):
+            await akool.create_by_prompt("a fox")
+        (word,) = akool._spender.lost_replies._given_up
+        for number in range(300):
+            akool.notify(WebhookEvent(id=f"{number:024x}", status=DONE), word=word)
+        await _until(lambda: not akool._spender.lost_replies._recoveries)
+        assert polls(emulator) <= _lost_replies.MOST_IMAGES
+        assert len(akool.unclaimed) <= _lost_replies.MOST_IMAGES
+
+
+def test_trust_in_webhooks_comes_back_slower_each_time():
+    trust = hints.Hints()
+    for needed in (1, 8, 64, 512, 512):
+        assert not trust.are_reliable
+        for _ in range(needed):
+            trust.came()
+        assert trust.are_reliable
+        trust.failed_to_come()
+    trust.failed_to_come()
+    assert trust._needed == hints.MOST_NEEDED
+
+
+async def test_notifying_from_another_thread_says_what_to_do(akool):
+    with pytest.raises(ConfigurationError, match="call_soon_threadsafe"):
+        await asyncio.to_thread(akool.notify, WebhookEvent(id="a" * 24, status=DONE))
+
+
+async def test_an_address_that_holds_a_word_already_is_refused():
+    with pytest.raises(ConfigurationError, match="akool_press"):
+        AkoolSession("key", webhook_url="https://me.example/?akool_press=mine")
