@@ -10,16 +10,15 @@ import asyncio
 import logging
 from collections import OrderedDict, deque
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from akool_async._api import Api, read_patiently
 from akool_async._flight import Flight
 from akool_async._lost_replies import LostReplies
+from akool_async._reconcile import require_not_taken, tell_refused_after_doubt, tell_unknown
 from akool_async._retry import UndeliveredRetry, Verdict, is_pointless, judge_spending_post
 from akool_async._slots import Slot
 from akool_async.errors import (
     AkoolError,
-    NotOperableError,
     OutcomeUnknownError,
     RateLimitedError,
     SessionClosedError,
@@ -31,6 +30,7 @@ from akool_async.operations import Operation
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from akool_async._api import Api
     from akool_async._lost_replies import Callback
     from akool_async._reports import Reporter
     from akool_async._slots import Slots
@@ -45,10 +45,6 @@ logger = logging.getLogger("akool_async")
 
 T = TypeVar("T")
 
-RECONCILE_GAP: Final = 3.0
-"""Seconds between the two reads that must both still offer a button before it is taken as not pressed."""
-RECONCILE_TRIES: Final = 10
-"""Tries of each of these reads; with their waits most of a minute."""
 MOST_DOUBTS: Final = 3
 """Lost replies to one press before it is told as unknown, though after each AKOOL was found not to have taken it."""
 REMEMBERED: Final = 10_000
@@ -131,14 +127,6 @@ class Spender:
         )
         self._prompts.add(flight)
         return await flight.join()
-
-    async def reconcile(self, press: ButtonPress) -> bool | None:
-        """Ask the source image what became of a press: True taken, False not taken, None not to be told."""
-        taken = await self._is_used(press)
-        if taken is False:
-            await asyncio.sleep(RECONCILE_GAP)
-            taken = await self._is_used(press)
-        return taken
 
     def keep_unclaimed(self, outcome: list[Operation] | AkoolError) -> None:
         """Keep what was accepted, or may have been, and found no caller any more."""
@@ -271,7 +259,7 @@ class Spender:
                     doubts += 1
                     await self._require_not_taken(press, error, doubts, callback)
                 elif pause is None and doubts:
-                    self._tell_refused_after_doubt(press, error)
+                    tell_refused_after_doubt(press, error)
                 elif pause is None:
                     raise
             flight.committed = doubts > 0
@@ -311,44 +299,10 @@ class Spender:
     async def _require_not_taken(
         self, press: ButtonPress | None, lost: AkoolError, doubts: int, callback: Callback
     ) -> None:
-        """Return where AKOOL surely did not take the press, so that it may be sent again; raise otherwise."""
         if callback.has_told:
-            self._tell_unknown(press, f"{lost}; a webhook told that it was accepted", True, lost)
-        if press is None:
-            self._tell_unknown(None, f"{lost}; whether AKOOL accepted it cannot be told", None, lost)
-        try:
-            taken = await self.reconcile(press)
-        except AkoolError as error:
-            message = f"the reply was lost ({lost}) and the source image could not be read ({error})"
-            self._tell_unknown(press, message, None, lost)
-        if taken:
-            message = "the reply was lost, and the button is used: it was charged, its new id is not known"
-            self._tell_unknown(press, f"{message} ({lost})", True, lost)
-        if taken is None:
-            self._tell_unknown(
-                press, f"the reply was lost, and the button is neither used nor offered ({lost})", None, lost
-            )
-        if not self._repress or self._closed or doubts >= MOST_DOUBTS:
-            message = "the reply was lost, and the button is still offered; it was not pressed again"
-            self._tell_unknown(press, f"{message} ({lost})", None, lost)
-
-    def _tell_refused_after_doubt(self, press: ButtonPress | None, last: AkoolError) -> NoReturn:
-        """A reply was lost, the press seemed not taken, and another try was refused: the first may have been taken."""
-        if isinstance(last, NotOperableError):
-            message = f"a reply was lost, and the button is used: it was charged, its new id is not known ({last})"
-            self._tell_unknown(press, message, True, last)
-        self._tell_unknown(press, f"a reply was lost, and another try failed ({last})", None, last)
-
-    def _tell_unknown(
-        self, press: ButtonPress | None, message: str, charged: bool | None, cause: AkoolError
-    ) -> NoReturn:
-        raise OutcomeUnknownError(message, charged=charged).about(press=press) from cause
-
-    async def _is_used(self, press: ButtonPress) -> bool | None:
-        source = await read_patiently(lambda: self._api.get_image_result(press.image_id), tries=RECONCILE_TRIES)
-        if press.button in source.used_buttons:
-            return True
-        return False if press.button in source.buttons else None
+            tell_unknown(press, f"{lost}; a webhook told that it was accepted", True, lost)
+        may_press_again = self._repress and doubts < MOST_DOUBTS
+        await require_not_taken(self._api, press, lost, may_press_again=lambda: may_press_again and not self._closed)
 
     def _adopt(self, created: ImageResult, slot: Slot, press: ButtonPress | None, callback: Callback) -> Operation:
         button, source_image_id = (None, None) if press is None else (press.button, press.image_id)

@@ -12,6 +12,7 @@ from akool_async import _validate, downloads
 from akool_async._api import Api, read_patiently
 from akool_async._auth import read_credentials
 from akool_async._pace import Pace
+from akool_async._reconcile import reconcile
 from akool_async._reports import Reporter
 from akool_async._slots import Slots
 from akool_async._spend import Spender
@@ -235,7 +236,7 @@ class AkoolSession:
         Reads the source image, twice some seconds apart where the button is still offered. Works in any process, at any
         later time. Raises as :meth:`get_image_result`.
         """
-        return await self._spender.reconcile(ButtonPress(image_id, button))
+        return await reconcile(self._api, ButtonPress(image_id, button))
 
     # --- operations ---
 

@@ -371,7 +371,7 @@ async def test_a_busy_plan_is_kept_full_without_a_cap_of_ours():
 @pytest.mark.parametrize("buttons", [VARIATIONS, UPSCALES])
 async def test_a_budget_does_not_keep_out_the_press_it_waits_for(emulator, akool, monkeypatch, fault, buttons):
     """The first press of a kind, which tells the price, may have to be sent again while all others wait for it."""
-    monkeypatch.setattr("akool_async._spend.RECONCILE_GAP", 0.01)
+    monkeypatch.setattr("akool_async._reconcile.RECONCILE_GAP", 0.01)
     emulator.faults.script("create_by_button", fault)
     presses = [(emulator.add_image(), button) for _ in range(5) for button in buttons]
     outcomes = await collect(akool.fan_out(presses, max_credits=100, preflight=False))

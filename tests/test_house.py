@@ -32,6 +32,7 @@ RANKS = {
     "_slots": 6,
     "_hints": 1,
     "_lost_replies": 6,
+    "_reconcile": 6,
     "_watch": 7,
     "_watcher": 8,
     "_flight": 3,
