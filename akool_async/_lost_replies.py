@@ -70,6 +70,11 @@ class Callback:
         self._closed = True
         self._ring()
 
+    def take_all(self) -> list[str]:
+        """The ids that were told and not taken yet."""
+        untaken, self._untaken = self._untaken, []
+        return untaken
+
     async def next_id(self, deadline: float) -> str | None:
         """The next id that is told; None where there is none by then (on the event loop's clock)."""
         try:
@@ -117,8 +122,14 @@ class LostReplies:
         """The images that the webhook tells of within :data:`WEBHOOK_PATIENCE`; any later ones go to ``recover``."""
         found: list[ImageResult] = []
         deadline = asyncio.get_running_loop().time() + WEBHOOK_PATIENCE
-        while len(found) < images and (image_id := await callback.next_id(deadline)) is not None:
-            found += await self._read_child(image_id, press)
+        image_id = None
+        try:
+            while len(found) < images and (image_id := await callback.next_id(deadline)) is not None:
+                found += await self._read_child(image_id, press)
+        except asyncio.CancelledError:  # the session closes, and AKOOL does not call again
+            found += [ImageResult(id=told) for told in (image_id, *callback.take_all()) if told is not None]
+            if not found:
+                raise
         if len(found) < images and callback.word is not None:
             self._given_up[callback.word] = (callback, press)
             if len(self._given_up) > REMEMBERED:
@@ -136,7 +147,7 @@ class LostReplies:
         if callback.tell(image_id):
             recovery = asyncio.create_task(self._recover_one(image_id, press, callback))
             self._recoveries.add(recovery)
-            recovery.add_done_callback(self._recoveries.discard)
+            recovery.add_done_callback(lambda task: self._end_recovery(task, image_id, press, callback))
         return True
 
     async def aclose(self) -> None:
@@ -149,13 +160,15 @@ class LostReplies:
         await asyncio.gather(*self._recoveries, return_exceptions=True)
 
     async def _recover_one(self, image_id: str, press: ButtonPress | None, callback: Callback) -> None:
-        try:
-            children = await self._read_child(image_id, press)
-        except asyncio.CancelledError:  # the session closes; AKOOL does not call again
-            self._recover(ImageResult(id=image_id), press, callback)
-            raise
-        for image in children:
+        for image in await self._read_child(image_id, press):
             self._recover(image, press, callback)
+
+    def _end_recovery(
+        self, recovery: asyncio.Task[None], image_id: str, press: ButtonPress | None, callback: Callback
+    ) -> None:
+        self._recoveries.discard(recovery)
+        if recovery.cancelled():  # the session closes, perhaps before its first step, and AKOOL does not call again
+            self._recover(ImageResult(id=image_id), press, callback)
 
     async def _read_child(self, image_id: str, press: ButtonPress | None) -> list[ImageResult]:
         """The image of which a webhook told, unless AKOOL says that another press made it."""

@@ -43,18 +43,17 @@ class Preflight:
             msg = f"found before pressing: {press.button} is not offered, but {offered}"
             raise NotOperableError(NOT_OPERABLE, msg).about(press=press)
 
-    async def aclose(self) -> None:
+    def close(self) -> None:
         """End the reads under way."""
         for read in self._reads.values():
             read.cancel()
-        await asyncio.gather(*self._reads.values(), return_exceptions=True)
 
     async def _source(self, image_id: str) -> ImageResult:
         if image_id not in self._reads:
-            self._reads[image_id] = asyncio.create_task(self._read_in_turn(image_id))
+            read = self._reads[image_id] = asyncio.create_task(self._read_in_turn(image_id))
+            read.add_done_callback(_look_at)
             if len(self._reads) > REMEMBERED:
-                _, oldest = self._reads.popitem(last=False)
-                oldest.add_done_callback(lambda read: read.cancelled() or read.exception())
+                self._reads.popitem(last=False)
         read = self._reads[image_id]
         await asyncio.wait([read])  # a caller that leaves does not end the read for the others
         try:
@@ -74,3 +73,9 @@ class Preflight:
     async def _read_in_turn(self, image_id: str) -> ImageResult:
         async with self._places:
             return await self._read(image_id)
+
+
+def _look_at(read: asyncio.Task[ImageResult]) -> None:
+    """Take in the outcome of a read that nobody may wait for any more, so that asyncio does not complain of it."""
+    if not read.cancelled():
+        read.exception()

@@ -19,6 +19,7 @@ from akool_async._retry import UndeliveredRetry, Verdict, is_pointless, judge_sp
 from akool_async._slots import Slot
 from akool_async.errors import (
     AkoolError,
+    BudgetError,
     OutcomeUnknownError,
     RateLimitedError,
     SessionClosedError,
@@ -99,22 +100,20 @@ class Spender:
 
         ``permit`` is awaited before the POST, when its slot is there; what it raises is the outcome.
         """
-        self._check_open()
-        if press in self._operations:
-            self._operations.move_to_end(press)
-            return self._operations[press]
-        if press in self._charged:
-            raise self._charged[press].fresh()
-        flight = self._presses.get(press)
-        if flight is None or flight.dropped:
-            flight = Flight(
-                lambda flight: self._press(flight, press, webhook_url, permit),
-                press=press,
-                leave=self.keep_unclaimed,
-                forget=self._forget_press,
-            )
-            self._presses[press] = flight
-        return (await flight.join())[0]
+        while True:
+            self._check_open()
+            if press in self._operations:
+                self._operations.move_to_end(press)
+                return self._operations[press]
+            if press in self._charged:
+                raise self._charged[press].fresh()
+            under_way = self._presses.get(press)
+            if under_way is None or under_way.dropped:
+                return (await self._begin(press, webhook_url, permit).join())[0]
+            try:
+                return (await under_way.join())[0]
+            except BudgetError:  # of whoever began it, and nobody else's
+                self._forget_press(under_way)
 
     async def create(self, request: PromptRequest | SourcePromptRequest) -> list[Operation]:
         """The operations of a prompt, one for each image."""
@@ -153,6 +152,15 @@ class Spender:
             for flight in flights:
                 flight.task.cancel()
         await asyncio.gather(*(flight.task for flight in flights), return_exceptions=True)
+
+    def _begin(self, press: ButtonPress, webhook_url: str | None, permit: Permit | None) -> Flight[list[Operation]]:
+        flight = self._presses[press] = Flight(
+            lambda flight: self._press(flight, press, webhook_url, permit),
+            press=press,
+            leave=self.keep_unclaimed,
+            forget=self._forget_press,
+        )
+        return flight
 
     async def _press(
         self, flight: Flight[list[Operation]], press: ButtonPress, webhook_url: str | None, permit: Permit | None

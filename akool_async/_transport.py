@@ -212,15 +212,26 @@ class Transport:
         # aiohttp's error shows the request's headers, the key among them, in its repr: raised here, it is not chained.
         raise not_http
 
+    def require_its_loop(self) -> None:
+        """Raise :class:`ConfigurationError` anywhere but in the event loop that it was first used in."""
+        try:
+            running = asyncio.get_running_loop()
+        except RuntimeError:
+            running = None
+        if self._loop is None:
+            self._loop = running
+        if running is None or running is not self._loop:
+            raise ConfigurationError(
+                "a session belongs to the event loop that it was first used in: make one in each, or call it there by "
+                "loop.call_soon_threadsafe"
+            )
+
     def _opened(self) -> aiohttp.ClientSession:
         if self._closed or (self._http is not None and self._http.closed):
             raise SessionClosedError
         if self._http is not None and not self._owns_http:
             _check_injected(self._http)  # again: headers can be set at any time
-        if self._loop is None:
-            self._loop = asyncio.get_running_loop()
-        elif self._loop is not asyncio.get_running_loop():
-            raise ConfigurationError("a session belongs to the event loop that it was first used in; make one in each")
+        self.require_its_loop()
         if self._http is None:
             self._http = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE),

@@ -34,6 +34,7 @@ class _Job:
 
     press: ButtonPress
     task: asyncio.Task[Outcome] | None = None
+    has_begun_pressing: bool = False
     reserved: float | None = None
     operation: Operation | None = None
 
@@ -127,6 +128,8 @@ class FanOut:
                     place += 1
                     self._lane_of(press).waiting.append(press)
                     self._advance()
+                    if self._was_left:
+                        break
                     await self._wanted.wait()
         except asyncio.CancelledError:
             if self._was_left:
@@ -208,6 +211,7 @@ class FanOut:
             job.reserved = await self._budget.reserve(job.press.button)
 
         charged = 0.0
+        job.has_begun_pressing = True
         try:
             # Known to the job before anything else is awaited: from here on the operation is this run's to keep.
             operation = job.operation = await self._spender.press(job.press, self._webhook_url, permit)
@@ -227,7 +231,10 @@ class FanOut:
         if self._stopped_by is None:
             self._stopped_by = error
             for job in self._jobs:
-                unsent = job.operation is None and not self._spender.has_sent(job.press)
+                has_landed = job.has_begun_pressing and not self._spender.knows(
+                    job.press
+                )  # its outcome is on its way here
+                unsent = job.operation is None and not has_landed and not self._spender.has_sent(job.press)
                 if unsent and job.task is not None and job.task is not asyncio.current_task():
                     job.task.cancel()
 
@@ -250,13 +257,15 @@ class FanOut:
             lane.waiting.clear()
         while self._done:
             self._keep(self._done.popleft())
-        tasks = [task for task in (self._pulling, *(job.task for job in self._jobs)) if task is not None]
+        begun = [self._pulling, *(job.task for job in self._jobs)]
+        # The input itself may close the session: it runs in the task that pulls.
+        tasks = [task for task in begun if task is not None and task is not asyncio.current_task()]
         for task in tasks:
             task.cancel()
+        if self._preflight is not None:
+            self._preflight.close()
         self._news.set()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if self._preflight is not None:
-            await self._preflight.aclose()
 
     def _keep(self, outcome: Outcome) -> None:
         """Of what nobody is told any more, what was or may have been paid for."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn, Self
@@ -276,7 +275,10 @@ class AkoolSession:
 
         Raises:
             ValueError: a bad argument, before anything is pulled; a bad item, naming its place.
+            SessionClosedError: the session is closed, or was while the outcomes came.
         """
+        if self._closed:
+            raise SessionClosedError
         fan_out = FanOut(
             presses,
             spender=self._spender,
@@ -300,7 +302,7 @@ class AkoolSession:
 
         Raises:
             SessionClosedError: it was not taken in; let AKOOL call again.
-            ConfigurationError: it was called outside of an event loop.
+            ConfigurationError: it was called outside of the session's event loop.
         """
         if not isinstance(event, WebhookEvent):
             raise ValueError(f"event must be a WebhookEvent, as WebhookVerifier.parse() returns, not {event!r}")  # noqa: TRY004
@@ -308,7 +310,7 @@ class AkoolSession:
             raise ValueError(f"word must be the text of the query's akool_press, or None, not {word!r}")
         if self._closed:
             raise SessionClosedError(operation_ids=(event.id,))
-        _require_event_loop()
+        self._transport.require_its_loop()
         was_awaited = word is not None and self._spender.lost_replies.hear(word, event.id)
         return self._watcher.hint(event.id, ended=event.status in FINAL) or was_awaited
 
@@ -382,7 +384,8 @@ class AkoolSession:
         self._closed = True
         self._pace.close()
         try:
-            await asyncio.gather(*(fan_out.leave() for fan_out in self._fan_outs))
+            for fan_out in list(self._fan_outs):
+                await fan_out.leave()
             await self._spender.aclose(self._request_timeout + CLOSING_MARGIN)
         finally:  # also where closing itself is cancelled
             await self._watcher.aclose()
@@ -406,16 +409,6 @@ class AkoolSession:
     def _attach(self, operation: Operation) -> Operation:
         watch = self._watcher.watch(operation.id, operation.button)
         return Operation(operation.id, operation.button, operation.source_image_id, watch=watch, watcher=self._watcher)
-
-
-def _require_event_loop() -> None:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        raise ConfigurationError(
-            "notify must be called in the session's event loop; from another thread: "
-            "loop.call_soon_threadsafe(session.notify, event)"
-        ) from None
 
 
 def _read_webhook_url(webhook_url: str | None) -> str | None:

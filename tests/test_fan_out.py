@@ -500,3 +500,55 @@ async def test_variations_are_not_shut_out_where_little_is_in_flight(emulator):
         async with aclosing(akool.fan_out(presses, max_in_flight=8)) as outcomes:
             first = [(await anext(outcomes)).press.button for _ in range(4)]
     assert first == ["V1"] * 4
+
+
+async def test_the_budget_of_a_fan_out_binds_nobody_else(emulator, akool):
+    """A caller who joins a press of a fan-out that cannot pay for it presses on its own account."""
+    first, second = emulator.add_image(), emulator.add_image()
+    emulator.faults.script("create_by_button", Fault.slow(0.3))
+    running = asyncio.create_task(collect(akool.fan_out([(first, "V1"), (second, "V1")], max_credits=2)))
+    while ButtonPress(second, "V1") not in akool._spender._presses:
+        await asyncio.sleep(0.001)
+    operation = await akool.vary(second, 1)
+    errors = {outcome.press.image_id: type(outcome.error) for outcome in await running}
+    assert operation.source_image_id == second
+    assert errors == {first: type(None), second: BudgetError}
+
+
+async def test_the_input_may_close_the_session(emulator, akool):
+    """An input that closes the session from within ends the fan-out, and leaves no task behind."""
+
+    async def presses():
+        yield emulator.add_image(), "V1"
+        await akool.aclose()
+        yield emulator.add_image(), "V1"
+
+    with pytest.raises(SessionClosedError):
+        await collect(akool.fan_out(presses()))
+    async with asyncio.timeout(10):
+        while any("FanOut" in repr(task) for task in asyncio.all_tasks()):
+            await asyncio.sleep(0.001)
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_reads_before_pressing_end_with_the_fan_out(emulator, akool, turns):
+    """Cancelled once or twice, no preflight read goes on, and none of their errors is left to asyncio's complaints."""
+    emulator.faults.rate(1.0, Fault.slow(0.05), endpoints=["get_image_result"])
+    fan_out = akool.fan_out([(f"{number:024x}", "V1") for number in range(12)])
+    running = asyncio.create_task(collect(fan_out))
+    while not emulator.ledger.requests["get_image_result"]:
+        await asyncio.sleep(0.001)
+    running.cancel()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await asyncio.sleep(0)
+    assert not [task for task in asyncio.all_tasks() if "_read_in_turn" in repr(task) and not task.cancelling()]
+
+
+async def test_a_closed_session_begins_no_fan_out(akool):
+    """fan_out after aclose is refused at once."""
+    await akool.aclose()
+    with pytest.raises(SessionClosedError):
+        akool.fan_out([])

@@ -346,3 +346,38 @@ async def test_notifying_from_another_thread_says_what_to_do(akool):
 async def test_an_address_that_holds_a_word_already_is_refused():
     with pytest.raises(ConfigurationError, match="akool_press"):
         AkoolSession("key", webhook_url="https://me.example/?akool_press=mine")
+
+
+async def test_ids_that_are_being_read_when_the_session_closes_are_not_lost(emulator):
+    emulator.faults.script("create_by_source_prompt", Fault.reset("after"))
+    emulator.faults.script("get_image_result", None)
+    emulator.faults.rate(1.0, Fault.status(502), endpoints=["get_image_result"])
+    async with called_back(emulator, request_timeout=1.0) as akool:
+        pressing = asyncio.create_task(akool.create_by_source_prompt("a fox", batch_quantity=3))
+        await _until(lambda: polls(emulator) >= 2)
+        await _until(lambda: len({callback.image_id for callback in emulator.ledger.callbacks}) == 3)
+    operations = await pressing
+    assert {operation.id for operation in operations} == set(emulator.ledger.posts[0].new_ids)
+
+
+async def test_an_id_that_is_told_in_the_moment_of_closing_is_not_lost(emulator, monkeypatch):
+    monkeypatch.setattr(_lost_replies, "WEBHOOK_PATIENCE", 0.05)
+    emulator.faults.script("create_by_prompt", Fault.reset("after"))
+    emulator.faults.rate(1.0, Fault.lost(), endpoints=["webhook"])
+    async with called_back(emulator) as akool:
+        with pytest.raises(OutcomeUnknownError):
+            await akool.create_by_prompt("a fox")
+        (word,) = akool._spender.lost_replies._given_up
+        (new_id,) = emulator.ledger.posts[0].new_ids
+        akool.notify(WebhookEvent(id=new_id, status=DONE), word=word)
+    assert [operation.id for operation in akool.unclaimed] == [new_id]
+
+
+async def test_notifying_from_another_event_loop_is_refused(akool, emulator):
+    await akool.get_credit()
+
+    async def notify():
+        akool.notify(WebhookEvent(id="a" * 24, status=DONE))
+
+    with pytest.raises(ConfigurationError, match="belongs to the event loop"):
+        await asyncio.to_thread(asyncio.run, notify())
