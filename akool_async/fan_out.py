@@ -231,9 +231,8 @@ class FanOut:
         if self._stopped_by is None:
             self._stopped_by = error
             for job in self._jobs:
-                has_landed = job.has_begun_pressing and not self._spender.knows(
-                    job.press
-                )  # its outcome is on its way here
+                # A press that is known no more has come out with an error, which is on its way to the job.
+                has_landed = job.has_begun_pressing and not self._spender.knows(job.press)
                 unsent = job.operation is None and not has_landed and not self._spender.has_sent(job.press)
                 if unsent and job.task is not None and job.task is not asyncio.current_task():
                     job.task.cancel()
