@@ -47,7 +47,7 @@ class Pace:
     @property
     def is_held(self) -> bool:
         """True while AKOOL asked everyone to wait."""
-        return self._held_until > 0 and self._held_until > asyncio.get_running_loop().time()
+        return bool(self._held_until) and self._held_until > asyncio.get_running_loop().time()
 
     async def take(self, *, is_press: bool) -> None:
         """Wait for the right to send one request."""

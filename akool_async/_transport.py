@@ -153,22 +153,20 @@ class Transport:
             if not self._pace.is_open:
                 await self._pace.take(is_press=call.on_send is not None)
             async with self._connections:
-                if not self._pace.is_held:  # AKOOL may have asked to wait while this one queued
-                    return await self._send_now(call, header)
-
-    async def _send_now(self, call: Call, header: Header | None) -> _wire.Envelope:
-        if call.on_send is not None:
-            call.on_send()
-        try:
-            status, retry_after, body = await self._exchange(call, header)
-            if body == call.known:
-                return _wire.UNCHANGED
-            envelope = _wire.read_envelope(body, http_status=status, retry_after=retry_after)
-            _wire.raise_for_code(envelope)
-        except AkoolError as error:
-            self._complete(error, call)
-            raise
-        return envelope
+                if self._pace.is_held:  # AKOOL asked to wait while this one queued
+                    continue
+                if call.on_send is not None:
+                    call.on_send()
+                try:
+                    status, retry_after, body = await self._exchange(call, header)
+                    if body == call.known:
+                        return _wire.UNCHANGED
+                    envelope = _wire.read_envelope(body, http_status=status, retry_after=retry_after)
+                    _wire.raise_for_code(envelope)
+                except AkoolError as error:
+                    self._complete(error, call)
+                    raise
+            return envelope
 
     def _complete(self, error: AkoolError, call: Call) -> None:
         """Name the endpoint, take the secrets out of what AKOOL said, and let a 429 hold up everyone."""
