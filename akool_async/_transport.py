@@ -229,7 +229,8 @@ class Transport:
             raise SessionClosedError
         if self._http is not None and not self._owns_http:
             _check_injected(self._http)  # again: headers can be set at any time
-        self.require_its_loop()
+        if self._loop is not asyncio.get_running_loop():
+            self.require_its_loop()
         if self._http is None:
             self._http = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE),

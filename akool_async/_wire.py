@@ -164,6 +164,8 @@ def _whole(value: object, _: object = None) -> int | None:
 
 def _texts(value: object, _: object = None) -> tuple[str, ...]:
     listed = value if isinstance(value, list) else [value]
+    if not listed:  # most lists of most replies
+        return ()
     return tuple(text for text in map(_text, listed) if text is not None)
 
 
@@ -212,7 +214,6 @@ _converter.register_structure_hook(
         raw=override(rename=_RAW, struct_hook=lambda value, _: value),
     ),
 )
-
 
 # --- writing ---------------------------------------------------------------------------------------------------------
 
