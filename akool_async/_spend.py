@@ -140,12 +140,12 @@ class Spender:
     async def aclose(self, patience: float) -> None:
         """Drop what was not sent, let what was sent end within ``patience`` seconds."""
         self._closed = True
-        await self.lost_replies.aclose()
         flights = [*self._presses.values(), *self._prompts]
         for flight in flights:
             if not flight.committed:
                 flight.task.cancel()
         try:
+            await self.lost_replies.aclose()
             if flights:
                 await asyncio.wait([flight.task for flight in flights], timeout=patience)
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn, Self
 from weakref import WeakSet
@@ -383,14 +384,13 @@ class AkoolSession:
         """
         self._closed = True
         self._pace.close()
-        try:
+        async with AsyncExitStack() as closing:  # each step is taken also where the one before was cancelled
+            closing.push_async_callback(self._reporter.aclose, CLOSING_MARGIN)
+            closing.push_async_callback(self._transport.aclose)
+            closing.push_async_callback(self._watcher.aclose)
+            closing.push_async_callback(self._spender.aclose, self._request_timeout + CLOSING_MARGIN)
             for fan_out in list(self._fan_outs):
-                await fan_out.leave()
-            await self._spender.aclose(self._request_timeout + CLOSING_MARGIN)
-        finally:  # also where closing itself is cancelled
-            await self._watcher.aclose()
-            await self._transport.aclose()
-            await self._reporter.aclose(CLOSING_MARGIN)
+                closing.push_async_callback(fan_out.leave)
 
     async def __aenter__(self) -> Self:
         return self

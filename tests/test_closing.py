@@ -180,3 +180,19 @@ async def test_a_session_belongs_to_one_event_loop(emulator):
         await asyncio.to_thread(asyncio.run, akool.get_credit())
     await akool.aclose()
     assert emulator.ledger.requests["get_credit"] == 1
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_closing_that_is_cancelled_still_takes_every_step(emulator, akool, turns):
+    """Cancelled at any of its first moments, closing ends fan-out, POSTs and poll loops, and loses no id."""
+    outcomes = akool.fan_out([(emulator.add_image(), button) for button in ("V1", "U1", "V2", "U2")])
+    first = await anext(outcomes)
+    closing = asyncio.create_task(akool.aclose())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    closing.cancel()
+    await asyncio.gather(closing, return_exceptions=True)
+    await akool.aclose()
+    accepted = {new_id for post in emulator.ledger.posts for new_id in post.new_ids}
+    assert accepted == {operation.id for operation in akool.unclaimed} | {first.operation.id}
+    assert (akool.counters().in_flight, akool.counters().upscale_slots_held) == (0, 0)
