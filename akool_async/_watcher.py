@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 from weakref import WeakValueDictionary
 
 from akool_async._hints import FALLBACK_INTERVAL, GRACE, Hints
+from akool_async._late_urls import missing_urls_grace
 from akool_async._listeners import Listeners
 from akool_async._retry import Patience, Streak, asked_pace, is_hopeless
 from akool_async._watch import Watch
@@ -25,7 +26,6 @@ from akool_async.errors import (
     WaitTimeoutError,
 )
 from akool_async.events import Finished
-from akool_async.models import ImageStatus
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -40,14 +40,8 @@ logger = logging.getLogger("akool_async")
 
 NOT_FOUND_GRACE: Final = 10.0
 """Seconds after the press in which a 1008 may only mean that the new image is not known everywhere yet."""
-URL_GRACE: Final = 10.0
-"""Seconds at status 3 without any URL before the result is taken as it is; AKOOL's URLs can come after the status."""
-SINGLES_GRACE: Final = 5.0
-"""The same where the grid is there and the four single images are not."""
 LATE_URLS_INTERVAL: Final = 1.0
 """Seconds between looks for them, at most."""
-SETTLED_AGE: Final = timedelta(minutes=10)
-"""A result of this age gets no URLs any more."""
 SHORTEST_INTERVAL: Final = 0.001
 LONGEST_INTERVAL: Final = 1e9
 HINT_PRECISION: Final = 1.0
@@ -340,16 +334,3 @@ class Watcher:
             raise error
         if streak.add(asyncio.get_running_loop().time()):
             raise PollingError(watch.id, status=watch.status, age=age, reason=str(error.args[0])) from error
-
-
-def missing_urls_grace(result: ImageResult, button: Button | None, now: datetime) -> float:
-    """Seconds to go on asking for URLs that a finished image still lacks; 0 where nothing is missing."""
-    if result.status != ImageStatus.COMPLETED:
-        return 0.0
-    if result.created_at is not None and now - result.created_at > SETTLED_AGE:
-        return 0.0
-    if not result.urls:
-        return URL_GRACE
-    kind = result.op_button or button
-    expects_singles = kind.startswith("V") if kind else bool(result.buttons or result.used_buttons)
-    return SINGLES_GRACE if expects_singles and not (result.upscaled_urls or result.images) else 0.0

@@ -16,6 +16,7 @@ RANKS = {
     "errors": 1,
     "_durations": 1,
     "_listeners": 1,
+    "_late_urls": 2,
     "events": 2,
     "_wire": 2,
     "_plan": 2,

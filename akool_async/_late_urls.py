@@ -1,0 +1,31 @@
+"""How long a finished image is asked for URLs that it still lacks: AKOOL's can come after its status."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from akool_async.models import ImageStatus
+
+if TYPE_CHECKING:
+    from akool_async.models import Button, ImageResult
+
+URL_GRACE: Final = 10.0
+"""Seconds at status 3 without any URL before the result is taken as it is; AKOOL's URLs can come after the status."""
+SINGLES_GRACE: Final = 5.0
+"""The same where the grid is there and the four single images are not."""
+SETTLED_AGE: Final = timedelta(minutes=10)
+"""A result of this age gets no URLs any more."""
+
+
+def missing_urls_grace(result: ImageResult, button: Button | None, now: datetime) -> float:
+    """Seconds to go on asking for URLs that a finished image still lacks; 0 where nothing is missing."""
+    if result.status != ImageStatus.COMPLETED:
+        return 0.0
+    if result.created_at is not None and now - result.created_at > SETTLED_AGE:
+        return 0.0
+    if not result.urls:
+        return URL_GRACE
+    kind = result.op_button or button
+    expects_singles = kind.startswith("V") if kind else bool(result.buttons or result.used_buttons)
+    return SINGLES_GRACE if expects_singles and not (result.upscaled_urls or result.images) else 0.0
