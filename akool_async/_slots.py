@@ -28,26 +28,27 @@ class Slot:
     __slots__ = ("_held",)
 
     def __init__(self) -> None:
-        self._held: list[Cap] = []
+        self._held: tuple[Cap, ...] = ()
 
     def __bool__(self) -> bool:
         """True while it holds a place."""
         return bool(self._held)
 
-    async def take(self, caps: list[Cap]) -> None:
+    async def take(self, caps: tuple[Cap, ...]) -> None:
         """Wait for a place in each, in this order; a failure gives back what was taken."""
         try:
-            for cap in caps:
+            for count, cap in enumerate(caps, start=1):
                 await cap.acquire()
-                self._held.append(cap)
+                self._held = caps[:count]  # all of a tuple is that tuple: thousands of slots share one
         except BaseException:
             self.release()
             raise
 
     def release(self) -> None:
         """Give back what is held; a second call does nothing."""
-        while self._held:
-            self._held.pop().release()
+        held, self._held = self._held, ()
+        for cap in held:
+            cap.release()
 
 
 class Slots:
@@ -56,14 +57,15 @@ class Slots:
     def __init__(self, *, max_upscales: int, max_operations: int | None) -> None:
         self.upscales = Cap(max_upscales)
         self.operations = None if max_operations is None else Cap(max_operations)
+        # The upscale's place comes first: an upscale that waits for it must not hold up variations.
+        self._caps = () if self.operations is None else (self.operations,)
+        self._upscale_caps = (self.upscales, *self._caps)
         self._one_batch = asyncio.Lock()
 
     async def acquire(self, button: Button | None) -> Slot:
         """A slot for a press, or for one image of a prompt (None)."""
         slot = Slot()
-        # The upscale's place comes first: an upscale that waits for it must not hold up variations.
-        caps = [self.upscales] if button is not None and button.is_upscale else []
-        await slot.take([*caps, self.operations] if self.operations is not None else caps)
+        await slot.take(self._upscale_caps if button is not None and button.is_upscale else self._caps)
         return slot
 
     async def acquire_batch(self, images: int) -> list[Slot]:

@@ -203,59 +203,52 @@ class Watcher:
         watch.tell_end(error)
 
     async def _poll(self, watch: Watch) -> None:
-        clock = asyncio.get_running_loop().time
+        loop = asyncio.get_running_loop()
         streak: Streak | None = None
-        began = watch.began = clock() if watch.began is None else watch.began
+        began = watch.began = loop.time() if watch.began is None else watch.began
         final_since: float | None = None
         pause = 0.0
         # Of what was not pressed here, or was looked at before, the end may be long past: the first look is at once.
         if watch.pressed_here and not watch.looks and not watch.is_final:
-            pause = began + self._interval(watch, 0.0) - clock()
+            pause = began + self._interval(watch, 0.0) - loop.time()
         if self._hints.take(watch.id):
-            watch.hint(clock())
+            watch.hint(loop.time())
         while True:
-            await self._rest(watch, pause)
+            if not watch.hinted:
+                watch.alarm = loop.create_future()
+                timer = loop.call_later(pause, watch.wake)
+                try:
+                    await watch.alarm
+                finally:
+                    timer.cancel()
+                    watch.alarm = None
             if not watch.waiters and watch.slot is None:
                 return
-            asked_at = clock() - began
+            asked_at = loop.time() - began
             watch.looks += 1
             watch.hinted = False
             try:
                 look = await self._look(watch.id, watch.last_look)
             except AkoolError as error:
                 streak = streak or Streak(self._patience)
-                self._check_worth_going_on(watch, error, streak, clock() - began)
-                pause = max(self._interval(watch, clock() - began) * streak.stretch, asked_pace(error))
+                self._check_worth_going_on(watch, error, streak, loop.time() - began)
+                pause = max(self._interval(watch, loop.time() - began) * streak.stretch, asked_pace(error))
                 logger.debug("poll of %s failed (%s), next in %.1f s", watch.id, error, pause)
                 continue
             streak = None
-            age = clock() - began
+            age = loop.time() - began
             result = look.image
             self._take_in(watch, look, asked_at=asked_at, age=age)
             pause = self._interval(watch, age)
             if result.is_final:
-                final_since = final_since or clock()
-                if clock() - final_since >= missing_urls_grace(result, watch.button, datetime.now(UTC)):
+                final_since = final_since or loop.time()
+                if loop.time() - final_since >= missing_urls_grace(result, watch.button, datetime.now(UTC)):
                     watch.settled = True
                     return
                 pause = min(pause, LATE_URLS_INTERVAL)
             elif watch.slot is not None and age > STUCK_AFTER:
                 logger.warning("operation %s has not ended in %.0f s; its slot is given back", watch.id, STUCK_AFTER)
                 watch.release_slot()
-
-    @staticmethod
-    async def _rest(watch: Watch, seconds: float) -> None:
-        """Sleep as ``asyncio.sleep`` does, but wake where there is a reason to look."""
-        if watch.hinted:
-            return
-        loop = asyncio.get_running_loop()
-        watch.alarm = loop.create_future()
-        timer = loop.call_later(seconds, watch.wake)
-        try:
-            await watch.alarm
-        finally:
-            timer.cancel()
-            watch.alarm = None
 
     def _take_in(self, watch: Watch, look: Look, *, asked_at: float, age: float) -> None:
         """A good poll: what it says of the operation, and of how long operations take."""

@@ -129,7 +129,7 @@ def _as_button(value: str) -> Button:
     return Button.parse(value)
 
 
-@frozen(cache_hash=True)
+@frozen
 class ButtonPress:
     """A button of an image: the natural name of an operation, since each can be pressed once."""
 
