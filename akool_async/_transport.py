@@ -1,4 +1,4 @@
-"""The only aiohttp client: one request in, one envelope or one typed error out.
+"""The only aiohttp client that AKOOL sees: one request in, one envelope or one typed error out.
 
 Everything that aiohttp can raise is mapped here, reading the body included. A redirect is not followed, since the key
 would travel with it, and a body is read up to a bound.
@@ -23,7 +23,6 @@ from akool_async.errors import (
     APIError,
     AuthenticationError,
     ConfigurationError,
-    DownloadError,
     RateLimitedError,
     ResponseError,
     SessionClosedError,
@@ -32,7 +31,7 @@ from akool_async.errors import (
 from akool_async.events import Throttled
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import Callable, Mapping
 
     from akool_async._auth import Credentials
     from akool_async._pace import Pace
@@ -44,8 +43,6 @@ CONNECT_TIMEOUT: Final = 10.0
 # A POST sent on a connection that the server is just closing is lost in a way nobody can tell from an accepted one.
 # Node servers close after 5 idle seconds, so none of ours is used again that late.
 KEEP_ALIVE: Final = 4.0
-PICTURE_CHUNK: Final = 2**18
-HTTP_OK: Final = 200
 TOO_MANY_REQUESTS: Final = 429
 TOKEN_ENDED: Final = 1101
 _AUTHENTICATION_HEADERS: Final = ("authorization", "x-api-key")
@@ -106,22 +103,6 @@ class Transport:
             if error.code != TOKEN_ENDED or not self._authenticator.renew(header):
                 raise
         return await self._send(call, await self._acquire_header(call))
-
-    async def fetch_picture(self, url: str) -> AsyncIterator[bytes]:
-        """The bytes of a picture from whichever host serves it. No key, cookie or AKOOL header goes there."""
-        timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT_TIMEOUT, sock_read=self._timeout.total)
-        try:
-            # A session of its own: an injected one may carry headers or cookies that are nobody else's business.
-            async with (
-                aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), timeout=timeout) as http,
-                http.get(url, max_redirects=3) as response,
-            ):
-                if response.status != HTTP_OK:
-                    raise DownloadError(f"the pictures' host answered HTTP {response.status} {response.reason}")
-                async for chunk in response.content.iter_chunked(PICTURE_CHUNK):
-                    yield chunk
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise DownloadError(f"the picture could not be fetched ({str(error) or type(error).__name__})") from error
 
     async def aclose(self) -> None:
         """Close the aiohttp session, unless it was injected."""

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn, Self
 from weakref import WeakSet
 
-from akool_async import _validate, downloads
+from akool_async import _validate
 from akool_async._api import Api, read_patiently
 from akool_async._auth import read_credentials
 from akool_async._pace import Pace
+from akool_async._picture_hosts import PictureHosts
 from akool_async._reconcile import reconcile
 from akool_async._reports import Reporter
 from akool_async._slots import Slots
@@ -19,6 +20,7 @@ from akool_async._spend import Spender
 from akool_async._transport import Transport, check_base_url
 from akool_async._turnstile import Turnstile
 from akool_async._watcher import Watcher
+from akool_async.downloads import Downloads
 from akool_async.errors import ConfigurationError, SessionClosedError
 from akool_async.fan_out import FanOut
 from akool_async.models import (
@@ -121,6 +123,7 @@ class AkoolSession:
             reporter=self._reporter,
         )
         self._api = Api(self._transport)
+        self._downloads = Downloads(PictureHosts(read_timeout=self._request_timeout), self.get_image_result)
         turnstile = Turnstile()
         self._watcher = Watcher(self._api.look, polling, self._reporter, on_end=turnstile.make_room)
         self._spender = Spender(
@@ -362,17 +365,19 @@ class AkoolSession:
     async def download(self, result: ImageResult, directory: str | os.PathLike[str]) -> list[Path]:
         """Save every picture of a result as ``ID-1.png``, ``ID-2.png``, ... and return the paths, in ``urls`` order.
 
-        Nothing is overwritten: an equal file is kept, another one is an error. No key goes to the pictures' host.
+        A few at once, 8 in the whole session. One that breaks off is asked for again a few times, from there on where
+        the host allows it; an address that the host does not know (any more) is read anew from AKOOL, once. Nothing is
+        overwritten: an equal file is kept, another one is an error. No key goes to the pictures' host.
 
         Raises:
-            ResultExpiredError: the 7 days are over; nothing was asked for.
-            DownloadError: a picture could not be saved whole.
+            ResultExpiredError: the 7 days are over.
+            DownloadError: a picture could not be saved whole, or there is none.
         """
         if not isinstance(result, ImageResult):
             raise ValueError(f"result must be an ImageResult, such as wait_until_complete() returns, not {result!r}")  # noqa: TRY004
         if not isinstance(directory, str | os.PathLike) or not str(directory):
             raise ValueError(f"directory must be a path, such as 'pictures', not {directory!r}")
-        return await downloads.download(self._transport.fetch_picture, result, Path(directory))
+        return await self._downloads.save(result, Path(directory))
 
     # --- lifecycle ---
 
@@ -387,6 +392,7 @@ class AkoolSession:
         async with AsyncExitStack() as closing:  # each step is taken also where the one before was cancelled
             closing.push_async_callback(self._reporter.aclose, CLOSING_MARGIN)
             closing.push_async_callback(self._transport.aclose)
+            closing.push_async_callback(self._downloads.aclose)
             closing.push_async_callback(self._watcher.aclose)
             closing.push_async_callback(self._spender.aclose, self._request_timeout + CLOSING_MARGIN)
             for fan_out in list(self._fan_outs):

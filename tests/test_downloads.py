@@ -1,12 +1,41 @@
 """Results to disk: whole or not at all, nothing overwritten."""
 
+import asyncio
+import errno
+import io
+import os
 from datetime import UTC, datetime
 
 import pytest
+from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from scripted import KEY, scripted_server
 
-from akool_async import AkoolSession, DownloadError, ImageResult, ResultExpiredError
+from akool_async import (
+    AkoolSession,
+    DownloadError,
+    ImageResult,
+    ResultExpiredError,
+    SessionClosedError,
+    downloads,
+)
+from akool_async._picture_files import require_whole
+from akool_async._picture_hosts import BrokenOffError
+from akool_async.emulator import Fault
+
+
+@pytest.fixture
+def few_tries(monkeypatch):
+    """Give up at the second failure, so that what never works is told soon."""
+    monkeypatch.setattr(downloads, "TRIES", 2)
+
+
+def picture(kind, colour="red"):
+    file = io.BytesIO()
+    Image.new("RGB", (40, 40), colour).save(file, kind)
+    return file.getvalue()
 
 
 async def test_every_picture_is_saved_under_the_id(emulator, akool, tmp_path):
@@ -40,7 +69,7 @@ async def test_an_equal_file_is_kept_and_another_is_not_overwritten(emulator, ak
     [{"status": 403, "text": "gone"}, {"text": "<html>", "content_type": "text/html"}, {"body": b""}],
     ids=["403", "html", "empty"],
 )
-async def test_what_is_no_picture_is_not_saved(tmp_path, reply):
+async def test_what_is_no_picture_is_not_saved(tmp_path, reply, few_tries):
     """An error page or an empty body is a DownloadError, and no file or part of one is left."""
     async with scripted_server(reply) as server, AkoolSession(KEY, base_url=server.base_url) as akool:
         result = ImageResult(id="../../escape", image=f"{server.base_url}/x.png")
@@ -52,7 +81,7 @@ async def test_what_is_no_picture_is_not_saved(tmp_path, reply):
 
 async def test_the_id_cannot_lead_out_of_the_folder(tmp_path):
     """File names are made of the id's harmless characters only."""
-    png = b"\x89PNG\r\n\x1a\n rest"
+    png = picture("PNG")
     async with scripted_server({"body": png}) as server, AkoolSession(KEY, base_url=server.base_url) as akool:
         (path,) = await akool.download(ImageResult(id="../../escape", image=f"{server.base_url}/x"), tmp_path)
     assert path == tmp_path / "______escape-1.png"
@@ -75,3 +104,227 @@ async def test_a_folder_that_cannot_be_made_is_a_download_error(tmp_path):
         with pytest.raises(DownloadError, match="folder"):
             await akool.download(ImageResult(id="image-1", image=f"{server.base_url}/x"), tmp_path / "taken")
     assert server.asked == []
+
+
+FAULTS = [
+    Fault.cut(),
+    Fault.reset(),
+    Fault.status(503),
+    Fault.status(429),
+    Fault.status(403),
+    Fault.status(404),
+    Fault.html(),
+    Fault.empty(),
+    Fault.wrong_length(),
+    Fault.slow(0.05),
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=str)
+async def test_a_fault_of_the_pictures_host_is_outlived(emulator, akool, tmp_path, fault):
+    """One bad answer for a picture is followed by another try: the picture is the one that the host has."""
+    result = await (await akool.upscale(emulator.add_image(), 1)).wait_until_complete()
+    emulator.faults.script("pictures", fault)
+    (path,) = await akool.download(result, tmp_path / "first")
+    (again,) = await akool.download(result, tmp_path / "second")
+    assert path.read_bytes() == again.read_bytes()
+    assert [file.name for file in (tmp_path / "first").iterdir()] == [path.name]
+
+
+async def test_a_picture_that_breaks_off_is_resumed(emulator, akool, tmp_path):
+    """What came before a cut is not asked for again: the rest comes by Range, and only of the very same picture."""
+    result = await (await akool.upscale(emulator.add_image(), 1)).wait_until_complete()
+    emulator.faults.script("pictures", Fault.cut(), Fault.cut())
+    (path,) = await akool.download(result, tmp_path)
+    first, second, third = emulator.ledger.picture_ranges
+    assert 0 == first < second < third < path.stat().st_size
+    with Image.open(path) as saved:
+        saved.load()
+
+
+async def test_a_picture_that_changed_meanwhile_begins_anew(tmp_path):
+    """A host that has another picture by now, or knows no ranges, sends it whole: no two are mixed."""
+    old, new = picture("PNG", "red"), picture("PNG", "blue")
+
+    async def half(request):
+        response = web.StreamResponse(headers={"ETag": '"old"'})
+        response.content_length = len(old)
+        await response.prepare(request)
+        await response.write(old[: len(old) // 2])
+        request.transport.close()
+        return response
+
+    async with scripted_server(half, {"body": new, "headers": {"ETag": '"new"'}}) as server:
+        async with AkoolSession(KEY, base_url=server.base_url) as akool:
+            (path,) = await akool.download(ImageResult(id="image-1", image=f"{server.base_url}/x"), tmp_path)
+    assert path.read_bytes() == new
+    assert server.asked[1].headers["if-range"] == '"old"'
+    assert server.asked[1].headers["range"] == f"bytes={len(old) // 2}-"
+
+
+async def test_a_fresh_address_is_asked_for_once(emulator, akool, tmp_path, few_tries):
+    """A host that knows no address of a result any more costs one read of the result, however many its pictures."""
+    result = await (await akool.vary(emulator.add_image(), 1)).wait_until_complete()
+    asked = emulator.ledger.requests["get_image_result"]
+    emulator.faults.rate(1.0, Fault.status(403), endpoints=["pictures"])
+    with pytest.raises(DownloadError, match="403"):
+        await akool.download(result, tmp_path)
+    assert emulator.ledger.requests["get_image_result"] == asked + 1
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_the_fresh_address_is_used(emulator, akool, tmp_path):
+    """An address that has gone out of date is replaced by the one that AKOOL gives now."""
+    result = await (await akool.upscale(emulator.add_image(), 1)).wait_until_complete()
+    outdated = ImageResult(id=result.id, image=f"{emulator.pictures_url}/{'0' * 24}/0.png")
+    (path,) = await akool.download(outdated, tmp_path)
+    with Image.open(path) as saved:
+        assert saved.size == (3840, 3840)
+
+
+async def test_a_result_that_akool_has_no_more_is_expired(emulator, akool, tmp_path):
+    """Where neither the host nor AKOOL knows it any more it is told as expired, also without a date of its own."""
+    result = await (await akool.upscale(emulator.add_image(), 1)).wait_until_complete()
+    emulator.advance(8 * 24 * 3600)
+    with pytest.raises(ResultExpiredError) as caught:
+        await akool.download(ImageResult(id=result.id, image=result.image), tmp_path)
+    assert caught.value.operation_id == result.id
+
+
+@pytest.mark.parametrize("fault", [Fault.endless(), Fault.huge(2**22)], ids=str)
+async def test_a_picture_without_bounds_is_given_up(emulator, akool, tmp_path, fault, monkeypatch):
+    """More bytes than any picture has are not taken in, and nothing of them stays on disk."""
+    monkeypatch.setattr(downloads, "LARGEST_PICTURE", 2**20)
+    monkeypatch.setattr("akool_async.emulator._spoiling.CHUNK", picture("PNG").ljust(2**16, b" "))
+    result = await (await akool.vary(emulator.add_image(), 1)).wait_until_complete()
+    emulator.faults.rate(1.0, fault, endpoints=["pictures"])
+    with pytest.raises(DownloadError, match="more than 1048576 bytes"):
+        await akool.download(result, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_host_that_falls_silent_is_given_up(emulator, tmp_path, few_tries):
+    """Half a picture and then nothing ends at the request timeout, again and again, and in a DownloadError."""
+    async with AkoolSession(emulator.api_key, base_url=emulator.base_url, request_timeout=0.2) as akool:
+        emulator.faults.rate(1.0, Fault.stall(), endpoints=["pictures"])
+        image = await akool.get_image_result(emulator.add_image())
+        with pytest.raises(DownloadError):
+            await akool.download(image, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+OTHER_SCHEMES = ["ftp://127.0.0.1/x.png", "file:///etc/passwd", "javascript:x"]
+
+
+@pytest.mark.parametrize("url", OTHER_SCHEMES)
+async def test_only_http_is_fetched(tmp_path, url):
+    """An address of another scheme is refused, also where AKOOL insists on it."""
+    same = {"code": 1000, "msg": "OK", "data": {"_id": "image-1", "image_status": 3, "image": url}}
+    async with scripted_server(same) as server, AkoolSession(KEY, base_url=server.base_url) as akool:
+        with pytest.raises(DownloadError, match="http"):
+            await akool.download(ImageResult(id="image-1", image=url), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("url", OTHER_SCHEMES)
+async def test_no_redirect_leads_away_from_http(emulator, akool, tmp_path, url):
+    """A redirect to another scheme is not followed."""
+    result = await (await akool.upscale(emulator.add_image(), 1)).wait_until_complete()
+    emulator.faults.rate(1.0, Fault.redirect(url), endpoints=["pictures"])
+    with pytest.raises(DownloadError, match="astray"):
+        await akool.download(result, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_redirect_elsewhere_carries_nothing_along(emulator, tmp_path):
+    """A picture that has moved to another host comes from there, which sees no key and no cookie."""
+    async with scripted_server({"body": picture("PNG")}) as elsewhere:
+        async with AkoolSession(emulator.api_key, base_url=emulator.base_url) as akool:
+            result = await (await akool.upscale(emulator.add_image(), 1)).wait_until_complete()
+            emulator.faults.script("pictures", Fault.redirect(f"{elsewhere.base_url}/x.png"))
+            await akool.download(result, tmp_path)
+    (asked,) = elsewhere.asked
+    assert not {"x-api-key", "authorization", "cookie"} & asked.headers.keys()
+    assert emulator.ledger.pictures_with_key == 0
+
+
+async def test_a_result_without_pictures_is_an_error(emulator, akool, tmp_path):
+    """Nothing to save is told as such, not taken for a success."""
+    emulator.faults.script("create_by_button", Fault.fails())
+    operation = await akool.upscale(emulator.add_image(), 1)
+    failed = await operation.wait_until_complete(raise_on_failure=False)
+    with pytest.raises(DownloadError, match="no pictures") as caught:
+        await akool.download(failed, tmp_path)
+    assert caught.value.operation_id == operation.id
+
+
+async def test_one_bad_picture_does_not_take_the_others(emulator, akool, tmp_path, few_tries):
+    """Four of five are saved where the fifth cannot be, and the next download brings the one that is missing."""
+    result = await (await akool.vary(emulator.add_image(), 1)).wait_until_complete()
+    emulator.faults.script("pictures", *[None] * 4, *[Fault.status(503)] * 2)
+    with pytest.raises(DownloadError, match="503"):
+        await akool.download(result, tmp_path)
+    assert len(list(tmp_path.iterdir())) == 4
+    assert len(await akool.download(result, tmp_path)) == 5
+
+
+async def test_a_cancelled_download_leaves_no_part(emulator, akool, tmp_path):
+    """Cancelling removes what has not come whole."""
+    result = await (await akool.vary(emulator.add_image(), 1)).wait_until_complete()
+    emulator.faults.rate(1.0, Fault.stall(), endpoints=["pictures"])
+    saving = asyncio.create_task(akool.download(result, tmp_path))
+    while len(list(tmp_path.iterdir())) < 5:
+        await asyncio.sleep(0.01)
+    saving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await saving
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_closed_session_downloads_nothing(emulator, akool, tmp_path):
+    """A download of a closed session is refused, and one under way ends with it."""
+    result = await (await akool.vary(emulator.add_image(), 1)).wait_until_complete()
+    emulator.faults.rate(1.0, Fault.stall(), endpoints=["pictures"])
+    saving = asyncio.create_task(akool.download(result, tmp_path))
+    while len(list(tmp_path.iterdir())) < 5:
+        await asyncio.sleep(0.01)
+    await akool.aclose()
+    for download in (saving, akool.download(result, tmp_path)):
+        with pytest.raises(SessionClosedError) as caught:
+            await download
+        assert caught.value.operation_id == result.id
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_without_hard_links_nothing_is_overwritten_either(emulator, akool, tmp_path, monkeypatch):
+    """On a file system that has none the name is taken first, and one that is taken is left alone."""
+
+    def refuse(*_):
+        raise OSError(errno.EOPNOTSUPP, "no hard links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    result = await (await akool.vary(emulator.add_image(), 1)).wait_until_complete()
+    first = await akool.download(result, tmp_path)
+    assert await akool.download(result, tmp_path) == first
+    first[0].write_text("mine")
+    with pytest.raises(DownloadError, match="exists"):
+        await akool.download(result, tmp_path)
+    assert first[0].read_text() == "mine"
+    assert len(list(tmp_path.iterdir())) == 5
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "WEBP"])
+def test_a_whole_picture_is_told_from_a_cut_one(tmp_path_factory, kind):
+    """Every picture that an encoder wrote is whole, and no beginning of it is."""
+    content = picture(kind)
+    path = tmp_path_factory.mktemp(kind) / "picture"
+
+    @given(st.integers(0, len(content) - 1))
+    def check(size):
+        path.write_bytes(content[:size])
+        with pytest.raises(BrokenOffError):
+            require_whole(path)
+
+    check()
+    path.write_bytes(content)
+    require_whole(path)

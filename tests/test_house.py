@@ -38,6 +38,8 @@ RANKS = {
     "_watcher": 8,
     "_flight": 3,
     "operations": 9,
+    "_picture_hosts": 3,
+    "_picture_files": 4,
     "downloads": 9,
     "_spend": 10,
     "fan_out": 11,
@@ -46,7 +48,7 @@ RANKS = {
 EDGES = {"cli", "emulator", "opentelemetry", "webhooks"}
 PUBLIC_ROOMS = {"events"}
 OWNERS = {
-    "aiohttp": {"_transport", "emulator", "webhooks", "cli"},
+    "aiohttp": {"_transport", "_picture_hosts", "emulator", "webhooks", "cli"},
     "aiolimiter": {"_pace"},
     "attrs": {
         "models",
@@ -57,8 +59,10 @@ OWNERS = {
         "_durations",
         "_plan",
         "polling",
+        "_picture_hosts",
         "_reports",
         "_transport",
+        "downloads",
         "fan_out",
         "operations",
         "_api",

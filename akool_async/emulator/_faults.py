@@ -31,7 +31,9 @@ ENDPOINTS = (
 API_ENDPOINTS = ENDPOINTS[:-2]
 CREATES = ("create_by_button", "create_by_prompt", "create_by_source_prompt")
 JOB_KINDS = frozenset({"stuck", "late_urls", "fails"})
-REPLY_KINDS = frozenset({"reset", "status", "html", "cut", "empty", "huge", "stall", "slow", "redirect"})
+REPLY_KINDS = frozenset(
+    {"reset", "status", "html", "cut", "empty", "huge", "endless", "wrong_length", "stall", "slow", "redirect"}
+)
 WEBHOOK_KINDS = frozenset({"lost", "twice", "forged"})
 KINDS = JOB_KINDS | WEBHOOK_KINDS | REPLY_KINDS | {"throttle", "code", "image_status"}
 ERROR_STATUSES = range(400, 600)
@@ -102,6 +104,16 @@ class Fault:
     def huge(cls, size: int, when: When = "before") -> Fault:
         """A body of ``size`` bytes."""
         return cls("huge", when, size)
+
+    @classmethod
+    def endless(cls, when: When = "before") -> Fault:
+        """A body without a length and without an end."""
+        return cls("endless", when)
+
+    @classmethod
+    def wrong_length(cls, when: When = "before") -> Fault:
+        """A Content-Length of half the body, and no more than that comes: it seems whole."""
+        return cls("wrong_length", when)
 
     @classmethod
     def stall(cls, when: When = "before") -> Fault:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import zlib
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,8 @@ from akool_async.emulator._faults import CREATES, Fault, Faults
 from akool_async.emulator._ledger import Ledger, Post
 from akool_async.emulator._parameters import Body, read_body, read_press, read_prompt, read_source_prompt
 from akool_async.emulator._refusals import Refusal
-from akool_async.emulator._replies import JSON, envelope, refusal
-from akool_async.emulator._spoiling import Spoiler
+from akool_async.emulator._replies import envelope, refusal
+from akool_async.emulator._spoiling import Reply, Spoiler
 
 if TYPE_CHECKING:
     import threading
@@ -26,7 +27,7 @@ Answer = Callable[[web.Request, Body, Fault | None], dict[str, Any]]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 AUTHORIZATION, API_KEY = "Authorization", "x-api-key"
 PNG = "image/png"
-NEVER_ACCEPTED = json.dumps(envelope({"_id": "0" * 24, "image_status": 1})).encode()
+NEVER_ACCEPTED = Reply(json.dumps(envelope({"_id": "0" * 24, "image_status": 1})).encode())
 """What is cut or stalled where nothing was accepted."""
 
 
@@ -119,12 +120,12 @@ class HttpFront:
             with self._lock:
                 reply = self._answer(answer, request, body, fault)
                 self._note(endpoint, body, reply, fault, received_at)
-            encoded = json.dumps(reply).encode()
+            encoded = Reply(json.dumps(reply).encode())
             if fault is not None and fault.when == "after":
-                spoilt = await self.spoiler.spoil(request, fault, (encoded, JSON))
+                spoilt = await self.spoiler.spoil(request, fault, encoded)
                 if spoilt is not None:
                     return spoilt
-            return web.Response(body=encoded, content_type=JSON)
+            return encoded.whole()
 
         return handle
 
@@ -139,7 +140,7 @@ class HttpFront:
         if fault.kind == "slow":
             # What nobody waits for any more is dropped, as a proxy in front of the service would.
             return None if await self.spoiler.delay(request, fault.number) else web.Response()
-        return await self.spoiler.spoil(request, fault, (NEVER_ACCEPTED, JSON))
+        return await self.spoiler.spoil(request, fault, NEVER_ACCEPTED)
 
     @staticmethod
     def _answer(answer: Answer, request: web.Request, body: Body, fault: Fault | None) -> dict[str, Any]:
@@ -166,13 +167,14 @@ class HttpFront:
         index = int(request.match_info["index"])
         image = self._find_picture(request, index)
         fault = self._faults.draw("pictures")
-        picture = await asyncio.to_thread(self._render, image, index)
-        spoilt = None if fault is None else await self.spoiler.spoil(request, fault, (picture, PNG))
-        return web.Response(body=picture, content_type=PNG) if spoilt is None else spoilt
+        reply = _reply_picture(request, await asyncio.to_thread(self._render, image, index))
+        spoilt = None if fault is None else await self.spoiler.spoil(request, fault, reply)
+        return reply.whole() if spoilt is None else spoilt
 
     def _find_picture(self, request: web.Request, index: int) -> Image:
         with self._lock:
             self._ledger.requests["pictures"] += 1
+            self._ledger.picture_ranges.append(request.http_range.start or 0)
             if AUTHORIZATION in request.headers or API_KEY in request.headers:
                 self._ledger.pictures_with_key += 1
             try:
@@ -182,6 +184,18 @@ class HttpFront:
             if not image.has_urls(self._service.now()) or (image.kind == "upscale" and index):
                 raise web.HTTPNotFound
             return image
+
+
+def _reply_picture(request: web.Request, picture: bytes) -> Reply:
+    """The picture, or what a client that has its beginning asks for."""
+    etag = f'"{zlib.crc32(picture):08x}"'
+    start = request.http_range.start or 0
+    if start >= len(picture):
+        return Reply(b"", PNG, 416, {"Content-Range": f"bytes */{len(picture)}"})
+    if not start or request.headers.get("If-Range") != etag:
+        return Reply(picture, PNG, headers={"ETag": etag, "Accept-Ranges": "bytes"})
+    told = f"bytes {start}-{len(picture) - 1}/{len(picture)}"
+    return Reply(picture[start:], PNG, 206, {"ETag": etag, "Content-Range": told})
 
 
 def _load_renderer() -> Callable[[Image, int], bytes] | None:

@@ -76,6 +76,8 @@ class Ledger:
     """Credits charged."""
     tokens_issued: int = 0
     """Tokens that Get Token gave out."""
+    picture_ranges: list[int] = field(default_factory=list)
+    """From which byte on each request wanted its picture; 0 for all of it."""
     both_headers_sent: int = 0
     """Requests to the API that carried Authorization and x-api-key."""
     pictures_with_key: int = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -12,7 +13,7 @@ from aiohttp import web
 from akool_async.emulator._replies import JSON, refuse
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from akool_async.emulator._faults import Fault
 
@@ -24,8 +25,27 @@ LINGER_NOT = struct.pack("ii", 1, 0)
 LOOK_SECONDS = 0.02
 """How often a stalled reply looks whether its client has gone away."""
 
-Reply = tuple[bytes, str]
-"""A body and its Content-Type."""
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What goes out where no fault strikes."""
+
+    body: bytes
+    content_type: str = JSON
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def whole(self) -> web.Response:
+        """The reply as it is."""
+        return web.Response(body=self.body, content_type=self.content_type, status=self.status, headers=self.headers)
+
+    async def begin(self, request: web.Request, size: int | None) -> web.StreamResponse:
+        """Its headers, with this Content-Length; chunked where there is none."""
+        headers = {"Content-Type": self.content_type, **self.headers}
+        response = web.StreamResponse(headers=headers, status=self.status)
+        response.content_length = size
+        await response.prepare(request)
+        return response
 
 
 class Spoiler:
@@ -38,6 +58,8 @@ class Spoiler:
             "cut": self._cut,
             "stall": self._stall,
             "huge": self._huge,
+            "endless": self._endless,
+            "wrong_length": self._wrong_length,
             "slow": self._slow,
         }
 
@@ -47,9 +69,13 @@ class Spoiler:
 
     async def spoil(self, request: web.Request, fault: Fault, reply: Reply) -> web.StreamResponse | None:
         """The reply as the fault leaves it; None where it goes out as it is."""
-        if way := self._ways.get(fault.kind):
+        way = self._ways.get(fault.kind)
+        if way is None:
+            return _replacement(fault)
+        try:
             return await way(request, fault, reply)
-        return _replacement(fault)
+        except ConnectionResetError:  # its client has left meanwhile
+            return web.Response()
 
     async def delay(self, request: web.Request, seconds: float) -> bool:
         """Wait; False where nobody waits for the reply any more."""
@@ -85,11 +111,25 @@ class Spoiler:
         _close(request)
         return response
 
-    async def _huge(self, request: web.Request, fault: Fault, _: Reply) -> web.StreamResponse:
+    async def _huge(self, request: web.Request, fault: Fault, reply: Reply) -> web.StreamResponse:
         size = int(fault.number)
-        response = await _begin(request, JSON, size)
+        response = await reply.begin(request, size)
         for sent in range(0, size, len(CHUNK)):
             await response.write(CHUNK[: size - sent])
+        return response
+
+    async def _endless(self, request: web.Request, _: Fault, reply: Reply) -> web.StreamResponse:
+        response = await reply.begin(request, None)
+        await response.write(reply.body)
+        while not self._stopping.is_set() and not is_gone(request):
+            await response.write(CHUNK)
+        _close(request)
+        return response
+
+    async def _wrong_length(self, request: web.Request, _: Fault, reply: Reply) -> web.StreamResponse:
+        half = reply.body[: len(reply.body) // 2]
+        response = await reply.begin(request, len(half))
+        await response.write(half)
         return response
 
 
@@ -115,17 +155,9 @@ def _replacement(fault: Fault) -> web.Response | None:
             return None
 
 
-async def _begin(request: web.Request, content_type: str, size: int) -> web.StreamResponse:
-    response = web.StreamResponse(headers={"Content-Type": content_type})
-    response.content_length = size
-    await response.prepare(request)
-    return response
-
-
 async def _send_half(request: web.Request, reply: Reply) -> web.StreamResponse:
-    body, content_type = reply
-    response = await _begin(request, content_type, len(body))
-    await response.write(body[: len(body) // 2])
+    response = await reply.begin(request, len(reply.body))
+    await response.write(reply.body[: len(reply.body) // 2])
     return response
 
 
