@@ -3,27 +3,11 @@
 import asyncio
 import re
 import signal
-import sys
 
 import pytest
+from commands import AKOOL, run
 
 from akool_async import AkoolSession, Button
-
-AKOOL = [sys.executable, "-W", "error", "-m", "akool_async"]
-
-
-async def run(*arguments, cwd, environment=None, stdin=b""):
-    process = await asyncio.create_subprocess_exec(
-        *AKOOL,
-        *arguments,
-        cwd=cwd,
-        env={"PATH": "/usr/bin:/bin", "HOME": str(cwd), **(environment or {})},
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    output, errors = await process.communicate(stdin)
-    return process.returncode, output.decode(), errors.decode()
 
 
 async def test_the_demo_presses_eight_buttons_and_saves_the_pictures(tmp_path):
@@ -101,8 +85,8 @@ async def test_a_usage_error_is_status_2(tmp_path):
 
 async def test_help_fits_80_columns(tmp_path):
     """No line of any help is wider than a classic terminal."""
-    for arguments in (["--help"], ["demo", "--help"], ["emulator", "--help"]):
-        status, output, _ = await run(*arguments, cwd=tmp_path, environment={"COLUMNS": "80"})
+    for command in ([], ["fan-out"], ["press"], ["prompt"], ["result"], ["credit"], ["demo"], ["emulator"]):
+        status, output, _ = await run(*command, "--help", cwd=tmp_path, environment={"COLUMNS": "80"})
         assert status == 0
         assert max(map(len, output.splitlines())) <= 80
 

@@ -72,9 +72,12 @@ OWNERS = {
     "cattrs": {"_wire"},
     "click": {"cli"},
     "cryptography": {"emulator", "webhooks"},
+    "dotenv": {"cli"},
+    "jinja2": {"cli"},
     "opentelemetry": {"opentelemetry"},
     "orjson": {"_wire", "operations", "polling"},
-    "PIL": {"emulator"},
+    "PIL": {"cli", "emulator"},
+    "portalocker": {"cli"},
     "pytest": {"emulator"},
     "rich": {"cli"},
 }

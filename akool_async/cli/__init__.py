@@ -4,13 +4,15 @@ import sys
 
 from akool_async.cli._exit import ExitStatus
 
+_OF_THE_EXTRA = {"PIL", "click", "cryptography", "dotenv", "jinja2", "portalocker", "rich"}
+
 
 def main() -> None:
     """Run the command, or say what to install."""
     try:
-        from akool_async.cli._app import run  # noqa: PLC0415 - click and rich come with the extra
+        from akool_async.cli._app import run  # noqa: PLC0415 - what it needs comes with the extra
     except ModuleNotFoundError as error:
-        if error.name not in {"click", "rich"}:
+        if (error.name or "").partition(".")[0] not in _OF_THE_EXTRA:
             raise
         print(f'akool: {error.name} is missing; install it with: pip install "akool-async[cli]"', file=sys.stderr)  # noqa: T201
         sys.exit(ExitStatus.ERROR)

@@ -3,65 +3,187 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
-from typing import Any
+import os
+import sys
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from akool_async import AkoolError, OperationFailedError, OutcomeUnknownError, WaitTimeoutError, __version__
-from akool_async.cli import _demo, _emulator
-from akool_async.cli._exit import ExitStatus
+from akool_async import AkoolError, __version__
+from akool_async.cli import _demo, _emulator, _fan_out, _jobs, _options
+from akool_async.cli._exit import ExitStatus, status_of
+from akool_async.cli._follow import Wish
+from akool_async.cli._results import ResultsError
+from akool_async.cli._words import explain
 
-_STATUS_OF_ERROR = {
-    OperationFailedError: ExitStatus.SOME_FAILED,
-    WaitTimeoutError: ExitStatus.TIMED_OUT,
-    OutcomeUnknownError: ExitStatus.OUTCOME_UNKNOWN,
-}
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from akool_async import Button
 
 
 def run(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit status."""
     try:
         status = akool.main(args=arguments, prog_name="akool", standalone_mode=False)
-    except click.ClickException as error:
+    except click.UsageError as error:
         error.show()
-        return ExitStatus.USAGE
-    except (click.Abort, KeyboardInterrupt):
+        status = ExitStatus.USAGE
+    except (click.Abort, KeyboardInterrupt, asyncio.CancelledError):
         click.echo("interrupted", err=True)
-        return ExitStatus.INTERRUPTED
-    except (AkoolError, ValueError, OSError) as error:
+        status = ExitStatus.INTERRUPTED
+    except (click.ClickException, AkoolError, OSError, ResultsError) as error:
+        click.echo(f"akool: {explain(error)}", err=True)
+        status = status_of(error, otherwise=ExitStatus.ERROR)
+    except ValueError as error:
         click.echo(f"akool: {error}", err=True)
-        return _STATUS_OF_ERROR.get(type(error), ExitStatus.ERROR)
+        status = ExitStatus.USAGE
+    _let_go_of_stdout()
     return status if isinstance(status, int) else ExitStatus.DONE
+
+
+def _let_go_of_stdout() -> None:
+    """Python writes what is left at its end, and would complain there of a reader that has gone."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
 @click.version_option(__version__, prog_name="akool")
 def akool() -> None:
-    """Press AKOOL's image buttons: U1-U4 upscale to 4K, V1-V4 vary."""
+    r"""Press AKOOL's image buttons: U1-U4 upscale one of four pictures to 4K, V1-V4
+    vary one.
+
+    Keys are read from AKOOL_API_KEY, or from AKOOL_CLIENT_ID and
+    AKOOL_CLIENT_SECRET, or from --key-file. Results go to stdout, all else to
+    stderr.
+
+    \b
+    Exit status: 0 done, 1 error, 2 wrong usage, 3 some jobs failed, 4 timed out
+    (not cancelled), 5 an outcome is unknown, 130 interrupted.
+    """
+
+
+@akool.command("fan-out")
+@click.argument("file", type=click.File("rb"))
+@click.option("--yes", is_flag=True, help="Press. Without it nothing is spent: the plan is printed.")
+@click.option(
+    "-o", "--output", type=_options.FILE, help="A line of JSON per press; run again, it does what is missing."
+)
+@click.option("--max-credits", type=_options.Number(), metavar="CREDITS", help="Never be charged more than this.")
+@click.option(
+    "--reserve", type=_options.Number(), metavar="CREDITS", help="Keep this much of the balance as it is now."
+)
+@_options.max_concurrent_upscales
+@_options.timeout
+@_options.download
+@click.option("--gallery", type=_options.FILE, help="Write a page that shows all of it.")
+@_options.key_file
+@_options.as_json
+@_options.quiet
+def fan_out(**options: Any) -> int:  # noqa: ANN401 - click's parameters, handed on by name
+    """Plan the presses in FILE, and press them with --yes.
+
+    FILE is CSV with a header image_id,button, or JSONL with the same keys; - is
+    stdin. A button may be a list, such as "U1 V2", or U*, V* or *.
+    """
+    return asyncio.run(_fan_out.run(_fan_out.Options(**options)))
 
 
 @akool.command()
-@click.option("--folder", type=click.Path(file_okay=False, path_type=Path), default="akool-demo", show_default=True)
+@click.argument("image_id")
+@click.argument("button", nargs=-1, required=True, type=_options.ButtonName())
+@_options.wait(default=True)
+@_options.timeout
+@_options.download
+@_options.max_concurrent_upscales
+@_options.key_file
+@_options.as_json
+@_options.quiet
+def press(
+    image_id: str,
+    button: Sequence[list[Button]],
+    max_concurrent_upscales: int,
+    **options: Any,  # noqa: ANN401
+) -> int:
+    """Press buttons of an image: U1-U4, V1-V4, or U*, V*, * for several.
+
+    Costs credits.
+    """
+    buttons = list(dict.fromkeys(one for several in button for one in several))
+    return asyncio.run(_jobs.press(image_id, buttons, max_concurrent_upscales, _read(options)))
+
+
+@akool.command()
+@click.argument("text")
+@click.option("--scale", default="1:1", show_default=True, metavar="W:H", help="Such as 16:9 or 3:4.")
+@click.option("--source-image", metavar="URL", help="Begin with this picture.")
+@_options.wait(default=True)
+@_options.timeout
+@_options.download
+@_options.key_file
+@_options.as_json
+@_options.quiet
+def prompt(text: str, scale: str, source_image: str | None, **options: Any) -> int:  # noqa: ANN401
+    """Make four pictures of TEXT.
+
+    Costs credits.
+    """
+    return asyncio.run(_jobs.prompt(text, scale, source_image, _read(options)))
+
+
+@akool.command()
+@click.argument("image_id", metavar="ID")
+@_options.wait(default=False)
+@_options.timeout
+@_options.download
+@_options.key_file
+@_options.as_json
+@_options.quiet
+def result(image_id: str, **options: Any) -> int:  # noqa: ANN401
+    """Tell how an image stands: of a prompt, or of a press.
+
+    Costs nothing.
+    """
+    return asyncio.run(_jobs.result(image_id, _read(options)))
+
+
+@akool.command()
+@_options.key_file
+@_options.as_json
+def credit(**options: Any) -> int:  # noqa: ANN401
+    """Tell the account's balance in credits."""
+    return asyncio.run(_jobs.credit(_jobs.Options(**options)))
+
+
+@akool.command()
+@click.option("--folder", type=_options.FOLDER, default="akool-demo", show_default=True)
 @click.option("--prompt", default="a lighthouse in a storm, oil on canvas", show_default=True)
 @click.option("--max-concurrent-upscales", type=click.IntRange(min=1), default=2, show_default=True)
 @click.option(
     "--speed",
-    type=click.FloatRange(min=0, min_open=True),
+    type=_options.Number(above_zero=True),
     default=4.0,
     show_default=True,
     help="How many times faster than AKOOL the emulator works.",
 )
-@click.option("--live", is_flag=True, help="Use the real AKOOL and the credentials in the environment. Costs credits.")
+@click.option("--live", is_flag=True, help="Use the real AKOOL. Costs credits.")
 @click.option("--yes", is_flag=True, help="With --live: do not ask before spending.")
 @click.option("--webhook", is_flag=True, help="Be told by webhooks instead of asking. Not with --live.")
-def demo(**options: Any) -> int:  # noqa: ANN401 - click's parameters, handed on by name
-    """Make an image, press its eight buttons, save all pictures.
+@_options.key_file
+@_options.as_json
+@_options.quiet
+def demo(**options: Any) -> int:  # noqa: ANN401
+    """Make an image, press its eight buttons, save all pictures and a gallery.
 
     Without an account: AKOOL is emulated on this machine.
     """
     if options["webhook"] and options["live"]:
         raise click.UsageError("--webhook needs an address that AKOOL can reach; it goes with the emulator alone")
+    if options["key_file"] is not None and not options["live"]:
+        raise click.UsageError("--key-file goes with --live alone: the emulator has a key of its own")
     return asyncio.run(_demo.run(_demo.Options(**options)))
 
 
@@ -69,7 +191,7 @@ def demo(**options: Any) -> int:  # noqa: ANN401 - click's parameters, handed on
 @click.option("--port", type=click.IntRange(0, 65535), default=8123, show_default=True)
 @click.option(
     "--speed",
-    type=click.FloatRange(min=0, min_open=True),
+    type=_options.Number(above_zero=True),
     default=1.0,
     show_default=True,
     help="How many times faster than AKOOL it works.",
@@ -77,9 +199,18 @@ def demo(**options: Any) -> int:  # noqa: ANN401 - click's parameters, handed on
 @click.option("--seed", type=int, default=0, show_default=True, help="Draws durations, ids and keys.")
 @click.option("--credits", "credit", type=click.IntRange(min=0), default=10_000, show_default=True)
 @click.option("--plan-concurrency", type=click.IntRange(min=1), help="Refuse more at once with 1005.")
-def emulator(**options: Any) -> int:  # noqa: ANN401 - click's parameters, handed on by name
+@_options.as_json
+def emulator(**options: Any) -> int:  # noqa: ANN401
     """Serve AKOOL's image API on this machine until Ctrl-C.
 
-    Nothing is spent. Prints the environment that points the library at it.
+    Nothing is spent. Prints the environment that points the library at it, which
+    --key-file reads too.
     """
     return asyncio.run(_emulator.run(**options))
+
+
+def _read(options: dict[str, Any]) -> _jobs.Options:
+    wait, timeout, download = options.pop("wait"), options.pop("timeout"), options.pop("download")
+    if not wait and timeout is not None:
+        raise click.UsageError("--timeout goes with --wait")
+    return _jobs.Options(**options, wish=Wish(wait=wait, timeout=timeout, folder=download))

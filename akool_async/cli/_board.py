@@ -14,15 +14,21 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from akool_async import ImageStatus, Operation
+from akool_async import AkoolError, ImageStatus, PollingError, WaitTimeoutError
+from akool_async.cli._lines import reason_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
     from types import TracebackType
+
+    from akool_async import ImageResult, Operation
 
 ID_LENGTH = 24
 _STYLES = {
     "queued here": "dim",
+    "accepted": "yellow",
+    "not finished": "bold yellow",
     "queueing": "yellow",
     "processing": "cyan",
     "saving": "blue",
@@ -37,12 +43,23 @@ class Row:
 
     name: str
     state: str = "queued here"
-    id: str = ""
-    credits: float = 0
+    operation: Operation | None = None
+    latest: ImageResult | None = None
+    result: ImageResult | None = None
     files: list[Path] = field(factory=list)
-    error: str = ""
+    error: AkoolError | OSError | None = None
     _began: float | None = None
     _took: float | None = None
+
+    @property
+    def id(self) -> str:
+        """The operation's; empty before it is accepted."""
+        return "" if self.operation is None else self.operation.id
+
+    @property
+    def credits(self) -> float:
+        """What was charged for it."""
+        return (self.latest and self.latest.deduction_credit) or 0
 
     @property
     def seconds(self) -> float | None:
@@ -54,50 +71,56 @@ class Row:
     @property
     def ended(self) -> bool:
         """True once nothing more will happen."""
-        return self.state in {"completed", "failed"}
+        return self.state in {"completed", "failed", "not finished"}
 
     def begin(self, operation: Operation) -> None:
         """AKOOL accepted it."""
-        self.id, self._began = operation.id, time.monotonic()
-        self.credits = (operation.latest and operation.latest.deduction_credit) or 0
+        self.operation, self._began = operation, time.monotonic()
+        self.state = "accepted"
+        if operation.latest is not None:
+            self.see(operation.latest)
 
-    def see(self, status: int | None) -> None:
-        """Note a status of AKOOL's; the row itself is completed only when its pictures are saved."""
+    def see(self, latest: ImageResult) -> None:
+        """Note what AKOOL says; the row itself is completed only when its pictures are saved."""
+        self.latest = latest
+        status = latest.status
         if status == ImageStatus.COMPLETED:
-            self._took = time.monotonic()
+            self._took = self._took or time.monotonic()
             self.state = "saving"
         else:
             self.state = status.name.lower() if isinstance(status, ImageStatus) else f"status {status}"
 
     def complete(self, files: list[Path]) -> None:
-        """Its pictures are on disk."""
+        """It is done, and these pictures of it are on disk."""
         self.files, self.state = files, "completed"
 
-    def fail(self, reason: str) -> None:
-        """It will not end well."""
-        self.error, self.state = reason, "failed"
+    def fail(self, error: AkoolError | OSError) -> None:
+        """It will not end well, or not while this program waits."""
+        self.error = error
+        self.state = "not finished" if isinstance(error, WaitTimeoutError | PollingError) else "failed"
         self._took = self._took or time.monotonic()
 
 
 class Board:
     """All rows, shown while they change."""
 
-    def __init__(self, names: list[str], title: str) -> None:
+    def __init__(self, names: list[str], title: str, *, quiet: bool = False) -> None:
         self.rows = [Row(name) for name in names]
         self._title = title
+        self._quiet = quiet
         self._progress = Console(stderr=True)
         self._began = time.monotonic()
         self._live = Live(get_renderable=self._render, console=self._progress, refresh_per_second=8, transient=True)
 
     def __enter__(self) -> Self:
-        if self._progress.is_terminal:
+        if self._progress.is_terminal and not self._quiet:
             self._live.start()
         return self
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._progress.is_terminal:
+        if self._progress.is_terminal and not self._quiet:
             self._live.stop()
 
     def row(self, name: str) -> Row:
@@ -106,24 +129,27 @@ class Board:
 
     def changed(self, row: Row) -> None:
         """Show a change where there is no live table to show it."""
-        if not self._progress.is_terminal:
+        if not self._progress.is_terminal and not self._quiet:
             ended = sum(other.ended for other in self.rows)
             after = "" if row.seconds is None else f" after {row.seconds:.1f} s"
             name = f"{row.name} {row.id}".rstrip()
             click.echo(f"[{ended}/{len(self.rows)}] {name}: {row.state}{after}", err=True)
 
-    def tell_unfinished(self) -> None:
-        """The ids of what runs on at AKOOL, for a person who stops waiting."""
-        for row in self.rows:
-            if row.id and not row.ended:
-                click.echo(f"{row.name} {row.id} runs on at AKOOL, paid for; its result is kept for 7 days", err=True)
+    def tell_unfinished(self, unclaimed: Iterable[Operation]) -> None:
+        """The ids of what runs on at AKOOL, for a person who stops waiting; some came when nobody waited any more."""
+        running = {row.id: row.name for row in self.rows if row.id and not row.ended}
+        running |= {operation.id: str(operation.button or "prompt") for operation in unclaimed}
+        for operation_id, name in running.items():
+            click.echo(f"{name} {operation_id} runs on at AKOOL, paid for; its result is kept for 7 days", err=True)
 
-    def print_summary(self, folder: Path) -> None:
-        """The table of what became of each, on stdout."""
+    def print_summary(self, folder: Path | None = None) -> None:
+        """The table of what became of each, on stdout; with the folder of the pictures, how many there are."""
         output = Console()
         if not output.is_terminal:
             output.width = 120
         output.print(self._table())
+        if folder is None:
+            return
         done = [row for row in self.rows if row.state == "completed"]
         pictures = sum(len(row.files) for row in done)
         output.print(
@@ -155,7 +181,7 @@ class Board:
                 Text(row.state, _STYLES.get(row.state, "")),
                 seconds,
                 f"{row.credits:g}" if row.id else "",
-                Text(row.error or _name_files(row.files)),
+                Text(_name_files(row.files) if row.error is None else reason_of(row.error)),
             )
         return table
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 from aiohttp import web
 from attrs import define, frozen
 
-from akool_async import AkoolError, AkoolSession, ApiKey, Button, Operation
-from akool_async.cli._board import Board, Row
-from akool_async.cli._exit import ExitStatus
+from akool_async import AkoolSession, ApiKey, Button, ButtonPress
+from akool_async.cli._account import open_session
+from akool_async.cli._board import Board
+from akool_async.cli._follow import Wish, follow
+from akool_async.cli._gallery import Contents, write_gallery
+from akool_async.cli._jobs import press_all, status_of_board, telling_unfinished
+from akool_async.cli._lines import describe_row
 from akool_async.emulator import Emulator
 from akool_async.webhooks import WebhookVerifier
 from akool_async.webhooks.aiohttp import webhook_handler
@@ -21,6 +24,8 @@ from akool_async.webhooks.aiohttp import webhook_handler
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
+
+    from akool_async.cli._exit import ExitStatus
 
 
 @frozen(kw_only=True)
@@ -34,9 +39,12 @@ class Options:
     live: bool
     yes: bool
     webhook: bool
+    key_file: Path | None
+    as_json: bool
+    quiet: bool
 
 
-async def run(options: Options) -> int:
+async def run(options: Options) -> ExitStatus:
     """Make an image of a prompt, press its eight buttons, save every picture; returns the exit status."""
     async with _open_session(options) as akool:
         if options.live:
@@ -44,13 +52,17 @@ async def run(options: Options) -> int:
         title = f"{options.prompt} (at most {options.max_concurrent_upscales} upscales at once)"
         # Before anything is spent: a folder that cannot be made would leave paid pictures without a place.
         await asyncio.to_thread(options.folder.mkdir, parents=True, exist_ok=True)
-        with Board(["prompt", *Button], title) as board:
-            try:
+        with Board(["prompt", *Button], title, quiet=options.quiet) as board:
+            async with telling_unfinished(akool, board):
                 await _make_and_press(akool, board, options)
-            except asyncio.CancelledError:
-                board.tell_unfinished()
-                raise
-    board.print_summary(options.folder)
+        page = await _show(akool, board, options)
+    if options.as_json:
+        for row in board.rows:
+            click.echo(describe_row(row, board.row("prompt").id).to_json())
+    else:
+        board.print_summary(options.folder)
+    if page is not None:
+        click.echo(f"All of it on one page: {page.resolve().as_uri()}", err=True)
     counters = akool.counters()
     click.echo(
         f"AKOOL was asked {counters.polls} times how {counters.finished} operations stand, and their ends were noticed "
@@ -59,14 +71,14 @@ async def run(options: Options) -> int:
     )
     if not options.live:
         click.echo("With an account: export AKOOL_API_KEY=..., then akool demo --live (costs credits).", err=True)
-    return ExitStatus.SOME_FAILED if any(row.error for row in board.rows) else ExitStatus.DONE
+    return status_of_board(board)
 
 
 @asynccontextmanager
 async def _open_session(options: Options) -> AsyncIterator[AkoolSession]:
     cap = options.max_concurrent_upscales
     if options.live:
-        async with AkoolSession(max_concurrent_upscales=cap) as akool:
+        async with open_session(options.key_file, max_concurrent_upscales=cap) as akool:
             yield akool
         return
     async with Emulator(speed=options.speed) as emulator, _open_door(emulator, wanted=options.webhook) as door:
@@ -122,28 +134,27 @@ async def _ask_before_spending(akool: AkoolSession, *, yes: bool) -> None:
 
 
 async def _make_and_press(akool: AkoolSession, board: Board, options: Options) -> None:
-    async def follow(name: str, begin: Callable[[], Awaitable[Operation]]) -> Row:
-        row = board.row(name)
-        try:
-            operation = await begin()
-            row.begin(operation)
-            async for snapshot in operation.updates():
-                row.see(snapshot.status)
-                board.changed(row)
-            result = await operation.wait_until_complete()
-            row.complete(await akool.download(result, options.folder))
-        except (AkoolError, OSError) as error:
-            row.fail(str(error))
-        board.changed(row)
-        return row
+    wish = Wish(folder=options.folder)
+    source = board.row("prompt")
+    await follow(akool, board, source, wish, lambda: akool.create_by_prompt(options.prompt))
+    if source.error is None:
+        await press_all(akool, board, [ButtonPress(source.id, button) for button in Button], wish)
 
-    source = await follow("prompt", lambda: akool.create_by_prompt(options.prompt))
-    if source.error:
-        return
 
-    async def press(button: Button) -> Operation:
-        return await akool.create_by_button(source.id, button)
-
-    async with asyncio.TaskGroup() as group:
-        for button in Button:
-            group.create_task(follow(button, partial(press, button)))
+async def _show(akool: AkoolSession, board: Board, options: Options) -> Path | None:
+    """The gallery; None where there is no image to show."""
+    source = board.row("prompt")
+    if source.result is None:
+        return None
+    rows = [board.row(button) for button in Button]
+    contents = Contents(
+        title=options.prompt,
+        image_ids=[source.id],
+        sources={source.id: source.result},
+        files={source.id: source.files[-1]} if source.files else {},
+        lines={ButtonPress(source.id, row.name): describe_row(row, source.id) for row in rows},
+        seconds={row.id: row.seconds for row in rows if row.seconds is not None},
+    )
+    page = options.folder / "gallery.html"
+    await write_gallery(page, akool, contents)
+    return page

@@ -1,6 +1,16 @@
 """What the command tells the shell."""
 
+from collections.abc import Iterable
 from enum import IntEnum
+
+from akool_async import (
+    AccountBannedError,
+    AuthenticationError,
+    OperationFailedError,
+    OutcomeUnknownError,
+    PollingError,
+    WaitTimeoutError,
+)
 
 
 class ExitStatus(IntEnum):
@@ -13,3 +23,25 @@ class ExitStatus(IntEnum):
     TIMED_OUT = 4
     OUTCOME_UNKNOWN = 5
     INTERRUPTED = 130
+
+
+_OF_ERRORS = (
+    (AuthenticationError, ExitStatus.ERROR),
+    (AccountBannedError, ExitStatus.ERROR),
+    (OutcomeUnknownError, ExitStatus.OUTCOME_UNKNOWN),
+    (OperationFailedError, ExitStatus.SOME_FAILED),
+    (WaitTimeoutError, ExitStatus.TIMED_OUT),
+    (PollingError, ExitStatus.TIMED_OUT),
+)
+_GRAVEST_FIRST = (ExitStatus.ERROR, ExitStatus.OUTCOME_UNKNOWN, ExitStatus.SOME_FAILED, ExitStatus.TIMED_OUT)
+
+
+def status_of(error: Exception, otherwise: ExitStatus = ExitStatus.SOME_FAILED) -> ExitStatus:
+    """The status for one error; ``otherwise`` where it has none of its own."""
+    return next((status for kind, status in _OF_ERRORS if isinstance(error, kind)), otherwise)
+
+
+def gravest(statuses: Iterable[ExitStatus]) -> ExitStatus:
+    """Of several, the one that the shell is told."""
+    found = set(statuses)
+    return next((status for status in _GRAVEST_FIRST if status in found), ExitStatus.DONE)

@@ -1,0 +1,282 @@
+"""`akool fan-out`: a file of presses, planned first, and pressed where that is wanted."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from contextlib import aclosing, nullcontext
+from typing import TYPE_CHECKING, Final
+
+import click
+from attrs import define, field, frozen
+from rich.console import Console
+
+from akool_async import (
+    AkoolError,
+    DownloadError,
+    ImageStatus,
+    OperationFailedError,
+    Outcome,
+    events,
+)
+from akool_async.cli._account import open_session
+from akool_async.cli._batch import Batch, BatchError, read_batch
+from akool_async.cli._exit import ExitStatus, gravest, status_of
+from akool_async.cli._gallery import Contents, require_free, write_gallery
+from akool_async.cli._lines import Line, describe, describe_running
+from akool_async.cli._plan import Plan, make_plan
+from akool_async.cli._plan_table import show_plan
+from akool_async.cli._progress import BatchProgress
+from akool_async.cli._results import Results
+from akool_async.cli._words import explain
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+    from typing import BinaryIO
+
+    from akool_async import AkoolSession, ButtonPress, ImageResult
+
+SAVED_AT_ONCE: Final = 16
+
+
+@frozen(kw_only=True)
+class Options:
+    """What the command line told."""
+
+    file: BinaryIO
+    yes: bool
+    output: Path | None
+    max_credits: float | None
+    reserve: float | None
+    max_concurrent_upscales: int
+    timeout: float | None
+    download: Path | None
+    gallery: Path | None
+    key_file: Path | None
+    as_json: bool
+    quiet: bool
+
+
+async def run(options: Options) -> ExitStatus:
+    """Plan, and press where --yes says so."""
+    try:
+        batch = read_batch(options.file.read(), options.file.name)
+    except BatchError as error:
+        raise click.UsageError(str(error)) from None
+    console = Console(stderr=True)
+    if options.gallery is not None:
+        require_free(options.gallery)
+    results = Results(options.output)
+    with results if options.yes else nullcontext():
+        results.read()
+        with BatchProgress(console, quiet=options.quiet) as progress:
+            work = Work(options, results, progress)
+            async with open_session(
+                options.key_file, max_concurrent_upscales=options.max_concurrent_upscales, observer=work.observe
+            ) as akool:
+                plan = await make_plan(
+                    akool, batch, results, with_files=options.download is not None, on_read=progress.read
+                )
+                budget = _budget(plan, options)
+                progress.pause()
+                _tell_plan(plan, budget, options)
+                if not options.yes:
+                    return ExitStatus.USAGE if batch.invalid else ExitStatus.DONE
+                await work.carry_out(akool, plan, budget)
+    work.tell_end(plan)
+    return work.status(plan)
+
+
+def _budget(plan: Plan, options: Options) -> float | None:
+    """Credits that may be charged; None for as many as the presses cost."""
+    limits = [] if options.max_credits is None else [options.max_credits]
+    if options.reserve is not None:
+        if plan.to_press and plan.balance <= options.reserve:
+            raise click.ClickException(
+                f"the balance of {plan.balance:g} credits does not pass the reserve of {options.reserve:g}: "
+                "nothing was pressed"
+            )
+        limits.append(max(plan.balance - options.reserve, 0.0))
+    return min(limits, default=None)
+
+
+def _tell_plan(plan: Plan, budget: float | None, options: Options) -> None:
+    if options.as_json and not options.yes:
+        click.echo(json.dumps(plan.as_json(), ensure_ascii=False))
+    elif not (options.quiet and options.yes):
+        show_plan(plan, budget, Console(stderr=options.yes), is_begun=options.yes)
+
+
+@define(eq=False)
+class Work:
+    """One run over a plan: every press ends in a line, whatever ends the run."""
+
+    _options: Options
+    _results: Results
+    _progress: BatchProgress
+    _ended: dict[ButtonPress, Outcome] = field(factory=dict, init=False)
+    """Outcomes whose line is not written yet."""
+    _seconds: dict[str, float] = field(factory=dict, init=False)
+    _statuses: set[ExitStatus] = field(factory=set, init=False)
+    _charged: float = field(default=0.0, init=False)
+    _balance: float | None = field(default=None, init=False)
+    _trouble: Exception | None = field(default=None, init=False)
+    _was_interrupted: bool = field(default=False, init=False)
+    _task: asyncio.Task[object] | None = field(default=None, init=False)
+    _saving: asyncio.Semaphore = field(factory=lambda: asyncio.Semaphore(SAVED_AT_ONCE), init=False)
+
+    def observe(self, event: events.Event) -> None:
+        """Keep what a kill must not lose, and what the progress shows."""
+        match event:
+            case events.Pressed(press=press, operation_id=operation_id) if press is not None:
+                self._charged += event.credits or 0
+                try:
+                    self._results.note_accepted(press, operation_id)
+                except OSError as error:
+                    self._stop(error)
+                self._progress.pressed(event.credits)
+            case events.Finished():
+                self._seconds[event.operation_id] = event.seconds
+            case _:
+                pass
+
+    async def carry_out(self, akool: AkoolSession, plan: Plan, budget: float | None) -> None:
+        """Press, fetch and save; ends early, with every id on record, where it is interrupted or cannot write."""
+        loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task()
+        loop.add_signal_handler(signal.SIGTERM, self._cancel)
+        self._progress.begin(len(plan.to_press) + len(plan.to_fetch), running=len(plan.to_fetch))
+        try:
+            self._write_refused(plan)
+            async with asyncio.TaskGroup() as group:
+                for press, operation_id in plan.to_fetch.items():
+                    group.create_task(self._fetch(akool, press, operation_id))
+                await self._press_all(akool, plan, budget, group)
+            if self._options.gallery is not None:
+                await self._show(akool, plan.batch, plan.sources, self._options.gallery)
+            self._balance = await akool.get_credit()
+        except ExceptionGroup as errors:
+            self._trouble = self._trouble or errors.exceptions[0]
+        except OSError as error:
+            self._trouble = error
+        except asyncio.CancelledError:
+            self._was_interrupted = self._trouble is None
+            if self._was_interrupted:
+                click.echo(
+                    "stopping: no new presses; replies under way come first (Ctrl-C again does not wait)", err=True
+                )
+        finally:
+            self._task = None  # from here on nothing is to be stopped any more
+            loop.remove_signal_handler(signal.SIGTERM)
+            self._progress.pause()
+            await akool.aclose()
+            self._write_rest(akool)
+
+    async def _show(self, akool: AkoolSession, batch: Batch, sources: Mapping[str, ImageResult], gallery: Path) -> None:
+        lines = {entry.press: self._results.lines.get(entry.press) for entry in batch.entries}
+        contents = Contents(
+            title=batch.name,
+            image_ids=list(dict.fromkeys(entry.press.image_id for entry in batch.entries)),
+            sources=sources,
+            lines={press: line for press, line in lines.items() if line is not None},
+            seconds=self._seconds,
+        )
+        await write_gallery(gallery, akool, contents)
+
+    def _stop(self, trouble: Exception) -> None:
+        self._trouble = self._trouble or trouble
+        self._cancel()
+
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _press_all(self, akool: AkoolSession, plan: Plan, budget: float | None, group: asyncio.TaskGroup) -> None:
+        presses = (entry.press for entry in plan.to_press)
+        outcomes = akool.fan_out(presses, preflight=False, max_credits=budget, timeout=self._options.timeout)
+        async with aclosing(outcomes):
+            async for outcome in outcomes:
+                self._ended[outcome.press] = outcome
+                group.create_task(self._save(akool, outcome))
+
+    async def _fetch(self, akool: AkoolSession, press: ButtonPress, operation_id: str) -> None:
+        """What an earlier run has pressed."""
+        operation = akool.operation(operation_id)
+        try:
+            result = await operation.wait_until_complete(timeout=self._options.timeout, raise_on_failure=False)
+            error = OperationFailedError(result) if result.status == ImageStatus.FAILED else None
+            outcome = Outcome(press, operation, result, error)
+        except AkoolError as caught:
+            outcome = Outcome(press, operation, error=caught)
+        self._ended[press] = outcome
+        await self._save(akool, outcome)
+
+    async def _save(self, akool: AkoolSession, outcome: Outcome) -> None:
+        files, trouble = [], None
+        if self._options.download is not None and outcome.result is not None and outcome.ok:
+            try:
+                async with self._saving:
+                    files = await akool.download(outcome.result, self._options.download)
+            except AkoolError as error:
+                trouble = error
+        self._write(describe(outcome, files=files, trouble=trouble), outcome.error or trouble)
+
+    def _write(self, line: Line, error: Exception | None) -> None:
+        if error is not None:
+            self._statuses.add(status_of(error))
+        self._results.write(line)
+        self._ended.pop(line.press, None)
+        self._progress.ended(line)
+
+    def _write_refused(self, plan: Plan) -> None:
+        """A line for what AKOOL would not take, unless an earlier run has written the very same."""
+        for refused in plan.refused:
+            press = refused.entry.press
+            line = Line(image_id=press.image_id, button=press.button, error=refused.reason, code=refused.code)
+            if self._results.lines.get(press) != line:
+                self._results.write(line)
+
+    def _write_rest(self, akool: AkoolSession) -> None:
+        """The lines of all that has none: what ended just now, what runs on, and what is not known."""
+        no_files = DownloadError("interrupted before its pictures were saved") if self._options.download else None
+        rest = [describe(outcome, trouble=no_files) for outcome in self._ended.values()]
+        rest += [
+            describe_running(press, akool.operation(operation_id))
+            for press, operation_id in self._results.accepted.items()
+            if press not in self._ended
+        ]
+        rest += [
+            describe(Outcome(error.press, error=error)) for error in akool.unclaimed_errors if error.press is not None
+        ]
+        for place, line in enumerate(rest):
+            try:
+                self._results.write(line)
+            except OSError as error:
+                self._trouble = self._trouble or error
+                click.echo("these lines could not be written:", err=True)
+                for lost in rest[place:]:
+                    click.echo(lost.to_json(), err=True)
+                return
+
+    def tell_end(self, plan: Plan) -> None:
+        """What came of it, for people; and what went wrong, however quiet."""
+        lines = [line for entry in plan.batch.entries if (line := self._results.lines.get(entry.press))]
+        done = sum(line.ok for line in lines)
+        if self._trouble is not None:
+            click.echo(f"akool: {explain(self._trouble)}", err=True)
+        if not self._options.quiet:
+            told = f"{done:,} of {len(plan.batch.entries):,} presses done, {self._charged:g} credits charged"
+            balance = "" if self._balance is None else f", {self._balance:,g} left"
+            where = f": {self._options.output}" if self._options.output is not None else ""
+            click.echo(told + balance + where, err=True)
+
+    def status(self, plan: Plan) -> ExitStatus:
+        """What the shell is told."""
+        if self._trouble is not None:
+            return ExitStatus.ERROR
+        if self._was_interrupted:
+            return ExitStatus.INTERRUPTED
+        are_missing = bool(plan.failed or plan.refused or plan.batch.invalid)
+        return gravest(self._statuses | ({ExitStatus.SOME_FAILED} if are_missing else set()))

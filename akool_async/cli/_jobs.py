@@ -1,0 +1,184 @@
+"""`akool press`, `prompt`, `result` and `credit`: one image at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+from attrs import field, frozen
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from akool_async import AkoolError, ButtonPress, DownloadError, ImageStatus, OperationFailedError
+from akool_async.cli._account import open_session
+from akool_async.cli._board import Board
+from akool_async.cli._exit import ExitStatus, gravest, status_of
+from akool_async.cli._follow import Wish, follow
+from akool_async.cli._lines import describe_prompt, describe_row
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Sequence
+    from pathlib import Path
+
+    from akool_async import AkoolSession, Button, ImageResult, Operation
+
+
+@frozen(kw_only=True)
+class Options:
+    """What all of them are told."""
+
+    key_file: Path | None
+    as_json: bool
+    quiet: bool = False
+    wish: Wish = field(factory=Wish)
+
+
+async def press(image_id: str, buttons: Sequence[Button], max_concurrent_upscales: int, options: Options) -> ExitStatus:
+    """Press buttons of one image."""
+    presses = [ButtonPress(image_id, button) for button in buttons]  # a bad id is told before anything is sent
+    async with open_session(options.key_file, max_concurrent_upscales=max_concurrent_upscales) as akool:
+        with Board(list(buttons), f"image {image_id}", quiet=options.quiet) as board:
+            async with telling_unfinished(akool, board):
+                await press_all(akool, board, presses, options.wish)
+    if options.as_json:
+        for row in board.rows:
+            click.echo(describe_row(row, image_id).to_json())
+    else:
+        board.print_summary()
+    return status_of_board(board)
+
+
+async def press_all(akool: AkoolSession, board: Board, presses: Iterable[ButtonPress], wish: Wish) -> None:
+    """Press these at once, each a row of the board."""
+
+    async def press_one(press: ButtonPress) -> None:
+        row = board.row(press.button)
+        await follow(akool, board, row, wish, lambda: akool.create_by_button(press.image_id, press.button))
+
+    async with asyncio.TaskGroup() as group:
+        for press in presses:
+            group.create_task(press_one(press))
+
+
+async def prompt(text: str, scale: str, source_image: str | None, options: Options) -> ExitStatus:
+    """Make four pictures of a prompt."""
+    async with open_session(options.key_file) as akool:
+        with Board(["prompt"], text, quiet=options.quiet) as board:
+            (row,) = board.rows
+            async with telling_unfinished(akool, board):
+                await follow(
+                    akool,
+                    board,
+                    row,
+                    options.wish,
+                    lambda: akool.create_by_prompt(text, scale=scale, source_image=source_image),
+                )
+    if options.as_json:
+        click.echo(json.dumps(describe_prompt(row, text), ensure_ascii=False))
+    else:
+        board.print_summary()
+    return status_of_board(board)
+
+
+async def result(image_id: str, options: Options) -> ExitStatus:
+    """Tell how an image stands, wait for it, save its pictures."""
+    error: Exception | None = None
+    files: list[Path] = []
+    async with open_session(options.key_file) as akool:
+        image = await _read(akool, image_id, options)
+        if image.status == ImageStatus.FAILED:
+            error = OperationFailedError(image)
+        elif options.wish.folder is not None and not image.is_final:
+            raise DownloadError("not finished yet, so there is nothing to save: add --wait").about(
+                operation_id=image_id
+            )
+        elif options.wish.folder is not None:
+            files = await akool.download(image, options.wish.folder)
+    told = _describe_result(image, files, error)
+    if options.as_json:
+        click.echo(json.dumps(told, ensure_ascii=False))
+    else:
+        _print_fields(told)
+    return ExitStatus.DONE if error is None else status_of(error)
+
+
+async def credit(options: Options) -> ExitStatus:
+    """Tell the balance."""
+    async with open_session(options.key_file) as akool:
+        balance = await akool.get_credit()
+    click.echo(json.dumps({"credit": balance}) if options.as_json else f"{balance:g}")
+    return ExitStatus.DONE
+
+
+@asynccontextmanager
+async def telling_unfinished(akool: AkoolSession, board: Board) -> AsyncIterator[None]:
+    """Where a person stops waiting, tell the ids of what runs on; POSTs under way end first."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        await akool.aclose()
+        board.tell_unfinished(akool.unclaimed)
+        raise
+
+
+def status_of_board(board: Board) -> ExitStatus:
+    """What the shell is told of the rows."""
+    return gravest(status_of(row.error) for row in board.rows if row.error is not None)
+
+
+async def _read(akool: AkoolSession, image_id: str, options: Options) -> ImageResult:
+    if not options.wish.wait:
+        return await akool.get_image_result(image_id)
+    with Board([image_id], "waiting", quiet=options.quiet) as board:
+        (row,) = board.rows
+
+        async def take_up() -> Operation:
+            return akool.operation(image_id)
+
+        await follow(akool, board, row, Wish(timeout=options.wish.timeout), take_up)
+    if row.latest is None or not row.latest.is_final:
+        raise row.error or AkoolError("no answer")
+    return row.latest
+
+
+def _describe_result(image: ImageResult, files: Sequence[Path], error: Exception | None) -> dict[str, Any]:
+    return {
+        "id": image.id,
+        "ok": image.status == ImageStatus.COMPLETED,
+        "status": image.status,
+        "prompt": image.prompt,
+        "source_image_id": image.source_image_id,
+        "button": image.op_button,
+        "buttons": image.buttons,
+        "used_buttons": image.used_buttons,
+        "urls": image.urls,
+        "files": [str(file) for file in files],
+        "credits": image.deduction_credit,
+        "created_at": None if image.created_at is None else image.created_at.isoformat(),
+        "expires_at": None if image.expires_at is None else image.expires_at.isoformat(),
+        "error": None if error is None else str(error.args[0]),
+    }
+
+
+def _print_fields(told: dict[str, Any]) -> None:
+    table = Table.grid(padding=(0, 2))
+    for name, value in told.items():
+        if value not in (None, "", (), []) and name != "ok":
+            shown = "\n".join(map(str, value)) if name in {"urls", "files"} else _show(name, value)
+            table.add_row(Text(name.replace("_", " "), "dim"), Text(shown, overflow="fold"))
+    console = Console()
+    if not console.is_terminal:
+        console.width = 10_000  # a URL on one line can be copied
+    console.print(table)
+
+
+def _show(name: str, value: Any) -> str:  # noqa: ANN401 - whatever AKOOL sent
+    if name == "status":
+        return f"{value:d} {value.name.lower()}" if isinstance(value, ImageStatus) else str(value)
+    if isinstance(value, tuple):
+        return " ".join(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)

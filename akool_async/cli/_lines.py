@@ -1,0 +1,124 @@
+"""One line of JSON for one press: what machines read, and what a later run goes on from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from attrs import asdict, frozen
+
+from akool_async import AkoolError, APIError, ButtonPress, ImageStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from akool_async import ImageResult, Operation, Outcome
+    from akool_async.cli._board import Row
+
+
+@frozen(kw_only=True)
+class Line:
+    """What became of one press."""
+
+    image_id: str
+    button: str
+    ok: bool = False
+    """Completed, and its pictures saved where that was asked for."""
+    id: str | None = None
+    """The operation's; None where AKOOL did not accept the press, or its reply was lost."""
+    status: int | None = None
+    """AKOOL's image_status when it was last seen."""
+    urls: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    credits: float | None = None
+    error: str | None = None
+    code: int | None = None
+    """AKOOL's code, where it refused."""
+
+    @property
+    def press(self) -> ButtonPress:
+        """Which press it is about."""
+        return ButtonPress(self.image_id, self.button)
+
+    @property
+    def is_over(self) -> bool:
+        """True where nothing more will come of it: completed, or failed for good."""
+        return self.ok or self.status == ImageStatus.FAILED
+
+    @property
+    def has_files(self) -> bool:
+        """True where its pictures are on disk."""
+        return bool(self.files) and all(Path(file).exists() for file in self.files)
+
+    def to_json(self) -> str:
+        """One line, without its end."""
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+    @classmethod
+    def read(cls, text: str | bytes) -> Self:
+        """The line in a text of ``to_json``; a ``ValueError`` where it is something else."""
+        try:
+            fields: dict[str, Any] = json.loads(text)
+            known = {name: fields[name] for name in cls.__annotations__}
+            line = cls(**known | {"urls": tuple(fields["urls"]), "files": tuple(fields["files"])})
+            line.press  # noqa: B018 - its validators speak up
+        except (TypeError, KeyError, UnicodeDecodeError) as error:
+            raise ValueError(f"not a line of this command ({error})") from None
+        return line
+
+
+def describe(outcome: Outcome, *, files: Sequence[Path] = (), trouble: Exception | None = None) -> Line:
+    """The line of an outcome, of which ``files`` were saved, or could not be for ``trouble``."""
+    error = outcome.error or trouble
+    latest = outcome.result or (None if outcome.operation is None else outcome.operation.latest)
+    return Line(
+        image_id=outcome.press.image_id,
+        button=str(outcome.press.button),
+        ok=error is None,
+        id=None if outcome.operation is None else outcome.operation.id,
+        **_describe_image(latest),
+        files=tuple(map(str, files)),
+        error=None if error is None else reason_of(error),
+        code=error.code if isinstance(error, APIError) else None,
+    )
+
+
+def describe_running(press: ButtonPress, operation: Operation) -> Line:
+    """The line of a press that was accepted and that this run does not wait for any longer."""
+    reason = "interrupted; it runs on at AKOOL, paid for: run the same again to fetch it"
+    image = _describe_image(operation.latest)
+    return Line(image_id=press.image_id, button=str(press.button), id=operation.id, **image, error=reason)
+
+
+def describe_row(row: Row, image_id: str) -> Line:
+    """The line of a press that was followed on a board."""
+    return Line(
+        image_id=image_id,
+        button=row.name,
+        ok=row.operation is not None and row.error is None,
+        id=row.id or None,
+        **_describe_image(row.latest),
+        files=tuple(map(str, row.files)),
+        error=None if row.error is None else reason_of(row.error),
+        code=row.error.code if isinstance(row.error, APIError) else None,
+    )
+
+
+def describe_prompt(row: Row, prompt: str) -> dict[str, Any]:
+    """The same of a prompt, with the buttons that its image offers."""
+    line = asdict(describe_row(row, ""))
+    del line["image_id"], line["button"]
+    return {"prompt": prompt, **line, "buttons": () if row.result is None else row.result.buttons}
+
+
+def reason_of(error: Exception) -> str:
+    """The reason without the ids, which stand beside it."""
+    return str(error.args[0]) if isinstance(error, AkoolError) and error.args else str(error) or type(error).__name__
+
+
+def _describe_image(image: ImageResult | None) -> dict[str, Any]:
+    if image is None:
+        return {}
+    status = None if image.status is None else int(image.status)
+    return {"status": status, "urls": image.urls, "credits": image.deduction_credit}

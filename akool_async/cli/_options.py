@@ -1,0 +1,90 @@
+"""Options that several commands take, and what they may be."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+from akool_async.cli._batch import expand
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from akool_async import Button
+
+    F = TypeVar("F", bound=Callable[..., Any])
+
+LONGEST: Final = 1e9
+
+
+class Number(click.FloatRange):
+    """A finite number of at least 0, or above it."""
+
+    def __init__(self, *, above_zero: bool = False) -> None:
+        super().__init__(min=0, max=LONGEST, min_open=above_zero)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
+        """As click's, which lets NaN through."""
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return number
+
+
+class ButtonName(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic in newer versions of click only
+    """One button, or U*, V* or * for several."""
+
+    name = "button"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[Button]:  # noqa: ANN401
+        """The buttons it stands for."""
+        try:
+            buttons = expand(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        return buttons
+
+    def shell_complete(
+        self,
+        ctx: click.Context,  # noqa: ARG002
+        param: click.Parameter,  # noqa: ARG002
+        incomplete: str,
+    ) -> list[click.shell_completion.CompletionItem]:
+        """The names that begin so."""
+        names = ("U1", "U2", "U3", "U4", "V1", "V2", "V3", "V4", "U*", "V*")
+        return [click.shell_completion.CompletionItem(name) for name in names if name.startswith(incomplete.upper())]
+
+
+FOLDER: Final = click.Path(file_okay=False, path_type=Path)
+FILE: Final = click.Path(dir_okay=False, path_type=Path)
+
+key_file = click.option(
+    "--key-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Read the keys from a file, not from the environment.",
+)
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
+quiet = click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
+timeout = click.option(
+    "--timeout",
+    type=Number(above_zero=True),
+    metavar="SECONDS",
+    help="Wait no longer for an operation. It is not cancelled.",
+)
+download = click.option("--download", type=FOLDER, metavar="DIR", help="Save the pictures there.")
+max_concurrent_upscales = click.option(
+    "--max-concurrent-upscales",
+    type=click.IntRange(min=1),
+    default=4,
+    show_default=True,
+    help="How many upscales may run at AKOOL at once.",
+)
+speed_help = "How many times faster than AKOOL the emulator works."
+
+
+def wait(*, default: bool) -> Callable[[F], F]:
+    """--wait and --no-wait."""
+    return click.option("--wait/--no-wait", default=default, show_default=True, help="Wait until AKOOL is done.")

@@ -1,0 +1,178 @@
+"""What a batch would do and cost, found before anything is spent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import define, field, frozen
+
+from akool_async import APIError, NotFoundError, NotPermittedError
+from akool_async.cli._lines import Line, reason_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from akool_async import AkoolSession, ButtonPress, ImageResult
+    from akool_async.cli._batch import Batch, Entry
+    from akool_async.cli._results import Results
+
+DOCUMENTED_PRICE: Final = 2.0
+"""``deduction_credit`` of every example in AKOOL's pages."""
+READS_AT_ONCE: Final = 8
+NOT_OPERABLE: Final = 1010
+KINDS: Final = ("upscale", "variation")
+
+
+@frozen
+class Price:
+    """Credits for a press of one kind."""
+
+    credits: float
+    is_known: bool
+    """False where no press of the kind is known, and this is what AKOOL's pages say."""
+
+
+@frozen
+class Refused:
+    """A press that AKOOL would not take."""
+
+    entry: Entry
+    reason: str
+    code: int
+    """AKOOL's, or the one that it would answer with."""
+    is_used: bool = False
+
+
+@define
+class Plan:
+    """What becomes of each press of a batch."""
+
+    batch: Batch
+    balance: float
+    to_press: list[Entry] = field(factory=list)
+    to_fetch: dict[ButtonPress, str] = field(factory=dict)
+    """Operations that an earlier run has paid for."""
+    done: list[Line] = field(factory=list)
+    failed: list[Line] = field(factory=list)
+    """Pressed by an earlier run, and failed at AKOOL: a button works once."""
+    refused: list[Refused] = field(factory=list)
+    sources: dict[str, ImageResult] = field(factory=dict)
+    prices: dict[str, Price] = field(factory=dict)
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Presses to be made, by kind."""
+        return Counter(entry.press.button.kind for entry in self.to_press)
+
+    @property
+    def credits(self) -> float:
+        """What they would cost."""
+        return sum(count * self.prices[kind].credits for kind, count in self.counts.items())
+
+    def as_json(self) -> dict[str, Any]:
+        """The plan, for machines."""
+        return {
+            "to_press": len(self.to_press),
+            **{f"{kind}s": self.counts[kind] for kind in KINDS},
+            "images": len({entry.press.image_id for entry in self.to_press}),
+            "to_fetch": len(self.to_fetch),
+            "done": len(self.done),
+            "failed": len(self.failed),
+            "used": [_locate(refused) for refused in self.refused if refused.is_used],
+            "not_offered": [_locate(refused) for refused in self.refused if not refused.is_used],
+            "invalid": [{"line": invalid.line, "error": invalid.reason} for invalid in self.batch.invalid],
+            "repeated": self.batch.repeated,
+            "credits_per_press": {kind: price.credits for kind, price in self.prices.items()},
+            "credits": self.credits,
+            "balance": self.balance,
+        }
+
+
+async def make_plan(
+    akool: AkoolSession, batch: Batch, results: Results, *, with_files: bool, on_read: Callable[[int, int], None]
+) -> Plan:
+    """Read each source image once, and the balance; ``on_read`` is told how many images were read, of how many.
+
+    Raises:
+        AkoolError: something could not be read; nothing was spent.
+    """
+    plan = Plan(batch, await akool.get_credit())
+    open_entries = []
+    for entry in batch.entries:
+        line, accepted = results.lines.get(entry.press), results.accepted.get(entry.press)
+        if accepted is not None:
+            plan.to_fetch[entry.press] = accepted
+        elif line is None or line.id is None:
+            open_entries.append(entry)
+        elif not line.is_over or (line.ok and with_files and not line.has_files):
+            plan.to_fetch[entry.press] = line.id
+        else:
+            (plan.done if line.ok else plan.failed).append(line)
+    image_ids = list(dict.fromkeys(entry.press.image_id for entry in open_entries))
+    sources = await _read_sources(akool, image_ids, on_read)
+    for entry in open_entries:
+        _sort(plan, entry, sources[entry.press.image_id])
+    plan.sources = {image_id: source for image_id, source in sources.items() if not isinstance(source, APIError)}
+    plan.prices = _prices(results.lines.values(), plan.sources.values())
+    return plan
+
+
+async def _read_sources(
+    akool: AkoolSession, image_ids: list[str], on_read: Callable[[int, int], None]
+) -> dict[str, ImageResult | APIError]:
+    sources: dict[str, ImageResult | APIError] = {}
+    left = iter(image_ids)
+
+    async def read_in_turn() -> None:
+        for image_id in left:
+            try:
+                sources[image_id] = await akool.get_image_result(image_id)
+            except (NotFoundError, NotPermittedError) as error:
+                sources[image_id] = error
+            on_read(len(sources), len(image_ids))
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(READS_AT_ONCE):
+                group.create_task(read_in_turn())
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    return sources
+
+
+def _sort(plan: Plan, entry: Entry, source: ImageResult | APIError) -> None:
+    button = entry.press.button
+    if isinstance(source, APIError):
+        plan.refused.append(Refused(entry, reason_of(source), source.code))
+    elif button in source.used_buttons:
+        plan.refused.append(Refused(entry, f"{button} is used already", NOT_OPERABLE, is_used=True))
+    elif button not in source.buttons:
+        offered = ", ".join(source.buttons) or f"nothing (status {source.status})"
+        plan.refused.append(Refused(entry, f"{button} is not offered, but {offered}", NOT_OPERABLE))
+    else:
+        plan.to_press.append(entry)
+
+
+def _prices(lines: Iterable[Line], sources: Iterable[ImageResult]) -> dict[str, Price]:
+    """What a press of each kind was last charged: in this output, or else for an image that the batch starts from."""
+    charged: dict[str, float] = {}
+    for source in sources:
+        kind = {"U": "upscale", "V": "variation"}.get((source.op_button or "")[:1])
+        if kind is not None and source.deduction_credit is not None:
+            charged[kind] = source.deduction_credit
+    for line in lines:
+        if line.credits is not None:
+            charged[line.press.button.kind] = line.credits
+    return {kind: Price(charged.get(kind, DOCUMENTED_PRICE), kind in charged) for kind in KINDS}
+
+
+def _locate(refused: Refused) -> dict[str, Any]:
+    press = refused.entry.press
+    return {
+        "line": refused.entry.line,
+        "image_id": press.image_id,
+        "button": press.button,
+        "error": refused.reason,
+    }

@@ -1,0 +1,114 @@
+"""A plan, for people."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Final
+
+from rich.table import Table
+from rich.text import Text
+
+from akool_async.cli._plan import KINDS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import Console
+
+    from akool_async.cli._plan import Plan
+
+    Row = tuple[str, str, str, str]
+
+MOST_LINES_TOLD: Final = 8
+MOST_REASONS_TOLD: Final = 20
+WIDTH_ELSEWHERE: Final = 200
+
+
+def show_plan(plan: Plan, budget: float | None, console: Console, *, is_begun: bool) -> None:
+    """Print what would be pressed and what that costs, and how to have it done where it is not begun."""
+    if not console.is_terminal:
+        console.width = WIDTH_ELSEWHERE
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, figure, detail, style in _rows(plan, budget):
+        table.add_row(Text(name, style), Text(figure, style), Text(detail, "dim"))
+    console.print(Text(f"Plan for {plan.batch.name}", "bold"))
+    console.print(table)
+    if not is_begun:
+        console.print(Text("Nothing was spent. Press with --yes.", "bold"), soft_wrap=True)
+
+
+def _rows(plan: Plan, budget: float | None) -> Iterator[Row]:
+    counts = plan.counts
+    images = len({entry.press.image_id for entry in plan.to_press})
+    kinds = " and ".join(_count(counts[kind], kind) for kind in KINDS if counts[kind])
+    yield "to press", f"{len(plan.to_press):,}", f"{kinds} of {_count(images, 'image')}" if kinds else "", ""
+    yield from _earlier(plan)
+    yield from _not_pressed(plan)
+    yield from _costs(plan, budget)
+
+
+def _earlier(plan: Plan) -> Iterator[Row]:
+    for name, count, detail, style in (
+        ("to fetch", len(plan.to_fetch), "pressed by an earlier run, which paid for them", ""),
+        ("done already", len(plan.done), "by an earlier run", ""),
+        ("failed already", len(plan.failed), "at AKOOL; a button works once", "red"),
+        ("asked for again", plan.batch.repeated, "pressed once all the same", ""),
+    ):
+        if count:
+            yield name, f"{count:,}", detail, style
+
+
+def _not_pressed(plan: Plan) -> Iterator[Row]:
+    used = [(one.reason, one.entry.line) for one in plan.refused if one.is_used]
+    not_offered = [(one.reason, one.entry.line) for one in plan.refused if not one.is_used]
+    invalid = [(one.reason, one.line) for one in plan.batch.invalid]
+    for name, found, style in (
+        ("used already", used, "yellow"),
+        ("not offered", not_offered, "yellow"),
+        ("invalid", invalid, "red"),
+    ):
+        if found:
+            yield from _reasons(name, found, style)
+
+
+def _costs(plan: Plan, budget: float | None) -> Iterator[Row]:
+    for kind in KINDS:
+        if plan.counts[kind]:
+            price = plan.prices[kind]
+            source = "as last charged" if price.is_known else "as AKOOL's pages say; none was charged yet"
+            yield f"credits for {'an' if kind == 'upscale' else 'a'} {kind}", f"{price.credits:g}", source, ""
+    yield "credits in total", f"{plan.credits:,g}", "", "bold"
+    after = plan.balance - plan.credits
+    yield "balance", f"{plan.balance:,g}", f"{after:,g} after" if after >= 0 else "", ""
+    if after < 0:
+        yield "missing", f"{-after:,g}", "credits: what the balance does not suffice for stays unpressed", "red"
+    if budget is not None:
+        is_short = budget < plan.credits
+        detail = "what would pass it stays unpressed" if is_short else "which suffices"
+        yield "may be spent", f"{budget:,g}", detail, "red" if is_short else ""
+
+
+def _reasons(name: str, found: list[tuple[str, int]], style: str) -> Iterator[Row]:
+    lines: dict[str, list[int]] = defaultdict(list)
+    for reason, line in found:
+        lines[reason].append(line)
+    told = [f"{_lines(numbers)}: {reason}" for reason, numbers in lines.items()]
+    yield name, f"{len(found):,}", told[0], style
+    for detail in told[1:MOST_REASONS_TOLD]:
+        yield "", "", detail, style
+    if len(told) > MOST_REASONS_TOLD:
+        yield "", "", f"and {_count(len(told) - MOST_REASONS_TOLD, 'reason')} more; --json tells them all", style
+
+
+def _lines(lines: list[int]) -> str:
+    distinct = list(dict.fromkeys(lines))
+    told = ", ".join(map(str, distinct[:MOST_LINES_TOLD]))
+    more = len(distinct) - MOST_LINES_TOLD
+    return f"line{'s' if len(distinct) > 1 else ''} {told}" + (f" and {more} more" if more > 0 else "")
+
+
+def _count(number: int, name: str) -> str:
+    return f"{number:,} {name}" + ("" if number == 1 else "s")

@@ -1,0 +1,36 @@
+"""The akool command in real subprocesses."""
+
+import asyncio
+import json
+import sys
+
+AKOOL = [sys.executable, "-W", "error", "-m", "akool_async"]
+
+
+async def start(*arguments, cwd, environment=None, before=(), **pipes):
+    """Begin the command; ``before`` is what starts it, such as a shell with limits."""
+    return await asyncio.create_subprocess_exec(
+        *before,
+        *AKOOL,
+        *map(str, arguments),
+        cwd=cwd,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(cwd), **(environment or {})},
+        **{
+            "stdin": asyncio.subprocess.PIPE,
+            "stdout": asyncio.subprocess.PIPE,
+            "stderr": asyncio.subprocess.PIPE,
+            **pipes,
+        },
+    )
+
+
+async def run(*arguments, cwd, environment=None, stdin=b"", before=()):
+    """Status, stdout and stderr of the command at its end."""
+    process = await start(*arguments, cwd=cwd, environment=environment, before=before)
+    output, errors = await process.communicate(stdin)
+    return process.returncode, output.decode(), errors.decode()
+
+
+def read_lines(path):
+    """The JSON values of a file of lines."""
+    return [json.loads(line) for line in path.read_text().splitlines()]

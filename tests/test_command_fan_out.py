@@ -1,0 +1,400 @@
+"""`akool fan-out` in real subprocesses: planned, pressed once each, and gone on with after whatever ended it."""
+
+import asyncio
+import json
+import os
+import pty
+import signal
+from collections import Counter
+
+import pytest
+from commands import read_lines, run, start
+
+from akool_async import Button
+from akool_async.emulator import Emulator, Fault
+
+KEYS = ["image_id", "button", "ok", "id", "status", "urls", "files", "credits", "error", "code"]
+
+
+def write_batch(folder, image_ids, button="*"):
+    path = folder / "presses.csv"
+    path.write_text("image_id,button\n" + "".join(f"{image_id},{button}\n" for image_id in image_ids))
+    return path
+
+
+def assert_nothing_lost_or_paid_twice(emulator, output):
+    """Every press that AKOOL accepted was accepted once, and the lines know its id and its credits."""
+    assert max(emulator.ledger.presses_accepted.values(), default=0) <= 1
+    last = {(line["image_id"], line["button"]): line for line in read_lines(output)}
+    accepted = set(emulator.ledger.presses_accepted)
+    assert {press for press, line in last.items() if line["id"] is not None} == accepted
+    assert sum(last[press]["credits"] or 0 for press in accepted) == emulator.ledger.charged
+
+
+async def until(condition):
+    """Wait for the other process; the test's own time-out bounds it."""
+    while not condition():
+        await asyncio.sleep(0.01)
+
+
+async def test_without_yes_nothing_is_spent(emulator, tmp_path):
+    """The plan tells presses, prices, total and balance, reads each source image once, and sends no POST."""
+    images = [emulator.add_image(), emulator.add_image(buttons=["U1", "V1"])]
+    write_batch(tmp_path, images)
+    environment = emulator.environment()
+    status, plan, errors = await run("fan-out", "presses.csv", cwd=tmp_path, environment=environment)
+    assert status == 0, errors
+    assert "5 upscales and 5 variations of 2 images" in plan
+    assert "credits in total" in plan
+    assert "Press with --yes" in plan
+    status, plan, _ = await run("fan-out", "presses.csv", "--json", cwd=tmp_path, environment=environment)
+    assert status == 0
+    told = json.loads(plan)
+    assert (told["to_press"], told["credits"], told["balance"]) == (10, 20, 10_000)
+    assert told["credits_per_press"] == {"upscale": 2, "variation": 2}
+    assert [refused["line"] for refused in told["not_offered"]] == [3] * 6
+    assert emulator.ledger.requests["get_image_result"] == 4
+    assert emulator.ledger.posts == []
+
+
+async def test_a_batch_is_pressed_and_pictured(emulator, tmp_path):
+    """--yes writes one line per press with ten keys, saves the pictures, and ends with status 0."""
+    image_id = emulator.add_image()
+    write_batch(tmp_path, [image_id])
+    arguments = ("fan-out", "presses.csv", "--yes", "-o", "out.jsonl", "--download", "pictures")
+    status, output, errors = await run(*arguments, cwd=tmp_path, environment=emulator.environment())
+    assert status == 0, errors
+    assert output == ""
+    assert "8 of 8 presses done, 16 credits charged, 9,984 left: out.jsonl" in errors
+    lines = read_lines(tmp_path / "out.jsonl")
+    assert all(list(line) == KEYS for line in lines)
+    assert {line["button"] for line in lines} == set(Button)
+    assert all(line["ok"] and line["status"] == 3 and line["credits"] == 2 for line in lines)
+    assert all(len(line["files"]) == len(line["urls"]) for line in lines)
+    assert len(list((tmp_path / "pictures").iterdir())) == 4 * 5 + 4
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.jsonl", "pictures", "presses.csv"]
+
+
+async def test_run_again_it_does_only_what_is_missing(emulator, tmp_path):
+    """A finished output presses nothing, reads no image, and a picture that was removed is fetched again."""
+    write_batch(tmp_path, [emulator.add_image()], "U1 V1")
+    arguments = ("fan-out", "presses.csv", "--yes", "-o", "out.jsonl", "--download", "pictures")
+    await run(*arguments, cwd=tmp_path, environment=emulator.environment())
+    before = (tmp_path / "out.jsonl").read_bytes()
+    asked = emulator.ledger.requests["get_image_result"]
+    status, _, errors = await run(*arguments, cwd=tmp_path, environment=emulator.environment())
+    assert status == 0, errors
+    assert (tmp_path / "out.jsonl").read_bytes() == before
+    assert emulator.ledger.requests["get_image_result"] == asked
+    gone = next((tmp_path / "pictures").iterdir())
+    gone.unlink()
+    status, _, errors = await run(*arguments, cwd=tmp_path, environment=emulator.environment())
+    assert status == 0, errors
+    assert gone.exists()
+    assert emulator.ledger.accepted == 2
+
+
+async def test_without_an_output_the_lines_go_to_stdout(emulator, tmp_path):
+    """Results on stdout, all else on stderr; the file may come from stdin as JSONL with lists of buttons."""
+    batch = json.dumps({"image_id": emulator.add_image(), "button": ["U1", "V*"]}).encode()
+    environment = emulator.environment()
+    status, output, errors = await run("fan-out", "-", "--yes", cwd=tmp_path, environment=environment, stdin=batch)
+    assert status == 0, errors
+    lines = [json.loads(line) for line in output.splitlines()]
+    assert sorted(line["button"] for line in lines) == ["U1", "V1", "V2", "V3", "V4"]
+    assert "[5/5]" in errors
+
+
+async def test_quiet_is_quiet(emulator, tmp_path):
+    """-q leaves stderr empty where nothing is wrong."""
+    write_batch(tmp_path, [emulator.add_image()], "V1")
+    arguments = ("fan-out", "presses.csv", "--yes", "-q", "-o", "out.jsonl")
+    assert await run(*arguments, cwd=tmp_path, environment=emulator.environment()) == (0, "", "")
+
+
+async def test_bad_lines_are_told_by_number_and_the_rest_is_pressed(emulator, tmp_path):
+    """The plan names each line that cannot be read, with status 2; --yes presses the others, with status 3."""
+    image_id = emulator.add_image()
+    text = f"image_id,button\n{image_id},U1\n{image_id},X9\n,U2\n{image_id}\n{image_id},u1\n{image_id},V1;V2\n"
+    (tmp_path / "presses.csv").write_text(text)
+    environment = emulator.environment()
+    status, plan, _ = await run("fan-out", "presses.csv", cwd=tmp_path, environment=environment)
+    assert status == 2
+    assert "line 3: button must be one of U1" in plan
+    assert "line 4: image_id missing" in plan
+    assert "line 5: button missing" in plan
+    assert emulator.ledger.posts == []
+    status, _, errors = await run("fan-out", "presses.csv", "--yes", "-o", "o", cwd=tmp_path, environment=environment)
+    assert status == 3
+    assert "line 3" in errors
+    assert set(emulator.ledger.presses_accepted) == {(image_id, "U1"), (image_id, "V1"), (image_id, "V2")}
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "no press"),
+        (b"id,press\na,U1\n", "no column image_id and no button"),
+        (b"image_id,button\n", "no press"),
+        (b"\xff\xfe\x00", "UTF-8"),
+    ],
+)
+async def test_a_file_that_is_no_batch_is_a_usage_error(emulator, tmp_path, content, told):
+    """What is not a batch at all is told with the remedy, status 2, before AKOOL is asked anything."""
+    (tmp_path / "presses.csv").write_bytes(content)
+    arguments = ("fan-out", "presses.csv", "--yes")
+    status, output, errors = await run(*arguments, cwd=tmp_path, environment=emulator.environment())
+    assert (status, output) == (2, "")
+    assert told in errors
+    assert not emulator.ledger.requests
+
+
+async def test_used_and_unknown_images_are_not_pressed(emulator, tmp_path):
+    """A used button and an image that AKOOL does not know are told in the plan and get a line each, only once."""
+    image_id = emulator.add_image()
+    environment = emulator.environment()
+    write_batch(tmp_path, [image_id], "U1")
+    await run("fan-out", "presses.csv", "--yes", "-o", "first.jsonl", cwd=tmp_path, environment=environment)
+    write_batch(tmp_path, [image_id, "0" * 24], "U1 V1")
+    for _ in range(2):
+        arguments = ("fan-out", "presses.csv", "--yes", "-o", "second.jsonl")
+        status, _, errors = await run(*arguments, cwd=tmp_path, environment=environment)
+        assert status == 3
+        assert "used already" in errors
+        lines = read_lines(tmp_path / "second.jsonl")
+        codes = {(line["image_id"], line["button"]): line["code"] for line in lines}
+        assert len(lines) == 4
+        assert codes == {(image_id, "U1"): 1010, (image_id, "V1"): None, ("0" * 24, "U1"): 1008, ("0" * 24, "V1"): 1008}
+    assert emulator.ledger.accepted == 2
+
+
+async def test_killed_and_run_again_it_loses_nothing(tmp_path):
+    """Kill -9 at several moments, and the same command again: each press accepted once, each id and credit known."""
+    async with Emulator(speed=40) as emulator:
+        images = [emulator.add_image() for _ in range(5)]
+        write_batch(tmp_path, images)
+        arguments = ("fan-out", "presses.csv", "--yes", "-o", "out.jsonl", "--max-concurrent-upscales", 3)
+        for accepted in (1, 9, 21):
+            process = await start(*arguments, cwd=tmp_path, environment=emulator.environment(), stdin=None)
+            drains = [asyncio.create_task(stream.read()) for stream in (process.stdout, process.stderr)]
+            await until(lambda accepted=accepted: emulator.ledger.accepted >= accepted)
+            process.kill()
+            await asyncio.gather(process.wait(), *drains)
+        status, _, errors = await run(*arguments, cwd=tmp_path, environment=emulator.environment())
+        assert status in {0, 3}, (
+            errors
+        )  # 3 where a POST was under way as it was killed: its id is lost, its button used
+        lines = {(line["image_id"], line["button"]): line for line in read_lines(tmp_path / "out.jsonl")}
+        assert len(lines) == 40
+        assert max(emulator.ledger.presses_accepted.values()) == 1
+        without_id = [line for line in lines.values() if line["id"] is None]
+        assert len(without_id) <= 3 * 32  # no more than were under way
+        told = sum(line["credits"] or 0 for line in lines.values())
+        assert told + 2 * len(without_id) == emulator.ledger.charged == 80
+        assert not (tmp_path / "out.jsonl.accepted").exists()
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+async def test_interrupted_it_writes_the_ids_in_flight(tmp_path, stop):
+    """Ctrl-C and SIGTERM: no new presses, a line with the id of each press under way, 130; run again, all are done."""
+    async with Emulator(speed=20) as emulator:
+        write_batch(tmp_path, [emulator.add_image() for _ in range(6)])
+        arguments = ("fan-out", "presses.csv", "--yes", "-o", "out.jsonl", "--max-concurrent-upscales", 2)
+        process = await start(*arguments, cwd=tmp_path, environment=emulator.environment())
+        drain = asyncio.create_task(process.stderr.read())
+        await until(lambda: emulator.ledger.accepted >= 4)
+        process.send_signal(stop)
+        assert await process.wait() == 130
+        assert b"no new presses" in await drain
+        assert emulator.ledger.accepted < 48
+        assert_nothing_lost_or_paid_twice(emulator, tmp_path / "out.jsonl")
+        assert any(line["id"] and not line["ok"] for line in read_lines(tmp_path / "out.jsonl"))
+        assert not (tmp_path / "out.jsonl.accepted").exists()
+        status, _, errors = await run(*arguments, cwd=tmp_path, environment=emulator.environment())
+        assert status == 0, errors
+        assert emulator.ledger.accepted == 48
+        assert_nothing_lost_or_paid_twice(emulator, tmp_path / "out.jsonl")
+
+
+async def test_a_budget_is_never_passed(emulator, tmp_path):
+    """--max-credits and --reserve bound what is charged; the rest stays unpressed, status 3, and can be done later."""
+    write_batch(tmp_path, [emulator.add_image() for _ in range(4)])
+    environment = emulator.environment()
+    arguments = ("fan-out", "presses.csv", "--yes", "-o", "out.jsonl")
+    status, _, _ = await run(*arguments, "--max-credits", 11, cwd=tmp_path, environment=environment)
+    assert status == 3
+    assert emulator.ledger.charged == 10
+    status, _, errors = await run(*arguments, "--reserve", 9_970, cwd=tmp_path, environment=environment)
+    assert status == 3
+    assert emulator.credits == 9_970
+    assert "may be spent" in errors
+    status, _, errors = await run(*arguments, "--reserve", 9_970, cwd=tmp_path, environment=environment)
+    assert status == 1
+    assert "reserve" in errors
+    assert emulator.credits == 9_970
+    status, _, _ = await run(*arguments, cwd=tmp_path, environment=environment)
+    assert status == 0
+    assert emulator.ledger.charged == 64
+
+
+async def test_a_time_out_is_no_failure(tmp_path):
+    """--timeout ends the waiting with status 4 and the ids on record; without it, the same command fetches them."""
+    async with Emulator(speed=10) as emulator:
+        write_batch(tmp_path, [emulator.add_image()], "V*")
+        arguments = ("fan-out", "presses.csv", "--yes", "-o", "out.jsonl")
+        environment = emulator.environment()
+        status, _, _ = await run(*arguments, "--timeout", 0.05, cwd=tmp_path, environment=environment)
+        assert status == 4
+        assert_nothing_lost_or_paid_twice(emulator, tmp_path / "out.jsonl")
+        status, _, errors = await run(*arguments, cwd=tmp_path, environment=environment)
+        assert status == 0, errors
+        assert "to fetch" in errors
+        assert emulator.ledger.accepted == 4
+
+
+async def test_a_failed_job_is_not_pressed_again(emulator, tmp_path):
+    """Status 4 of AKOOL's is a line with its reason and exit status 3, also when run again, without a new press."""
+    write_batch(tmp_path, [emulator.add_image()], "V1 V2")
+    emulator.faults.script("create_by_button", Fault.fails("no faces <b>found</b>"))
+    for _ in range(2):
+        arguments = ("fan-out", "presses.csv", "--yes", "-o", "out.jsonl")
+        status, _, _ = await run(*arguments, cwd=tmp_path, environment=emulator.environment())
+        assert status == 3
+    lines = read_lines(tmp_path / "out.jsonl")
+    assert Counter(line["status"] for line in lines) == {3: 1, 4: 1}
+    assert any("no faces" in (line["error"] or "") for line in lines)
+    assert emulator.ledger.accepted == 2
+
+
+async def test_an_unknown_outcome_is_status_5(emulator, tmp_path):
+    """A lost reply is a line that says so, and the button is never pressed again."""
+    write_batch(tmp_path, [emulator.add_image()], "V1")
+    emulator.faults.script("create_by_button", Fault.reset("after"))
+    arguments = ("fan-out", "presses.csv", "--yes", "-o", "out.jsonl")
+    status, _, _ = await run(*arguments, cwd=tmp_path, environment=emulator.environment())
+    assert status == 5
+    (line,) = read_lines(tmp_path / "out.jsonl")
+    assert (line["ok"], line["id"]) == (False, None)
+    status, _, errors = await run(*arguments, cwd=tmp_path, environment=emulator.environment())
+    assert status == 3
+    assert "used already" in errors
+    assert emulator.ledger.charged == 2
+
+
+async def test_a_bad_key_costs_one_read(emulator, tmp_path):
+    """A wrong key is told with its remedy before anything is pressed, status 1, without the key."""
+    write_batch(tmp_path, [emulator.add_image()])
+    environment = emulator.environment() | {"AKOOL_API_KEY": "sk-wrong-and-secret"}
+    status, _, errors = await run("fan-out", "presses.csv", "--yes", cwd=tmp_path, environment=environment)
+    assert status == 1
+    assert "--key-file" in errors
+    assert "sk-wrong" not in errors
+    assert "Traceback" not in errors
+    assert emulator.ledger.posts == []
+
+
+async def test_a_full_disk_stops_the_spending(emulator, tmp_path):
+    """Where no line can be written any more no press follows, and the lines that found no place are told."""
+    write_batch(tmp_path, [emulator.add_image() for _ in range(20)])
+    arguments = ("fan-out", "presses.csv", "--yes", "-o", "out.jsonl", "--quiet")
+    shell = ("bash", "-c", 'ulimit -f 2; exec "$@"', "limited")
+    status, _, errors = await run(*arguments, cwd=tmp_path, environment=emulator.environment(), before=shell)
+    assert status == 1
+    assert "out.jsonl" in errors
+    assert "No space left" in errors or "File too large" in errors
+    assert emulator.ledger.accepted < 160
+    told = {
+        (line["image_id"], line["button"]): line["id"]
+        for line in map(json.loads, (line for line in errors.splitlines() if line.startswith("{")))
+    }
+    whole = [line for line in (tmp_path / "out.jsonl").read_text().splitlines() if line.endswith("}")]
+    written = {(line["image_id"], line["button"]): line["id"] for line in map(json.loads, whole)}
+    assert emulator.ledger.presses_accepted.keys() <= told.keys() | written.keys()
+    status, _, errors = await run(*arguments, cwd=tmp_path, environment=emulator.environment())
+    assert max(emulator.ledger.presses_accepted.values()) == 1
+    assert emulator.ledger.accepted == 160
+
+
+async def test_a_reader_that_leaves_stops_the_spending(emulator, tmp_path):
+    """`akool fan-out ... | head -1` ends with status 1 and tells on stderr what it could not write."""
+    write_batch(tmp_path, [emulator.add_image() for _ in range(20)])
+    reading, writing = os.pipe()
+    arguments = ("fan-out", "presses.csv", "--yes")
+    process = await start(*arguments, cwd=tmp_path, environment=emulator.environment(), stdout=writing)
+    os.close(writing)
+    first = await asyncio.to_thread(os.read, reading, 1)
+    os.close(reading)
+    errors = (await process.stderr.read()).decode()
+    assert await process.wait() == 1
+    assert first == b"{"
+    assert "broken pipe" in errors
+    assert "Traceback" not in errors
+    assert "Exception ignored" not in errors
+    assert emulator.ledger.accepted < 160
+
+
+async def test_two_runs_cannot_write_to_one_output(tmp_path):
+    """A second run with the same output is turned away before it spends anything."""
+    async with Emulator(speed=5) as emulator:
+        write_batch(tmp_path, [emulator.add_image()])
+        arguments = ("fan-out", "presses.csv", "--yes", "-o", "out.jsonl")
+        first = await start(*arguments, cwd=tmp_path, environment=emulator.environment())
+        await until(lambda: emulator.ledger.accepted)
+        status, _, errors = await run(*arguments, cwd=tmp_path, environment=emulator.environment())
+        assert status == 1
+        assert "another run" in errors
+        first.kill()
+        await first.communicate()
+
+
+@pytest.mark.parametrize("content", ["some notes\nof mine\n", '{"a": 1}\n'])
+async def test_a_file_of_somebody_else_is_no_output(emulator, tmp_path, content):
+    """An output that is something else is left as it is, and nothing is spent."""
+    write_batch(tmp_path, [emulator.add_image()])
+    (tmp_path / "mine").write_text(content)
+    arguments = ("fan-out", "presses.csv", "--yes", "-o", "mine")
+    status, _, errors = await run(*arguments, cwd=tmp_path, environment=emulator.environment())
+    assert status == 1
+    assert "not the output of an earlier run" in errors
+    assert (tmp_path / "mine").read_text() == content
+    assert emulator.ledger.posts == []
+
+
+async def test_a_line_that_was_cut_is_passed_over(emulator, tmp_path):
+    """The half line of a killed run does not spoil what comes after it."""
+    write_batch(tmp_path, [emulator.add_image()], "V1")
+    (tmp_path / "out.jsonl").write_text('{"image_id": "6')
+    arguments = ("fan-out", "presses.csv", "--yes", "-o", "out.jsonl")
+    status, _, errors = await run(*arguments, cwd=tmp_path, environment=emulator.environment())
+    assert status == 0, errors
+    assert json.loads((tmp_path / "out.jsonl").read_text().splitlines()[1])["ok"]
+
+
+@pytest.mark.parametrize("colour", [{}, {"NO_COLOR": "1"}])
+async def test_a_terminal_gets_bars(tmp_path, colour):
+    """On a terminal the bars tell queued, running, done, failed and credits; NO_COLOR takes the colours away."""
+    async with Emulator(speed=30) as emulator:
+        write_batch(tmp_path, [emulator.add_image()])
+        ours, theirs = pty.openpty()
+        environment = emulator.environment() | {"TERM": "xterm-256color", "COLUMNS": "100"} | colour
+        arguments = ("fan-out", "presses.csv", "--yes", "-o", "out.jsonl")
+        process = await start(*arguments, cwd=tmp_path, environment=environment, stderr=theirs)
+        os.close(theirs)
+        shown = await asyncio.to_thread(read_terminal, ours)
+        assert await process.wait() == 0
+    for word in ("queued", "running", "done", "failed", "credits"):
+        assert word in shown
+    assert ("\x1b[32m" in shown) is not bool(colour)
+
+
+def read_terminal(descriptor):
+    shown = b""
+    while True:
+        try:
+            piece = os.read(descriptor, 2**16)
+        except OSError:  # Linux's word for a terminal that nobody writes to any more
+            piece = b""
+        if not piece:
+            os.close(descriptor)
+            return shown.decode()
+        shown += piece
