@@ -361,13 +361,34 @@ async def test_a_file_of_somebody_else_is_no_output(emulator, tmp_path, content)
 
 
 async def test_a_line_that_was_cut_is_passed_over(emulator, tmp_path):
-    """The half line of a killed run does not spoil what comes after it."""
+    """The half lines of a killed run do not spoil what comes after them."""
     write_batch(tmp_path, [emulator.add_image()], "V1")
     (tmp_path / "out.jsonl").write_text('{"image_id": "6')
+    (tmp_path / "out.jsonl.accepted").write_text('{"image_id": "6')
     arguments = ("fan-out", "presses.csv", "--yes", "-o", "out.jsonl")
     status, _, errors = await run(*arguments, cwd=tmp_path, environment=emulator.environment())
     assert status == 0, errors
     assert json.loads((tmp_path / "out.jsonl").read_text().splitlines()[1])["ok"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("-o", "missing/out.jsonl"),
+        ("-o", "/dev/stdout"),
+        ("-o", "out.jsonl", "--download", "presses.csv/pictures"),
+        ("-o", "out.jsonl", "--gallery", "presses.csv/gallery.html"),
+    ],
+    ids=" ".join,
+)
+async def test_what_has_no_place_to_go_is_not_pressed(emulator, tmp_path, options):
+    """An output, a folder or a page that cannot be made is told before anything is spent."""
+    write_batch(tmp_path, [emulator.add_image()])
+    arguments = ("fan-out", "presses.csv", "--yes", *options)
+    status, output, errors = await run(*arguments, cwd=tmp_path, environment=emulator.environment())
+    assert (status, output) == (1, "")
+    assert "Traceback" not in errors
+    assert emulator.ledger.posts == []
 
 
 @pytest.mark.parametrize("colour", [{}, {"NO_COLOR": "1"}])

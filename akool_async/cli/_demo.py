@@ -50,11 +50,11 @@ async def run(options: Options) -> ExitStatus:
         if options.live:
             await _ask_before_spending(akool, yes=options.yes)
         title = f"{options.prompt} (at most {options.max_concurrent_upscales} upscales at once)"
-        # Before anything is spent: a folder that cannot be made would leave paid pictures without a place.
-        await asyncio.to_thread(options.folder.mkdir, parents=True, exist_ok=True)
+        wish = Wish(folder=options.folder)
+        wish.prepare()
         with Board(["prompt", *Button], title, quiet=options.quiet) as board:
             async with telling_unfinished(akool, board):
-                await _make_and_press(akool, board, options)
+                await _make_and_press(akool, board, options.prompt, wish)
         page = await _show(akool, board, options)
     if options.as_json:
         for row in board.rows:
@@ -133,10 +133,9 @@ async def _ask_before_spending(akool: AkoolSession, *, yes: bool) -> None:
         raise click.Abort
 
 
-async def _make_and_press(akool: AkoolSession, board: Board, options: Options) -> None:
-    wish = Wish(folder=options.folder)
+async def _make_and_press(akool: AkoolSession, board: Board, prompt: str, wish: Wish) -> None:
     source = board.row("prompt")
-    await follow(akool, board, source, wish, lambda: akool.create_by_prompt(options.prompt))
+    await follow(akool, board, source, wish, lambda: akool.create_by_prompt(prompt))
     if source.error is None:
         await press_all(akool, board, [ButtonPress(source.id, button) for button in Button], wish)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-from contextlib import aclosing, nullcontext
+from contextlib import aclosing, nullcontext, suppress
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -84,6 +84,7 @@ async def run(options: Options) -> ExitStatus:
                 _tell_plan(plan, budget, options)
                 if not options.yes:
                     return ExitStatus.USAGE if batch.invalid else ExitStatus.DONE
+                _make_folders(options)
                 await work.carry_out(akool, plan, budget)
     work.tell_end(plan)
     return work.status(plan)
@@ -100,6 +101,14 @@ def _budget(plan: Plan, options: Options) -> float | None:
             )
         limits.append(max(plan.balance - options.reserve, 0.0))
     return min(limits, default=None)
+
+
+def _make_folders(options: Options) -> None:
+    """Before anything is spent: a folder that cannot be made would leave paid pictures without a place."""
+    if options.download is not None:
+        options.download.mkdir(parents=True, exist_ok=True)
+    if options.gallery is not None:
+        options.gallery.parent.mkdir(parents=True, exist_ok=True)
 
 
 def _tell_plan(plan: Plan, budget: float | None, options: Options) -> None:
@@ -146,7 +155,8 @@ class Work:
         """Press, fetch and save; ends early, with every id on record, where it is interrupted or cannot write."""
         loop = asyncio.get_running_loop()
         self._task = asyncio.current_task()
-        loop.add_signal_handler(signal.SIGTERM, self._cancel)
+        with suppress(NotImplementedError):  # Windows has none
+            loop.add_signal_handler(signal.SIGTERM, self._cancel)
         self._progress.begin(len(plan.to_press) + len(plan.to_fetch), running=len(plan.to_fetch))
         try:
             self._write_refused(plan)
@@ -156,7 +166,8 @@ class Work:
                 await self._press_all(akool, plan, budget, group)
             if self._options.gallery is not None:
                 await self._show(akool, plan.batch, plan.sources, self._options.gallery)
-            self._balance = await akool.get_credit()
+            with suppress(AkoolError):  # all is done; it is only told
+                self._balance = await akool.get_credit()
         except ExceptionGroup as errors:
             self._trouble = self._trouble or errors.exceptions[0]
         except OSError as error:
@@ -169,7 +180,8 @@ class Work:
                 )
         finally:
             self._task = None  # from here on nothing is to be stopped any more
-            loop.remove_signal_handler(signal.SIGTERM)
+            with suppress(NotImplementedError):
+                loop.remove_signal_handler(signal.SIGTERM)
             self._progress.pause()
             await akool.aclose()
             self._write_rest(akool)

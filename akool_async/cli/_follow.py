@@ -28,6 +28,11 @@ class Wish:
     folder: Path | None = None
     """Where its pictures go."""
 
+    def prepare(self) -> None:
+        """Before anything is spent: a folder that cannot be made would leave paid pictures without a place."""
+        if self.folder is not None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+
 
 async def follow(
     akool: AkoolSession, board: Board, row: Row, wish: Wish, begin: Callable[[], Awaitable[Operation]]

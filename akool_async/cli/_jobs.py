@@ -40,6 +40,7 @@ class Options:
 async def press(image_id: str, buttons: Sequence[Button], max_concurrent_upscales: int, options: Options) -> ExitStatus:
     """Press buttons of one image."""
     presses = [ButtonPress(image_id, button) for button in buttons]  # a bad id is told before anything is sent
+    options.wish.prepare()
     async with open_session(options.key_file, max_concurrent_upscales=max_concurrent_upscales) as akool:
         with Board(list(buttons), f"image {image_id}", quiet=options.quiet) as board:
             async with telling_unfinished(akool, board):
@@ -66,6 +67,7 @@ async def press_all(akool: AkoolSession, board: Board, presses: Iterable[ButtonP
 
 async def prompt(text: str, scale: str, source_image: str | None, options: Options) -> ExitStatus:
     """Make four pictures of a prompt."""
+    options.wish.prepare()
     async with open_session(options.key_file) as akool:
         with Board(["prompt"], text, quiet=options.quiet) as board:
             (row,) = board.rows

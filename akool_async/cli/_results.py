@@ -36,33 +36,42 @@ class Results:
         """Operations that no line tells of."""
         self.unreadable = 0
         """Lines that tell nothing, such as the one that a killed run could not end."""
+        self._has_read = False
         self._file: FileIO | None = None
         self._ids_path = None if path is None else path.with_name(path.name + ".accepted")
         self._ids_file: FileIO | None = None
 
     def __enter__(self) -> Self:
         """Keep other runs from the file, until this one ends, however it ends."""
-        if self.path is not None:
+        if self.path is not None and self._ids_path is not None:
+            if self.path.exists() and not self.path.is_file():
+                raise ResultsError(f"{self.path} is not a file: name another one")
             self._file = self.path.open("ab", buffering=0)
             try:
                 portalocker.lock(self._file, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
             except portalocker.LockException:
                 self._file.close()
                 raise ResultsError(f"another run writes to {self.path}: let it end first") from None
+            self._ids_file = self._ids_path.open("ab", buffering=0)
         return self
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._ids_file is not None:
+        if self._ids_file is not None and self._ids_path is not None:
+            is_needed = self.accepted if self._has_read else self._ids_file.tell()
             self._ids_file.close()
-        if self._ids_path is not None and not self.accepted:
-            self._ids_path.unlink(missing_ok=True)
+            if not is_needed:
+                self._ids_path.unlink(missing_ok=True)
         if self._file is not None:
             self._file.close()
 
     def read(self) -> None:
         """Take in what earlier runs wrote."""
+        self._read()
+        self._has_read = True
+
+    def _read(self) -> None:
         if self.path is None or self._ids_path is None or not self.path.exists():
             return
         texts = self.path.read_bytes().split(b"\n")
@@ -76,7 +85,7 @@ class Results:
         if self.unreadable and not self.lines and len(texts) > 1:
             raise ResultsError(f"{self.path} is not the output of an earlier run: name another file")
         if texts[-1] and self._file is not None:
-            _write(self._file, b"\n")  # the next line begins a line
+            _write(self._file, b"\n")  # a line that was cut is not to take the next with it
         if self._ids_path.exists():
             self._read_ids(self._ids_path.read_bytes())
 
@@ -101,13 +110,13 @@ class Results:
             OSError: it could not be written.
         """
         self.accepted[press] = operation_id
-        if self._ids_path is not None:
-            if self._ids_file is None:
-                self._ids_file = self._ids_path.open("ab", buffering=0)
+        if self._ids_file is not None:
             fields = {"image_id": press.image_id, "button": press.button, "id": operation_id}
             _write(self._ids_file, json.dumps(fields).encode() + b"\n")
 
     def _read_ids(self, content: bytes) -> None:
+        if not content.endswith(b"\n") and self._ids_file is not None:
+            _write(self._ids_file, b"\n")
         for text in content.split(b"\n"):
             try:
                 fields = json.loads(text)
