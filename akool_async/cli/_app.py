@@ -53,7 +53,7 @@ def _let_go_of_stdout() -> None:
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
 @click.version_option(__version__, prog_name="akool")
 def akool() -> None:
-    r"""Press AKOOL's image buttons: U1-U4 upscale one of four pictures to 4K, V1-V4
+    """Press AKOOL's image buttons: U1-U4 upscale one of four pictures to 4K, V1-V4
     vary one.
 
     Keys are read from AKOOL_API_KEY, or from AKOOL_CLIENT_ID and
@@ -63,7 +63,7 @@ def akool() -> None:
     \b
     Exit status: 0 done, 1 error, 2 wrong usage, 3 some jobs failed, 4 timed out
     (not cancelled), 5 an outcome is unknown, 130 interrupted.
-    """
+    """  # noqa: D301 - the backspace is click's word for a paragraph that stays as it is
 
 
 @akool.command("fan-out")
@@ -108,9 +108,9 @@ def press(
     max_concurrent_upscales: int,
     **options: Any,  # noqa: ANN401
 ) -> int:
-    """Press buttons of an image: U1-U4, V1-V4, or U*, V*, * for several.
+    """Press buttons of an image. Costs credits.
 
-    Costs credits.
+    A BUTTON is one of U1-U4 and V1-V4, or U*, V* or * for several.
     """
     buttons = list(dict.fromkeys(one for several in button for one in several))
     return asyncio.run(_jobs.press(image_id, buttons, max_concurrent_upscales, _read(options)))
@@ -127,10 +127,7 @@ def press(
 @_options.as_json
 @_options.quiet
 def prompt(text: str, scale: str, source_image: str | None, **options: Any) -> int:  # noqa: ANN401
-    """Make four pictures of TEXT.
-
-    Costs credits.
-    """
+    """Make four pictures of TEXT. Costs credits."""
     return asyncio.run(_jobs.prompt(text, scale, source_image, _read(options)))
 
 
@@ -143,10 +140,7 @@ def prompt(text: str, scale: str, source_image: str | None, **options: Any) -> i
 @_options.as_json
 @_options.quiet
 def result(image_id: str, **options: Any) -> int:  # noqa: ANN401
-    """Tell how an image stands: of a prompt, or of a press.
-
-    Costs nothing.
-    """
+    """Tell how an image stands, of a prompt or of a press."""
     return asyncio.run(_jobs.result(image_id, _read(options)))
 
 
@@ -176,7 +170,7 @@ def credit(**options: Any) -> int:  # noqa: ANN401
 @_options.as_json
 @_options.quiet
 def demo(**options: Any) -> int:  # noqa: ANN401
-    """Make an image, press its eight buttons, save all pictures and a gallery.
+    """Make an image, press its eight buttons, save it all.
 
     Without an account: AKOOL is emulated on this machine.
     """

@@ -108,6 +108,7 @@ class Board:
         self.rows = [Row(name) for name in names]
         self._title = title
         self._quiet = quiet
+        self._told: dict[str, str] = {}
         self._progress = Console(stderr=True)
         self._began = time.monotonic()
         self._live = Live(get_renderable=self._render, console=self._progress, refresh_per_second=8, transient=True)
@@ -129,7 +130,8 @@ class Board:
 
     def changed(self, row: Row) -> None:
         """Show a change where there is no live table to show it."""
-        if not self._progress.is_terminal and not self._quiet:
+        if not self._progress.is_terminal and not self._quiet and self._told.get(row.name) != row.state:
+            self._told[row.name] = row.state
             ended = sum(other.ended for other in self.rows)
             after = "" if row.seconds is None else f" after {row.seconds:.1f} s"
             name = f"{row.name} {row.id}".rstrip()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -20,17 +19,20 @@ if TYPE_CHECKING:
 LONGEST: Final = 1e9
 
 
-class Number(click.FloatRange):
+class Number(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic in newer versions of click only
     """A finite number of at least 0, or above it."""
 
-    def __init__(self, *, above_zero: bool = False) -> None:
-        super().__init__(min=0, max=LONGEST, min_open=above_zero)
+    name = "number"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
-        """As click's, which lets NaN through."""
-        number = super().convert(value, param, ctx)
-        if math.isnan(number):
-            self.fail(f"{value!r} is not a number.", param, ctx)
+    def __init__(self, *, above_zero: bool = False) -> None:
+        self._above_zero = above_zero
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401
+        """The number, which click's own types would let be NaN."""
+        number: float = click.FLOAT.convert(value, param, ctx)
+        fits = 0 < number <= LONGEST if self._above_zero else 0 <= number <= LONGEST
+        if not fits:
+            self.fail(f"{value} is not a number {'above 0' if self._above_zero else 'of at least 0'}.", param, ctx)
         return number
 
 
