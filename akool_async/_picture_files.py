@@ -22,7 +22,15 @@ _SIGNATURES: Final = {
 _ENDS: Final = {".png": b"IEND\xaeB`\x82", ".jpg": b"\xff\xd9", ".gif": b";"}
 ENOUGH_TO_SNIFF: Final = 16
 _TAIL: Final = 1024  # some programs leave a few bytes after the end
-_NO_HARD_LINKS: Final = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES)
+_NO_HARD_LINKS: Final = (
+    errno.EPERM,
+    errno.ENOTSUP,
+    errno.EOPNOTSUPP,
+    errno.ENOSYS,
+    errno.EMLINK,
+    errno.EACCES,
+    errno.EINVAL,
+)
 
 
 def sniff(head: bytes) -> str:
@@ -41,7 +49,10 @@ def require_whole(part: Path) -> None:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - _TAIL))
         tail = file.read()
-    whole = int.from_bytes(head[4:8], "little") + 8 <= size if suffix == ".webp" else _ENDS[suffix] in tail
+    if suffix == ".webp":
+        whole = int.from_bytes(head[4:8], "little") + 8 <= size
+    else:
+        whole = tail.endswith(_ENDS[suffix]) if suffix == ".gif" else _ENDS[suffix] in tail
     if not whole:
         raise BrokenOffError(f"the picture was cut short at {size} bytes")
 
@@ -53,7 +64,9 @@ def publish(part: Path, directory: Path, stem: str) -> Path:
     try:
         _link(part, target)
     except FileExistsError:
-        if not filecmp.cmp(part, target, shallow=False):
+        if not target.stat().st_size:  # a name that was taken below by a program that was killed
+            part.replace(target)
+        elif not filecmp.cmp(part, target, shallow=False):
             raise DownloadError(f"{target} exists and is another picture; it was not overwritten") from None
     return target
 

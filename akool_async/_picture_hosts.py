@@ -73,11 +73,13 @@ class PictureHosts:
             headers |= {"Range": f"bytes={start}-", "If-Range": version}
         try:
             async with self._opened().get(url, headers=headers, max_redirects=MOST_REDIRECTS) as response:
-                yield _read_piece(response, start)
+                yield _read_piece(response, start, version)
         except AkoolError:
             raise
         except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError, aiohttp.TooManyRedirects) as error:
             raise RefusedError(f"the pictures' host leads astray ({str(error) or type(error).__name__})") from error
+        except UnicodeError as error:  # a host's name that is none
+            raise RefusedError(f"the pictures' host leads astray ({error})") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             reason = str(error) or type(error).__name__
             raise BrokenOffError(f"the picture could not be fetched ({reason})") from error
@@ -96,7 +98,7 @@ class PictureHosts:
         return self._http
 
 
-def _read_piece(response: aiohttp.ClientResponse, start: int) -> Piece:
+def _read_piece(response: aiohttp.ClientResponse, start: int, asked_for: str | None) -> Piece:
     status = response.status
     if status not in {OK, PARTIAL}:
         told = f"the pictures' host answered HTTP {status} {response.reason}"
@@ -106,4 +108,6 @@ def _read_piece(response: aiohttp.ClientResponse, start: int) -> Piece:
         raise BrokenOffError("the pictures' host sent another part of the picture than was asked for")
     etag = response.headers.get("ETag", "")
     version = etag if etag.startswith('"') else response.headers.get("Last-Modified")  # W/"..." promises no equal bytes
+    if status == PARTIAL and (version != asked_for or "Content-Encoding" in response.headers):
+        raise BrokenOffError("the pictures' host sent the rest of another picture")
     return Piece(start if status == PARTIAL else 0, response.content.iter_chunked(CHUNK), version)

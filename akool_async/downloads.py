@@ -132,8 +132,14 @@ class _Picture:
                     sniff(chunk)
                 if self._file.tell() + len(chunk) > LARGEST_PICTURE:
                     raise DownloadError(f"a picture of more than {LARGEST_PICTURE} bytes")
-                await asyncio.to_thread(self._file.write, chunk)
+                await self._write(chunk)
                 self._version = piece.version
+
+    async def _write(self, chunk: bytes) -> None:
+        try:
+            await asyncio.to_thread(self._file.write, chunk)
+        except OSError as error:  # of this disk, not of the host: no other try will mend it
+            raise DownloadError(f"a picture could not be saved ({error})") from error
 
 
 @define

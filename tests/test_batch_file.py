@@ -66,6 +66,15 @@ def test_a_button_may_stand_for_several(button, expected):
     assert [entry.press.button for entry in batch.entries] == expected.split()
 
 
+def test_cells_beyond_the_header_are_not_dropped_silently():
+    """Several buttons in cells of their own are told as a mistake, with the remedy; so is a column given twice."""
+    batch = read_batch(b"image_id,button\na,U1,V2\nb,U1,\n", "presses.csv")
+    assert [entry.press.image_id for entry in batch.entries] == ["b"]
+    assert [(invalid.line, "U1 V2" in invalid.reason) for invalid in batch.invalid] == [(2, True)]
+    with pytest.raises(BatchError, match="twice"):
+        read_batch(b"image_id,button,button\na,U1,V2\n", "presses.csv")
+
+
 def test_an_output_is_a_batch_too():
     """The lines of an earlier output can be pressed as they are, for example on another account."""
     line = Line(image_id="image-1", button="U1", ok=True, id="image-2")

@@ -41,7 +41,7 @@ async def test_no_wait_gives_the_id_to_wait_for_later(emulator, tmp_path):
     status, output, _ = await run(*arguments, cwd=tmp_path, environment=environment)
     line = json.loads(output)
     assert status == 0
-    assert (line["ok"], line["status"]) == (True, 1)
+    assert (line["ok"], line["status"], line["error"]) == (False, 1, None)
     arguments = ("result", line["id"], "--wait", "--json", "--download", "pictures")
     status, output, errors = await run(*arguments, cwd=tmp_path, environment=environment)
     result = json.loads(output)
@@ -110,6 +110,7 @@ async def test_exit_statuses_tell_failures_apart(emulator, tmp_path, fault, stat
         ("press", "image-1", "U1", "--timeout", "0"),
         ("press", "image-1", "U1", "--timeout", "nan"),
         ("press", "image-1", "U1", "--no-wait", "--timeout", "5"),
+        ("press", "image-1", "U1", "--no-wait", "--download", "pictures"),
         ("press", "two words", "U1"),
         ("prompt", ""),
         ("prompt", "a fox", "--scale", "7:5"),
@@ -169,19 +170,32 @@ async def test_the_emulator_for_machines(tmp_path):
     assert json.loads(output)["buttons"]
 
 
-async def test_interrupting_a_press_tells_the_ids(tmp_path):
-    """Ctrl-C names what runs on, also where AKOOL's reply came only then, and ends with 130."""
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+async def test_interrupting_a_press_tells_the_ids(tmp_path, stop):
+    """Ctrl-C and SIGTERM name what runs on, also where AKOOL's reply came only then, and end with 130."""
     async with Emulator(speed=4) as emulator:
         emulator.faults.script("create_by_button", Fault.slow(0.5, "after"))
         arguments = ("press", emulator.add_image(), "V1", "-q")
         process = await start(*arguments, cwd=tmp_path, environment=emulator.environment())
         while not emulator.ledger.accepted:
             await asyncio.sleep(0.01)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(stop)
         errors = (await process.stderr.read()).decode()
         assert await process.wait() == 130
         (post,) = emulator.ledger.posts
         assert post.new_ids[0] in errors
+
+
+@pytest.mark.parametrize("place", ["/dev/full", None])
+async def test_results_that_find_no_place_are_told_on_stderr(emulator, tmp_path, place):
+    """Where stdout is full or closed, the ids that were paid for stand on stderr, and the status is 1."""
+    script = f'exec "$@" > {place}' if place else 'exec "$@" >&-'
+    arguments = ("press", emulator.add_image(), "V1", "--json", "-q")
+    shell = ("bash", "-c", script, "shell")
+    status, _, errors = await run(*arguments, cwd=tmp_path, environment=emulator.environment(), before=shell)
+    assert status == 1
+    assert "Traceback" not in errors
+    assert emulator.ledger.posts[0].new_ids[0] in errors
 
 
 @pytest.mark.parametrize(("typed", "offered"), [("fan", "fan-out"), ("pre", "press"), ("em", "emulator")])

@@ -162,6 +162,34 @@ async def test_a_picture_that_changed_meanwhile_begins_anew(tmp_path):
     assert server.asked[1].headers["range"] == f"bytes={len(old) // 2}-"
 
 
+async def test_the_rest_of_another_picture_is_not_taken(tmp_path):
+    """A host that answers with a part of a version that was not asked for is asked for all of it."""
+    old, new = picture("PNG", "red"), picture("PNG", "blue")
+
+    async def half(request):
+        response = web.StreamResponse(headers={"ETag": '"old"'})
+        response.content_length = len(old)
+        await response.prepare(request)
+        await response.write(old[: len(old) // 2])
+        request.transport.close()
+        return response
+
+    part = {"Content-Range": f"bytes {len(old) // 2}-{len(new) - 1}/{len(new)}", "ETag": '"new"'}
+    wrong = {"status": 206, "body": new[len(old) // 2 :], "headers": part}
+    async with scripted_server(half, wrong, {"body": new}) as server:
+        async with AkoolSession(KEY, base_url=server.base_url) as akool:
+            (path,) = await akool.download(ImageResult(id="image-1", image=f"{server.base_url}/x"), tmp_path)
+    assert path.read_bytes() == new
+
+
+async def test_a_name_that_is_none_is_a_download_error(tmp_path):
+    """An address whose host no resolver can spell is told as any other that cannot be fetched."""
+    same = {"code": 1000, "msg": "OK", "data": {"_id": "image-1", "image_status": 3, "image": "http://a..b/x.png"}}
+    async with scripted_server(same) as server, AkoolSession(KEY, base_url=server.base_url) as akool:
+        with pytest.raises(DownloadError):
+            await akool.download(ImageResult(id="image-1", image="http://a..b/x.png"), tmp_path)
+
+
 async def test_a_fresh_address_is_asked_for_once(emulator, akool, tmp_path, few_tries):
     """A host that knows no address of a result any more costs one read of the result, however many its pictures."""
     result = await (await akool.vary(emulator.add_image(), 1)).wait_until_complete()

@@ -16,6 +16,8 @@ def main() -> None:
             raise
         print(f'akool: {error.name} is missing; install it with: pip install "akool-async[cli]"', file=sys.stderr)  # noqa: T201
         sys.exit(ExitStatus.ERROR)
+    except KeyboardInterrupt:  # as early as that
+        sys.exit(ExitStatus.INTERRUPTED)
     sys.exit(run())
 
 

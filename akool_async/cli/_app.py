@@ -45,8 +45,9 @@ def run(arguments: list[str] | None = None) -> int:
 def _let_go_of_stdout() -> None:
     """Python writes what is left at its end, and would complain there of a reader that has gone."""
     try:
-        sys.stdout.flush()
-    except BrokenPipeError:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -72,7 +73,9 @@ def akool() -> None:
 @click.option(
     "-o", "--output", type=_options.FILE, help="A line of JSON per press; run again, it does what is missing."
 )
-@click.option("--max-credits", type=_options.Number(), metavar="CREDITS", help="Never be charged more than this.")
+@click.option(
+    "--max-credits", type=_options.Number(), metavar="CREDITS", help="Be charged no more than this, in this run."
+)
 @click.option(
     "--reserve", type=_options.Number(), metavar="CREDITS", help="Keep this much of the balance as it is now."
 )
@@ -141,7 +144,7 @@ def prompt(text: str, scale: str, source_image: str | None, **options: Any) -> i
 @_options.quiet
 def result(image_id: str, **options: Any) -> int:  # noqa: ANN401
     """Tell how an image stands, of a prompt or of a press."""
-    return asyncio.run(_jobs.result(image_id, _read(options)))
+    return asyncio.run(_jobs.result(image_id, _read(options, is_new=False)))
 
 
 @akool.command()
@@ -203,8 +206,10 @@ def emulator(**options: Any) -> int:  # noqa: ANN401
     return asyncio.run(_emulator.run(**options))
 
 
-def _read(options: dict[str, Any]) -> _jobs.Options:
+def _read(options: dict[str, Any], *, is_new: bool = True) -> _jobs.Options:
     wait, timeout, download = options.pop("wait"), options.pop("timeout"), options.pop("download")
     if not wait and timeout is not None:
         raise click.UsageError("--timeout goes with --wait")
+    if not wait and download is not None and is_new:
+        raise click.UsageError("--download goes with --wait: nothing is made yet")
     return _jobs.Options(**options, wish=Wish(wait=wait, timeout=timeout, folder=download))

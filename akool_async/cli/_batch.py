@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 from typing import TYPE_CHECKING, Any
@@ -101,7 +102,7 @@ def _read_json(line: str) -> dict[str, Any] | ValueError:
 def _read_csv(text: str, name: str) -> Iterator[tuple[int, dict[str, Any] | ValueError]]:
     header = next((line for line in text.splitlines() if line.strip()), "")
     delimiter = max(DELIMITERS, key=header.count)
-    rows = csv.reader(text.splitlines(keepends=True), delimiter=delimiter, strict=True, skipinitialspace=True)
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=True)
     columns: list[str] | None = None
     while True:
         try:
@@ -114,12 +115,22 @@ def _read_csv(text: str, name: str) -> Iterator[tuple[int, dict[str, Any] | Valu
         if not any(cell.strip() for cell in row):
             continue
         if columns is not None:
-            yield rows.line_num, dict(zip(columns, (cell.strip() for cell in row), strict=False))
+            yield rows.line_num, _read_row(columns, [cell.strip() for cell in row])
             continue
         columns = [cell.strip().lower() for cell in row]
+        if any(columns.count(column) > 1 for column in COLUMNS):
+            raise BatchError(f"{name} has a column twice: write several buttons into one, such as U1 V2")
         missing = [column for column in COLUMNS if column not in columns]
         if missing:
             raise BatchError(f"{name} has no column {' and no '.join(missing)}: its first line must be image_id,button")
+
+
+def _read_row(columns: list[str], row: list[str]) -> dict[str, Any] | ValueError:
+    if any(row[len(columns) :]):
+        return ValueError(
+            f'more cells than the header has; write several buttons into one, such as "{" ".join(row[1:])}"'
+        )
+    return dict(zip(columns, row, strict=False))
 
 
 def _presses(fields: dict[str, Any]) -> Iterator[ButtonPress]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Self
 
-import click
 from attrs import define, field
 from rich import box
 from rich.console import Console, Group
@@ -16,6 +15,7 @@ from rich.text import Text
 
 from akool_async import AkoolError, ImageStatus, PollingError, WaitTimeoutError
 from akool_async.cli._lines import reason_of
+from akool_async.cli._words import amount, plain, tell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -111,7 +111,14 @@ class Board:
         self._told: dict[str, str] = {}
         self._progress = Console(stderr=True)
         self._began = time.monotonic()
-        self._live = Live(get_renderable=self._render, console=self._progress, refresh_per_second=8, transient=True)
+        self._live = Live(
+            get_renderable=self._render,
+            console=self._progress,
+            refresh_per_second=8,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
 
     def __enter__(self) -> Self:
         if self._progress.is_terminal and not self._quiet:
@@ -135,14 +142,14 @@ class Board:
             ended = sum(other.ended for other in self.rows)
             after = "" if row.seconds is None else f" after {row.seconds:.1f} s"
             name = f"{row.name} {row.id}".rstrip()
-            click.echo(f"[{ended}/{len(self.rows)}] {name}: {row.state}{after}", err=True)
+            tell(f"[{ended}/{len(self.rows)}] {name}: {row.state}{after}")
 
     def tell_unfinished(self, unclaimed: Iterable[Operation]) -> None:
         """The ids of what runs on at AKOOL, for a person who stops waiting; some came when nobody waited any more."""
         running = {row.id: row.name for row in self.rows if row.id and not row.ended}
         running |= {operation.id: str(operation.button or "prompt") for operation in unclaimed}
         for operation_id, name in running.items():
-            click.echo(f"{name} {operation_id} runs on at AKOOL, paid for; its result is kept for 7 days", err=True)
+            tell(f"{name} {operation_id} runs on at AKOOL, paid for; its result is kept for 7 days")
 
     def print_summary(self, folder: Path | None = None) -> None:
         """The table of what became of each, on stdout; with the folder of the pictures, how many there are."""
@@ -155,7 +162,7 @@ class Board:
         done = [row for row in self.rows if row.state == "completed"]
         pictures = sum(len(row.files) for row in done)
         output.print(
-            f"{len(done)} of {len(self.rows)} completed, {self._credits():g} credits, {pictures} pictures in "
+            f"{len(done)} of {len(self.rows)} completed, {amount(self._credits())} credits, {pictures} pictures in "
             f"{self._elapsed():.1f} s: {folder.resolve()}",
             highlight=False,
             soft_wrap=True,
@@ -164,12 +171,12 @@ class Board:
     def _render(self) -> Group:
         ended = sum(row.ended for row in self.rows)
         bar = Table.grid(padding=(0, 1))
-        counts = f"{ended}/{len(self.rows)} done · {self._credits():g} credits · {self._elapsed():.0f} s"
+        counts = f"{ended}/{len(self.rows)} done · {amount(self._credits())} credits · {self._elapsed():.0f} s"
         bar.add_row(ProgressBar(total=len(self.rows), completed=ended, width=30), counts)
         return Group(self._table(), bar)
 
     def _table(self) -> Table:
-        table = Table(title=Text(self._title), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        table = Table(title=Text(plain(self._title)), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for name in ("id", "button", "status"):
             table.add_column(name, no_wrap=True, min_width=ID_LENGTH if name == "id" else len("queued here"))
         for name in ("seconds", "credits"):
@@ -178,12 +185,12 @@ class Board:
         for row in self.rows:
             seconds = "" if row.seconds is None else f"{row.seconds:.1f}"
             table.add_row(
-                row.id,
-                row.name,
+                Text(plain(row.id)),
+                Text(plain(row.name)),
                 Text(row.state, _STYLES.get(row.state, "")),
                 seconds,
-                f"{row.credits:g}" if row.id else "",
-                Text(_name_files(row.files) if row.error is None else reason_of(row.error)),
+                amount(row.credits) if row.id else "",
+                Text(_name_files(row.files) if row.error is None else plain(reason_of(row.error))),
             )
         return table
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 from aiohttp import web
@@ -14,9 +14,10 @@ from akool_async import AkoolSession, ApiKey, Button, ButtonPress
 from akool_async.cli._account import open_session
 from akool_async.cli._board import Board
 from akool_async.cli._follow import Wish, follow
-from akool_async.cli._gallery import Contents, write_gallery
-from akool_async.cli._jobs import press_all, status_of_board, telling_unfinished
+from akool_async.cli._gallery import Contents, require_free, write_gallery
+from akool_async.cli._jobs import press_all, print_lines, status_of_board, telling_unfinished
 from akool_async.cli._lines import describe_row
+from akool_async.cli._words import amount
 from akool_async.emulator import Emulator
 from akool_async.webhooks import WebhookVerifier
 from akool_async.webhooks.aiohttp import webhook_handler
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from akool_async.cli._exit import ExitStatus
+
+
+GALLERY: Final = "gallery.html"
 
 
 @frozen(kw_only=True)
@@ -52,15 +56,15 @@ async def run(options: Options) -> ExitStatus:
         title = f"{options.prompt} (at most {options.max_concurrent_upscales} upscales at once)"
         wish = Wish(folder=options.folder)
         wish.prepare()
+        require_free(options.folder / GALLERY)
         with Board(["prompt", *Button], title, quiet=options.quiet) as board:
             async with telling_unfinished(akool, board):
                 await _make_and_press(akool, board, options.prompt, wish)
+        if options.as_json:
+            print_lines(describe_row(row, board.row("prompt").id).to_json() for row in board.rows)
+        else:
+            board.print_summary(options.folder)
         page = await _show(akool, board, options)
-    if options.as_json:
-        for row in board.rows:
-            click.echo(describe_row(row, board.row("prompt").id).to_json())
-    else:
-        board.print_summary(options.folder)
     if page is not None:
         click.echo(f"All of it on one page: {page.resolve().as_uri()}", err=True)
     counters = akool.counters()
@@ -128,7 +132,7 @@ async def _open_door(emulator: Emulator, *, wanted: bool) -> AsyncIterator[_Door
 
 async def _ask_before_spending(akool: AkoolSession, *, yes: bool) -> None:
     credit = await akool.get_credit()
-    question = f"Make 1 image and press its {len(Button)} buttons? The account has {credit:g} credits."
+    question = f"Make 1 image and press its {len(Button)} buttons? The account has {amount(credit)} credits."
     if not yes and not await asyncio.to_thread(click.confirm, question, err=True):
         raise click.Abort
 
@@ -154,6 +158,6 @@ async def _show(akool: AkoolSession, board: Board, options: Options) -> Path | N
         lines={ButtonPress(source.id, row.name): describe_row(row, source.id) for row in rows},
         seconds={row.id: row.seconds for row in rows if row.seconds is not None},
     )
-    page = options.folder / "gallery.html"
+    page = options.folder / GALLERY
     await write_gallery(page, akool, contents)
     return page

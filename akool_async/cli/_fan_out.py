@@ -29,7 +29,7 @@ from akool_async.cli._plan import Plan, make_plan
 from akool_async.cli._plan_table import show_plan
 from akool_async.cli._progress import BatchProgress
 from akool_async.cli._results import Results
-from akool_async.cli._words import explain
+from akool_async.cli._words import amount, explain, tell
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from akool_async import AkoolSession, ButtonPress, ImageResult
+    from akool_async.cli._batch import Entry
 
 SAVED_AT_ONCE: Final = 16
 
@@ -94,13 +95,12 @@ def _budget(plan: Plan, options: Options) -> float | None:
     """Credits that may be charged; None for as many as the presses cost."""
     limits = [] if options.max_credits is None else [options.max_credits]
     if options.reserve is not None:
-        if plan.to_press and plan.balance <= options.reserve:
-            raise click.ClickException(
-                f"the balance of {plan.balance:g} credits does not pass the reserve of {options.reserve:g}: "
-                "nothing was pressed"
-            )
         limits.append(max(plan.balance - options.reserve, 0.0))
     return min(limits, default=None)
+
+
+def _out_of_budget(budget: float) -> AkoolError:
+    return AkoolError(f"not pressed: it would pass the {amount(budget)} credits that may be spent")
 
 
 def _make_folders(options: Options) -> None:
@@ -163,7 +163,11 @@ class Work:
             async with asyncio.TaskGroup() as group:
                 for press, operation_id in plan.to_fetch.items():
                     group.create_task(self._fetch(akool, press, operation_id))
-                await self._press_all(akool, plan, budget, group)
+                fitting, others = plan.within(budget)
+                for entry in others:
+                    self._ended[entry.press] = Outcome(entry.press, error=_out_of_budget(budget or 0.0))
+                    await self._save(akool, self._ended[entry.press])
+                await self._press_all(akool, fitting, budget, group)
             if self._options.gallery is not None:
                 await self._show(akool, plan.batch, plan.sources, self._options.gallery)
             with suppress(AkoolError):  # all is done; it is only told
@@ -175,16 +179,16 @@ class Work:
         except asyncio.CancelledError:
             self._was_interrupted = self._trouble is None
             if self._was_interrupted:
-                click.echo(
-                    "stopping: no new presses; replies under way come first (Ctrl-C again does not wait)", err=True
-                )
+                tell("stopping: no new presses; replies under way come first (Ctrl-C again does not wait)")
         finally:
             self._task = None  # from here on nothing is to be stopped any more
-            with suppress(NotImplementedError):
-                loop.remove_signal_handler(signal.SIGTERM)
             self._progress.pause()
-            await akool.aclose()
-            self._write_rest(akool)
+            try:
+                await akool.aclose()
+            finally:  # a second Ctrl-C included
+                self._write_rest(akool)
+                with suppress(NotImplementedError):
+                    loop.remove_signal_handler(signal.SIGTERM)
 
     async def _show(self, akool: AkoolSession, batch: Batch, sources: Mapping[str, ImageResult], gallery: Path) -> None:
         lines = {entry.press: self._results.lines.get(entry.press) for entry in batch.entries}
@@ -205,8 +209,10 @@ class Work:
         if self._task is not None:
             self._task.cancel()
 
-    async def _press_all(self, akool: AkoolSession, plan: Plan, budget: float | None, group: asyncio.TaskGroup) -> None:
-        presses = (entry.press for entry in plan.to_press)
+    async def _press_all(
+        self, akool: AkoolSession, entries: list[Entry], budget: float | None, group: asyncio.TaskGroup
+    ) -> None:
+        presses = (entry.press for entry in entries)
         outcomes = akool.fan_out(presses, preflight=False, max_credits=budget, timeout=self._options.timeout)
         async with aclosing(outcomes):
             async for outcome in outcomes:
@@ -267,9 +273,9 @@ class Work:
                 self._results.write(line)
             except OSError as error:
                 self._trouble = self._trouble or error
-                click.echo("these lines could not be written:", err=True)
+                tell("these lines could not be written:")
                 for lost in rest[place:]:
-                    click.echo(lost.to_json(), err=True)
+                    tell(lost.to_json())
                 return
 
     def tell_end(self, plan: Plan) -> None:
@@ -277,12 +283,14 @@ class Work:
         lines = [line for entry in plan.batch.entries if (line := self._results.lines.get(entry.press))]
         done = sum(line.ok for line in lines)
         if self._trouble is not None:
-            click.echo(f"akool: {explain(self._trouble)}", err=True)
+            tell(f"akool: {explain(self._trouble)}")
         if not self._options.quiet:
-            told = f"{done:,} of {len(plan.batch.entries):,} presses done, {self._charged:g} credits charged"
-            balance = "" if self._balance is None else f", {self._balance:,g} left"
+            told = f"{done:,} of {len(plan.batch.entries):,} presses done, {amount(self._charged)} credits charged"
+            balance = "" if self._balance is None else f", {amount(self._balance)} left"
             where = f": {self._options.output}" if self._options.output is not None else ""
-            click.echo(told + balance + where, err=True)
+            invalid = len(plan.batch.invalid)
+            dropped = f"; {invalid:,} line{'s' if invalid > 1 else ''} of {plan.batch.name} could not be read"
+            tell(told + balance + where + (dropped if invalid else ""))
 
     def status(self, plan: Plan) -> ExitStatus:
         """What the shell is told."""

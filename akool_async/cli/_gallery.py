@@ -8,12 +8,14 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
+from uuid import uuid4
 
 from attrs import define, evolve, field, frozen
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from akool_async import AkoolError, Button, ButtonPress, ImageResult, ImageStatus
 from akool_async.cli._thumbnails import thumbnail
+from akool_async.cli._words import amount
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -93,7 +95,7 @@ async def write_gallery(
         sheets = await asyncio.gather(*(_sheet(image_id, contents, pictures) for image_id in contents.image_ids))
     done = sum(line.ok for line in contents.lines.values())
     charged = sum(line.credits or 0 for line in contents.lines.values())
-    summary = f"{done:,} of {len(contents.lines):,} presses done, {charged:,g} credits"
+    summary = f"{done:,} of {len(contents.lines):,} presses done, {amount(charged)} credits"
     page = _template().render(title=contents.title, summary=summary, sheets=sheets)
     await asyncio.to_thread(_replace, path, page)
 
@@ -104,8 +106,13 @@ def require_free(path: Path) -> None:
     Raises:
         FileExistsError: it has.
     """
-    if path.exists() and GENERATOR not in path.read_bytes()[:HEAD]:
-        raise FileExistsError(f"{path} exists and is not a gallery; it was not overwritten")
+    if not path.exists():
+        return
+    if path.is_file():
+        with path.open("rb") as file:
+            if GENERATOR in file.read(HEAD):
+                return
+    raise FileExistsError(f"{path} exists and is not a gallery; it was not overwritten")
 
 
 @define
@@ -169,7 +176,7 @@ async def _tile(
         return Tile(button=button, state="failed", told="not pressed", error=line.error, nothing="nothing came of it")
     seconds = contents.seconds.get(line.id)
     facts = [] if seconds is None else [f"{seconds:.1f} s"]
-    facts += [] if line.credits is None else [f"{line.credits:g} credits"]
+    facts += [] if line.credits is None else [f"{amount(line.credits)} credits"]
     tile = Tile(button=button, id=line.id, facts=" \N{MIDDLE DOT} ".join(facts), error=line.error)
     if line.status == ImageStatus.FAILED:
         return evolve(tile, state="failed", told="failed", nothing="AKOOL could not make it")
@@ -190,9 +197,10 @@ def _replace(path: Path, page: str) -> None:
     """Whole or not at all."""
     require_free(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
+    part = path.with_name(f".{path.name}-{uuid4().hex}.part")
     try:
-        part.write_text(page, encoding="utf-8")
+        with part.open("x", encoding="utf-8") as file:
+            file.write(page)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
-from contextlib import asynccontextmanager
+import signal
+import sys
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,6 +22,7 @@ from akool_async.cli._board import Board
 from akool_async.cli._exit import ExitStatus, gravest, status_of
 from akool_async.cli._follow import Wish, follow
 from akool_async.cli._lines import describe_prompt, describe_row
+from akool_async.cli._words import plain, tell
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Sequence
@@ -46,8 +50,7 @@ async def press(image_id: str, buttons: Sequence[Button], max_concurrent_upscale
             async with telling_unfinished(akool, board):
                 await press_all(akool, board, presses, options.wish)
     if options.as_json:
-        for row in board.rows:
-            click.echo(describe_row(row, image_id).to_json())
+        print_lines(describe_row(row, image_id).to_json() for row in board.rows)
     else:
         board.print_summary()
     return status_of_board(board)
@@ -80,7 +83,7 @@ async def prompt(text: str, scale: str, source_image: str | None, options: Optio
                     lambda: akool.create_by_prompt(text, scale=scale, source_image=source_image),
                 )
     if options.as_json:
-        click.echo(json.dumps(describe_prompt(row, text), ensure_ascii=False))
+        print_lines([json.dumps(describe_prompt(row, text))])
     else:
         board.print_summary()
     return status_of_board(board)
@@ -102,7 +105,7 @@ async def result(image_id: str, options: Options) -> ExitStatus:
             files = await akool.download(image, options.wish.folder)
     told = _describe_result(image, files, error)
     if options.as_json:
-        click.echo(json.dumps(told, ensure_ascii=False))
+        print_lines([json.dumps(told)])
     else:
         _print_fields(told)
     return ExitStatus.DONE if error is None else status_of(error)
@@ -112,19 +115,46 @@ async def credit(options: Options) -> ExitStatus:
     """Tell the balance."""
     async with open_session(options.key_file) as akool:
         balance = await akool.get_credit()
-    click.echo(json.dumps({"credit": balance}) if options.as_json else f"{balance:g}")
+    click.echo(json.dumps({"credit": balance}) if options.as_json else f"{balance:.10g}")
     return ExitStatus.DONE
 
 
 @asynccontextmanager
 async def telling_unfinished(akool: AkoolSession, board: Board) -> AsyncIterator[None]:
-    """Where a person stops waiting, tell the ids of what runs on; POSTs under way end first."""
+    """Where waiting ends early, for whatever reason, tell the ids of what runs on; POSTs under way end first."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    with suppress(NotImplementedError):  # Windows has none
+        loop.add_signal_handler(signal.SIGTERM, lambda: task and task.cancel())
     try:
         yield
-    except asyncio.CancelledError:
-        await akool.aclose()
-        board.tell_unfinished(akool.unclaimed)
+    except BaseException:
+        try:
+            await akool.aclose()
+        finally:  # a second Ctrl-C included
+            board.tell_unfinished(akool.unclaimed)
         raise
+    finally:
+        with suppress(NotImplementedError):
+            loop.remove_signal_handler(signal.SIGTERM)
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Results on stdout; where they cannot be written, what was paid for is told on stderr.
+
+    Raises:
+        OSError: they could not.
+    """
+    lines = list(lines)
+    trouble = OSError(errno.EBADF, "stdout is closed") if sys.stdout is None else None
+    try:
+        for line in lines:
+            click.echo(line)
+    except OSError as error:
+        trouble = error
+    if trouble is not None:
+        for line in lines:
+            tell(line)
+        raise trouble
 
 
 def status_of_board(board: Board) -> ExitStatus:
@@ -171,7 +201,7 @@ def _print_fields(told: dict[str, Any]) -> None:
     for name, value in told.items():
         if value not in (None, "", (), []) and name != "ok":
             shown = "\n".join(map(str, value)) if name in {"urls", "files"} else _show(name, value)
-            table.add_row(Text(name.replace("_", " "), "dim"), Text(shown, overflow="fold"))
+            table.add_row(Text(name.replace("_", " "), "dim"), Text(plain(shown), overflow="fold"))
     console = Console()
     if not console.is_terminal:
         console.width = 10_000  # a URL on one line can be copied

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from attrs import asdict, frozen
 
-from akool_async import AkoolError, APIError, ButtonPress, ImageStatus
+from akool_async import AkoolError, APIError, ButtonPress, ImageStatus, WaitTimeoutError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,7 +53,7 @@ class Line:
 
     def to_json(self) -> str:
         """One line, without its end."""
-        return json.dumps(asdict(self), ensure_ascii=False)
+        return json.dumps(asdict(self))
 
     @classmethod
     def read(cls, text: str | bytes) -> Self:
@@ -63,7 +63,7 @@ class Line:
             known = {name: fields[name] for name in cls.__annotations__}
             line = cls(**known | {"urls": tuple(fields["urls"]), "files": tuple(fields["files"])})
             line.press  # noqa: B018 - its validators speak up
-        except (TypeError, KeyError, UnicodeDecodeError) as error:
+        except (TypeError, KeyError, UnicodeDecodeError, RecursionError) as error:
             raise ValueError(f"not a line of this command ({error})") from None
         return line
 
@@ -96,7 +96,7 @@ def describe_row(row: Row, image_id: str) -> Line:
     return Line(
         image_id=image_id,
         button=row.name,
-        ok=row.operation is not None and row.error is None,
+        ok=row.result is not None and row.error is None,
         id=row.id or None,
         **_describe_image(row.latest),
         files=tuple(map(str, row.files)),
@@ -114,6 +114,8 @@ def describe_prompt(row: Row, prompt: str) -> dict[str, Any]:
 
 def reason_of(error: Exception) -> str:
     """The reason without the ids, which stand beside it."""
+    if isinstance(error, WaitTimeoutError):  # whose own words are for programs
+        return f"not finished within {error.timeout:g} s; it runs on at AKOOL, paid for"
     return str(error.args[0]) if isinstance(error, AkoolError) and error.args else str(error) or type(error).__name__
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -60,6 +61,8 @@ class Plan:
     refused: list[Refused] = field(factory=list)
     sources: dict[str, ImageResult] = field(factory=dict)
     prices: dict[str, Price] = field(factory=dict)
+    unreadable: int = 0
+    """Lines of the output that tell nothing."""
 
     @property
     def counts(self) -> Counter[str]:
@@ -70,6 +73,17 @@ class Plan:
     def credits(self) -> float:
         """What they would cost."""
         return sum(count * self.prices[kind].credits for kind, count in self.counts.items())
+
+    def within(self, budget: float | None) -> tuple[list[Entry], list[Entry]]:
+        """The presses that the budget suffices for at these prices, and the others."""
+        fitting: list[Entry] = []
+        others: list[Entry] = []
+        left = math.inf if budget is None else budget
+        for entry in self.to_press:
+            price = self.prices[entry.press.button.kind].credits
+            (fitting if price <= left else others).append(entry)
+            left -= price if price <= left else 0.0
+        return fitting, others
 
     def as_json(self) -> dict[str, Any]:
         """The plan, for machines."""
@@ -98,7 +112,7 @@ async def make_plan(
     Raises:
         AkoolError: something could not be read; nothing was spent.
     """
-    plan = Plan(batch, await akool.get_credit())
+    plan = Plan(batch, await akool.get_credit(), unreadable=results.unreadable)
     open_entries = []
     for entry in batch.entries:
         line, accepted = results.lines.get(entry.press), results.accepted.get(entry.press)

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from akool_async.cli._plan import KINDS
+from akool_async.cli._words import amount, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,8 +34,8 @@ def show_plan(plan: Plan, budget: float | None, console: Console, *, is_begun: b
     table.add_column(justify="right", no_wrap=True)
     table.add_column(overflow="fold")
     for name, figure, detail, style in _rows(plan, budget):
-        table.add_row(Text(name, style), Text(figure, style), Text(detail, "dim"))
-    console.print(Text(f"Plan for {plan.batch.name}", "bold"))
+        table.add_row(Text(name, style), Text(figure, style), Text(plain(detail), "dim"))
+    console.print(Text(plain(f"Plan for {plan.batch.name}"), "bold"))
     console.print(table)
     if not is_begun:
         console.print(Text("Nothing was spent. Press with --yes.", "bold"), soft_wrap=True)
@@ -56,6 +57,7 @@ def _earlier(plan: Plan) -> Iterator[Row]:
         ("done already", len(plan.done), "by an earlier run", ""),
         ("failed already", len(plan.failed), "at AKOOL; a button works once", "red"),
         ("asked for again", plan.batch.repeated, "pressed once all the same", ""),
+        ("cut lines", plan.unreadable, "in the output, of a run that was killed: passed over", "yellow"),
     ):
         if count:
             yield name, f"{count:,}", detail, style
@@ -79,16 +81,16 @@ def _costs(plan: Plan, budget: float | None) -> Iterator[Row]:
         if plan.counts[kind]:
             price = plan.prices[kind]
             source = "as last charged" if price.is_known else "as AKOOL's pages say; none was charged yet"
-            yield f"credits for {'an' if kind == 'upscale' else 'a'} {kind}", f"{price.credits:g}", source, ""
-    yield "credits in total", f"{plan.credits:,g}", "", "bold"
+            yield f"credits for {'an' if kind == 'upscale' else 'a'} {kind}", amount(price.credits), source, ""
+    yield "credits in total", amount(plan.credits), "", "bold"
     after = plan.balance - plan.credits
-    yield "balance", f"{plan.balance:,g}", f"{after:,g} after" if after >= 0 else "", ""
+    yield "balance", amount(plan.balance), f"{amount(after)} after" if after >= 0 else "", ""
     if after < 0:
-        yield "missing", f"{-after:,g}", "credits: what the balance does not suffice for stays unpressed", "red"
+        yield "missing", amount(-after), "credits: what the balance does not suffice for stays unpressed", "red"
     if budget is not None:
         is_short = budget < plan.credits
         detail = "what would pass it stays unpressed" if is_short else "which suffices"
-        yield "may be spent", f"{budget:,g}", detail, "red" if is_short else ""
+        yield "may be spent", amount(budget), detail, "red" if is_short else ""
 
 
 def _reasons(name: str, found: list[tuple[str, int]], style: str) -> Iterator[Row]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
-import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from akool_async import ImageStatus
+from akool_async.cli._words import amount, tell
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from akool_async.cli._lines import Line
 
-BAR_WIDTH = 16
+BAR_WIDTH, ROOM_FOR_A_BAR = 16, 105
 
 
 class BatchProgress:
@@ -24,16 +24,18 @@ class BatchProgress:
 
     def __init__(self, console: Console, *, quiet: bool) -> None:
         self._quiet = quiet
-        self._is_live = console.is_terminal and not quiet
+        self._is_live = console.is_terminal and not console.is_dumb_terminal and not quiet
+        bar = [TextColumn("{task.description}"), BarColumn(BAR_WIDTH)] if console.width >= ROOM_FOR_A_BAR else []
         self._bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(BAR_WIDTH),
+            *bar,
             MofNCompleteColumn(),
             TextColumn("{task.fields[detail]}"),
             TimeRemainingColumn(compact=True),
             TextColumn("left"),
             console=console,
             transient=True,
+            redirect_stdout=False,  # results go there, wherever the bars are
+            redirect_stderr=False,
         )
         self._total = 0
         self._running = self._done = self._failed = 0
@@ -83,21 +85,21 @@ class BatchProgress:
         self._failed += not line.ok
         self._show()
         if not self._is_live and not self._quiet:
-            click.echo(f"[{self._done + self._failed}/{self._total}] {_tell(line)}", err=True)
+            tell(f"[{self._done + self._failed}/{self._total}] {_describe(line)}")
 
     def _show(self) -> None:
         ended = self._done + self._failed
         queued = self._total - ended - self._running
         detail = (
             f"{queued} queued · {self._running} running · [green]{self._done} done[/] · "
-            f"{'[bold red]' if self._failed else '[dim]'}{self._failed} failed[/] · {self._credits:g} credits"
+            f"{'[bold red]' if self._failed else '[dim]'}{self._failed} failed[/] · {amount(self._credits)} credits"
         )
         self._bars.update(self._presses, completed=ended, detail=detail)
 
 
-def _tell(line: Line) -> str:
+def _describe(line: Line) -> str:
     name = f"{line.button} of {line.image_id}" + (f" -> {line.id}" if line.id else "")
     if line.ok:
-        return f"{name}: completed" + (f", {line.credits:g} credits" if line.credits is not None else "")
+        return f"{name}: completed" + (f", {amount(line.credits)} credits" if line.credits is not None else "")
     state = "failed" if line.status == ImageStatus.FAILED or line.id is None else "not finished"
     return f"{name}: {state}: {line.error}"
