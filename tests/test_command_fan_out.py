@@ -245,6 +245,21 @@ async def test_results_go_to_stdout_while_bars_are_shown(tmp_path):
     assert "left" in shown
 
 
+async def test_what_was_known_stays_when_akool_forgets(emulator, tmp_path):
+    """A picture that is missing and can be fetched no more is told, and the line keeps its id, URLs and credits."""
+    write_batch(tmp_path, [emulator.add_image()], "U1")
+    arguments = ("fan-out", "presses.csv", "--yes", "-o", "out.jsonl", "--download", "pictures")
+    await run(*arguments, cwd=tmp_path, environment=emulator.environment())
+    next((tmp_path / "pictures").iterdir()).unlink()
+    emulator.advance(8 * 24 * 3600)
+    status, _, _ = await run(*arguments, cwd=tmp_path, environment=emulator.environment())
+    assert status == 3
+    first, last = read_lines(tmp_path / "out.jsonl")
+    assert (last["ok"], last["code"]) == (False, 1008)
+    assert all(first[name] == last[name] for name in ("id", "status", "urls", "files", "credits"))
+    assert emulator.ledger.accepted == 1
+
+
 async def test_a_known_price_counts_before_the_first_press(emulator, tmp_path):
     """What a press was last charged is what the budget is held against: nothing is pressed that could pass it."""
     image_id = emulator.add_image()

@@ -14,7 +14,7 @@ from akool_async.emulator import Emulator, Fault
 async def test_press_waits_saves_and_tells(emulator, tmp_path):
     """Two buttons are pressed, awaited and saved; a table for people."""
     image_id = emulator.add_image()
-    arguments = ("press", image_id, "U1", "v2", "--download", "pictures")
+    arguments = ("press", image_id, "U1,v2", "--download", "pictures")
     status, output, errors = await run(*arguments, cwd=tmp_path, environment=emulator.environment())
     assert status == 0, errors
     assert re.search(r"\w{24} +U1 +completed +[\d.]+ +2 +\w{24}-1\.png", output)

@@ -18,6 +18,7 @@ from akool_async.cli._words import explain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import BinaryIO
 
     from akool_async import Button
 
@@ -92,7 +93,9 @@ def fan_out(**options: Any) -> int:  # noqa: ANN401 - click's parameters, handed
     FILE is CSV with a header image_id,button, or JSONL with the same keys; - is
     stdin. A button may be a list, such as "U1 V2", or U*, V* or *.
     """
-    return asyncio.run(_fan_out.run(_fan_out.Options(**options)))
+    file: BinaryIO = options.pop("file")
+    content = file.read()  # here, where Ctrl-C ends it
+    return asyncio.run(_fan_out.run(_fan_out.Options(content=content, name=file.name, **options)))
 
 
 @akool.command()
@@ -113,7 +116,7 @@ def press(
 ) -> int:
     """Press buttons of an image. Costs credits.
 
-    A BUTTON is one of U1-U4 and V1-V4, or U*, V* or * for several.
+    A BUTTON is one of U1-U4 and V1-V4, or U*, V* or * for several, or a list.
     """
     buttons = list(dict.fromkeys(one for several in button for one in several))
     return asyncio.run(_jobs.press(image_id, buttons, max_concurrent_upscales, _read(options)))

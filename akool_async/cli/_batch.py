@@ -137,16 +137,17 @@ def _presses(fields: dict[str, Any]) -> Iterator[ButtonPress]:
     missing = [column for column in COLUMNS if not fields.get(column)]
     if missing:
         raise ValueError(f"{' and '.join(missing)} missing")
-    told = fields["button"]
-    names = (
-        told if isinstance(told, list) else re.split(r"[\s,;|+]+", told.strip()) if isinstance(told, str) else [told]
-    )
-    for name in names:
-        for button in expand(name):
-            yield ButtonPress(fields["image_id"], button)
+    for button in expand(fields["button"]):
+        yield ButtonPress(fields["image_id"], button)
 
 
-def expand(name: object) -> list[Button]:
+def expand(told: object) -> list[Button]:
+    """The buttons of a list, or of a text that may hold several names."""
+    names = re.split(r"[\s,;|+]+", told.strip()) if isinstance(told, str) else told
+    return [button for name in (names if isinstance(names, list) else [names]) for button in _expand_one(name)]
+
+
+def _expand_one(name: object) -> list[Button]:
     """The buttons that a name stands for: U1, or U*, V* or * for several."""
     if not isinstance(name, str):
         raise ValueError(f"button must be a text such as U1, U* or *, not {name!r}")  # noqa: TRY004 - bad input is ValueError

@@ -9,7 +9,7 @@ from contextlib import aclosing, nullcontext, suppress
 from typing import TYPE_CHECKING, Final
 
 import click
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 from rich.console import Console
 
 from akool_async import (
@@ -34,7 +34,6 @@ from akool_async.cli._words import amount, explain, tell
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-    from typing import BinaryIO
 
     from akool_async import AkoolSession, ButtonPress, ImageResult
     from akool_async.cli._batch import Entry
@@ -46,7 +45,9 @@ SAVED_AT_ONCE: Final = 16
 class Options:
     """What the command line told."""
 
-    file: BinaryIO
+    content: bytes
+    """Of the file, ``name``."""
+    name: str
     yes: bool
     output: Path | None
     max_credits: float | None
@@ -63,7 +64,7 @@ class Options:
 async def run(options: Options) -> ExitStatus:
     """Plan, and press where --yes says so."""
     try:
-        batch = read_batch(options.file.read(), options.file.name)
+        batch = read_batch(options.content, options.name)
     except BatchError as error:
         raise click.UsageError(str(error)) from None
     console = Console(stderr=True)
@@ -97,6 +98,13 @@ def _budget(plan: Plan, options: Options) -> float | None:
     if options.reserve is not None:
         limits.append(max(plan.balance - options.reserve, 0.0))
     return min(limits, default=None)
+
+
+def _with_what_was_known(line: Line, earlier: Line | None) -> Line:
+    """A later look that sees less, as after 7 days, does not take away what an earlier line tells of the operation."""
+    if earlier is None or earlier.id != line.id or line.status is not None:
+        return line
+    return evolve(line, status=earlier.status, urls=earlier.urls, files=earlier.files, credits=earlier.credits)
 
 
 def _out_of_budget(budget: float) -> AkoolError:
@@ -244,7 +252,7 @@ class Work:
     def _write(self, line: Line, error: Exception | None) -> None:
         if error is not None:
             self._statuses.add(status_of(error))
-        self._results.write(line)
+        self._results.write(_with_what_was_known(line, self._results.lines.get(line.press)))
         self._ended.pop(line.press, None)
         self._progress.ended(line)
 

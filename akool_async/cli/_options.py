@@ -84,7 +84,6 @@ max_concurrent_upscales = click.option(
     show_default=True,
     help="How many upscales may run at AKOOL at once.",
 )
-speed_help = "How many times faster than AKOOL the emulator works."
 
 
 def wait(*, default: bool) -> Callable[[F], F]:

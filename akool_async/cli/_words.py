@@ -23,7 +23,7 @@ REMEDIES: Final = (
     (InsufficientCreditError, "akool credit tells the balance."),
     (BudgetError, "Raise --max-credits, or lower --reserve."),
     (TransportError, "Nothing is wrong with the command: try again when AKOOL can be reached."),
-    (WaitTimeoutError, "It runs on, paid for: akool result ID --wait."),
+    (WaitTimeoutError, "akool result ID --wait, with its id, takes it up."),
     (OutcomeUnknownError, "akool result on the source image tells whether its button is used."),
 )
 
