@@ -38,6 +38,20 @@ def picture(kind, colour="red"):
     return file.getvalue()
 
 
+def half_of(old):
+    """A reply that breaks off in the middle of a picture of the version "old"."""
+
+    async def half(request):
+        response = web.StreamResponse(headers={"ETag": '"old"'})
+        response.content_length = len(old)
+        await response.prepare(request)
+        await response.write(old[: len(old) // 2])
+        request.transport.close()
+        return response
+
+    return half
+
+
 async def test_every_picture_is_saved_under_the_id(emulator, akool, tmp_path):
     """A variation's four singles and grid become ID-1.png to ID-5.png, real pictures of the right size."""
     result = await (await akool.vary(emulator.add_image(), 1)).wait_until_complete()
@@ -145,16 +159,7 @@ async def test_a_picture_that_breaks_off_is_resumed(emulator, akool, tmp_path):
 async def test_a_picture_that_changed_meanwhile_begins_anew(tmp_path):
     """A host that has another picture by now, or knows no ranges, sends it whole: no two are mixed."""
     old, new = picture("PNG", "red"), picture("PNG", "blue")
-
-    async def half(request):
-        response = web.StreamResponse(headers={"ETag": '"old"'})
-        response.content_length = len(old)
-        await response.prepare(request)
-        await response.write(old[: len(old) // 2])
-        request.transport.close()
-        return response
-
-    async with scripted_server(half, {"body": new, "headers": {"ETag": '"new"'}}) as server:
+    async with scripted_server(half_of(old), {"body": new, "headers": {"ETag": '"new"'}}) as server:
         async with AkoolSession(KEY, base_url=server.base_url) as akool:
             (path,) = await akool.download(ImageResult(id="image-1", image=f"{server.base_url}/x"), tmp_path)
     assert path.read_bytes() == new
@@ -165,18 +170,9 @@ async def test_a_picture_that_changed_meanwhile_begins_anew(tmp_path):
 async def test_the_rest_of_another_picture_is_not_taken(tmp_path):
     """A host that answers with a part of a version that was not asked for is asked for all of it."""
     old, new = picture("PNG", "red"), picture("PNG", "blue")
-
-    async def half(request):
-        response = web.StreamResponse(headers={"ETag": '"old"'})
-        response.content_length = len(old)
-        await response.prepare(request)
-        await response.write(old[: len(old) // 2])
-        request.transport.close()
-        return response
-
     part = {"Content-Range": f"bytes {len(old) // 2}-{len(new) - 1}/{len(new)}", "ETag": '"new"'}
     wrong = {"status": 206, "body": new[len(old) // 2 :], "headers": part}
-    async with scripted_server(half, wrong, {"body": new}) as server:
+    async with scripted_server(half_of(old), wrong, {"body": new}) as server:
         async with AkoolSession(KEY, base_url=server.base_url) as akool:
             (path,) = await akool.download(ImageResult(id="image-1", image=f"{server.base_url}/x"), tmp_path)
     assert path.read_bytes() == new

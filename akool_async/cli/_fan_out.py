@@ -156,8 +156,6 @@ class Work:
                 self._progress.pressed(event.credits)
             case events.Finished():
                 self._seconds[event.operation_id] = event.seconds
-            case _:
-                pass
 
     async def carry_out(self, akool: AkoolSession, plan: Plan, budget: float | None) -> None:
         """Press, fetch and save; ends early, with every id on record, where it is interrupted or cannot write."""

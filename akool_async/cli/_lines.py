@@ -79,8 +79,7 @@ def describe(outcome: Outcome, *, files: Sequence[Path] = (), trouble: Exception
         id=None if outcome.operation is None else outcome.operation.id,
         **_describe_image(latest),
         files=tuple(map(str, files)),
-        error=None if error is None else reason_of(error),
-        code=error.code if isinstance(error, APIError) else None,
+        **_describe_error(error),
     )
 
 
@@ -100,8 +99,7 @@ def describe_row(row: Row, image_id: str) -> Line:
         id=row.id or None,
         **_describe_image(row.latest),
         files=tuple(map(str, row.files)),
-        error=None if row.error is None else reason_of(row.error),
-        code=row.error.code if isinstance(row.error, APIError) else None,
+        **_describe_error(row.error),
     )
 
 
@@ -117,6 +115,12 @@ def reason_of(error: Exception) -> str:
     if isinstance(error, WaitTimeoutError):  # whose own words are for programs
         return f"not finished within {error.timeout:g} s; it runs on at AKOOL, paid for"
     return str(error.args[0]) if isinstance(error, AkoolError) and error.args else str(error) or type(error).__name__
+
+
+def _describe_error(error: Exception | None) -> dict[str, Any]:
+    if error is None:
+        return {}
+    return {"error": reason_of(error), "code": error.code if isinstance(error, APIError) else None}
 
 
 def _describe_image(image: ImageResult | None) -> dict[str, Any]:
