@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections import deque
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
@@ -26,6 +27,10 @@ def _check_secret(_: object, attribute: Attribute[str], value: str) -> None:
         raise ConfigurationError(f"{attribute.name} must be a non-empty text of printable ASCII without spaces")
 
 
+def _fingerprint(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()[:16]
+
+
 class _Unpicklable:
     """Secrets do not travel by pickle; the environment of the other process is the place for them."""
 
@@ -41,6 +46,11 @@ class ApiKey(_Unpicklable):
 
     key: str = field(repr=False, converter=_strip, validator=_check_secret)
 
+    @property
+    def fingerprint(self) -> str:
+        """A word that tells accounts apart and tells nothing of the key."""
+        return _fingerprint(self.key)
+
 
 @frozen
 class ClientCredentials(_Unpicklable):
@@ -48,6 +58,11 @@ class ClientCredentials(_Unpicklable):
 
     client_id: str = field(converter=_strip, validator=_check_secret)
     client_secret: str = field(repr=False, converter=_strip, validator=_check_secret)
+
+    @property
+    def fingerprint(self) -> str:
+        """A word that tells accounts apart."""
+        return _fingerprint(self.client_id)
 
 
 Credentials = ApiKey | ClientCredentials

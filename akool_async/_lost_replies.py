@@ -105,11 +105,11 @@ class LostReplies:
         self._recoveries: set[asyncio.Task[None]] = set()
         self._closed = False
 
-    def expect(self, webhook_url: str | None) -> Callback:
+    def expect(self, webhook_url: str | None, word: str | None = None) -> Callback:
         """For one POST. Only the session's own address gets a word: another may lead to whoever does not know it."""
         if webhook_url is None or webhook_url != self._webhook_url:
             return Callback(webhook_url, None)
-        word = secrets.token_urlsafe(16)
+        word = word or secrets.token_urlsafe(16)
         callback = self._expected[word] = Callback(_with_word(webhook_url, word), word)
         return callback
 

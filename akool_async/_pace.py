@@ -18,9 +18,7 @@ class Pace:
     """The gate of all requests of a session. Presses go before polls."""
 
     def __init__(self, max_requests_per_second: float | None) -> None:
-        # A bucket for one request: no burst, so that no second ever sees more than the rate.
-        rate = max_requests_per_second
-        self._limiter = None if rate is None else AsyncLimiter(1, 1 / rate)
+        self.rate = max_requests_per_second
         self._one_poll = asyncio.Lock()
         self._no_press_waits = asyncio.Event()
         self._no_press_waits.set()
@@ -28,6 +26,17 @@ class Pace:
         self._held_until = 0.0
         self._held_for = 0.0
         self._closed = asyncio.Event()
+
+    @property
+    def rate(self) -> float | None:
+        """Requests in a second; None for no limit. A new one holds for those that wait already, too."""
+        return self._rate
+
+    @rate.setter
+    def rate(self, rate: float | None) -> None:
+        self._rate = rate
+        # A bucket for one request: no burst, so that no second ever sees more than the rate.
+        self._limiter = None if rate is None else AsyncLimiter(1, 1 / rate)
 
     def hold(self, seconds: float) -> None:
         """Nothing goes out for ``seconds``."""
@@ -52,9 +61,10 @@ class Pace:
     async def take(self, *, is_press: bool) -> None:
         """Wait for the right to send one request."""
         await self._wait_while_held()
-        while self._limiter is not None:
-            await (self._take_for_press if is_press else self._take_for_poll)(self._limiter)
-            if not self.is_held:  # AKOOL may have asked to wait while this one queued
+        while (limiter := self._limiter) is not None:
+            await (self._take_for_press if is_press else self._take_for_poll)(limiter)
+            # While this one queued, AKOOL may have asked to wait, and the rate may have changed.
+            if limiter is self._limiter and not self.is_held:
                 return
             await self._wait_while_held()
 

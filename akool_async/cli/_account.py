@@ -12,16 +12,28 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from akool_async.durable import DurableFanOut
+
 KEY, ID, SECRET, BASE_URL = "AKOOL_API_KEY", "AKOOL_CLIENT_ID", "AKOOL_CLIENT_SECRET", "AKOOL_BASE_URL"
 
 
 def open_session(key_file: Path | None, **options: Any) -> AkoolSession:  # noqa: ANN401 - AkoolSession's, handed on by name
     """A session of the account in the file, or, without one, in the environment."""
+    return AkoolSession(**_account(key_file), **options)
+
+
+def open_state(key_file: Path | None, state: str, **options: Any) -> DurableFanOut:  # noqa: ANN401 - as above
+    """The recorded presses of that account."""
+    from akool_async.durable import DurableFanOut  # noqa: PLC0415 - of another extra, and slow to import
+
+    return DurableFanOut(state=state, **_account(key_file), **options)
+
+
+def _account(key_file: Path | None) -> dict[str, Any]:
     if key_file is None:
-        return AkoolSession(**options)
+        return {}
     settings = _read(key_file)
-    base_url = settings.get(BASE_URL) or None
-    return AkoolSession(_credentials(settings, key_file), base_url=base_url, **options)
+    return {"auth": _credentials(settings, key_file), "base_url": settings.get(BASE_URL) or None}
 
 
 def _credentials(settings: Mapping[str, str | None], key_file: Path) -> ApiKey | ClientCredentials:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from akool_async import AkoolError, __version__
-from akool_async.cli import _demo, _emulator, _fan_out, _jobs, _options
+from akool_async import AkoolError, Button, __version__
+from akool_async.cli import _demo, _emulator, _fan_out, _jobs, _options, _recorded
 from akool_async.cli._exit import ExitStatus, status_of
 from akool_async.cli._follow import Wish
 from akool_async.cli._results import ResultsError
@@ -19,8 +19,6 @@ from akool_async.cli._words import explain
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import BinaryIO
-
-    from akool_async import Button
 
 
 def run(arguments: list[str] | None = None) -> int:
@@ -33,7 +31,7 @@ def run(arguments: list[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt, asyncio.CancelledError):
         click.echo("interrupted", err=True)
         status = ExitStatus.INTERRUPTED
-    except (click.ClickException, AkoolError, OSError, ResultsError) as error:
+    except (click.ClickException, AkoolError, OSError, ResultsError, ModuleNotFoundError) as error:
         click.echo(f"akool: {explain(error)}", err=True)
         status = status_of(error, otherwise=ExitStatus.ERROR)
     except ValueError as error:
@@ -156,6 +154,69 @@ def result(image_id: str, **options: Any) -> int:  # noqa: ANN401
 def credit(**options: Any) -> int:  # noqa: ANN401
     """Tell the account's balance in credits."""
     return asyncio.run(_jobs.credit(_jobs.Options(**options)))
+
+
+@akool.command()
+@_options.state
+@click.option("--until-done", is_flag=True, help="End when no press is open, rather than wait for more.")
+@click.option(
+    "--max-requests-per-second", type=_options.Number(above_zero=True), metavar="RATE", help="Of all workers together."
+)
+@click.option("--webhook-url", metavar="URL", help="Where AKOOL is to call back.")
+@click.option(
+    "--lost-reply-patience",
+    type=_options.Number(),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long a press whose reply was lost keeps its slot, before it is told as unknown.",
+)
+@_options.max_concurrent_upscales
+@_options.key_file
+@_options.quiet
+def worker(**options: Any) -> int:  # noqa: ANN401
+    """Carry out the presses that are recorded in a state.
+
+    Start as many as you like, on as many machines as reach the state: the cap is
+    theirs together. Ctrl-C or SIGTERM ends one: no new presses, and what runs at
+    AKOOL is left to the others, or the next.
+    """
+    return asyncio.run(_recorded.work(**options))
+
+
+@akool.command()
+@click.argument("states", nargs=-1, type=click.Choice(["open", "done", "failed", "unknown"]))
+@_options.state
+@_options.key_file
+@_options.as_json
+def jobs(**options: Any) -> int:  # noqa: ANN401
+    """Tell how recorded presses stand, and list those that are not done.
+
+    With STATES, those in these states alone.
+    """
+    return asyncio.run(_recorded.show(**options))
+
+
+@akool.command()
+@click.argument("image_id")
+@click.argument("button", type=click.Choice(list(Button)))
+@_options.state
+@click.option("--id", "operation_id", metavar="ID", help="AKOOL took it, and this is the new image's id.")
+@click.option("--press-again", is_flag=True, help="Press, unless AKOOL says that the button is used.")
+@click.option("--give-up", is_flag=True, help="Count it as failed.")
+@_options.key_file
+def resolve(**options: Any) -> int:  # noqa: ANN401
+    """Settle a recorded press whose outcome is unknown."""
+    return asyncio.run(_recorded.resolve(**options))
+
+
+@akool.command()
+@_options.state
+@click.option("--days", type=_options.Number(), required=True, help="Forget what ended longer ago.")
+@_options.key_file
+def prune(**options: Any) -> int:  # noqa: ANN401
+    """Forget recorded presses that are done or have failed."""
+    return asyncio.run(_recorded.prune(**options))
 
 
 @akool.command()

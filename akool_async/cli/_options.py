@@ -85,6 +85,13 @@ max_concurrent_upscales = click.option(
     help="How many upscales may run at AKOOL at once.",
 )
 
+state = click.option(
+    "--state",
+    required=True,
+    metavar="URL",
+    help="Where presses are recorded: sqlite:///FILE or postgresql://HOST/DATABASE.",
+)
+
 
 def wait(*, default: bool) -> Callable[[F], F]:
     """--wait and --no-wait."""

@@ -1,0 +1,137 @@
+"""`akool worker`, `jobs`, `resolve` and `prune`: presses that are recorded in a state."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from contextlib import suppress
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from akool_async import Outcome
+from akool_async.cli._account import open_state
+from akool_async.cli._exit import ExitStatus
+from akool_async.cli._lines import describe, reason_of
+from akool_async.cli._words import plain, tell
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from akool_async import Button
+    from akool_async.durable import DurableFanOut, Job, JobCounts
+
+TOLD_EVERY: Final = 2.0
+"""Seconds between two lines of a worker's progress."""
+SHOWN: Final = ("open", "failed", "unknown")
+
+
+async def work(*, state: str, key_file: Path | None, until_done: bool, quiet: bool, **options: Any) -> ExitStatus:  # noqa: ANN401
+    """Carry out recorded presses until SIGTERM or Ctrl-C, or until none is open."""
+    async with open_state(key_file, state, **options) as jobs:
+        working = asyncio.create_task(jobs.run(until_done=until_done))
+        loop = asyncio.get_running_loop()
+        for stop_signal in (signal.SIGINT, signal.SIGTERM):
+            with suppress(NotImplementedError):  # Windows has none
+                loop.add_signal_handler(stop_signal, working.cancel)
+        telling = asyncio.create_task(_tell_progress(jobs)) if not quiet else None
+        try:
+            await working
+        except asyncio.CancelledError:
+            if not quiet:
+                tell("stopped: what was in hand is left to other workers, and to the next")
+        finally:
+            if telling is not None:
+                telling.cancel()
+        if not quiet:
+            tell(_sum_up(await jobs.status()))
+    return ExitStatus.DONE
+
+
+async def show(*, state: str, states: tuple[str, ...], key_file: Path | None, as_json: bool) -> ExitStatus:
+    """How the recorded presses stand."""
+    async with open_state(key_file, state) as jobs:
+        counts = await jobs.status()
+        listed = jobs.jobs(*(states or SHOWN))
+        if as_json:
+            async for job in listed:
+                click.echo(json.dumps(_describe(job), ensure_ascii=False))
+        else:
+            click.echo(_sum_up(counts))
+            await _print_table([job async for job in listed])
+    return ExitStatus.DONE
+
+
+async def resolve(
+    *,
+    state: str,
+    image_id: str,
+    button: Button,
+    key_file: Path | None,
+    operation_id: str | None,
+    press_again: bool,
+    give_up: bool,
+) -> ExitStatus:
+    """Settle a press whose outcome is unknown."""
+    async with open_state(key_file, state) as jobs:
+        await jobs.resolve((image_id, button), operation_id=operation_id, press_again=press_again, give_up=give_up)
+    settled = "counts as failed" if give_up else "is open again: akool worker carries it out"
+    tell(f"{button} of {image_id} {settled}")
+    return ExitStatus.DONE
+
+
+async def prune(*, state: str, days: float, key_file: Path | None) -> ExitStatus:
+    """Forget what ended long ago."""
+    async with open_state(key_file, state) as jobs:
+        pruned = await jobs.prune(timedelta(days=days))
+    tell(f"{pruned:,} presses that ended more than {days:g} days ago are forgotten")
+    return ExitStatus.DONE
+
+
+async def _tell_progress(jobs: DurableFanOut) -> None:
+    told = ""
+    while True:
+        counts = _sum_up(await jobs.status())
+        if counts != told:
+            tell(counts)
+        told = counts
+        await asyncio.sleep(TOLD_EVERY)
+
+
+def _sum_up(counts: JobCounts) -> str:
+    return (
+        f"{counts.waiting:,} waiting, {counts.running:,} running, {counts.done:,} done, {counts.failed:,} failed, "
+        f"{counts.unknown:,} unknown"
+    )
+
+
+def _describe(job: Job) -> dict[str, Any]:
+    """A line as `akool fan-out` writes it, with how the job stands."""
+    line = describe(job.outcome or Outcome(job.press))
+    fields = json.loads(line.to_json())
+    return {
+        **fields,
+        "ok": job.outcome is not None and job.outcome.ok,
+        "id": job.operation_id,
+        "state": job.state,
+        "submitted_at": job.submitted_at.isoformat(),
+        "ended_at": None if job.ended_at is None else job.ended_at.isoformat(),
+    }
+
+
+async def _print_table(jobs: list[Job]) -> None:
+    if not jobs:
+        return
+    table = Table(box=None, pad_edge=False)
+    for name in ("image", "button", "state", "operation", "reason"):
+        table.add_column(name, overflow="fold")
+    for job in jobs:
+        error = None if job.outcome is None else job.outcome.error
+        reason = "" if error is None else plain(reason_of(error))
+        table.add_row(*map(Text, (job.press.image_id, job.press.button, job.state, job.operation_id or "", reason)))
+    Console().print(table)

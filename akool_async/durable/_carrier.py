@@ -1,0 +1,214 @@
+"""What a worker does for one job: press once, whatever happened to earlier workers, and wait for the end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from akool_async import (
+    AccountBannedError,
+    AkoolError,
+    AuthenticationError,
+    GenerationError,
+    ImageStatus,
+    InsufficientCreditError,
+    NotOperableError,
+    OperationFailedError,
+    Outcome,
+    OutcomeUnknownError,
+    PollingError,
+    RateLimitedError,
+    ResponseError,
+    SessionClosedError,
+    TransportError,
+    WebhookEvent,
+)
+from akool_async.durable._database import pauses
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from sqlalchemy import Connection
+
+    from akool_async import AkoolSession
+    from akool_async.durable._database import Database
+    from akool_async.durable._jobs import Claim, Jobs
+
+T = TypeVar("T")
+
+LOOK_INTERVAL: Final = 1.0
+"""Seconds between two looks for an id that was lost."""
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
+PASSING: Final = (TransportError, ResponseError, RateLimitedError, GenerationError, PollingError)
+"""Errors of reads and waits that a job outlasts: it is asked again for as long as it takes."""
+POINTLESS: Final = (AuthenticationError, AccountBannedError, InsufficientCreditError)
+"""Errors that are the account's and not the job's: the job stays open, and the worker ends."""
+
+logger = logging.getLogger("akool_async")
+
+
+class Carrier:
+    """Carries out jobs with one session; ``run_id`` marks its intents, and any other one is of a worker that died."""
+
+    def __init__(
+        self, akool: AkoolSession, database: Database, jobs: Jobs, run_id: str, *, lost_reply_patience: float
+    ) -> None:
+        self._akool = akool
+        self._database = database
+        self._jobs = jobs
+        self._run_id = run_id
+        self._lost_reply_patience = lost_reply_patience
+        self._draining = asyncio.Event()
+        self._in_hand = 0
+        self._is_idle = asyncio.Event()
+        self._is_idle.set()
+        self._heard: set[tuple[str, str, int]] = set()
+        self.stopped_by: AkoolError | None = None
+        """What makes all further presses pointless."""
+
+    async def carry_out(self, job: str) -> None:
+        """Bring a job to its end. Where it is left to another worker, this never returns."""
+        self._in_hand += 1
+        self._is_idle.clear()
+        try:
+            await self._carry_out(job)
+        except _Left:
+            pass
+        else:
+            return
+        finally:
+            self._in_hand -= 1
+            if not self._in_hand:
+                self._is_idle.set()
+        await asyncio.get_running_loop().create_future()
+
+    async def deliver_webhooks(self) -> None:
+        """Tell the session what webhooks told of its operations, at whichever process they came in."""
+        told = await self._database.read(lambda state: self._jobs.heard(state, self._run_id))
+        for word, operation_id, status in set(told) - self._heard:
+            self._akool.notify(WebhookEvent(id=operation_id, status=status), word=word)
+        self._heard = set(told)
+
+    async def drain(self, patience: float) -> None:
+        """No new presses; POSTs under way end and are recorded; what runs at AKOOL is left to other workers."""
+        self._draining.set()
+        await self._akool.aclose()
+        try:
+            async with asyncio.timeout(patience):
+                await self._is_idle.wait()
+        except TimeoutError:
+            logger.warning("%d jobs could not be recorded as left to others", self._in_hand)
+
+    async def _carry_out(self, job: str) -> None:
+        if self._draining.is_set() or self.stopped_by is not None:
+            raise _Left
+        claim = await self._record(lambda state: self._jobs.claim(state, job, self._run_id))
+        if claim is None:
+            return
+        operation_id = claim.operation_id
+        try:
+            if operation_id is None:
+                operation_id = await self._press(job, claim)
+            outcome = await self._wait(claim, operation_id)
+        except AkoolError as error:
+            operation = None if operation_id is None else self._akool.operation(operation_id)
+            outcome = Outcome(claim.press, operation, error=error.about(press=claim.press))
+        await self._record(lambda state: self._jobs.end(state, job, self._run_id, outcome))
+
+    async def _press(self, job: str, claim: Claim) -> str:
+        """The id of the press, which is on disk when this returns."""
+        if claim.in_doubt and (told := await self._find_earlier(job, claim)) is not None:
+            return told
+        try:
+            operation_id = await self._outlast(lambda: self._create(job, claim), TransportError, RateLimitedError)
+        except NotOperableError as error:
+            if not claim.in_doubt:
+                raise
+            return await self._find_id(job, _charged(f"another worker pressed before ({error})"))
+        except OutcomeUnknownError as error:
+            if self._draining.is_set() and not error.charged:
+                raise _Left from None  # there was no time to ask, which the next worker has
+            return await self._find_id(job, error)
+        await self._record(lambda state: self._jobs.accept(state, job, operation_id))
+        return operation_id
+
+    async def _create(self, job: str, claim: Claim) -> str:
+        try:
+            press = claim.press
+            return (await self._akool.create_by_button(press.image_id, press.button, word=claim.word)).id
+        except (SessionClosedError, *POINTLESS):
+            await self._record(lambda state: self._jobs.release(state, job, self._run_id))
+            raise
+
+    async def _find_earlier(self, job: str, claim: Claim) -> str | None:
+        """The id of a press that an earlier worker made; None where it surely made none."""
+        press = claim.press
+        why = "AKOOL does not tell"
+        try:
+            taken = await self._outlast(lambda: self._akool.reconcile(press.image_id, press.button), *PASSING)
+        except AkoolError as error:
+            taken, why = None, str(error)
+        if taken is False:
+            return None
+        if taken:
+            return await self._find_id(job, _charged("the worker that pressed ended before it had the new id"))
+        message = f"a worker ended as it pressed, and whether it was accepted cannot be told ({why})"
+        raise OutcomeUnknownError(message, charged=None)
+
+    async def _find_id(self, job: str, unknown: OutcomeUnknownError) -> str:
+        """The id of a press that was or may have been accepted, where another worker or a webhook tells it.
+
+        Its slot is held meanwhile, since AKOOL may be at work on it.
+
+        Raises:
+            OutcomeUnknownError: nobody told it.
+        """
+        deadline = asyncio.get_running_loop().time() + self._lost_reply_patience
+        while (told := await self._record(lambda state: self._jobs.known_id(state, job))) is None:
+            left = deadline - asyncio.get_running_loop().time()
+            if left <= 0:
+                raise unknown
+            await self._pause(min(left, LOOK_INTERVAL))
+        return told
+
+    async def _wait(self, claim: Claim, operation_id: str) -> Outcome:
+        operation = self._akool.operation(operation_id)
+        result = await self._outlast(lambda: operation.wait_until_complete(raise_on_failure=False), *PASSING)
+        failure = OperationFailedError(result) if result.status == ImageStatus.FAILED else None
+        return Outcome(claim.press, operation, result, failure)
+
+    async def _outlast(self, ask: Callable[[], Awaitable[T]], *passing: type[AkoolError]) -> T:
+        """Ask until there is an answer; what is not the job's own trouble leaves the job to other workers."""
+        waits = pauses(FIRST_PAUSE, LONGEST_PAUSE)
+        while True:
+            try:
+                return await ask()
+            except SessionClosedError:
+                raise _Left from None
+            except POINTLESS as error:
+                self.stopped_by = self.stopped_by or error
+                raise _Left from None
+            except passing as error:
+                logger.info("trying again: %s", error)
+            await self._pause(next(waits))
+
+    async def _pause(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._draining.wait()
+                raise _Left
+
+    async def _record(self, work: Callable[[Connection], T]) -> T:
+        """What must be written is written, however long the database is away or the disk full."""
+        return await self._database.write(work, patience=math.inf)
+
+
+def _charged(reason: str) -> OutcomeUnknownError:
+    return OutcomeUnknownError(f"{reason}; the button is used, so that it was charged", charged=True)
+
+
+class _Left(Exception):  # noqa: N818 - not an error
+    """The job is left to another worker."""

@@ -1,0 +1,87 @@
+"""Transactions on a state, off the event loop, and tried again while the database is away."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import backoff
+from sqlalchemy.exc import DBAPIError
+
+from akool_async.durable._state import READS, StateError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sqlalchemy import Connection, Engine
+
+T = TypeVar("T")
+
+CALLER_PATIENCE: Final = 10.0
+"""Seconds for which a caller's request is tried: a restart of PostgreSQL takes less."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
+THREADS: Final = 4
+
+logger = logging.getLogger("akool_async")
+
+
+def pauses(first: float, longest: float) -> Iterator[float]:
+    """Seconds between tries: ever longer, and never the same for two who began together."""
+    waits = backoff.expo(factor=first, max_value=longest)
+    next(waits)  # backoff's generators yield an empty value first
+    return map(backoff.full_jitter, waits)
+
+
+class Database:
+    """One pool of connections, with threads that wait for it."""
+
+    def __init__(self, engine: Engine, name: str) -> None:
+        self.engine = engine
+        self._readers = engine.execution_options(**{READS: True})
+        self._name = name
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="akool-state")
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """What ``work`` returns of what it reads. Raises as :meth:`write`."""
+        return await self._try(self._readers, work, CALLER_PATIENCE)
+
+    async def write(self, work: Callable[[Connection], T], *, patience: float = CALLER_PATIENCE) -> T:
+        """What ``work`` returns in a transaction; nothing of it happened where it raises.
+
+        Raises:
+            StateError: it could not be done in ``patience`` seconds.
+        """
+        return await self._try(self.engine, work, patience)
+
+    async def _try(self, engine: Engine, work: Callable[[Connection], T], patience: float) -> T:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + patience
+        waits = pauses(FIRST_PAUSE, LONGEST_PAUSE)
+        has_failed = False
+        while True:
+            try:
+                return await loop.run_in_executor(self._threads, _do, engine, work)
+            except DBAPIError as error:
+                pause = next(waits)
+                if loop.time() + pause > deadline:
+                    raise StateError(f"{self._name} cannot be used ({error.orig})") from error
+                if not has_failed:
+                    logger.warning("%s cannot be used (%s): trying again", self._name, error.orig)
+                has_failed = True
+            await asyncio.sleep(pause)
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """What ``work`` returns in one of the threads."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self.engine.dispose()
+
+
+def _do(engine: Engine, work: Callable[[Connection], T]) -> T:
+    with engine.begin() as connection:
+        return work(connection)

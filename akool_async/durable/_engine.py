@@ -1,0 +1,190 @@
+"""DBOS: the queue of jobs, the caps over all processes, and the taking over from workers that died.
+
+The only room that knows it. A workflow per job, a queue per account and kind.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+import sqlalchemy as sa
+from dbos import DBOS, DBOSClient, DBOSPortableJSONSerializer
+
+from akool_async import ConfigurationError
+from akool_async.durable._jobs import FORMAT
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from akool_async.durable._jobs import Entry
+    from akool_async.durable._state import State
+
+APPLICATION: Final = "akool_async"
+WORKFLOW: Final = "akool_press"
+MOST_VARIATIONS: Final = 256
+"""That one worker has in hand."""
+QUEUE_INTERVAL: Final = 0.1
+"""Seconds between two looks for a job where a slot is free: a slot idles for half of it, and for the look."""
+MOST_TAKEOVERS: Final = 1_000_000
+"""DBOS gives up a job that was taken up so often; it is not the job that lets ours die."""
+FIRST, IN_TURN = 0, 1
+"""Priorities: a job that may run at AKOOL already goes before those that surely do not, or the cap would be passed."""
+
+# https://docs.dbos.dev/explanations/system-tables
+SCHEMA: Final = "dbos"
+WORKFLOWS: Final = sa.table(
+    "workflow_status",
+    *map(sa.column, ("workflow_uuid", "status", "executor_id", "queue_name", "priority", "owner_xid")),
+    *map(sa.column, ("started_at_epoch_ms",)),
+)
+RUNNING, WAITING = "PENDING", "ENQUEUED"
+
+_carry_out: Callable[[str], Awaitable[None]] | None = None  # DBOS is one per process, and knows functions, not objects
+
+
+class Engine:
+    """The jobs of one account, as DBOS sees them."""
+
+    def __init__(self, state: State, account: str) -> None:
+        self._address = state.driver_address
+        self._queues = {kind: f"akool:{account}:{kind}" for kind in ("upscale", "variation")}
+        self._client: DBOSClient | None = None
+        self._workflows = WORKFLOWS if state.file is not None else _in_schema(WORKFLOWS)
+
+    def open(self, database: sa.Engine) -> None:
+        """Make or migrate DBOS's tables, and use these connections."""
+        logger = logging.getLogger("dbos")
+        if logger.level == logging.NOTSET:  # it is nobody's yet: what matters is told in our words
+            logger.setLevel(logging.CRITICAL)
+        DBOS.migrate(self._address)
+        self._client = DBOSClient(
+            system_database_engine=database,
+            serializer=DBOSPortableJSONSerializer(),
+            application_name=APPLICATION,
+            retry_connection_errors=False,
+        )
+
+    def close(self) -> None:
+        """Disconnect."""
+        if self._client is not None:
+            self._client.destroy()
+            self._client = None
+
+    def enqueue(self, connection: sa.Connection, entries: Iterable[Entry]) -> None:
+        """Put jobs into their queues, in the caller's transaction."""
+        for entry in entries:
+            self._connected.enqueue_in_transaction(
+                connection,
+                {
+                    "workflow_name": WORKFLOW,
+                    "queue_name": self._queues[entry.button.kind],
+                    "workflow_id": entry.workflow_id,
+                    "app_version": str(FORMAT),
+                    "priority": IN_TURN,
+                },
+                entry.job,
+            )
+
+    def forget(self, entries: Iterable[Entry]) -> None:
+        """Delete the workflows of jobs that are over."""
+        ids = [f"{entry.job}#{attempt}" for entry in entries for attempt in range(1, entry.attempt + 1)]
+        self._connected.delete_workflows(ids)
+
+    # --- a worker: the one engine of this process ---
+
+    def launch(
+        self,
+        worker: str,
+        carry_out: Callable[[str], Awaitable[None]],
+        database: sa.Engine,
+        *,
+        max_concurrent_upscales: int,
+    ) -> None:
+        """Begin to carry out jobs, in this thread's event loop and with these connections.
+
+        Raises:
+            ConfigurationError: DBOS runs in this process already.
+        """
+        global _carry_out  # noqa: PLW0603
+        if _carry_out is not None:
+            raise ConfigurationError("one DurableFanOut runs in a process at a time: run the other in another process")
+        DBOS(
+            config={
+                "name": APPLICATION,
+                "system_database_engine": database,
+                "executor_id": worker,
+                "application_version": str(FORMAT),
+                "serializer": DBOSPortableJSONSerializer(),
+                "log_level": "CRITICAL",
+                "run_migrations": False,
+            }
+        )
+        if DBOS.executor_id != worker:  # it is one per process, and was made before
+            raise ConfigurationError("DBOS is used in this process otherwise: run DurableFanOut in another process")
+        _carry_out = carry_out
+        try:
+            self._launch(max_concurrent_upscales)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _launch(self, max_concurrent_upscales: int) -> None:
+        upscales, variations = self._queues.values()
+        DBOS.listen_queues([upscales, variations])
+        self._connected.register_queue(
+            upscales,
+            global_concurrency=max_concurrent_upscales,
+            polling_interval_sec=QUEUE_INTERVAL,
+            on_conflict="always_update",
+        )
+        self._connected.register_queue(
+            variations,
+            worker_concurrency=MOST_VARIATIONS,
+            polling_interval_sec=QUEUE_INTERVAL,
+            on_conflict="always_update",
+        )
+        DBOS.launch()
+
+    @staticmethod
+    def stop() -> None:
+        """End it; jobs in hand stay this worker's until they are taken over."""
+        global _carry_out  # noqa: PLW0603
+        DBOS.destroy()
+        _carry_out = None
+
+    def workers(self, connection: sa.Connection) -> set[str]:
+        """Those that jobs are said to run at."""
+        running = sa.select(self._workflows.c.executor_id).where(*self._is_running()).distinct()
+        return {worker for worker in connection.execute(running).scalars() if worker}
+
+    def take_over(self, connection: sa.Connection, workers: Iterable[str]) -> int:
+        """Put what these workers had in hand back into the queue, before all else; how many they were.
+
+        It is what DBOS's own recovery does, for all at once, and with the priority.
+        """
+        columns = self._workflows.c
+        orphans = sa.update(self._workflows).where(*self._is_running(), columns.executor_id.in_(list(workers)))
+        back = orphans.values(status=WAITING, priority=FIRST, owner_xid=None, started_at_epoch_ms=None)
+        return connection.execute(back).rowcount
+
+    def _is_running(self) -> list[sa.ColumnElement[bool]]:
+        columns = self._workflows.c
+        return [columns.queue_name.in_(list(self._queues.values())), columns.status == RUNNING]
+
+    @property
+    def _connected(self) -> DBOSClient:
+        if self._client is None:
+            raise ConfigurationError("DurableFanOut must be entered first: async with DurableFanOut(...) as jobs")
+        return self._client
+
+
+def _in_schema(table: sa.TableClause) -> sa.TableClause:
+    return sa.table(table.name, *(sa.column(column.name) for column in table.c), schema=SCHEMA)
+
+
+@DBOS.workflow(name=WORKFLOW, max_recovery_attempts=MOST_TAKEOVERS)
+async def _run_job(job: str) -> Any:  # noqa: ANN401 - DBOS's own
+    if _carry_out is None:
+        raise RuntimeError("no worker runs in this process")
+    await _carry_out(job)

@@ -1,0 +1,328 @@
+"""The fan-out that outlives its process."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterable
+from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from akool_async import AkoolError, AkoolSession, ButtonPress, ConfigurationError, Operation
+from akool_async.durable._database import Database
+from akool_async.durable._engine import Engine
+from akool_async.durable._jobs import EPOCH, PAGE, Job, JobCounts, Jobs, JobState, prepare
+from akool_async.durable._state import State
+from akool_async.durable._worker import LOOK_INTERVAL, Setup, Worker, run_worker
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Iterable
+    from types import TracebackType
+    from typing import TypeVar
+
+    from sqlalchemy import Connection
+
+    from akool_async import ApiKey, ClientCredentials, Outcome, WebhookEvent
+
+    T = TypeVar("T")
+    Press = ButtonPress | tuple[str, str]
+
+OVERLAP: Final = timedelta(seconds=60)
+"""By which ended jobs are read again: a transaction is seen some time after the moment that it notes."""
+
+
+class DurableFanOut:
+    """Presses that are recorded in a state before they are made, and survive every process that makes them.
+
+    ``state`` is ``sqlite:///FILE``, for one machine, or ``postgresql://...``, for as many as you like. ``auth`` and
+    the ``options`` are those of :class:`AkoolSession`, but ``http``: a worker has an event loop of its own, in which
+    an ``observer`` is called too. ``max_concurrent_upscales`` and ``max_requests_per_second`` hold over all processes
+    that share the state, for this account; where they differ, the cap of the last to :meth:`run` counts. ``account``
+    names the account where its key may change; else the key does.
+
+    A press whose reply was lost, with its worker or on its way, may run at AKOOL although nobody knows its id: for
+    ``lost_reply_patience`` seconds it keeps its slot, and a webhook may tell the id, before it is told as unknown.
+    AKOOL's jobs hardly ever take longer than the default.
+
+    Use it as an async context manager. Any number of processes may :meth:`submit`, :meth:`run` and read
+    :meth:`outcomes` at once. All methods raise :class:`StateError` where the state cannot be used.
+
+    Raises:
+        ConfigurationError: a state that cannot be used, and as :class:`AkoolSession`.
+        ValueError: an argument that is wrong in itself.
+    """
+
+    def __init__(
+        self,
+        auth: ApiKey | ClientCredentials | str | None = None,
+        state: str = "sqlite:///akool.db",
+        *,
+        account: str | None = None,
+        max_concurrent_upscales: int = 4,
+        max_requests_per_second: float | None = None,
+        lost_reply_patience: float = 60.0,
+        **options: Any,  # noqa: ANN401 - AkoolSession's, handed on by name
+    ) -> None:
+        if options.get("http") is not None:
+            raise ValueError("http cannot be given: a worker has an event loop of its own")
+        if account is not None and not (isinstance(account, str) and account.isascii() and account.isalnum()):
+            raise ValueError(f"account must be a name of ASCII letters and digits, not {account!r}")
+        if not isinstance(lost_reply_patience, int | float) or not 0 <= lost_reply_patience < math.inf:
+            raise ValueError(f"lost_reply_patience must be a number of seconds, not {lost_reply_patience!r}")
+        self._auth = auth
+        self._lost_reply_patience = lost_reply_patience
+        self._state = State.read(state)
+        self._options = {
+            **options,
+            "max_concurrent_upscales": max_concurrent_upscales,
+            "max_requests_per_second": max_requests_per_second,
+        }
+        checked = self._make_session()
+        self._jobs = Jobs(account or checked.account)
+        self._engine = Engine(self._state, self._jobs.account)
+        self._database: Database | None = None
+
+    async def __aenter__(self) -> Self:
+        database = Database(self._state.engine(), f"state {self._state}")
+        try:
+            await database.run(lambda: self._open(database))
+        except BaseException:
+            database.close()
+            raise
+        self._database = database
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        database, self._database = self._database, None
+        if database is not None:
+            await database.run(self._engine.close)
+            database.close()
+
+    # --- submitting and carrying out ---
+
+    async def submit(self, presses: Iterable[Press] | AsyncIterable[Press]) -> int:
+        """Record presses, and return how many of them are new; nothing is pressed here.
+
+        (image id, button) names a job for good: one that was submitted before, by anyone, is that job still, whatever
+        became of it. Those before a bad one are recorded when it raises.
+        """
+        self._require_entered()
+        new = 0
+        batch: list[ButtonPress] = []
+        async for press in _iterate(presses):
+            batch.append(press)
+            if len(batch) == PAGE:
+                new += await self._submit(batch)
+                batch = []
+        return new + (await self._submit(batch) if batch else 0)
+
+    async def run(self, *, until_done: bool = True) -> None:
+        """Carry out jobs, until none is open, or for ever.
+
+        Cancelling it hands over what it has in hand: POSTs under way end, and what runs at AKOOL is waited for by other
+        workers, or the next. What a worker had in hand that died is taken over after a few seconds.
+
+        Raises:
+            AuthenticationError, AccountBannedError, InsufficientCreditError: no job would fare better; they stay open.
+            ConfigurationError: another one runs in this process.
+        """
+        self._require_entered()
+        setup = Setup(
+            state=self._state,
+            jobs=self._jobs,
+            engine=self._engine,
+            make_session=self._make_session,
+            max_concurrent_upscales=self._options["max_concurrent_upscales"],
+            max_requests_per_second=self._options["max_requests_per_second"],
+            lost_reply_patience=self._lost_reply_patience,
+        )
+        await run_worker(Worker(setup, until_done=until_done))
+
+    async def notify(self, event: WebhookEvent, *, word: str | None = None) -> bool:
+        """Take in a webhook, at any process: whichever worker has its job looks at once.
+
+        One that tells the id of a press whose reply was lost settles it. True where it concerns a job of this state.
+        Pass this object as the session to a ``webhook_handler`` or a ``WebhookApp``.
+        """
+
+        def hear(state: Connection) -> list[str]:
+            told = self._jobs.hear(state, event, word)
+            for job in told:
+                self._reopen(state, job, event.id)
+            return told
+
+        return bool(await self._write(hear))
+
+    async def resolve(
+        self, press: Press, *, operation_id: str | None = None, press_again: bool = False, give_up: bool = False
+    ) -> None:
+        """Settle a job whose outcome is unknown, by one of three.
+
+        Its ``operation_id``, where you found it: the job is followed to its end. ``press_again``: it is pressed, unless
+        AKOOL says that the button is used; also for a job that AKOOL refused. ``give_up``: it counts as failed.
+
+        Raises:
+            ValueError: not one of the three, or no job that can be settled so.
+        """
+        wanted = _read_press(press)
+        if [operation_id is not None, press_again, give_up].count(True) != 1:
+            raise ValueError("resolve takes one of operation_id, press_again=True and give_up=True")
+        job = self._jobs.job_of(wanted)
+        told = None if operation_id is None else Operation(operation_id).id
+
+        def settle(state: Connection) -> bool:
+            return self._jobs.give_up(state, job) if give_up else self._reopen(state, job, told)
+
+        if not await self._write(settle):
+            known = await self.job(wanted)
+            standing = "was not submitted" if known is None else f"is {known.state}"
+            raise ValueError(f"press: {wanted} {standing}; only an unknown outcome can be resolved")
+
+    # --- reading ---
+
+    async def outcomes(self, presses: Iterable[Press] | None = None) -> AsyncGenerator[Outcome, None]:
+        """The outcome of each job, those of earlier processes first, until no job is open; or of these presses alone.
+
+        An outcome's ``operation`` is detached from any session, as one that was unpickled.
+
+        Raises:
+            ValueError: one of the presses was not submitted.
+        """
+        told = self._ended() if presses is None else self._ended_of([_read_press(press) for press in presses])
+        async with aclosing(told) as ended:
+            async for job in ended:
+                if job.outcome is not None:
+                    yield job.outcome
+
+    async def job(self, press: Press) -> Job | None:
+        """How a press stands, without waiting; None where it was not submitted."""
+        found = await self._read(lambda state: self._jobs.find(state, [_read_press(press)]))
+        return found[0] if found else None
+
+    async def jobs(self, *states: JobState | str) -> AsyncGenerator[Job, None]:
+        """The jobs in these states, or all, ordered by image and button."""
+        wanted = [JobState(state) for state in states] or list(JobState)
+        last: ButtonPress | None = None
+        while page := await self._page(wanted, last):
+            for job in page:
+                yield job
+            last = page[-1].press
+
+    async def status(self) -> JobCounts:
+        """How many jobs stand how."""
+        return await self._read(self._jobs.count)
+
+    async def prune(self, older_than: timedelta) -> int:
+        """Forget the jobs that were done or had failed so long ago, and return how many.
+
+        The same press would be a new job then, which AKOOL refuses, as its button is used. Unknown outcomes stay until
+        they are resolved.
+        """
+        before = datetime.now(UTC) - older_than
+        pruned = 0
+        while old := await self._read(lambda state: self._jobs.finished_before(state, before)):
+            await self._require_entered().run(lambda: self._engine.forget(old))
+            await self._write(lambda state: self._jobs.delete(state, old))
+            pruned += len(old)
+        return pruned
+
+    def _open(self, database: Database) -> None:
+        try:
+            with database.engine.begin() as connection:
+                prepare(connection)
+            self._engine.open(database.engine)
+        except AkoolError:
+            raise
+        except Exception as error:
+            reason = getattr(error, "orig", None) or error
+            raise ConfigurationError(f"state {self._state} cannot be used ({reason})") from error
+
+    def _make_session(self) -> AkoolSession:
+        return AkoolSession(self._auth, **self._options)
+
+    def _require_entered(self) -> Database:
+        if self._database is None:
+            raise ConfigurationError("DurableFanOut must be entered first: async with DurableFanOut(...) as jobs")
+        return self._database
+
+    async def _read(self, work: Callable[[Connection], T]) -> T:
+        return await self._require_entered().read(work)
+
+    async def _write(self, work: Callable[[Connection], T]) -> T:
+        return await self._require_entered().write(work)
+
+    async def _submit(self, batch: list[ButtonPress]) -> int:
+        def submit(state: Connection) -> int:
+            new = self._jobs.add(state, batch)
+            self._engine.enqueue(state, new)
+            return len(new)
+
+        return await self._write(submit)
+
+    def _reopen(self, state: Connection, job: str, operation_id: str | None) -> bool:
+        entry = self._jobs.reopen(state, job, operation_id)
+        if entry is not None:
+            self._engine.enqueue(state, [entry])
+        return entry is not None
+
+    async def _page(self, states: list[JobState], last: ButtonPress | None) -> list[Job]:
+        return await self._read(lambda state: self._jobs.page(state, states, last))
+
+    async def _ended(self) -> AsyncGenerator[Job, None]:
+        """Ended jobs in the order of their ends, until none is open."""
+        newest = EPOCH + OVERLAP
+        recent: set[tuple[ButtonPress, datetime | None]] = set()
+        while True:
+            is_last = not await self._read(self._jobs.has_open)
+            told, recent = recent, set()
+            last: Job | None = None
+            while page := await self._ended_page(newest - OVERLAP, last):
+                for job in page:
+                    key = (job.press, job.ended_at)
+                    recent.add(key)
+                    if key not in told:
+                        yield job
+                last = page[-1]
+            if is_last:
+                return
+            if last is not None and last.ended_at is not None:
+                newest = last.ended_at
+            await asyncio.sleep(LOOK_INTERVAL)
+
+    async def _ended_page(self, since: datetime, last: Job | None) -> list[Job]:
+        return await self._read(lambda state: self._jobs.ended_page(state, since, last))
+
+    async def _ended_of(self, presses: list[ButtonPress]) -> AsyncGenerator[Job, None]:
+        left = dict.fromkeys(presses)
+        while left:
+            for some in _pages(list(left)):
+                found = await self._read(lambda state: self._jobs.find(state, some))  # noqa: B023 - awaited here
+                missing = set(some) - {job.press for job in found}
+                if missing:
+                    raise ValueError(f"presses: {next(iter(missing))} was not submitted")
+                for job in found:
+                    if job.state is not JobState.OPEN:
+                        del left[job.press]
+                        yield job
+            if left:
+                await asyncio.sleep(LOOK_INTERVAL)
+
+
+def _pages(presses: list[ButtonPress]) -> Iterable[list[ButtonPress]]:
+    return (presses[start : start + PAGE] for start in range(0, len(presses), PAGE))
+
+
+async def _iterate(presses: Iterable[Press] | AsyncIterable[Press]) -> AsyncGenerator[ButtonPress, None]:
+    if isinstance(presses, AsyncIterable):
+        async for press in presses:
+            yield _read_press(press)
+    else:
+        for press in presses:
+            yield _read_press(press)
+
+
+def _read_press(press: Press) -> ButtonPress:
+    return press if isinstance(press, ButtonPress) else ButtonPress(*press)

@@ -1,0 +1,387 @@
+"""What a state keeps of each job, and every statement that reads or writes it.
+
+DBOS keeps the queue and who works on what (:mod:`._engine`); here stands what a press has come to. It is a table of our
+own, since DBOS's record of a step can be found neither by an operation's id, which is what a webhook tells, nor be
+written again where the disk was full.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+import sqlalchemy as sa
+from attrs import frozen
+from sqlalchemy.dialects import postgresql, sqlite
+
+from akool_async import Button, ButtonPress, ConfigurationError, OutcomeUnknownError, WebhookEvent
+from akool_async.durable._record import read_outcome, write_outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from akool_async import Outcome
+
+FORMAT: Final = 1
+"""Of what is kept: raised where an older version of this library could not go on with it."""
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+PAGE: Final = 1_000
+"""Jobs that are read or written in one statement."""
+
+METADATA: Final = sa.MetaData()
+FORMATS: Final = sa.Table("akool_format", METADATA, sa.Column("format", sa.Integer, primary_key=True))
+JOBS: Final = sa.Table(
+    "akool_jobs",
+    METADATA,
+    sa.Column("job", sa.Text, primary_key=True),
+    sa.Column("account", sa.Text, nullable=False),
+    sa.Column("image_id", sa.Text, nullable=False),
+    sa.Column("button", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("submitted_at", sa.BigInteger, nullable=False),
+    sa.Column("ended_at", sa.BigInteger),
+    sa.Column("run_id", sa.Text),
+    sa.Column("in_doubt", sa.Boolean, nullable=False),
+    sa.Column("word", sa.Text, nullable=False, unique=True),
+    sa.Column("operation_id", sa.Text, index=True),
+    sa.Column("told_id", sa.Text),
+    sa.Column("told_status", sa.Integer),
+    sa.Column("outcome", sa.Text),
+)
+sa.Index("akool_jobs_by_state", JOBS.c.account, JOBS.c.state, JOBS.c.job)
+sa.Index("akool_jobs_by_end", JOBS.c.account, JOBS.c.ended_at, JOBS.c.job)
+"""Moments are whole microseconds since the epoch, by one clock for all who share the state."""
+_IS_RUN: Final = JOBS.c.run_id.is_not(None) & JOBS.c.ended_at.is_(None)
+sa.Index("akool_jobs_by_run", JOBS.c.run_id, postgresql_where=_IS_RUN, sqlite_where=_IS_RUN)
+
+
+class JobState(StrEnum):
+    """How a job stands."""
+
+    OPEN = "open"
+    """Waiting, or running at AKOOL."""
+    DONE = "done"
+    FAILED = "failed"
+    """Refused, failed at AKOOL, or otherwise without a result."""
+    UNKNOWN = "unknown"
+    """Pressed, with a reply that was lost: see ``DurableFanOut.resolve``."""
+
+
+@frozen(kw_only=True)
+class Job:
+    """A press that was submitted."""
+
+    press: ButtonPress
+    state: JobState
+    operation_id: str | None
+    """What AKOOL accepted it as; None where that is not known, or not so yet."""
+    submitted_at: datetime
+    """Aware, in UTC."""
+    ended_at: datetime | None
+    """Aware, in UTC; None for an open job."""
+    outcome: Outcome | None
+    """None for an open job."""
+
+
+@frozen(kw_only=True)
+class JobCounts:
+    """How the jobs of an account stand."""
+
+    waiting: int
+    running: int
+    done: int
+    failed: int
+    unknown: int
+
+    @property
+    def open(self) -> int:
+        """Jobs that are not over."""
+        return self.waiting + self.running
+
+
+@frozen(kw_only=True)
+class Claim:
+    """A job that a worker has taken up, as earlier ones left it."""
+
+    press: ButtonPress
+    word: str
+    """What its webhook carries."""
+    operation_id: str | None
+    in_doubt: bool
+    """True where another worker may have pressed."""
+
+
+@frozen(kw_only=True)
+class Entry:
+    """A place in the engine's queue."""
+
+    job: str
+    attempt: int
+    button: Button
+
+    @property
+    def workflow_id(self) -> str:
+        """Another one for each time that the job was opened."""
+        return f"{self.job}#{self.attempt}"
+
+
+class Jobs:
+    """The jobs of one account. Every method takes a connection in a transaction of the caller's."""
+
+    def __init__(self, account: str) -> None:
+        self.account = account
+
+    def job_of(self, press: ButtonPress) -> str:
+        """A job's name."""
+        return f"{self.account}:{press.image_id}:{press.button}"
+
+    # --- submitting ---
+
+    def add(self, connection: sa.Connection, presses: Iterable[ButtonPress]) -> list[Entry]:
+        """Record those that are not recorded yet, and return these."""
+        rows = [
+            {
+                "job": self.job_of(press),
+                "account": self.account,
+                "image_id": press.image_id,
+                "button": press.button.value,
+                "state": JobState.OPEN,
+                "attempt": 1,
+                "in_doubt": False,
+                "word": secrets.token_urlsafe(16),
+                "submitted_at": _now(connection),
+            }
+            for press in dict.fromkeys(presses)
+        ]
+        dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+        insert = dialect.insert(JOBS).values(rows).on_conflict_do_nothing()
+        return [_entry(row) for row in connection.execute(insert.returning(JOBS.c.job, JOBS.c.attempt, JOBS.c.button))]
+
+    # --- a worker's steps: each is one statement, and so happens whole or not at all ---
+
+    @staticmethod
+    def claim(connection: sa.Connection, job: str, run_id: str) -> Claim | None:
+        """The intent: from here on ``run_id`` may press. None where the job is over."""
+        by_another = JOBS.c.run_id.is_not(None) & (JOBS.c.run_id != run_id)
+        row = connection.execute(
+            _open(job)
+            .values(run_id=run_id, in_doubt=JOBS.c.in_doubt | by_another)
+            .returning(JOBS.c.image_id, JOBS.c.button, JOBS.c.word, _known_id(), JOBS.c.in_doubt)
+        ).first()
+        if row is None:
+            return None
+        image_id, button, word, operation_id, in_doubt = row
+        return Claim(press=ButtonPress(image_id, button), word=word, operation_id=operation_id, in_doubt=in_doubt)
+
+    @staticmethod
+    def release(connection: sa.Connection, job: str, run_id: str) -> None:
+        """The intent was not carried out: nothing was sent."""
+        connection.execute(_open(job).where(JOBS.c.run_id == run_id).values(run_id=None))
+
+    @staticmethod
+    def accept(connection: sa.Connection, job: str, operation_id: str) -> None:
+        """AKOOL accepted the press, whoever has the job now."""
+        connection.execute(_open(job).values(operation_id=operation_id))
+
+    @staticmethod
+    def known_id(connection: sa.Connection, job: str) -> str | None:
+        """The operation's id, as a worker or a webhook told it."""
+        return connection.execute(sa.select(_known_id()).where(JOBS.c.job == job)).scalar()
+
+    @staticmethod
+    def end(connection: sa.Connection, job: str, run_id: str, outcome: Outcome) -> None:
+        """The job is over, unless another worker has taken it up since."""
+        operation_id = None if outcome.operation is None else outcome.operation.id
+        connection.execute(
+            _open(job)
+            .where(JOBS.c.run_id == run_id)
+            .values(
+                state=_state_of(outcome),
+                ended_at=_now(connection),
+                operation_id=sa.func.coalesce(operation_id, JOBS.c.operation_id),
+                outcome=write_outcome(outcome),
+            )
+        )
+
+    # --- webhooks ---
+
+    def hear(self, connection: sa.Connection, event: WebhookEvent, word: str | None) -> list[str]:
+        """Keep what a webhook tells, and return the jobs that it concerns."""
+        is_meant = JOBS.c.operation_id == event.id
+        if word is not None:
+            is_meant |= (JOBS.c.word == word) & JOBS.c.operation_id.is_(None)
+        hearing = sa.update(JOBS).where(JOBS.c.account == self.account, is_meant)
+        told = hearing.values(told_id=event.id, told_status=event.status).returning(JOBS.c.job)
+        return list(connection.execute(told).scalars())
+
+    @staticmethod
+    def heard(connection: sa.Connection, run_id: str) -> list[tuple[str, str, int]]:
+        """What webhooks told of the jobs of this worker: word, operation's id and status."""
+        told = sa.select(JOBS.c.word, JOBS.c.told_id, JOBS.c.told_status)
+        rows = connection.execute(told.where(JOBS.c.run_id == run_id, _IS_RUN, JOBS.c.told_status.is_not(None)))
+        return [(word, told_id, status) for word, told_id, status in rows]
+
+    # --- settling ---
+
+    @staticmethod
+    def reopen(connection: sa.Connection, job: str, operation_id: str | None) -> Entry | None:
+        """Open a job again, to be followed as this operation, or to be pressed; None where it cannot be."""
+        row = connection.execute(
+            _unsettled(job)
+            .values(
+                state=JobState.OPEN,
+                ended_at=None,
+                outcome=None,
+                run_id=None,
+                operation_id=operation_id,
+                in_doubt=operation_id is None,
+                attempt=JOBS.c.attempt + 1,
+            )
+            .returning(JOBS.c.job, JOBS.c.attempt, JOBS.c.button)
+        ).first()
+        return None if row is None else _entry(row)
+
+    @staticmethod
+    def give_up(connection: sa.Connection, job: str) -> bool:
+        """Count an unknown job as failed; False where it is none."""
+        unknown = _unsettled(job).where(JOBS.c.state == JobState.UNKNOWN)
+        return bool(connection.execute(unknown.values(state=JobState.FAILED)).rowcount)
+
+    # --- reading ---
+
+    def count(self, connection: sa.Connection) -> JobCounts:
+        """All of them, by state."""
+        mine = JOBS.c.account == self.account
+        by_state = sa.select(JOBS.c.state, sa.func.count()).where(mine).group_by(JOBS.c.state)
+        counts: dict[str, int] = {state: count for state, count in connection.execute(by_state)}  # noqa: C416 - rows
+        running = connection.execute(sa.select(sa.func.count()).where(mine, _IS_RUN)).scalar_one()
+        waiting = max(counts.get(JobState.OPEN, 0) - running, 0)
+        done, failed, unknown = (counts.get(state, 0) for state in (JobState.DONE, JobState.FAILED, JobState.UNKNOWN))
+        return JobCounts(waiting=waiting, running=running, done=done, failed=failed, unknown=unknown)
+
+    def has_open(self, connection: sa.Connection) -> bool:
+        """Whether any is open."""
+        is_open = (JOBS.c.account == self.account) & (JOBS.c.state == JobState.OPEN)
+        return connection.execute(sa.select(JOBS.c.job).where(is_open).limit(1)).first() is not None
+
+    def find(self, connection: sa.Connection, presses: Iterable[ButtonPress]) -> list[Job]:
+        """Those of them that were submitted."""
+        names = [self.job_of(press) for press in presses]
+        return [_read(row) for row in connection.execute(_select().where(JOBS.c.job.in_(names)))]
+
+    def page(self, connection: sa.Connection, states: Sequence[JobState], after: ButtonPress | None) -> list[Job]:
+        """The next of them in these states, ordered by their names."""
+        wanted = _select().where(JOBS.c.account == self.account, JOBS.c.state.in_(states))
+        if after is not None:
+            wanted = wanted.where(JOBS.c.job > self.job_of(after))
+        return [_read(row) for row in connection.execute(wanted.order_by(JOBS.c.job).limit(PAGE))]
+
+    def ended_page(self, connection: sa.Connection, since: datetime, after: Job | None) -> list[Job]:
+        """The next of those that ended since then, in that order."""
+        wanted = _select().where(JOBS.c.account == self.account)
+        if after is None or after.ended_at is None:
+            wanted = wanted.where(JOBS.c.ended_at >= _write_moment(since))
+        else:
+            place = (_write_moment(after.ended_at), self.job_of(after.press))
+            wanted = wanted.where(sa.tuple_(JOBS.c.ended_at, JOBS.c.job) > sa.tuple_(*map(sa.literal, place)))
+        return [_read(row) for row in connection.execute(wanted.order_by(JOBS.c.ended_at, JOBS.c.job).limit(PAGE))]
+
+    # --- forgetting ---
+
+    def finished_before(self, connection: sa.Connection, moment: datetime) -> list[Entry]:
+        """Some of those that ended before then and that nobody has to settle."""
+        old = sa.select(JOBS.c.job, JOBS.c.attempt, JOBS.c.button).where(
+            JOBS.c.account == self.account,
+            JOBS.c.ended_at < _write_moment(moment),
+            JOBS.c.state.in_([JobState.DONE, JobState.FAILED]),
+        )
+        return [_entry(row) for row in connection.execute(old.limit(PAGE))]
+
+    @staticmethod
+    def delete(connection: sa.Connection, entries: Iterable[Entry]) -> None:
+        """Forget them."""
+        connection.execute(sa.delete(JOBS).where(JOBS.c.job.in_([entry.job for entry in entries])))
+
+
+def prepare(connection: sa.Connection) -> None:
+    """Make the tables where there are none.
+
+    Raises:
+        ConfigurationError: they are of a newer version of this library.
+    """
+    METADATA.create_all(connection)
+    newest = connection.execute(sa.select(sa.func.max(FORMATS.c.format))).scalar()
+    if newest is None:
+        dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+        connection.execute(dialect.insert(FORMATS).values(format=FORMAT).on_conflict_do_nothing())
+    elif newest > FORMAT:
+        raise ConfigurationError(
+            f"state is of format {newest}, and this version of akool_async knows up to {FORMAT}: install a newer one"
+        )
+
+
+def _open(job: str) -> sa.Update:
+    return sa.update(JOBS).where(JOBS.c.job == job, JOBS.c.ended_at.is_(None))
+
+
+def _unsettled(job: str) -> sa.Update:
+    """A press of which AKOOL has, or may have, no operation."""
+    was_refused = (JOBS.c.state == JobState.FAILED) & JOBS.c.operation_id.is_(None)
+    return sa.update(JOBS).where(JOBS.c.job == job, was_refused | (JOBS.c.state == JobState.UNKNOWN))
+
+
+def _known_id() -> sa.ColumnElement[str | None]:
+    return sa.func.coalesce(JOBS.c.operation_id, JOBS.c.told_id)
+
+
+def _state_of(outcome: Outcome) -> JobState:
+    if outcome.ok:
+        return JobState.DONE
+    return JobState.UNKNOWN if isinstance(outcome.error, OutcomeUnknownError) else JobState.FAILED
+
+
+def _now(connection: sa.Connection) -> Any:  # noqa: ANN401 - a number, or what PostgreSQL makes one
+    if connection.dialect.name == "postgresql":
+        return sa.cast(sa.extract("epoch", sa.func.clock_timestamp()) * 1_000_000, sa.BigInteger)
+    return time.time_ns() // 1_000
+
+
+def _read_moment(microseconds: int) -> datetime:
+    return EPOCH + timedelta(microseconds=microseconds)
+
+
+def _write_moment(moment: datetime) -> int:
+    return (moment - EPOCH) // timedelta(microseconds=1)
+
+
+def _select() -> sa.Select[Any]:
+    columns = JOBS.c
+    return sa.select(
+        columns.image_id,
+        columns.button,
+        columns.state,
+        _known_id().label("operation_id"),
+        columns.submitted_at,
+        columns.ended_at,
+        columns.outcome,
+    )
+
+
+def _read(row: sa.Row[Any, Any, Any]) -> Job:
+    press = ButtonPress(row.image_id, row.button)
+    return Job(
+        press=press,
+        state=JobState(row.state),
+        operation_id=row.operation_id,
+        submitted_at=_read_moment(row.submitted_at),
+        ended_at=None if row.ended_at is None else _read_moment(row.ended_at),
+        outcome=None if row.outcome is None else read_outcome(press, row.outcome),
+    )
+
+
+def _entry(row: sa.Row[Any, Any, Any]) -> Entry:
+    return Entry(job=row.job, attempt=row.attempt, button=Button(row.button))

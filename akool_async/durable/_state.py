@@ -1,0 +1,97 @@
+"""Where jobs are kept: one SQLite file, or a PostgreSQL database."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from attrs import frozen
+from sqlalchemy import URL, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError
+
+from akool_async import AkoolError, ConfigurationError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+
+EXAMPLES: Final = "such as 'sqlite:///akool.db' or 'postgresql://user:password@host/database'"
+LOCK_PATIENCE: Final = 30.0
+"""Seconds to wait for another writer of an SQLite file."""
+CONNECT_PATIENCE: Final = 10
+"""Seconds to wait for PostgreSQL to answer."""
+READS: Final = "akool_reads"
+"""Execution option of connections that only read."""
+
+
+class StateError(AkoolError):
+    """The state could not be read or written. What was recorded before stands."""
+
+
+@frozen
+class State:
+    """A state's address."""
+
+    url: URL
+    file: Path | None
+    """The SQLite file; None for PostgreSQL."""
+
+    def __str__(self) -> str:
+        return self.url.render_as_string(hide_password=True)
+
+    @property
+    def address(self) -> str:
+        """The whole address, password and all, as PostgreSQL's own library takes it."""
+        return self.url.render_as_string(hide_password=False)
+
+    @property
+    def driver_address(self) -> str:
+        """The same, as SQLAlchemy takes it."""
+        return self._driver_url.render_as_string(hide_password=False)
+
+    @classmethod
+    def read(cls, url: str) -> Self:
+        """Check an address.
+
+        Raises:
+            ConfigurationError: it is none of the two kinds.
+        """
+        try:
+            parts = make_url(url)
+        except (ArgumentError, TypeError, AttributeError, ValueError):
+            raise ConfigurationError(f"state must be a URL {EXAMPLES}") from None
+        if parts.drivername == "postgresql":
+            return cls(parts, None)
+        if parts.drivername != "sqlite" or not parts.database or parts.database.startswith((":memory:", "file:")):
+            raise ConfigurationError(f"state must be a URL {EXAMPLES}, not {parts.render_as_string()!r}")
+        file = Path(parts.database).absolute()
+        if not file.parent.is_dir():
+            raise ConfigurationError(f"state: the folder {file.parent} does not exist")
+        return cls(parts.set(database=str(file)), file)
+
+    def engine(self) -> Engine:
+        """A pool of connections."""
+        if self.file is None:
+            return create_engine(
+                self._driver_url, pool_pre_ping=True, connect_args={"connect_timeout": CONNECT_PATIENCE}
+            )
+        engine = create_engine(self.url, connect_args={"timeout": LOCK_PATIENCE})
+        event.listen(engine, "connect", _set_up_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+
+    @property
+    def _driver_url(self) -> URL:
+        return self.url if self.file is not None else self.url.set(drivername="postgresql+psycopg")
+
+
+def _set_up_sqlite(connection: Any, _: object) -> None:  # noqa: ANN401 - DB-API's, which has no type
+    # Python's driver begins a transaction at the first write, so that what was read before it may be old: DBOS counts
+    # what runs, and then takes a job, and two that counted at once would pass the cap.
+    connection.isolation_level = None
+    connection.execute("PRAGMA journal_mode=WAL")  # with synchronous=FULL, the default: every commit is on disk
+    connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    reads = connection.get_execution_options().get(READS)
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")

@@ -1,0 +1,166 @@
+"""A worker: jobs carried out in a thread with a loop of its own, since DBOS takes over the loop that it runs in."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+from uuid import uuid4
+
+import psycopg
+from attrs import frozen
+
+from akool_async.durable._alive import sign_of_life
+from akool_async.durable._carrier import Carrier
+from akool_async.durable._database import Database
+from akool_async.durable._state import StateError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from akool_async import AkoolSession
+    from akool_async.durable._alive import Alive
+    from akool_async.durable._engine import Engine
+    from akool_async.durable._jobs import Jobs
+    from akool_async.durable._state import State
+
+LOOK_INTERVAL: Final = 0.5
+"""Seconds between two looks for what webhooks told, and for work that is left."""
+PULSE: Final = 3.0
+"""Seconds between two looks for workers that have died."""
+DRAIN_PATIENCE: Final = 10.0
+"""Seconds to record what is left to others."""
+
+logger = logging.getLogger("akool_async")
+
+
+@frozen(kw_only=True)
+class Setup:
+    """What a worker works with."""
+
+    state: State
+    jobs: Jobs
+    engine: Engine
+    make_session: Callable[[], AkoolSession]
+    max_concurrent_upscales: int
+    max_requests_per_second: float | None
+    lost_reply_patience: float
+
+
+class Worker:
+    """One run over what is open."""
+
+    def __init__(self, setup: Setup, *, until_done: bool) -> None:
+        self._setup = setup
+        self._until_done = until_done
+        self._name = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping = asyncio.Event()
+        self._was_stopped = False
+
+    def work(self) -> None:
+        """Carry out jobs in this thread, until none is left or :meth:`stop`."""
+        asyncio.run(self._work())
+
+    def stop(self) -> None:
+        """End it, from any thread: what is in hand is handed over."""
+        self._was_stopped = True
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._stopping.set)
+
+    async def _work(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        setup = self._setup
+        database = Database(setup.state.engine(), str(setup.state))
+        alive = sign_of_life(setup.state, setup.jobs.account, self._name)
+        try:
+            await alive.show()
+            akool = setup.make_session()
+            carrier = Carrier(akool, database, setup.jobs, self._name, lost_reply_patience=setup.lost_reply_patience)
+            try:
+                await self._join(akool, alive)
+                setup.engine.launch(
+                    self._name,
+                    carrier.carry_out,
+                    database.engine,
+                    max_concurrent_upscales=setup.max_concurrent_upscales,
+                )
+                try:
+                    await self._supervise(akool, carrier, database, alive)
+                finally:
+                    await carrier.drain(DRAIN_PATIENCE)
+                    await self._hand_over(database)
+            finally:
+                await akool.aclose()
+        finally:
+            await alive.end()
+            database.close()
+        if carrier.stopped_by is not None:
+            raise carrier.stopped_by.fresh()
+
+    async def _join(self, akool: AkoolSession, alive: Alive) -> None:
+        """Take a share of the rate, once all others have made room for it."""
+        if self._setup.max_requests_per_second is not None and await self._share_rate(akool, alive) > 1:
+            await self._pause(PULSE + LOOK_INTERVAL)
+
+    async def _share_rate(self, akool: AkoolSession, alive: Alive) -> int:
+        workers = max(await alive.count(), 1)
+        rate = self._setup.max_requests_per_second
+        if rate is not None and akool.max_requests_per_second != rate / workers:
+            akool.max_requests_per_second = rate / workers
+        return workers
+
+    async def _supervise(self, akool: AkoolSession, carrier: Carrier, database: Database, alive: Alive) -> None:
+        beat = 0.0
+        while not (self._was_stopped or carrier.stopped_by is not None):
+            try:
+                if self._loop_time() >= beat:
+                    beat = self._loop_time() + PULSE
+                    await alive.show()
+                    await self._share_rate(akool, alive)
+                    await self._take_over_from_the_dead(database, alive)
+                await carrier.deliver_webhooks()
+                if self._until_done and not await database.read(self._setup.jobs.has_open):
+                    return
+            except (StateError, psycopg.Error, OSError) as error:
+                logger.warning("the state cannot be read (%s): looking again", error)
+            await self._pause(LOOK_INTERVAL)
+
+    async def _take_over_from_the_dead(self, database: Database, alive: Alive) -> None:
+        others = await database.read(self._setup.engine.workers) - {self._name}
+        dead = await alive.dead(others)
+        if dead:
+            taken = await database.write(lambda state: self._setup.engine.take_over(state, dead))
+            logger.info("%d jobs of workers that ended are taken over: %s", taken, ", ".join(sorted(dead)))
+
+    async def _hand_over(self, database: Database) -> None:
+        await database.run(self._setup.engine.stop)
+        try:
+            await database.write(lambda state: self._setup.engine.take_over(state, [self._name]))
+        except StateError as error:
+            logger.warning("what was in hand is handed over when this worker is missed: %s", error)
+
+    async def _pause(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+
+    def _loop_time(self) -> float:
+        return asyncio.get_running_loop().time()
+
+
+async def run_worker(worker: Worker) -> None:
+    """Let it work; cancelling this stops it, and a second time leaves it to end by itself."""
+    thread = ThreadPoolExecutor(1, thread_name_prefix="akool-worker")
+    ended = asyncio.get_running_loop().run_in_executor(thread, worker.work)
+    thread.shutdown(wait=False)  # it ends with its work
+    try:
+        await asyncio.shield(ended)
+    except asyncio.CancelledError:
+        worker.stop()
+        await asyncio.wait([ended])
+        raise

