@@ -78,6 +78,9 @@ def akool() -> None:
 @click.option(
     "--reserve", type=_options.Number(), metavar="CREDITS", help="Keep this much of the balance as it is now."
 )
+@click.option(
+    "--state", metavar="URL", help="Record the presses there (sqlite:///FILE or postgresql://HOST/DATABASE) first."
+)
 @_options.max_concurrent_upscales
 @_options.timeout
 @_options.download
@@ -90,7 +93,12 @@ def fan_out(**options: Any) -> int:  # noqa: ANN401 - click's parameters, handed
 
     FILE is CSV with a header image_id,button, or JSONL with the same keys; - is
     stdin. A button may be a list, such as "U1 V2", or U*, V* or *.
+
+    With --state, presses survive whatever ends this run, are carried out by every
+    akool worker as well, under one cap, and the same file goes on when run again.
     """
+    if options["state"] is not None and options["timeout"] is not None:
+        raise click.UsageError("--timeout does not go with --state: recorded presses are carried out to their end")
     file: BinaryIO = options.pop("file")
     content = file.read()  # here, where Ctrl-C ends it
     return asyncio.run(_fan_out.run(_fan_out.Options(content=content, name=file.name, **options)))

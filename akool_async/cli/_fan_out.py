@@ -20,7 +20,7 @@ from akool_async import (
     Outcome,
     events,
 )
-from akool_async.cli._account import open_session
+from akool_async.cli._account import open_session, open_state
 from akool_async.cli._batch import Batch, BatchError, read_batch
 from akool_async.cli._exit import ExitStatus, gravest, status_of
 from akool_async.cli._gallery import Contents, require_free, write_gallery
@@ -28,15 +28,17 @@ from akool_async.cli._lines import Line, describe, describe_running
 from akool_async.cli._plan import Plan, make_plan
 from akool_async.cli._plan_table import show_plan
 from akool_async.cli._progress import BatchProgress
+from akool_async.cli._recorded import carry_out
 from akool_async.cli._results import Results
 from akool_async.cli._words import amount, explain, tell
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncGenerator, Mapping
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     from akool_async import AkoolSession, ButtonPress, ImageResult
-    from akool_async.cli._batch import Entry
+    from akool_async.durable import DurableFanOut
 
 SAVED_AT_ONCE: Final = 16
 
@@ -53,6 +55,7 @@ class Options:
     max_credits: float | None
     reserve: float | None
     max_concurrent_upscales: int
+    state: str | None
     timeout: float | None
     download: Path | None
     gallery: Path | None
@@ -75,11 +78,19 @@ async def run(options: Options) -> ExitStatus:
         results.read()
         with BatchProgress(console, quiet=options.quiet) as progress:
             work = Work(options, results, progress)
-            async with open_session(
-                options.key_file, max_concurrent_upscales=options.max_concurrent_upscales, observer=work.observe
-            ) as akool:
+            async with (
+                open_session(
+                    options.key_file, max_concurrent_upscales=options.max_concurrent_upscales, observer=work.observe
+                ) as akool,
+                work.open_state() as jobs,
+            ):
                 plan = await make_plan(
-                    akool, batch, results, with_files=options.download is not None, on_read=progress.read
+                    akool,
+                    batch,
+                    results,
+                    recorded=await _recorded_in(jobs, batch),
+                    with_files=options.download is not None,
+                    on_read=progress.read,
                 )
                 budget = _budget(plan, options)
                 progress.pause()
@@ -87,9 +98,15 @@ async def run(options: Options) -> ExitStatus:
                 if not options.yes:
                     return ExitStatus.USAGE if batch.invalid else ExitStatus.DONE
                 _make_folders(options)
-                await work.carry_out(akool, plan, budget)
+                await work.carry_out(akool, plan, budget, jobs)
     work.tell_end(plan)
     return work.status(plan)
+
+
+async def _recorded_in(jobs: DurableFanOut | None, batch: Batch) -> set[ButtonPress]:
+    if jobs is None:
+        return set()
+    return {job.press for job in await jobs.find(entry.press for entry in batch.entries)}
 
 
 def _budget(plan: Plan, options: Options) -> float | None:
@@ -142,6 +159,8 @@ class Work:
     _trouble: Exception | None = field(default=None, init=False)
     _was_interrupted: bool = field(default=False, init=False)
     _task: asyncio.Task[object] | None = field(default=None, init=False)
+    _new: set[ButtonPress] = field(factory=set, init=False)
+    """Presses that this run has recorded in a state; what they are charged, their outcomes tell."""
     _saving: asyncio.Semaphore = field(factory=lambda: asyncio.Semaphore(SAVED_AT_ONCE), init=False)
 
     def observe(self, event: events.Event) -> None:
@@ -157,13 +176,29 @@ class Work:
             case events.Finished():
                 self._seconds[event.operation_id] = event.seconds
 
-    async def carry_out(self, akool: AkoolSession, plan: Plan, budget: float | None) -> None:
+    def open_state(self) -> AbstractAsyncContextManager[DurableFanOut | None]:
+        """Where presses are recorded, if anywhere."""
+        if self._options.state is None:
+            return nullcontext()
+        loop = asyncio.get_running_loop()
+
+        def observe(event: events.Event) -> None:  # in the worker's thread
+            if isinstance(event, events.Pressed):
+                loop.call_soon_threadsafe(self._progress.pressed, event.credits)
+
+        cap = self._options.max_concurrent_upscales
+        return open_state(self._options.key_file, self._options.state, max_concurrent_upscales=cap, observer=observe)
+
+    async def carry_out(
+        self, akool: AkoolSession, plan: Plan, budget: float | None, jobs: DurableFanOut | None
+    ) -> None:
         """Press, fetch and save; ends early, with every id on record, where it is interrupted or cannot write."""
         loop = asyncio.get_running_loop()
         self._task = asyncio.current_task()
         with suppress(NotImplementedError):  # Windows has none
             loop.add_signal_handler(signal.SIGTERM, self._cancel)
-        self._progress.begin(len(plan.to_press) + len(plan.to_fetch), running=len(plan.to_fetch))
+        total = len(plan.to_press) + len(plan.to_fetch) + len(plan.recorded)
+        self._progress.begin(total, running=len(plan.to_fetch))
         try:
             self._write_refused(plan)
             async with asyncio.TaskGroup() as group:
@@ -173,7 +208,17 @@ class Work:
                 for entry in others:
                     self._ended[entry.press] = Outcome(entry.press, error=_out_of_budget(budget or 0.0))
                     await self._save(akool, self._ended[entry.press])
-                await self._press_all(akool, fitting, budget, group)
+                if jobs is None:
+                    outcomes = akool.fan_out(
+                        (entry.press for entry in fitting),
+                        preflight=False,
+                        max_credits=budget,
+                        timeout=self._options.timeout,
+                    )
+                else:
+                    self._new = {entry.press for entry in fitting}
+                    outcomes = carry_out(jobs, [entry.press for entry in (*fitting, *plan.recorded)])
+                await self._take_all(akool, outcomes, group)
             if self._options.gallery is not None:
                 await self._show(akool, plan.batch, plan.sources, self._options.gallery)
             with suppress(AkoolError):  # all is done; it is only told
@@ -215,14 +260,14 @@ class Work:
         if self._task is not None:
             self._task.cancel()
 
-    async def _press_all(
-        self, akool: AkoolSession, entries: list[Entry], budget: float | None, group: asyncio.TaskGroup
+    async def _take_all(
+        self, akool: AkoolSession, outcomes: AsyncGenerator[Outcome, None], group: asyncio.TaskGroup
     ) -> None:
-        presses = (entry.press for entry in entries)
-        outcomes = akool.fan_out(presses, preflight=False, max_credits=budget, timeout=self._options.timeout)
         async with aclosing(outcomes):
             async for outcome in outcomes:
                 self._ended[outcome.press] = outcome
+                if outcome.press in self._new and outcome.result is not None:
+                    self._charged += outcome.result.deduction_credit or 0
                 group.create_task(self._save(akool, outcome))
 
     async def _fetch(self, akool: AkoolSession, press: ButtonPress, operation_id: str) -> None:
@@ -297,6 +342,8 @@ class Work:
             invalid = len(plan.batch.invalid)
             dropped = f"; {invalid:,} line{'s' if invalid > 1 else ''} of {plan.batch.name} could not be read"
             tell(told + balance + where + (dropped if invalid else ""))
+            if self._was_interrupted and self._options.state is not None:
+                tell("what is open stays recorded: run the same again, or akool worker with the same --state")
 
     def status(self, plan: Plan) -> ExitStatus:
         """What the shell is told."""

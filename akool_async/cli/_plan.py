@@ -13,7 +13,7 @@ from akool_async import APIError, NotFoundError, NotPermittedError
 from akool_async.cli._lines import Line, reason_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from akool_async import AkoolSession, ButtonPress, ImageResult
     from akool_async.cli._batch import Batch, Entry
@@ -55,6 +55,8 @@ class Plan:
     to_press: list[Entry] = field(factory=list)
     to_fetch: dict[ButtonPress, str] = field(factory=dict)
     """Operations that an earlier run has paid for."""
+    recorded: list[Entry] = field(factory=list)
+    """Presses that a state holds: to be carried out to their end, whatever they have come to."""
     done: list[Line] = field(factory=list)
     failed: list[Line] = field(factory=list)
     """Pressed by an earlier run, and failed at AKOOL: a button works once."""
@@ -92,6 +94,7 @@ class Plan:
             **{f"{kind}s": self.counts[kind] for kind in KINDS},
             "images": len({entry.press.image_id for entry in self.to_press}),
             "to_fetch": len(self.to_fetch),
+            "recorded": len(self.recorded),
             "done": len(self.done),
             "failed": len(self.failed),
             "used": [_locate(refused) for refused in self.refused if refused.is_used],
@@ -105,9 +108,17 @@ class Plan:
 
 
 async def make_plan(
-    akool: AkoolSession, batch: Batch, results: Results, *, with_files: bool, on_read: Callable[[int, int], None]
+    akool: AkoolSession,
+    batch: Batch,
+    results: Results,
+    *,
+    recorded: Collection[ButtonPress],
+    with_files: bool,
+    on_read: Callable[[int, int], None],
 ) -> Plan:
     """Read each source image once, and the balance; ``on_read`` is told how many images were read, of how many.
+
+    ``recorded`` are the presses that a state holds.
 
     Raises:
         AkoolError: something could not be read; nothing was spent.
@@ -118,6 +129,8 @@ async def make_plan(
         line, accepted = results.lines.get(entry.press), results.accepted.get(entry.press)
         if accepted is not None:
             plan.to_fetch[entry.press] = accepted
+        elif entry.press in recorded and not (line is not None and line.is_over):
+            plan.recorded.append(entry)
         elif line is None or line.id is None:
             open_entries.append(entry)
         elif not line.is_over or (line.ok and with_files and not line.has_files):

@@ -80,7 +80,7 @@ class BatchProgress:
 
     def ended(self, line: Line) -> None:
         """What became of one is known."""
-        self._running -= line.id is not None
+        self._running = max(self._running - (line.id is not None), 0)  # another worker may have pressed it
         self._done += line.ok
         self._failed += not line.ok
         self._show()

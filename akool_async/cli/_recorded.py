@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,9 +21,10 @@ from akool_async.cli._lines import describe, reason_of
 from akool_async.cli._words import plain, tell
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
     from pathlib import Path
 
-    from akool_async import Button
+    from akool_async import Button, ButtonPress
     from akool_async.durable import DurableFanOut, Job, JobCounts
 
 TOLD_EVERY: Final = 2.0
@@ -91,6 +92,33 @@ async def prune(*, state: str, days: float, key_file: Path | None) -> ExitStatus
         pruned = await jobs.prune(timedelta(days=days))
     tell(f"{pruned:,} presses that ended more than {days:g} days ago are forgotten")
     return ExitStatus.DONE
+
+
+async def carry_out(jobs: DurableFanOut, presses: list[ButtonPress]) -> AsyncGenerator[Outcome, None]:
+    """Record presses and work on them, beside whatever workers there are: their outcomes as they come.
+
+    Raises:
+        AkoolError: the work cannot go on; what is open stays recorded.
+    """
+    await jobs.submit(presses)
+    working = asyncio.create_task(jobs.run(until_done=False))
+    try:
+        async with aclosing(jobs.outcomes(presses)) as outcomes:
+            while True:
+                coming = asyncio.ensure_future(anext(outcomes))
+                try:
+                    await asyncio.wait({coming, working}, return_when=asyncio.FIRST_COMPLETED)
+                    if not coming.done():
+                        working.result()  # which raises: it does not end by itself
+                    yield coming.result()
+                except StopAsyncIteration:
+                    return
+                finally:
+                    coming.cancel()
+                    await asyncio.wait({coming})
+    finally:
+        working.cancel()
+        await asyncio.wait({working})
 
 
 async def _tell_progress(jobs: DurableFanOut) -> None:

@@ -199,8 +199,15 @@ class DurableFanOut:
 
     async def job(self, press: Press) -> Job | None:
         """How a press stands, without waiting; None where it was not submitted."""
-        found = await self._read(lambda state: self._jobs.find(state, [_read_press(press)]))
+        found = await self.find([press])
         return found[0] if found else None
+
+    async def find(self, presses: Iterable[Press]) -> list[Job]:
+        """How presses stand, without waiting; those that were not submitted are not among them."""
+        found: list[Job] = []
+        for some in _pages([_read_press(press) for press in presses]):
+            found += await self._read(lambda state: self._jobs.find(state, some))  # noqa: B023 - awaited here
+        return found
 
     async def jobs(self, *states: JobState | str) -> AsyncGenerator[Job, None]:
         """The jobs in these states, or all, ordered by image and button."""
@@ -298,15 +305,14 @@ class DurableFanOut:
     async def _ended_of(self, presses: list[ButtonPress]) -> AsyncGenerator[Job, None]:
         left = dict.fromkeys(presses)
         while left:
-            for some in _pages(list(left)):
-                found = await self._read(lambda state: self._jobs.find(state, some))  # noqa: B023 - awaited here
-                missing = set(some) - {job.press for job in found}
-                if missing:
-                    raise ValueError(f"presses: {next(iter(missing))} was not submitted")
-                for job in found:
-                    if job.state is not JobState.OPEN:
-                        del left[job.press]
-                        yield job
+            found = await self.find(left)
+            missing = left.keys() - {job.press for job in found}
+            if missing:
+                raise ValueError(f"presses: {next(iter(missing))} was not submitted")
+            for job in found:
+                if job.state is not JobState.OPEN:
+                    del left[job.press]
+                    yield job
             if left:
                 await asyncio.sleep(LOOK_INTERVAL)
 

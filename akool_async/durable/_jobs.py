@@ -313,6 +313,8 @@ def prepare(connection: sa.Connection) -> None:
     Raises:
         ConfigurationError: they are of a newer version of this library.
     """
+    if connection.dialect.name == "postgresql":  # where CREATE TABLE IF NOT EXISTS fails for one of two at once
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(FORMATS.name))))
     METADATA.create_all(connection)
     newest = connection.execute(sa.select(sa.func.max(FORMATS.c.format))).scalar()
     if newest is None:

@@ -1,0 +1,178 @@
+"""`akool fan-out --state`, `worker`, `jobs`, `resolve` and `prune`, as a shell runs them."""
+
+import asyncio
+import json
+import signal
+
+import pytest
+
+from akool_async import Button
+from akool_async.cli import ExitStatus
+from akool_async.emulator import Emulator, Fault
+from tests import commands
+from tests.workers import open_jobs, until, worker
+
+
+@pytest.fixture
+def slow():
+    """An emulator in a thread of its own, for other processes, on which an upscale takes a second or two."""
+    with Emulator(speed=20) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def akool(slow, state, tmp_path):
+    """Run a command with the state, or start it."""
+
+    async def run(name, *arguments):
+        environment = slow.environment()
+        return await commands.run(name, *arguments, "--state", state, cwd=tmp_path, environment=environment)
+
+    return run
+
+
+def write_batch(folder, slow, images):
+    ids = [slow.add_image() for _ in range(images)]
+    rows = [f"{image_id},{button}" for image_id in ids for button in Button]
+    (folder / "batch.csv").write_text("\n".join(["image_id,button", *rows]))
+    return len(rows)
+
+
+def read(output):
+    return [json.loads(line) for line in output.splitlines()]
+
+
+async def test_a_batch_is_recorded_carried_out_and_told_again(slow, akool, tmp_path):
+    """The run ends with a line per press; run again, it tells the same lines and presses nothing."""
+    presses = write_batch(tmp_path, slow, 1)
+    status, output, errors = await akool("fan-out", "batch.csv", "--yes")
+    assert status == ExitStatus.DONE, errors
+    assert "8 of 8 presses done, 16 credits charged" in errors
+    lines = read(output)
+    assert [line["ok"] for line in lines] == [True] * presses
+    status, output, errors = await akool("fan-out", "batch.csv", "--yes")
+    assert status == ExitStatus.DONE, errors
+    assert sorted(map(str, read(output))) == sorted(map(str, lines))
+    assert "8 of 8 presses done, 0 credits charged" in errors
+    assert slow.ledger.accepted == presses
+
+
+@pytest.mark.timeout(240)
+async def test_a_run_that_is_killed_goes_on_when_run_again(slow, state, akool, tmp_path):
+    """Killed in the middle, twice; the third run tells every press, each of which was accepted once."""
+    presses = write_batch(tmp_path, slow, 4)
+    for accepted in (6, 20):
+        process = await commands.start(
+            *("fan-out", "batch.csv", "--yes", "--quiet", "--state", state),
+            cwd=tmp_path,
+            environment=slow.environment(),
+        )
+        await until(lambda: slow.ledger.accepted >= accepted)  # noqa: B023 - awaited here
+        process.kill()
+        await process.communicate()
+    status, output, errors = await akool("fan-out", "batch.csv", "--yes")
+    assert "recorded" in errors
+    lines = read(output)
+    unknown = [line for line in lines if not line["ok"]]
+    assert len(lines) == presses
+    assert status == (ExitStatus.OUTCOME_UNKNOWN if unknown else ExitStatus.DONE), errors
+    assert slow.ledger.accepted == presses
+    assert slow.ledger.pressed_twice() == []
+    assert slow.ledger.peak_upscales <= 4
+    assert slow.ledger.charged == sum(line["credits"] or 2 for line in lines)
+
+
+async def test_two_runs_of_the_same_file_share_the_work(slow, akool, tmp_path):
+    """Both tell every press, and each press is accepted once, under one cap."""
+    presses = write_batch(tmp_path, slow, 2)
+    runs = await asyncio.gather(*(akool("fan-out", "batch.csv", "--yes") for _ in range(2)))
+    for status, output, errors in runs:
+        assert status == ExitStatus.DONE, errors
+        assert len(read(output)) == presses
+    assert slow.ledger.accepted == presses
+    assert slow.ledger.peak_upscales <= 4
+
+
+async def test_sigterm_leaves_a_run_to_a_worker(slow, state, akool, tmp_path):
+    """Terminated, a run says how to go on, and a worker carries out what is open."""
+    presses = write_batch(tmp_path, slow, 3)
+    process = await commands.start(
+        *("fan-out", "batch.csv", "--yes", "--state", state), cwd=tmp_path, environment=slow.environment()
+    )
+    await until(lambda: slow.ledger.accepted >= 6)
+    process.send_signal(signal.SIGTERM)
+    _, errors = await process.communicate()
+    assert process.returncode == ExitStatus.INTERRUPTED
+    assert "what is open stays recorded: run the same again, or akool worker" in errors.decode()
+    async with worker(slow, state, tmp_path, "--until-done") as other:
+        assert await other.wait() == ExitStatus.DONE
+    _, output, _ = await akool("jobs", "done", "--json")
+    assert len(read(output)) == presses == slow.ledger.accepted
+
+
+async def test_a_plan_records_nothing(slow, state, akool, tmp_path):
+    """Without --yes nothing is spent or recorded; what a state holds is told in the plan."""
+    presses = write_batch(tmp_path, slow, 1)
+    status, output, _ = await akool("fan-out", "batch.csv")
+    assert status == ExitStatus.DONE
+    assert "to press" in output
+    async with open_jobs(slow, state) as jobs:
+        assert (await jobs.status()).open == 0
+        await jobs.submit([(slow.add_image(), "U1")])
+    (tmp_path / "batch.csv").write_text("image_id,button\n" + "".join(f"{'0' * 24},U1\n" for _ in range(presses)))
+    status, output, _ = await akool("fan-out", "batch.csv", "--json")
+    assert json.loads(output)["recorded"] == 0
+
+
+async def test_a_budget_holds_for_what_is_newly_recorded(slow, akool, tmp_path):
+    """Of eight presses at 2 credits, five are recorded within 10 credits; the rest is told as not pressed."""
+    write_batch(tmp_path, slow, 1)
+    status, output, errors = await akool("fan-out", "batch.csv", "--yes", "--max-credits", "10")
+    assert status == ExitStatus.SOME_FAILED, errors
+    assert sum(line["ok"] for line in read(output)) == 5
+    assert slow.ledger.charged == 10
+
+
+async def test_a_lost_press_is_listed_and_resolved(slow, state, akool, tmp_path):
+    """An unknown press is told by exit status 5, listed with its reason, settled by its id, and done by a worker."""
+    image_id = slow.add_image()
+    (tmp_path / "batch.csv").write_text(f"image_id,button\n{image_id},U1\n")
+    slow.faults.script("create_by_button", Fault.reset("after"))
+    async with open_jobs(slow, state) as jobs:
+        await jobs.submit([(image_id, "U1")])
+    async with worker(slow, state, tmp_path, "--until-done") as process:
+        assert await process.wait() == ExitStatus.DONE
+    status, output, _ = await akool("fan-out", "batch.csv", "--yes")
+    assert status == ExitStatus.OUTCOME_UNKNOWN
+    status, output, _ = await akool("jobs")
+    assert status == ExitStatus.DONE
+    assert "0 waiting, 0 running, 0 done, 0 failed, 1 unknown" in output
+    assert image_id in output
+    assert "the button is used" in output
+    (new_id,) = slow.ledger.posts[0].new_ids
+    status, _, errors = await akool("resolve", image_id, "U1", "--id", new_id)
+    assert status == ExitStatus.DONE
+    assert "is open again" in errors
+    async with worker(slow, state, tmp_path, "--until-done") as process:
+        assert await process.wait() == ExitStatus.DONE
+    _, output, _ = await akool("jobs", "done", "--json")
+    (job,) = read(output)
+    assert (job["id"], job["state"], job["ok"]) == (new_id, "done", True)
+    status, _, errors = await akool("prune", "--days", "0")
+    assert (status, errors) == (ExitStatus.DONE, "1 presses that ended more than 0 days ago are forgotten\n")
+
+
+async def test_wrong_usage_is_told(slow, akool, tmp_path):
+    """No state, a bad one, two ways to resolve, a timeout with a state, a press that is not recorded."""
+    write_batch(tmp_path, slow, 1)
+    environment = slow.environment()
+    status, _, errors = await commands.run("worker", cwd=tmp_path, environment=environment)
+    assert (status, "Missing option '--state'" in errors) == (ExitStatus.USAGE, True)
+    status, _, errors = await commands.run("jobs", "--state", "akool.db", cwd=tmp_path, environment=environment)
+    assert (status, "state must be a URL such as" in errors) == (ExitStatus.ERROR, True)
+    status, _, errors = await akool("fan-out", "batch.csv", "--timeout", "5")
+    assert (status, "--timeout does not go with --state" in errors) == (ExitStatus.USAGE, True)
+    status, _, errors = await akool("resolve", "0" * 24, "U1", "--press-again", "--give-up")
+    assert (status, "takes one of" in errors) == (ExitStatus.USAGE, True)
+    status, _, errors = await akool("resolve", "0" * 24, "U1", "--give-up")
+    assert (status, "was not submitted" in errors) == (ExitStatus.USAGE, True)
