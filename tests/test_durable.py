@@ -27,6 +27,9 @@ from akool_async import (
 from akool_async.durable import DurableFanOut, JobState
 from akool_async.durable._record import read_outcome, write_outcome
 from akool_async.emulator import Emulator, Fault
+from akool_async.webhooks import WebhookVerifier
+from akool_async.webhooks.aiohttp import webhook_handler
+from tests.receivers import RARE, serve_aiohttp
 from tests.workers import open_jobs, until
 
 
@@ -310,6 +313,22 @@ async def test_a_webhook_gives_the_id_of_a_lost_reply(emulator, state):
     assert job.state is JobState.DONE
     assert job.operation_id == callback.image_id
     assert emulator.ledger.accepted == 1
+
+
+async def test_a_webhook_at_another_process_wakes_the_worker(emulator, state):
+    """With polls 30 s apart, jobs end within the test's time only by webhooks, which come in at another object."""
+    verifier = WebhookVerifier(emulator.client_id, emulator.client_secret)
+    async with (
+        open_jobs(emulator, state) as door,
+        serve_aiohttp(lambda app: app.router.add_post("/akool", webhook_handler(door, verifier))) as address,
+        open_jobs(emulator, state, polling=RARE, webhook_url=f"{address}/akool") as jobs,
+    ):
+        await jobs.submit([(emulator.add_image(), button) for button in Button])
+        async with asyncio.timeout(25):
+            await jobs.run()
+        assert (await jobs.status()).done == 8
+    assert {callback.status for callback in emulator.ledger.callbacks} == {200}
+    assert emulator.ledger.requests["get_image_result"] <= 24
 
 
 async def test_a_webhook_that_comes_late_settles_an_unknown_job(emulator, tmp_path):

@@ -15,6 +15,7 @@ from conftest import FAST
 
 from akool_async import AkoolSession, OutcomeUnknownError, errors
 from akool_async.emulator import Fault
+from tests.workers import until, worker
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
@@ -149,7 +150,7 @@ def listener():
 async def test_webhooks_in_fastapi(emulator, monkeypatch, listener):
     """The FastAPI block, served for real, is called back by the emulator."""
     environment_of_a_public_server(emulator, monkeypatch, listener)
-    config = uvicorn.Config(names_of("WebhookApp")["app"], log_level="error")
+    config = uvicorn.Config(names_of("async def upscale(image_id: str, index: int)")["app"], log_level="error")
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve([listener]))
     while not server.started:
@@ -167,6 +168,52 @@ async def test_webhooks_in_aiohttp(emulator, monkeypatch, listener):
     await web.SockSite(runner, listener).start()
     await told_by_webhook(emulator, os.environ["PUBLIC_URL"] + "/upscale/{image_id}/{index}")
     await runner.cleanup()
+
+
+async def test_pressing_for_good(emulator, tmp_path, capsys):
+    """The block that records its presses does them, and tells them again when run again."""
+    press_for_good = names_of("press_for_good")["press_for_good"]
+    presses = [(emulator.add_image(), button) for button in ("U1", "V1")]
+    for _ in range(2):
+        await press_for_good(presses, f"sqlite:///{tmp_path}/akool.db")
+        assert capsys.readouterr().out.count("done\n") == 2
+    assert emulator.ledger.accepted == 2
+
+
+async def test_a_web_backend_with_two_workers(emulator, monkeypatch, listener, state, tmp_path):
+    """The durable FastAPI block: requests submit and read, two workers press, webhooks come in at the web server."""
+    environment_of_a_public_server(emulator, monkeypatch, listener)
+    monkeypatch.setenv("STATE", state)
+    server = uvicorn.Server(uvicorn.Config(names_of("JobState.DONE")["app"], log_level="error"))
+    serving = asyncio.create_task(server.serve([listener]))
+    while not server.started:
+        await asyncio.sleep(0.01)
+    address = os.environ["PUBLIC_URL"]
+    jobs = [f"/jobs/{emulator.add_image()}/{button}" for _ in range(3) for button in ("U1", "V1")]
+
+    async def is_done(http, job):
+        async with http.get(job) as response:
+            told = await response.json()
+        return told["state"] == "done" and len(told["urls"]) in {1, 5}
+
+    async with (
+        worker(emulator, state, tmp_path, "--webhook-url", f"{address}/akool/"),
+        worker(emulator, state, tmp_path, "--webhook-url", f"{address}/akool/"),
+        aiohttp.ClientSession(address) as http,
+    ):
+        for new in (1, 0):
+            for job in jobs:
+                async with http.post(job) as response:
+                    assert (response.status, await response.json()) == (202, {"new": new})
+        for job in jobs:
+            await until(lambda: is_done(http, job))  # noqa: B023 - awaited here
+        async with http.get("/jobs/nowhere/U1") as response:
+            assert response.status == 404
+        await until(lambda: len(emulator.ledger.callbacks) == len(jobs))
+    server.should_exit = True
+    await serving
+    assert {callback.status for callback in emulator.ledger.callbacks} == {200}
+    assert emulator.ledger.accepted == len(jobs)
 
 
 async def test_the_block_for_users_own_tests():
@@ -195,7 +242,7 @@ def test_the_fixture_of_the_readme_exists():
 
 def test_every_block_is_run():
     """A block that is added needs a test."""
-    assert len(BLOCKS) == 13
+    assert len(BLOCKS) == 15
 
 
 def test_the_table_of_errors_is_complete():

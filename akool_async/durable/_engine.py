@@ -40,6 +40,8 @@ WORKFLOWS: Final = sa.table(
 )
 RUNNING, WAITING = "PENDING", "ENQUEUED"
 
+LOGGER: Final = logging.getLogger("dbos")
+
 _carry_out: Callable[[str], Awaitable[None]] | None = None  # DBOS is one per process, and knows functions, not objects
 
 
@@ -54,9 +56,7 @@ class Engine:
 
     def open(self, database: sa.Engine) -> None:
         """Make or migrate DBOS's tables, and use these connections."""
-        logger = logging.getLogger("dbos")
-        if logger.level == logging.NOTSET:  # it is nobody's yet: what matters is told in our words
-            logger.setLevel(logging.CRITICAL)
+        _quieten_unless_asked()
         DBOS.migrate(self._address)
         self._client = DBOSClient(
             system_database_engine=database,
@@ -116,7 +116,7 @@ class Engine:
                 "executor_id": worker,
                 "application_version": str(FORMAT),
                 "serializer": DBOSPortableJSONSerializer(),
-                "log_level": "CRITICAL",
+                "log_level": logging.getLevelName(LOGGER.level),
                 "run_migrations": False,
             }
         )
@@ -177,6 +177,14 @@ class Engine:
         if self._client is None:
             raise ConfigurationError("DurableFanOut must be entered first: async with DurableFanOut(...) as jobs")
         return self._client
+
+
+def _quieten_unless_asked() -> None:
+    """What matters is told in our words; who set a level of DBOS's logger hears it too."""
+    if LOGGER.level == logging.NOTSET:
+        LOGGER.setLevel(logging.CRITICAL)
+    if not LOGGER.handlers:  # else DBOS adds one, for good, that writes to what stderr is at this moment
+        LOGGER.addHandler(logging.NullHandler())
 
 
 def _in_schema(table: sa.TableClause) -> sa.TableClause:

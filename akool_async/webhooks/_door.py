@@ -3,32 +3,44 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from inspect import isawaitable
+from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import parse_qs
 
-from akool_async import SessionClosedError, WebhookError
+from akool_async import AkoolError, WebhookError
 from akool_async.webhooks._verifier import LARGEST_BODY
 
 if TYPE_CHECKING:
-    from akool_async import AkoolSession
+    from collections.abc import Awaitable
+
+    from akool_async import WebhookEvent
     from akool_async.webhooks._verifier import WebhookVerifier
 
 METHOD: Final = "POST"
 WORD: Final = "akool_press"
 MOST_FIELDS: Final = 100
 
-__all__ = ["LARGEST_BODY", "METHOD", "take_in"]
+__all__ = ["LARGEST_BODY", "METHOD", "Notified", "take_in"]
 
 
-def take_in(session: AkoolSession, verifier: WebhookVerifier, body: bytes, query: str) -> HTTPStatus:
+class Notified(Protocol):
+    """An ``AkoolSession``, or a ``DurableFanOut``."""
+
+    def notify(self, event: WebhookEvent, *, word: str | None = None) -> bool | Awaitable[bool]:
+        """Take in a webhook."""
+
+
+async def take_in(session: Notified, verifier: WebhookVerifier, body: bytes, query: str) -> HTTPStatus:
     """200 where the event was taken in, other processes' too; AKOOL calls again on anything else."""
     try:
         event = verifier.parse(body)
     except WebhookError:
         return HTTPStatus.BAD_REQUEST
     try:
-        session.notify(event, word=_word_in(query))
-    except SessionClosedError:
+        told = session.notify(event, word=_word_in(query))
+        if isawaitable(told):
+            await told
+    except AkoolError:  # the session is closed, or the state cannot be written
         return HTTPStatus.SERVICE_UNAVAILABLE
     return HTTPStatus.OK
 

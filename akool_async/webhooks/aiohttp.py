@@ -12,17 +12,17 @@ from akool_async.webhooks._door import LARGEST_BODY, METHOD, take_in
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from akool_async import AkoolSession
+    from akool_async.webhooks._door import Notified
     from akool_async.webhooks._verifier import WebhookVerifier
 
 
-def webhook_handler(
-    session: AkoolSession, verifier: WebhookVerifier
-) -> Callable[[web.Request], Awaitable[web.Response]]:
+def webhook_handler(session: Notified, verifier: WebhookVerifier) -> Callable[[web.Request], Awaitable[web.Response]]:
     """A handler that takes AKOOL's callbacks in.
 
+    ``session`` may also be a ``DurableFanOut``, whose workers it reaches wherever they are.
+
     It answers 200 where the event was taken in, 400 to what is not AKOOL's, 405 to other methods than POST, 413 to
-    large bodies and 503 once the session is closed.
+    large bodies, and 503 once the session is closed or where the state cannot be written.
     """
 
     async def handle(request: web.Request) -> web.Response:
@@ -36,6 +36,6 @@ def webhook_handler(
                     return web.Response(status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         except (web.RequestPayloadError, ClientError, OSError):  # not what its headers say, or gone
             return web.Response(status=HTTPStatus.BAD_REQUEST)
-        return web.Response(status=take_in(session, verifier, bytes(body), request.query_string))
+        return web.Response(status=await take_in(session, verifier, bytes(body), request.query_string))
 
     return handle

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from akool_async.webhooks._door import LARGEST_BODY, METHOD, take_in
 
 if TYPE_CHECKING:
-    from akool_async import AkoolSession
+    from akool_async.webhooks._door import Notified
     from akool_async.webhooks._verifier import WebhookVerifier
 
 Message = MutableMapping[str, Any]
@@ -20,11 +20,13 @@ Send = Callable[[Message], Awaitable[None]]
 class WebhookApp:
     """An ASGI application that takes AKOOL's callbacks in, to be mounted in another or served by itself.
 
+    ``session`` may also be a ``DurableFanOut``, whose workers it reaches wherever they are.
+
     It answers 200 where the event was taken in, 400 to what is not AKOOL's, 405 to other methods than POST, 413 to
-    large bodies and 503 once the session is closed.
+    large bodies, and 503 once the session is closed or where the state cannot be written.
     """
 
-    def __init__(self, session: AkoolSession, verifier: WebhookVerifier) -> None:
+    def __init__(self, session: Notified, verifier: WebhookVerifier) -> None:
         self._session = session
         self._verifier = verifier
 
@@ -53,7 +55,7 @@ class WebhookApp:
                 return
             more = message.get("more_body", False)
         query = scope.get("query_string", b"").decode("latin-1")
-        await _reply(send, take_in(self._session, self._verifier, bytes(body), query))
+        await _reply(send, await take_in(self._session, self._verifier, bytes(body), query))
 
 
 async def _reply(send: Send, status: HTTPStatus, headers: list[tuple[bytes, bytes]] | None = None) -> None:
