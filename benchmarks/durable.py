@@ -177,8 +177,8 @@ def _fill(engine: sa.Engine, seed: ButtonPress, filled: int, number: int) -> int
             copy = {column.name: column for column in table.c}
             copy |= {name: new_id for name in ("image_id", "operation_id", "word") if name in copy}
             copy[key.name] = sa.func.replace(key, seed.image_id, new_id)
-            all_of_them = table.join(numbers, sa.true())
-            source = sa.select(*copy.values()).where(key.contains(seed.image_id)).select_from(all_of_them)
+            its_key = connection.execute(sa.select(key).where(key.contains(seed.image_id))).scalar_one()
+            source = sa.select(*copy.values()).where(key == its_key).select_from(table.join(numbers, sa.true()))
             connection.execute(table.insert().from_select(list(copy), source))
     if engine.dialect.name == "postgresql":
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:

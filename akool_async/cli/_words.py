@@ -24,7 +24,10 @@ REMEDIES: Final = (
     (BudgetError, "Raise --max-credits, or lower --reserve."),
     (TransportError, "Nothing is wrong with the command: try again when AKOOL can be reached."),
     (WaitTimeoutError, "akool result ID --wait, with its id, takes it up."),
-    (OutcomeUnknownError, "akool result on the source image tells whether its button is used."),
+    (
+        OutcomeUnknownError,
+        "akool result on the source image tells whether its button is used; akool resolve settles it in a state.",
+    ),
 )
 
 
