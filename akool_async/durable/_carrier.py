@@ -33,14 +33,16 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from akool_async import AkoolSession
+    from akool_async import AkoolSession, ButtonPress
     from akool_async.durable._database import Database
-    from akool_async.durable._jobs import Claim, Jobs
+    from akool_async.durable._jobs import Jobs
 
 T = TypeVar("T")
 
 LOOK_INTERVAL: Final = 1.0
 """Seconds between two looks for an id that was lost."""
+MOST_PRESSING: Final = 8
+"""POSTs of a kind that one worker has under way at once: their ids are lost where it is killed."""
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 PASSING: Final = (TransportError, ResponseError, RateLimitedError, GenerationError, PollingError)
 """Errors of reads and waits that a job outlasts: it is asked again for as long as it takes."""
@@ -61,6 +63,7 @@ class Carrier:
         self._jobs = jobs
         self._run_id = run_id
         self._lost_reply_patience = lost_reply_patience
+        self._pressing = {kind: asyncio.Semaphore(MOST_PRESSING) for kind in ("upscale", "variation")}
         self._draining = asyncio.Event()
         self._in_hand = 0
         self._is_idle = asyncio.Event()
@@ -103,60 +106,71 @@ class Carrier:
             logger.warning("%d jobs could not be recorded as left to others", self._in_hand)
 
     async def _carry_out(self, job: str) -> None:
+        press = self._jobs.press_of(job)
+        operation_id: str | None = None
+        try:
+            try:
+                async with self._pressing[press.button.kind]:
+                    operation_id = await self._press(job, press)
+                if operation_id is None:
+                    return
+            except OutcomeUnknownError as error:
+                operation_id = await self._find_id(job, error)
+            outcome = await self._wait(press, operation_id)
+        except AkoolError as error:
+            operation = None if operation_id is None else self._akool.operation(operation_id)
+            outcome = Outcome(press, operation, error=error.about(press=press))
+        await self._record(lambda state: self._jobs.end(state, job, self._run_id, outcome))
+
+    async def _press(self, job: str, press: ButtonPress) -> str | None:
+        """The id of the press, which is on disk when this returns; None where the job is over."""
         if self._draining.is_set() or self.stopped_by is not None:
             raise _Left
         claim = await self._record(lambda state: self._jobs.claim(state, job, self._run_id))
         if claim is None:
-            return
-        operation_id = claim.operation_id
+            return None
+        if claim.operation_id is not None:
+            return claim.operation_id
+        if claim.in_doubt:
+            await self._rule_out_an_earlier(press)
         try:
-            if operation_id is None:
-                operation_id = await self._press(job, claim)
-            outcome = await self._wait(claim, operation_id)
-        except AkoolError as error:
-            operation = None if operation_id is None else self._akool.operation(operation_id)
-            outcome = Outcome(claim.press, operation, error=error.about(press=claim.press))
-        await self._record(lambda state: self._jobs.end(state, job, self._run_id, outcome))
-
-    async def _press(self, job: str, claim: Claim) -> str:
-        """The id of the press, which is on disk when this returns."""
-        if claim.in_doubt and (told := await self._find_earlier(job, claim)) is not None:
-            return told
-        try:
-            operation_id = await self._outlast(lambda: self._create(job, claim), TransportError, RateLimitedError)
+            operation_id = await self._outlast(
+                lambda: self._create(job, press, claim.word), TransportError, RateLimitedError
+            )
         except NotOperableError as error:
-            if not claim.in_doubt:
-                raise
-            return await self._find_id(job, _charged(f"another worker pressed before ({error})"))
+            if claim.in_doubt:
+                raise _charged(f"another worker pressed before ({error})") from error
+            raise
         except OutcomeUnknownError as error:
             if self._draining.is_set() and not error.charged:
                 raise _Left from None  # there was no time to ask, which the next worker has
-            return await self._find_id(job, error)
+            raise
         await self._record(lambda state: self._jobs.accept(state, job, operation_id))
         return operation_id
 
-    async def _create(self, job: str, claim: Claim) -> str:
+    async def _create(self, job: str, press: ButtonPress, word: str) -> str:
         try:
-            press = claim.press
-            return (await self._akool.create_by_button(press.image_id, press.button, word=claim.word)).id
+            return (await self._akool.create_by_button(press.image_id, press.button, word=word)).id
         except (SessionClosedError, *POINTLESS):
             await self._record(lambda state: self._jobs.release(state, job, self._run_id))
             raise
 
-    async def _find_earlier(self, job: str, claim: Claim) -> str | None:
-        """The id of a press that an earlier worker made; None where it surely made none."""
-        press = claim.press
+    async def _rule_out_an_earlier(self, press: ButtonPress) -> None:
+        """Return where the worker before surely did not press.
+
+        Raises:
+            OutcomeUnknownError: it did, or may have.
+        """
         why = "AKOOL does not tell"
         try:
             taken = await self._outlast(lambda: self._akool.reconcile(press.image_id, press.button), *PASSING)
         except AkoolError as error:
             taken, why = None, str(error)
-        if taken is False:
-            return None
         if taken:
-            return await self._find_id(job, _charged("the worker that pressed ended before it had the new id"))
-        message = f"a worker ended as it pressed, and whether it was accepted cannot be told ({why})"
-        raise OutcomeUnknownError(message, charged=None)
+            raise _charged("the worker that pressed ended before it had the new id")
+        if taken is None:
+            message = f"a worker ended as it pressed, and whether it was accepted cannot be told ({why})"
+            raise OutcomeUnknownError(message, charged=None)
 
     async def _find_id(self, job: str, unknown: OutcomeUnknownError) -> str:
         """The id of a press that was or may have been accepted, where another worker or a webhook tells it.
@@ -174,11 +188,11 @@ class Carrier:
             await self._pause(min(left, LOOK_INTERVAL))
         return told
 
-    async def _wait(self, claim: Claim, operation_id: str) -> Outcome:
+    async def _wait(self, press: ButtonPress, operation_id: str) -> Outcome:
         operation = self._akool.operation(operation_id)
         result = await self._outlast(lambda: operation.wait_until_complete(raise_on_failure=False), *PASSING)
         failure = OperationFailedError(result) if result.status == ImageStatus.FAILED else None
-        return Outcome(claim.press, operation, result, failure)
+        return Outcome(press, operation, result, failure)
 
     async def _outlast(self, ask: Callable[[], Awaitable[T]], *passing: type[AkoolError]) -> T:
         """Ask until there is an answer; what is not the job's own trouble leaves the job to other workers."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from akool_async import AkoolError, AkoolSession, ButtonPress, ConfigurationError, Operation
 from akool_async.durable._database import Database
 from akool_async.durable._engine import Engine
-from akool_async.durable._jobs import EPOCH, PAGE, Job, JobCounts, Jobs, JobState, prepare
+from akool_async.durable._jobs import PAGE, Job, JobCounts, Jobs, JobState, prepare
 from akool_async.durable._state import State
 from akool_async.durable._worker import LOOK_INTERVAL, Setup, Worker, run_worker
 
@@ -24,12 +24,13 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from akool_async import ApiKey, ClientCredentials, Outcome, WebhookEvent
+    from akool_async.durable._jobs import End
 
     T = TypeVar("T")
     Press = ButtonPress | tuple[str, str]
 
-OVERLAP: Final = timedelta(seconds=60)
-"""By which ended jobs are read again: a transaction is seen some time after the moment that it notes."""
+OVERLAP: Final = 60_000_000
+"""Microseconds by which ended jobs are read again: a transaction is seen some time after the moment that it notes."""
 
 
 class DurableFanOut:
@@ -192,10 +193,9 @@ class DurableFanOut:
             ValueError: one of the presses was not submitted.
         """
         told = self._ended() if presses is None else self._ended_of([_read_press(press) for press in presses])
-        async with aclosing(told) as ended:
-            async for job in ended:
-                if job.outcome is not None:
-                    yield job.outcome
+        async with aclosing(told) as outcomes:
+            async for outcome in outcomes:
+                yield outcome
 
     async def job(self, press: Press) -> Job | None:
         """How a press stands, without waiting; None where it was not submitted."""
@@ -278,43 +278,51 @@ class DurableFanOut:
     async def _page(self, states: list[JobState], last: ButtonPress | None) -> list[Job]:
         return await self._read(lambda state: self._jobs.page(state, states, last))
 
-    async def _ended(self) -> AsyncGenerator[Job, None]:
-        """Ended jobs in the order of their ends, until none is open."""
-        newest = EPOCH + OVERLAP
-        recent: set[tuple[ButtonPress, datetime | None]] = set()
+    async def _ended(self, since: int = 0) -> AsyncGenerator[Outcome, None]:
+        """Of jobs that ended since then, in the order of their ends, until none is open."""
+        recent: set[End] = set()
         while True:
             is_last = not await self._read(self._jobs.has_open)
-            told, recent = recent, set()
-            last: Job | None = None
-            while page := await self._ended_page(newest - OVERLAP, last):
-                for job in page:
-                    key = (job.press, job.ended_at)
-                    recent.add(key)
-                    if key not in told:
-                        yield job
-                last = page[-1]
+            place: End = (since - OVERLAP, "")
+            while page := await self._ends(place):
+                place = page[-1]
+                new = [job for moment, job in page if (moment, job) not in recent]
+                recent = {end for end in (*recent, *page) if end[0] >= place[0] - OVERLAP}
+                for job in await self._named(new):
+                    if job.outcome is not None:  # it was not opened again meanwhile
+                        yield job.outcome
             if is_last:
                 return
-            if last is not None and last.ended_at is not None:
-                newest = last.ended_at
+            since = max(since, place[0])
             await asyncio.sleep(LOOK_INTERVAL)
 
-    async def _ended_page(self, since: datetime, last: Job | None) -> list[Job]:
-        return await self._read(lambda state: self._jobs.ended_page(state, since, last))
+    async def _ends(self, after: End) -> list[End]:
+        return await self._read(lambda state: self._jobs.ends(state, after))
 
-    async def _ended_of(self, presses: list[ButtonPress]) -> AsyncGenerator[Job, None]:
-        left = dict.fromkeys(presses)
-        while left:
-            found = await self.find(left)
-            missing = left.keys() - {job.press for job in found}
+    async def _named(self, names: list[str]) -> list[Job]:
+        return await self._read(lambda state: self._jobs.named(state, names)) if names else []
+
+    async def _ended_of(self, presses: list[ButtonPress]) -> AsyncGenerator[Outcome, None]:
+        began = await self._read(self._jobs.now)
+        left = set(presses)
+        for some in _pages(list(dict.fromkeys(presses))):
+            found = await self.find(some)
+            missing = set(some) - {job.press for job in found}
             if missing:
-                raise ValueError(f"presses: {next(iter(missing))} was not submitted")
+                raise ValueError(f"presses: {missing.pop()} was not submitted")
             for job in found:
-                if job.state is not JobState.OPEN:
-                    del left[job.press]
-                    yield job
-            if left:
-                await asyncio.sleep(LOOK_INTERVAL)
+                if job.outcome is not None:
+                    left.remove(job.press)
+                    yield job.outcome
+        if not left:
+            return
+        async with aclosing(self._ended(began)) as ended:
+            async for outcome in ended:
+                if outcome.press in left:
+                    left.remove(outcome.press)
+                    yield outcome
+                if not left:
+                    return
 
 
 def _pages(presses: list[ButtonPress]) -> Iterable[list[ButtonPress]]:

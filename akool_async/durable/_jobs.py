@@ -55,6 +55,8 @@ JOBS: Final = sa.Table(
 sa.Index("akool_jobs_by_state", JOBS.c.account, JOBS.c.state, JOBS.c.job)
 sa.Index("akool_jobs_by_end", JOBS.c.account, JOBS.c.ended_at, JOBS.c.job)
 """Moments are whole microseconds since the epoch, by one clock for all who share the state."""
+End = tuple[int, str]
+"""When a job was over, and its name."""
 _IS_RUN: Final = JOBS.c.run_id.is_not(None) & JOBS.c.ended_at.is_(None)
 sa.Index("akool_jobs_by_run", JOBS.c.run_id, postgresql_where=_IS_RUN, sqlite_where=_IS_RUN)
 
@@ -107,7 +109,6 @@ class JobCounts:
 class Claim:
     """A job that a worker has taken up, as earlier ones left it."""
 
-    press: ButtonPress
     word: str
     """What its webhook carries."""
     operation_id: str | None
@@ -138,6 +139,12 @@ class Jobs:
     def job_of(self, press: ButtonPress) -> str:
         """A job's name."""
         return f"{self.account}:{press.image_id}:{press.button}"
+
+    @staticmethod
+    def press_of(job: str) -> ButtonPress:
+        """What it presses."""
+        _, image_id, button = job.split(":")
+        return ButtonPress(image_id, button)
 
     # --- submitting ---
 
@@ -170,12 +177,12 @@ class Jobs:
         row = connection.execute(
             _open(job)
             .values(run_id=run_id, in_doubt=JOBS.c.in_doubt | by_another)
-            .returning(JOBS.c.image_id, JOBS.c.button, JOBS.c.word, _known_id(), JOBS.c.in_doubt)
+            .returning(JOBS.c.word, _known_id(), JOBS.c.in_doubt)
         ).first()
         if row is None:
             return None
-        image_id, button, word, operation_id, in_doubt = row
-        return Claim(press=ButtonPress(image_id, button), word=word, operation_id=operation_id, in_doubt=in_doubt)
+        word, operation_id, in_doubt = row
+        return Claim(word=word, operation_id=operation_id, in_doubt=in_doubt)
 
     @staticmethod
     def release(connection: sa.Connection, job: str, run_id: str) -> None:
@@ -270,8 +277,13 @@ class Jobs:
 
     def find(self, connection: sa.Connection, presses: Iterable[ButtonPress]) -> list[Job]:
         """Those of them that were submitted."""
-        names = [self.job_of(press) for press in presses]
-        return [_read(row) for row in connection.execute(_select().where(JOBS.c.job.in_(names)))]
+        return self.named(connection, [self.job_of(press) for press in presses])
+
+    @staticmethod
+    def named(connection: sa.Connection, names: Sequence[str]) -> list[Job]:
+        """Those of these names, in the order of their ends."""
+        jobs = _select().where(JOBS.c.job.in_(names)).order_by(JOBS.c.ended_at, JOBS.c.job)
+        return [_read(row) for row in connection.execute(jobs)]
 
     def page(self, connection: sa.Connection, states: Sequence[JobState], after: ButtonPress | None) -> list[Job]:
         """The next of them in these states, ordered by their names."""
@@ -280,15 +292,20 @@ class Jobs:
             wanted = wanted.where(JOBS.c.job > self.job_of(after))
         return [_read(row) for row in connection.execute(wanted.order_by(JOBS.c.job).limit(PAGE))]
 
-    def ended_page(self, connection: sa.Connection, since: datetime, after: Job | None) -> list[Job]:
-        """The next of those that ended since then, in that order."""
-        wanted = _select().where(JOBS.c.account == self.account)
-        if after is None or after.ended_at is None:
-            wanted = wanted.where(JOBS.c.ended_at >= _write_moment(since))
-        else:
-            place = (_write_moment(after.ended_at), self.job_of(after.press))
-            wanted = wanted.where(sa.tuple_(JOBS.c.ended_at, JOBS.c.job) > sa.tuple_(*map(sa.literal, place)))
-        return [_read(row) for row in connection.execute(wanted.order_by(JOBS.c.ended_at, JOBS.c.job).limit(PAGE))]
+    def ends(self, connection: sa.Connection, after: End) -> list[End]:
+        """The next ends after this one."""
+        place = sa.tuple_(JOBS.c.ended_at, JOBS.c.job)
+        ends = sa.select(JOBS.c.ended_at, JOBS.c.job).where(
+            JOBS.c.account == self.account, place > sa.tuple_(*map(sa.literal, after))
+        )
+        in_order = ends.order_by(JOBS.c.ended_at, JOBS.c.job)
+        return [(moment, job) for moment, job in connection.execute(in_order.limit(PAGE))]
+
+    @staticmethod
+    def now(connection: sa.Connection) -> int:
+        """The moment, in microseconds since the epoch."""
+        moment: int = connection.execute(sa.select(_now(connection))).scalar_one()
+        return moment
 
     # --- forgetting ---
 
