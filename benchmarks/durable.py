@@ -30,6 +30,7 @@ SPEED = 200.0
 POLLING = ExponentialPolling(initial=0.1, max_interval=0.1)
 VARIATIONS = ("V1", "V2", "V3", "V4")
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
+WORKERS = (1, 2, 4)
 FILLED_TOGETHER = 100_000
 GROWTH = (
     *("disk, bytes/job", "enter, s", "status(), s", "job(), ms", "list unknown, s", "list all, s"),
@@ -46,7 +47,7 @@ def presses_of(images: list[str]) -> list[tuple[str, str]]:
 
 
 async def carry_out(state: str, presses: list[tuple[str, str]]) -> dict[str, float]:
-    """Press all of them, in this process; without a state by ``AkoolSession.fan_out``."""
+    """Press all of them in this process; without a state by ``AkoolSession.fan_out``."""
     began, cpu = time.perf_counter(), time.process_time()
     submitted = 0.0
     if not state:
@@ -91,16 +92,49 @@ def _measure_once(backend: str, jobs: int) -> dict[str, float]:
 
 
 def _in_a_process(emulator: Emulator, state: str, images: list[str]) -> dict[str, float]:
-    process = subprocess.run(
+    process = _start(emulator, state)
+    figures: dict[str, float] = json.loads(process.communicate(json.dumps(images))[0])
+    return figures
+
+
+def _start(emulator: Emulator, state: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
         [sys.executable, "-m", "benchmarks.durable", "--contender"],
         env={**os.environ, **emulator.environment(), "STATE": state},
-        input=json.dumps(images),
-        capture_output=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         text=True,
-        check=True,
     )
-    figures: dict[str, float] = json.loads(process.stdout)
-    return figures
+
+
+# --- what a state carries: more and more workers on one ---
+
+
+def measure_workers(jobs: int, runs: int) -> None:
+    """Medians of jobs a second, from the start of the processes to the end of the last."""
+    print("".join(f"{name:>14}" for name in ("workers", *BACKENDS)))
+    for workers in WORKERS:
+        rates = [median(_rate_of(backend, workers, jobs) for _ in range(runs)) for backend in BACKENDS]
+        print(f"{workers:>14}" + "".join(f"{rate:>14.0f}" for rate in rates), flush=True)
+
+
+def _rate_of(backend: str, workers: int, jobs: int) -> float:
+    with new_state(backend) as state, Emulator(speed=SPEED, credits=10 * jobs) as emulator:
+        images = [emulator.add_image() for _ in range(jobs // len(VARIATIONS))]
+        asyncio.run(_submit(emulator, state, presses_of(images)))
+        began = time.perf_counter()
+        processes = [_start(emulator, state) for _ in range(workers)]
+        for process in processes:
+            with process.stdin as stdin:
+                stdin.write(json.dumps(images))
+        for process in processes:
+            process.wait()
+        return jobs / (time.perf_counter() - began)
+
+
+async def _submit(emulator: Emulator, state: str, presses: list[tuple[str, str]]) -> None:
+    async with DurableFanOut(emulator.api_key, state, base_url=emulator.base_url) as jobs:
+        await jobs.submit(presses)
 
 
 # --- how a state grows ---
@@ -208,6 +242,8 @@ def main() -> None:
     print(f"akool_async {our_version}, dbos {version('dbos')}, Python {platform.python_version()}")
     print(f"\nWhat a job costs ({options.jobs:,} variations, medians of {options.runs})")
     measure_costs(options.jobs, options.runs)
+    print(f"\nJobs a second by several workers ({options.jobs:,} variations, medians of {options.runs})")
+    measure_workers(options.jobs, options.runs)
     print("\nHow a state grows")
     for backend in BACKENDS:
         asyncio.run(measure_growth(backend, [size for size in SIZES if size <= options.largest]))

@@ -176,3 +176,25 @@ async def test_wrong_usage_is_told(slow, akool, tmp_path):
     assert (status, "takes one of" in errors) == (ExitStatus.USAGE, True)
     status, _, errors = await akool("resolve", "0" * 24, "U1", "--give-up")
     assert (status, "was not submitted" in errors) == (ExitStatus.USAGE, True)
+
+
+async def test_a_named_account_keeps_its_presses_when_its_key_changes(slow, akool, tmp_path):
+    """What was recorded by one key under a name is found by another under the same name, and not without it."""
+    (tmp_path / "other.env").write_text(
+        f"AKOOL_CLIENT_ID={slow.client_id}\nAKOOL_CLIENT_SECRET={slow.client_secret}\nAKOOL_BASE_URL={slow.base_url}\n"
+    )
+    write_batch(tmp_path, slow, 1)
+    status, _, errors = await akool("fan-out", "batch.csv", "--yes", "--account", "studio")
+    assert status == ExitStatus.DONE, errors
+    for name, done in ((["--account", "studio"], 8), ([], 0)):
+        status, output, _ = await akool("jobs", "done", "--json", "--key-file", "other.env", *name)
+        assert (status, len(read(output))) == (ExitStatus.DONE, done)
+
+
+async def test_an_account_is_named_for_a_state_alone(slow, tmp_path):
+    """Without --state the name would change nothing, and is refused."""
+    write_batch(tmp_path, slow, 1)
+    status, _, errors = await commands.run(
+        "fan-out", "batch.csv", "--account", "studio", cwd=tmp_path, environment=slow.environment()
+    )
+    assert (status, "--account goes with --state" in errors) == (ExitStatus.USAGE, True)

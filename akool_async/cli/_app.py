@@ -81,6 +81,7 @@ def akool() -> None:
 @click.option(
     "--state", metavar="URL", help="Record the presses there (sqlite:///FILE or postgresql://HOST/DATABASE) first."
 )
+@_options.account
 @_options.max_concurrent_upscales
 @_options.timeout
 @_options.download
@@ -99,6 +100,8 @@ def fan_out(**options: Any) -> int:  # noqa: ANN401 - click's parameters, handed
     """
     if options["state"] is not None and options["timeout"] is not None:
         raise click.UsageError("--timeout does not go with --state: recorded presses are carried out to their end")
+    if options["account"] is not None and options["state"] is None:
+        raise click.UsageError("--account goes with --state: it names whose the recorded presses are")
     file: BinaryIO = options.pop("file")
     content = file.read()  # here, where Ctrl-C ends it
     return asyncio.run(_fan_out.run(_fan_out.Options(content=content, name=file.name, **options)))
@@ -166,6 +169,7 @@ def credit(**options: Any) -> int:  # noqa: ANN401
 
 @akool.command()
 @_options.state
+@_options.account
 @click.option("--until-done", is_flag=True, help="End when no press is open, rather than wait for more.")
 @click.option(
     "--max-requests-per-second", type=_options.Number(above_zero=True), metavar="RATE", help="Of all workers together."
@@ -195,6 +199,7 @@ def worker(**options: Any) -> int:  # noqa: ANN401
 @akool.command()
 @click.argument("states", nargs=-1, type=click.Choice(["open", "done", "failed", "unknown"]))
 @_options.state
+@_options.account
 @_options.key_file
 @_options.as_json
 def jobs(**options: Any) -> int:  # noqa: ANN401
@@ -209,6 +214,7 @@ def jobs(**options: Any) -> int:  # noqa: ANN401
 @click.argument("image_id")
 @click.argument("button", type=click.Choice(list(Button)))
 @_options.state
+@_options.account
 @click.option("--id", "operation_id", metavar="ID", help="AKOOL took it, and this is the new image's id.")
 @click.option("--press-again", is_flag=True, help="Press, unless AKOOL says that the button is used.")
 @click.option("--give-up", is_flag=True, help="Count it as failed.")
@@ -220,6 +226,7 @@ def resolve(**options: Any) -> int:  # noqa: ANN401
 
 @akool.command()
 @_options.state
+@_options.account
 @click.option("--days", type=_options.Number(), required=True, help="Forget what ended longer ago.")
 @_options.key_file
 def prune(**options: Any) -> int:  # noqa: ANN401

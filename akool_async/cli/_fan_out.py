@@ -56,6 +56,7 @@ class Options:
     reserve: float | None
     max_concurrent_upscales: int
     state: str | None
+    account: str | None
     timeout: float | None
     download: Path | None
     gallery: Path | None
@@ -186,8 +187,13 @@ class Work:
             if isinstance(event, events.Pressed):
                 loop.call_soon_threadsafe(self._progress.pressed, event.credits)
 
-        cap = self._options.max_concurrent_upscales
-        return open_state(self._options.key_file, self._options.state, max_concurrent_upscales=cap, observer=observe)
+        return open_state(
+            self._options.key_file,
+            self._options.state,
+            account=self._options.account,
+            max_concurrent_upscales=self._options.max_concurrent_upscales,
+            observer=observe,
+        )
 
     async def carry_out(
         self, akool: AkoolSession, plan: Plan, budget: float | None, jobs: DurableFanOut | None

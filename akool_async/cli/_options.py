@@ -92,6 +92,10 @@ state = click.option(
     help="Where presses are recorded: sqlite:///FILE or postgresql://HOST/DATABASE.",
 )
 
+account = click.option(
+    "--account", metavar="NAME", help="Name the account for good, where its key may change; else the key does."
+)
+
 
 def wait(*, default: bool) -> Callable[[F], F]:
     """--wait and --no-wait."""

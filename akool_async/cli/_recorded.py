@@ -54,9 +54,11 @@ async def work(*, state: str, key_file: Path | None, until_done: bool, quiet: bo
     return ExitStatus.DONE
 
 
-async def show(*, state: str, states: tuple[str, ...], key_file: Path | None, as_json: bool) -> ExitStatus:
+async def show(
+    *, state: str, states: tuple[str, ...], key_file: Path | None, account: str | None, as_json: bool
+) -> ExitStatus:
     """How the recorded presses stand."""
-    async with open_state(key_file, state) as jobs:
+    async with open_state(key_file, state, account=account) as jobs:
         counts = await jobs.status()
         listed = jobs.jobs(*(states or SHOWN))
         if as_json:
@@ -74,21 +76,22 @@ async def resolve(
     image_id: str,
     button: Button,
     key_file: Path | None,
+    account: str | None,
     operation_id: str | None,
     press_again: bool,
     give_up: bool,
 ) -> ExitStatus:
     """Settle a press whose outcome is unknown."""
-    async with open_state(key_file, state) as jobs:
+    async with open_state(key_file, state, account=account) as jobs:
         await jobs.resolve((image_id, button), operation_id=operation_id, press_again=press_again, give_up=give_up)
     settled = "counts as failed" if give_up else "is open again: akool worker carries it out"
     tell(f"{button} of {image_id} {settled}")
     return ExitStatus.DONE
 
 
-async def prune(*, state: str, days: float, key_file: Path | None) -> ExitStatus:
+async def prune(*, state: str, days: float, key_file: Path | None, account: str | None) -> ExitStatus:
     """Forget what ended long ago."""
-    async with open_state(key_file, state) as jobs:
+    async with open_state(key_file, state, account=account) as jobs:
         pruned = await jobs.prune(timedelta(days=days))
     tell(f"{pruned:,} presses that ended more than {days:g} days ago are forgotten")
     return ExitStatus.DONE
