@@ -13,7 +13,7 @@ from akool_async import Button, ButtonPress, OutcomeUnknownError
 from akool_async.durable import JobState
 from akool_async.emulator import Emulator, Fault
 from benchmarks.kills import Plan, run
-from tests.workers import open_jobs, until, worker
+from tests.workers import Line, open_jobs, until, worker
 
 
 class TimedCounter(Counter):
@@ -180,6 +180,30 @@ async def test_postgresql_restarted_under_load(slow, tmp_path, own_postgresql):
     assert (counts.done, counts.open, counts.unknown) == (64, 0, 0)
     assert slow.ledger.accepted == 64
     assert slow.ledger.peak_upscales <= 8
+
+
+async def test_a_worker_that_was_cut_off_still_tells_its_id(slow, postgresql, tmp_path):
+    """Cut off from PostgreSQL as AKOOL accepts, a worker is given up as dead; when it is back its id is not lost."""
+    state = postgresql()
+    press = ButtonPress(slow.add_image(), "U1")
+    slow.faults.script("create_by_button", Fault.slow(2, "after"))
+    async with Line(state) as line, open_jobs(slow, state) as jobs:
+        await jobs.submit([press])
+        async with worker(slow, line.state, tmp_path):
+            await until(lambda: slow.ledger.accepted == 1)
+            line.cut()
+            async with worker(slow, state, tmp_path, "--lost-reply-patience=0.1", "--until-done") as second:
+                assert await second.wait() == 0
+            assert (await jobs.status()).unknown == 1
+            line.mend()
+
+            async def is_done():
+                return (await jobs.status()).done == 1
+
+            await until(is_done)
+        job = await jobs.job(press)
+    assert job.outcome.ok
+    assert [(job.operation_id,)] == [post.new_ids for post in slow.ledger.posts]
 
 
 async def test_a_full_disk_loses_no_id(slow, tmp_path):

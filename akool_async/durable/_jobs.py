@@ -191,8 +191,8 @@ class Jobs:
 
     @staticmethod
     def accept(connection: sa.Connection, job: str, operation_id: str) -> None:
-        """AKOOL accepted the press, whoever has the job now."""
-        connection.execute(_open(job).values(operation_id=operation_id))
+        """AKOOL accepted the press, whoever has the job now, and also where it was told as unknown meanwhile."""
+        connection.execute(sa.update(JOBS).where(JOBS.c.job == job).values(operation_id=operation_id))
 
     @staticmethod
     def known_id(connection: sa.Connection, job: str) -> str | None:
@@ -201,11 +201,14 @@ class Jobs:
 
     @staticmethod
     def end(connection: sa.Connection, job: str, run_id: str, outcome: Outcome) -> None:
-        """The job is over, unless another worker has taken it up since."""
+        """The job is over, unless another worker has taken it up since; where that one knew no outcome, this counts."""
         operation_id = None if outcome.operation is None else outcome.operation.id
+        is_mine = (JOBS.c.run_id == run_id) & JOBS.c.ended_at.is_(None)
+        if operation_id is not None:
+            is_mine |= JOBS.c.state == JobState.UNKNOWN
         connection.execute(
-            _open(job)
-            .where(JOBS.c.run_id == run_id)
+            sa.update(JOBS)
+            .where(JOBS.c.job == job, is_mine)
             .values(
                 state=_state_of(outcome),
                 ended_at=_now(connection),
