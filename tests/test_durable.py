@@ -293,6 +293,56 @@ async def test_only_an_unknown_job_can_be_resolved_and_in_one_way(emulator, tmp_
             await jobs.resolve(("0" * 24, "U1"), give_up=True)
 
 
+async def test_an_id_that_cannot_be_the_presss_is_refused(emulator, tmp_path):
+    """No id at all, the source image's and another job's leave the job unknown, to be resolved rightly."""
+    async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db") as jobs:
+        press, operation_id = await an_unknown_job(emulator, jobs)
+        await jobs.submit([(press.image_id, "V2")])
+        await jobs.run()
+        taken = (await jobs.job((press.image_id, "V2"))).operation_id
+        for wrong, reason in (("", "must be the _id"), (5, "must be the _id"), ("a b", "must be the _id")):
+            with pytest.raises(ValueError, match=reason):
+                await jobs.resolve(press, operation_id=wrong)
+        with pytest.raises(ValueError, match="is the source image itself"):
+            await jobs.resolve(press, operation_id=press.image_id)
+        with pytest.raises(ValueError, match=f"{taken} is that of V2"):
+            await jobs.resolve(press, operation_id=taken)
+        await jobs.resolve(press, operation_id=operation_id)
+        await jobs.run()
+        assert (await jobs.job(press)).outcome.ok
+
+
+async def test_a_mistyped_id_leaves_the_job_to_be_resolved(emulator, tmp_path):
+    """An id that AKOOL does not know makes the job unknown again, and the right one ends it."""
+    async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db") as jobs:
+        press, operation_id = await an_unknown_job(emulator, jobs)
+        await jobs.resolve(press, operation_id="0" * 24)
+        await jobs.run()
+        job = await jobs.job(press)
+        assert (job.state, type(job.outcome.error)) == (JobState.UNKNOWN, NotFoundError)
+        await jobs.resolve(press, operation_id=operation_id)
+        await jobs.run()
+        assert (await jobs.job(press)).outcome.ok
+
+
+async def test_an_error_of_our_own_leaves_no_job_open(emulator, tmp_path):
+    """Whatever a worker did not expect makes the job unknown, with what it was; a person can settle it."""
+    state = f"sqlite:///{tmp_path}/a.db"
+    async with open_jobs(emulator, state) as jobs:
+        press, operation_id = await an_unknown_job(emulator, jobs)
+        await jobs.resolve(press, operation_id=operation_id)
+        with sqlite3.connect(tmp_path / "a.db") as database:
+            database.execute("UPDATE akool_jobs SET operation_id = ''")
+        database.close()
+        await jobs.run()
+        job = await jobs.job(press)
+        assert job.state is JobState.UNKNOWN
+        assert "ValueError" in str(job.outcome.error)
+        await jobs.resolve(press, operation_id=operation_id)
+        await jobs.run()
+        assert (await jobs.job(press)).outcome.ok
+
+
 async def test_a_webhook_gives_the_id_of_a_lost_reply(emulator, state):
     """A webhook that tells the id under the press's word, at any object, ends the job; a stranger's concerns nobody."""
     press = ButtonPress(emulator.add_image(), "U1")
@@ -407,7 +457,7 @@ async def test_a_state_that_cannot_be_opened_is_told_without_its_password(state)
 
 
 async def test_bad_arguments_are_refused(emulator, tmp_path):
-    """An injected http, a strange account and use before entering."""
+    """An injected http, a strange account, what is no press or age, and use before entering."""
     state = f"sqlite:///{tmp_path}/a.db"
     with pytest.raises(ValueError, match="http cannot be given"):
         open_jobs(emulator, state, http=object())
@@ -417,6 +467,19 @@ async def test_bad_arguments_are_refused(emulator, tmp_path):
         open_jobs(emulator, state, max_concurrent_upscales=0)
     with pytest.raises(ConfigurationError, match="must be entered first"):
         await open_jobs(emulator, state).submit([])
+    async with open_jobs(emulator, state) as jobs:
+        for wrong in (None, 5, "abc"):
+            with pytest.raises(ValueError, match="presses must be pairs"):
+                await jobs.submit(wrong)
+        for wrong in ("abc", ("id",), 5, {"id": "U1"}):
+            with pytest.raises(ValueError, match="press must be a pair"):
+                await jobs.submit([wrong])
+            with pytest.raises(ValueError, match="press must be a pair"):
+                await jobs.job(wrong)
+        for wrong in (timedelta(days=-1), timedelta.max, 5, None):
+            with pytest.raises(ValueError, match="older_than must be a timedelta"):
+                await jobs.prune(wrong)
+        assert (await jobs.status()).open == 0
 
 
 async def test_one_runs_in_a_process_at_a_time(emulator, tmp_path):

@@ -227,7 +227,7 @@ def resolve(**options: Any) -> int:  # noqa: ANN401
 @akool.command()
 @_options.state
 @_options.account
-@click.option("--days", type=_options.Number(), required=True, help="Forget what ended longer ago.")
+@click.option("--days", type=_options.Number(at_most=36_500), required=True, help="Forget what ended longer ago.")
 @_options.key_file
 def prune(**options: Any) -> int:  # noqa: ANN401
     """Forget recorded presses that are done or have failed."""

@@ -24,15 +24,18 @@ class Number(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generi
 
     name = "number"
 
-    def __init__(self, *, above_zero: bool = False) -> None:
+    def __init__(self, *, above_zero: bool = False, at_most: float = LONGEST) -> None:
         self._above_zero = above_zero
+        self._at_most = at_most
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401
         """The number, which click's own types would let be NaN."""
         number: float = click.FLOAT.convert(value, param, ctx)
-        fits = 0 < number <= LONGEST if self._above_zero else 0 <= number <= LONGEST
+        fits = 0 < number <= self._at_most if self._above_zero else 0 <= number <= self._at_most
         if not fits:
-            self.fail(f"{value} is not a number {'above 0' if self._above_zero else 'of at least 0'}.", param, ctx)
+            least = "above 0" if self._above_zero else "of at least 0"
+            most = "" if self._at_most == LONGEST else f" and at most {self._at_most:,.0f}"
+            self.fail(f"{value} is not a number {least}{most}.", param, ctx)
         return number
 
 

@@ -120,6 +120,13 @@ class Carrier:
         except AkoolError as error:
             operation = None if operation_id is None else self._akool.operation(operation_id)
             outcome = Outcome(press, operation, error=error.about(press=press))
+        except _Left:
+            raise
+        except Exception as error:
+            logger.exception("%s: this should not have happened", press)
+            outcome = Outcome(
+                press, error=OutcomeUnknownError(f"not told ({error!r})", charged=None).about(press=press)
+            )
         await self._record(lambda state: self._jobs.end(state, job, self._run_id, outcome))
 
     async def _press(self, job: str, press: ButtonPress) -> str | None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Iterable
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from akool_async import AkoolError, AkoolSession, ButtonPress, ConfigurationError, Operation
+from akool_async import AkoolError, AkoolSession, ButtonPress, ConfigurationError
 from akool_async.durable._database import Database
 from akool_async.durable._engine import Engine
 from akool_async.durable._jobs import PAGE, Job, JobCounts, Jobs, JobState, prepare
@@ -17,7 +17,7 @@ from akool_async.durable._state import State
 from akool_async.durable._worker import LOOK_INTERVAL, Setup, Worker, run_worker
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterable
+    from collections.abc import AsyncGenerator, Callable
     from types import TracebackType
     from typing import TypeVar
 
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 OVERLAP: Final = 60_000_000
 """Microseconds by which ended jobs are read again: a transaction is seen some time after the moment that it notes."""
+
+LONGEST_AGE: Final = timedelta(days=36_500)
 
 
 class DurableFanOut:
@@ -166,15 +168,18 @@ class DurableFanOut:
         AKOOL says that the button is used; also for a job that AKOOL refused. ``give_up``: it counts as failed.
 
         Raises:
-            ValueError: not one of the three, or no job that can be settled so.
+            ValueError: not one of the three, no job that can be settled so, or an id that cannot be this press's.
         """
         wanted = _read_press(press)
         if [operation_id is not None, press_again, give_up].count(True) != 1:
             raise ValueError("resolve takes one of operation_id, press_again=True and give_up=True")
         job = self._jobs.job_of(wanted)
-        told = None if operation_id is None else Operation(operation_id).id
+        told = None if operation_id is None else _read_id(operation_id, wanted)
 
         def settle(state: Connection) -> bool:
+            other = None if told is None else self._jobs.job_with(state, told)
+            if other not in (None, job):
+                raise ValueError(f"operation_id: {told} is that of {self._jobs.press_of(other)}")
             return self._jobs.give_up(state, job) if give_up else self._reopen(state, job, told)
 
         if not await self._write(settle):
@@ -228,6 +233,8 @@ class DurableFanOut:
         The same press would be a new job then, which AKOOL refuses, as its button is used. Unknown outcomes stay until
         they are resolved.
         """
+        if not isinstance(older_than, timedelta) or not timedelta() <= older_than <= LONGEST_AGE:
+            raise ValueError(f"older_than must be a timedelta of 0 to {LONGEST_AGE.days:,} days, not {older_than!r}")
         before = datetime.now(UTC) - older_than
         pruned = 0
         while old := await self._read(lambda state: self._jobs.finished_before(state, before)):
@@ -330,6 +337,8 @@ def _pages(presses: list[ButtonPress]) -> Iterable[list[ButtonPress]]:
 
 
 async def _iterate(presses: Iterable[Press] | AsyncIterable[Press]) -> AsyncGenerator[ButtonPress, None]:
+    if isinstance(presses, str) or not isinstance(presses, Iterable | AsyncIterable):
+        raise ValueError(f"presses must be pairs (image id, button), not {presses!r:.100}")  # noqa: TRY004 - bad input
     if isinstance(presses, AsyncIterable):
         async for press in presses:
             yield _read_press(press)
@@ -339,4 +348,20 @@ async def _iterate(presses: Iterable[Press] | AsyncIterable[Press]) -> AsyncGene
 
 
 def _read_press(press: Press) -> ButtonPress:
-    return press if isinstance(press, ButtonPress) else ButtonPress(*press)
+    if isinstance(press, ButtonPress):
+        return press
+    if not isinstance(press, tuple | list) or len(press) != len(("image_id", "button")):
+        raise ValueError(
+            f"press must be a pair (image id, button), such as ('65d3206b83ccf5ab7d46cdc6', 'U1'), not {press!r:.100}"
+        )
+    return ButtonPress(*press)
+
+
+def _read_id(operation_id: str, press: ButtonPress) -> str:
+    try:
+        told = ButtonPress(operation_id, press.button).image_id
+    except ValueError:
+        raise ValueError(f"operation_id must be the _id that AKOOL gave the press, not {operation_id!r:.100}") from None
+    if told == press.image_id:
+        raise ValueError(f"operation_id: {told} is the source image itself, not what the press made of it")
+    return told

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from attrs import frozen
 from sqlalchemy.dialects import postgresql, sqlite
 
-from akool_async import Button, ButtonPress, ConfigurationError, OutcomeUnknownError, WebhookEvent
+from akool_async import Button, ButtonPress, ConfigurationError, NotFoundError, OutcomeUnknownError, WebhookEvent
 from akool_async.durable._record import read_outcome, write_outcome
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class JobState(StrEnum):
     FAILED = "failed"
     """Refused, failed at AKOOL, or otherwise without a result."""
     UNKNOWN = "unknown"
-    """Pressed, with a reply that was lost: see ``DurableFanOut.resolve``."""
+    """Pressed, with a reply that was lost or an id that AKOOL does not know: see ``DurableFanOut.resolve``."""
 
 
 @frozen(kw_only=True)
@@ -204,7 +204,7 @@ class Jobs:
         """The job is over, unless another worker has taken it up since; where that one knew no outcome, this counts."""
         operation_id = None if outcome.operation is None else outcome.operation.id
         is_mine = (JOBS.c.run_id == run_id) & JOBS.c.ended_at.is_(None)
-        if operation_id is not None:
+        if outcome.result is not None:
             is_mine |= JOBS.c.state == JobState.UNKNOWN
         connection.execute(
             sa.update(JOBS)
@@ -262,6 +262,11 @@ class Jobs:
         return bool(connection.execute(unknown.values(state=JobState.FAILED)).rowcount)
 
     # --- reading ---
+
+    def job_with(self, connection: sa.Connection, operation_id: str) -> str | None:
+        """The job that AKOOL accepted as this operation."""
+        has_it = (JOBS.c.account == self.account) & (JOBS.c.operation_id == operation_id)
+        return connection.execute(sa.select(JOBS.c.job).where(has_it)).scalar()
 
     def count(self, connection: sa.Connection) -> JobCounts:
         """All of them, by state."""
@@ -363,7 +368,8 @@ def _known_id() -> sa.ColumnElement[str | None]:
 def _state_of(outcome: Outcome) -> JobState:
     if outcome.ok:
         return JobState.DONE
-    return JobState.UNKNOWN if isinstance(outcome.error, OutcomeUnknownError) else JobState.FAILED
+    is_stray = outcome.operation is not None and isinstance(outcome.error, NotFoundError)
+    return JobState.UNKNOWN if is_stray or isinstance(outcome.error, OutcomeUnknownError) else JobState.FAILED
 
 
 def _now(connection: sa.Connection) -> Any:  # noqa: ANN401 - a number, or what PostgreSQL makes one
