@@ -45,9 +45,10 @@ def flag(name: str, value: bool) -> bool:
 
 
 def number_between(name: str, value: float, low: float, high: float) -> float:
-    """A finite number in ``[low, high]``."""
+    """A number in ``[low, high]``."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise ValueError(f"{name} must be a number between {low:g} and {high:g}, not {_show(value)}")
+        expected = f"of at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
+        raise ValueError(f"{name} must be a number {expected}, not {_show(value)}")
     return value
 
 

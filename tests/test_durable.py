@@ -434,8 +434,9 @@ async def test_a_state_of_a_newer_format_is_refused(emulator, tmp_path):
     [
         ("akool.db", "state must be a URL such as"),
         ("mysql://host/akool", "state must be a URL such as"),
-        ("sqlite://", "state must be a URL such as"),
-        ("sqlite:///:memory:", "state must be a URL such as"),
+        ("sqlite://", "state must name a file that outlives the process"),
+        ("sqlite:///:memory:", "state must name a file that outlives the process"),
+        ("sqlite:///a.db?timeout=5", "state must name a file that outlives the process"),
         ("sqlite:////nowhere/akool.db", "the folder /nowhere does not exist"),
         (None, "state must be a URL such as"),
     ],
@@ -446,14 +447,17 @@ def test_a_bad_state_is_refused_before_anything_is_done(state, reason):
         DurableFanOut("key", state)
 
 
-@pytest.mark.parametrize(
-    "state", ["postgresql://user:secret@127.0.0.1:9/akool", "sqlite:////dev/null", "sqlite:////proc/version"]
-)
-async def test_a_state_that_cannot_be_opened_is_told_without_its_password(state):
-    """A server that is not there, and a file that is no database."""
-    with pytest.raises(ConfigurationError, match="cannot be used") as caught:
-        await DurableFanOut("key", state).__aenter__()
-    assert "secret" not in str(caught.value)
+async def test_a_state_that_cannot_be_opened_is_told_without_its_password(tmp_path):
+    """A server that is not there, a file that is no database, and a folder."""
+    (tmp_path / "text").write_text("not a database, but long enough to be looked at as one" * 20)
+    for state in (
+        "postgresql://user:secret@127.0.0.1:9/akool",
+        f"sqlite:///{tmp_path}/text",
+        f"sqlite:///{tmp_path}",
+    ):
+        with pytest.raises(ConfigurationError, match="cannot be used") as caught:
+            await DurableFanOut("key", state).__aenter__()
+        assert "secret" not in str(caught.value)
 
 
 async def test_bad_arguments_are_refused(emulator, tmp_path):
@@ -465,7 +469,7 @@ async def test_bad_arguments_are_refused(emulator, tmp_path):
         open_jobs(emulator, state, account="a:b")
     with pytest.raises(ValueError, match="max_concurrent_upscales"):
         open_jobs(emulator, state, max_concurrent_upscales=0)
-    with pytest.raises(ConfigurationError, match="must be entered first"):
+    with pytest.raises(ConfigurationError, match="within its block only"):
         await open_jobs(emulator, state).submit([])
     async with open_jobs(emulator, state) as jobs:
         for wrong in (None, 5, "abc"):
@@ -479,7 +483,49 @@ async def test_bad_arguments_are_refused(emulator, tmp_path):
         for wrong in (timedelta(days=-1), timedelta.max, 5, None):
             with pytest.raises(ValueError, match="older_than must be a timedelta"):
                 await jobs.prune(wrong)
+        with pytest.raises(ValueError, match="states must be among 'open', 'done', 'failed', 'unknown', not 'bogus'"):
+            await anext(jobs.jobs("bogus"))
         assert (await jobs.status()).open == 0
+
+
+async def test_many_that_open_a_new_state_at_once_all_can(emulator, state):
+    """Eight that make the same state's tables at once all record their press, and one of them is new."""
+
+    async def submit():
+        async with open_jobs(emulator, state) as jobs:
+            return await jobs.submit([("0" * 24, "U1")])
+
+    assert sorted(await asyncio.gather(*(submit() for _ in range(8)))) == [0] * 7 + [1]
+
+
+async def test_a_state_that_must_exist_is_not_made(emulator, state, tmp_path):
+    """With create=False a state that was never made is refused and not made; one that was is opened."""
+    with pytest.raises(ConfigurationError, match="does not exist: nothing was recorded there"):
+        await open_jobs(emulator, state, create=False).__aenter__()
+    assert not list(tmp_path.glob("*.db*"))
+    async with open_jobs(emulator, state) as jobs:
+        await jobs.submit([("0" * 24, "U1")])
+    async with open_jobs(emulator, state, create=False) as jobs:
+        assert (await jobs.status()).waiting == 1
+
+
+async def test_leaving_the_block_hands_over(state):
+    """With run() at work and outcomes() waiting, the end of the block ends both; another block ends the jobs."""
+    async with Emulator(speed=10) as slow:
+        async with open_jobs(slow, state) as jobs:
+            await jobs.submit([(slow.add_image(), button) for button in Button])
+            running = asyncio.create_task(jobs.run())
+            reading = asyncio.create_task(outcomes_of(jobs))
+            await until(lambda: slow.ledger.accepted >= 4)
+        await running
+        with pytest.raises(ConfigurationError, match="works within its block only"):
+            await reading
+        slow.advance(1_000)
+        async with open_jobs(slow, state) as jobs:
+            assert (await jobs.status()).open > 0
+            await jobs.run()
+            assert (await jobs.status()).done == 8
+        assert slow.ledger.accepted == 8
 
 
 async def test_one_runs_in_a_process_at_a_time(emulator, tmp_path):

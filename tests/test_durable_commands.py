@@ -47,13 +47,13 @@ async def test_a_batch_is_recorded_carried_out_and_told_again(slow, akool, tmp_p
     presses = write_batch(tmp_path, slow, 1)
     status, output, errors = await akool("fan-out", "batch.csv", "--yes")
     assert status == ExitStatus.DONE, errors
-    assert "8 of 8 presses done, 16 credits charged" in errors
+    assert "8 of 8 presses done, 16 credits charged by this run" in errors
     lines = read(output)
     assert [line["ok"] for line in lines] == [True] * presses
     status, output, errors = await akool("fan-out", "batch.csv", "--yes")
     assert status == ExitStatus.DONE, errors
     assert sorted(map(str, read(output))) == sorted(map(str, lines))
-    assert "8 of 8 presses done, 0 credits charged" in errors
+    assert "8 of 8 presses done, 0 credits charged by this run" in errors
     assert slow.ledger.accepted == presses
 
 
@@ -104,6 +104,7 @@ async def test_sigterm_leaves_a_run_to_a_worker(slow, state, akool, tmp_path):
     _, errors = await process.communicate()
     assert process.returncode == ExitStatus.INTERRUPTED
     assert "what is open stays recorded: run the same again, or akool worker" in errors.decode()
+    assert f" {slow.ledger.charged:g} credits charged by this run" in errors.decode()
     async with worker(slow, state, tmp_path, "--until-done") as other:
         assert await other.wait() == ExitStatus.DONE
     _, output, _ = await akool("jobs", "done", "--json")
@@ -162,8 +163,8 @@ async def test_a_lost_press_is_listed_and_resolved(slow, state, akool, tmp_path)
     assert (status, errors) == (ExitStatus.DONE, "1 presses that ended more than 0 days ago are forgotten\n")
 
 
-async def test_wrong_usage_is_told(slow, akool, tmp_path):
-    """No state, a bad one, two ways to resolve, a timeout with a state, a press that is not recorded."""
+async def test_wrong_usage_is_told(slow, state, akool, tmp_path):
+    """No state, a bad one, two ways to resolve, a timeout with a state, nothing recorded, not this press."""
     write_batch(tmp_path, slow, 1)
     environment = slow.environment()
     status, _, errors = await commands.run("worker", cwd=tmp_path, environment=environment)
@@ -173,7 +174,11 @@ async def test_wrong_usage_is_told(slow, akool, tmp_path):
     status, _, errors = await akool("fan-out", "batch.csv", "--timeout", "5")
     assert (status, "--timeout does not go with --state" in errors) == (ExitStatus.USAGE, True)
     status, _, errors = await akool("resolve", "0" * 24, "U1", "--press-again", "--give-up")
-    assert (status, "takes one of" in errors) == (ExitStatus.USAGE, True)
+    assert (status, "takes one of --id" in errors) == (ExitStatus.USAGE, True)
+    status, _, errors = await akool("jobs")
+    assert (status, "does not exist: nothing was recorded there" in errors) == (ExitStatus.ERROR, True)
+    async with open_jobs(slow, state):
+        pass
     status, _, errors = await akool("resolve", "0" * 24, "U1", "--give-up")
     assert (status, "was not submitted" in errors) == (ExitStatus.USAGE, True)
 

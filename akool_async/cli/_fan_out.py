@@ -160,20 +160,17 @@ class Work:
     _trouble: Exception | None = field(default=None, init=False)
     _was_interrupted: bool = field(default=False, init=False)
     _task: asyncio.Task[object] | None = field(default=None, init=False)
-    _new: set[ButtonPress] = field(factory=set, init=False)
-    """Presses that this run has recorded in a state; what they are charged, their outcomes tell."""
     _saving: asyncio.Semaphore = field(factory=lambda: asyncio.Semaphore(SAVED_AT_ONCE), init=False)
 
     def observe(self, event: events.Event) -> None:
         """Keep what a kill must not lose, and what the progress shows."""
         match event:
             case events.Pressed(press=press, operation_id=operation_id) if press is not None:
-                self._charged += event.credits or 0
+                self._count(event)
                 try:
                     self._results.note_accepted(press, operation_id)
                 except OSError as error:
                     self._stop(error)
-                self._progress.pressed(event.credits)
             case events.Finished():
                 self._seconds[event.operation_id] = event.seconds
 
@@ -185,7 +182,7 @@ class Work:
 
         def observe(event: events.Event) -> None:  # in the worker's thread
             if isinstance(event, events.Pressed):
-                loop.call_soon_threadsafe(self._progress.pressed, event.credits)
+                loop.call_soon_threadsafe(self._count, event)
 
         return open_state(
             self._options.key_file,
@@ -194,6 +191,10 @@ class Work:
             max_concurrent_upscales=self._options.max_concurrent_upscales,
             observer=observe,
         )
+
+    def _count(self, pressed: events.Pressed) -> None:
+        self._charged += pressed.credits or 0
+        self._progress.pressed(pressed.credits)
 
     async def carry_out(
         self, akool: AkoolSession, plan: Plan, budget: float | None, jobs: DurableFanOut | None
@@ -222,7 +223,6 @@ class Work:
                         timeout=self._options.timeout,
                     )
                 else:
-                    self._new = {entry.press for entry in fitting}
                     outcomes = carry_out(jobs, [entry.press for entry in (*fitting, *plan.recorded)])
                 await self._take_all(akool, outcomes, group)
             if self._options.gallery is not None:
@@ -272,8 +272,6 @@ class Work:
         async with aclosing(outcomes):
             async for outcome in outcomes:
                 self._ended[outcome.press] = outcome
-                if outcome.press in self._new and outcome.result is not None:
-                    self._charged += outcome.result.deduction_credit or 0
                 group.create_task(self._save(akool, outcome))
 
     async def _fetch(self, akool: AkoolSession, press: ButtonPress, operation_id: str) -> None:
@@ -342,7 +340,8 @@ class Work:
         if self._trouble is not None:
             tell(f"akool: {explain(self._trouble)}")
         if not self._options.quiet:
-            told = f"{done:,} of {len(plan.batch.entries):,} presses done, {amount(self._charged)} credits charged"
+            by = "" if self._options.state is None else " by this run"
+            told = f"{done:,} of {len(plan.batch.entries):,} presses done, {amount(self._charged)} credits charged{by}"
             balance = "" if self._balance is None else f", {amount(self._balance)} left"
             where = f": {self._options.output}" if self._options.output is not None else ""
             invalid = len(plan.batch.invalid)

@@ -54,7 +54,7 @@ def _rows(plan: Plan, budget: float | None) -> Iterator[Row]:
 def _earlier(plan: Plan) -> Iterator[Row]:
     for name, count, detail, style in (
         ("to fetch", len(plan.to_fetch), "pressed by an earlier run, which paid for them", ""),
-        ("recorded", len(plan.recorded), "in the state: carried out to their end", ""),
+        ("recorded", len(plan.recorded), "in the state: what is open is carried out, what is over is told again", ""),
         ("done already", len(plan.done), "by an earlier run", ""),
         ("failed already", len(plan.failed), "at AKOOL; a button works once", "red"),
         ("asked for again", plan.batch.repeated, "pressed once all the same", ""),

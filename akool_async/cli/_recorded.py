@@ -58,7 +58,7 @@ async def show(
     *, state: str, states: tuple[str, ...], key_file: Path | None, account: str | None, as_json: bool
 ) -> ExitStatus:
     """How the recorded presses stand."""
-    async with open_state(key_file, state, account=account) as jobs:
+    async with open_state(key_file, state, account=account, create=False) as jobs:
         counts = await jobs.status()
         listed = jobs.jobs(*(states or SHOWN))
         if as_json:
@@ -82,7 +82,9 @@ async def resolve(
     give_up: bool,
 ) -> ExitStatus:
     """Settle a press whose outcome is unknown."""
-    async with open_state(key_file, state, account=account) as jobs:
+    if [operation_id is not None, press_again, give_up].count(True) != 1:
+        raise click.UsageError("resolve takes one of --id, --press-again and --give-up")
+    async with open_state(key_file, state, account=account, create=False) as jobs:
         await jobs.resolve((image_id, button), operation_id=operation_id, press_again=press_again, give_up=give_up)
     settled = "counts as failed" if give_up else "is open again: akool worker carries it out"
     tell(f"{button} of {image_id} {settled}")
@@ -91,7 +93,7 @@ async def resolve(
 
 async def prune(*, state: str, days: float, key_file: Path | None, account: str | None) -> ExitStatus:
     """Forget what ended long ago."""
-    async with open_state(key_file, state, account=account) as jobs:
+    async with open_state(key_file, state, account=account, create=False) as jobs:
         pruned = await jobs.prune(timedelta(days=days))
     tell(f"{pruned:,} presses that ended more than {days:g} days ago are forgotten")
     return ExitStatus.DONE

@@ -174,9 +174,9 @@ class Carrier:
         except AkoolError as error:
             taken, why = None, str(error)
         if taken:
-            raise _charged("the worker that pressed ended before it had the new id")
+            raise _charged("an earlier press was accepted, and its new id is lost")
         if taken is None:
-            message = f"a worker ended as it pressed, and whether it was accepted cannot be told ({why})"
+            message = f"an earlier press was under way, and whether it was accepted cannot be told ({why})"
             raise OutcomeUnknownError(message, charged=None)
 
     async def _find_id(self, job: str, unknown: OutcomeUnknownError) -> str:

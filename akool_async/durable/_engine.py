@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from akool_async.durable._state import State
 
 APPLICATION: Final = "akool_async"
+OUTSIDE: Final = "DurableFanOut works within its block only: async with DurableFanOut(...) as jobs"
 WORKFLOW: Final = "akool_press"
 MOST_VARIATIONS: Final = 256
 """That one worker has in hand."""
@@ -108,7 +109,10 @@ class Engine:
         """
         global _carry_out  # noqa: PLW0603
         if _carry_out is not None:
-            raise ConfigurationError("one DurableFanOut runs in a process at a time: run the other in another process")
+            raise ConfigurationError(
+                "one DurableFanOut runs in a process at a time, and one is at work or still hands over: run this in "
+                "another process"
+            )
         DBOS(
             config={
                 "name": APPLICATION,
@@ -175,7 +179,7 @@ class Engine:
     @property
     def _connected(self) -> DBOSClient:
         if self._client is None:
-            raise ConfigurationError("DurableFanOut must be entered first: async with DurableFanOut(...) as jobs")
+            raise ConfigurationError(OUTSIDE)
         return self._client
 
 

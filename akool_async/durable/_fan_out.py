@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from akool_async import AkoolError, AkoolSession, ButtonPress, ConfigurationError
 from akool_async.durable._database import Database
-from akool_async.durable._engine import Engine
-from akool_async.durable._jobs import PAGE, Job, JobCounts, Jobs, JobState, prepare
+from akool_async.durable._engine import OUTSIDE, Engine
+from akool_async.durable._jobs import PAGE, Job, JobCounts, Jobs, JobState, are_there, prepare
 from akool_async.durable._state import State
-from akool_async.durable._worker import LOOK_INTERVAL, Setup, Worker, run_worker
+from akool_async.durable._worker import LOOK_INTERVAL, Setup, Worker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -42,7 +42,8 @@ class DurableFanOut:
     the ``options`` are those of :class:`AkoolSession`, but ``http``: a worker has an event loop of its own, in which
     an ``observer`` is called too. ``max_concurrent_upscales`` and ``max_requests_per_second`` hold over all processes
     that share the state, for this account; where they differ, the cap of the last to :meth:`run` counts. ``account``
-    names the account where its key may change; else the key does.
+    names the account where its key may change; else the key does. A state that does not exist is made, but with
+    ``create=False``.
 
     A press whose reply was lost, with its worker or on its way, may run at AKOOL although nobody knows its id: for
     ``lost_reply_patience`` seconds it keeps its slot, and a webhook may tell the id, before it is told as unknown.
@@ -62,6 +63,7 @@ class DurableFanOut:
         state: str = "sqlite:///akool.db",
         *,
         account: str | None = None,
+        create: bool = True,
         max_concurrent_upscales: int = 4,
         max_requests_per_second: float | None = None,
         lost_reply_patience: float = 60.0,
@@ -76,6 +78,7 @@ class DurableFanOut:
         self._auth = auth
         self._lost_reply_patience = lost_reply_patience
         self._state = State.read(state)
+        self._create = create
         self._options = {
             **options,
             "max_concurrent_upscales": max_concurrent_upscales,
@@ -85,6 +88,7 @@ class DurableFanOut:
         self._jobs = Jobs(account or checked.account)
         self._engine = Engine(self._state, self._jobs.account)
         self._database: Database | None = None
+        self._workers: set[Worker] = set()
 
     async def __aenter__(self) -> Self:
         database = Database(self._state.engine(), f"state {self._state}")
@@ -100,9 +104,13 @@ class DurableFanOut:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         database, self._database = self._database, None
-        if database is not None:
-            await database.run(self._engine.close)
-            database.close()
+        try:
+            for worker in list(self._workers):
+                await worker.stop()
+        finally:
+            if database is not None:
+                await database.run(self._engine.close)
+                database.close()
 
     # --- submitting and carrying out ---
 
@@ -125,8 +133,9 @@ class DurableFanOut:
     async def run(self, *, until_done: bool = True) -> None:
         """Carry out jobs, until none is open, or for ever.
 
-        Cancelling it hands over what it has in hand: POSTs under way end, and what runs at AKOOL is waited for by other
-        workers, or the next. What a worker had in hand that died is taken over after a few seconds.
+        Cancelling it, or leaving the block of ``async with``, hands over what it has in hand: POSTs under way end, and
+        what runs at AKOOL is waited for by other workers, or the next. What a worker had in hand that died is taken
+        over after a few seconds.
 
         Raises:
             AuthenticationError, AccountBannedError, InsufficientCreditError: no job would fare better; they stay open.
@@ -142,7 +151,12 @@ class DurableFanOut:
             max_requests_per_second=self._options["max_requests_per_second"],
             lost_reply_patience=self._lost_reply_patience,
         )
-        await run_worker(Worker(setup, until_done=until_done))
+        worker = Worker(setup, until_done=until_done)
+        self._workers.add(worker)
+        try:
+            await worker.run()
+        finally:
+            self._workers.discard(worker)
 
     async def notify(self, event: WebhookEvent, *, word: str | None = None) -> bool:
         """Take in a webhook, at any process: whichever worker has its job looks at once.
@@ -215,8 +229,12 @@ class DurableFanOut:
         return found
 
     async def jobs(self, *states: JobState | str) -> AsyncGenerator[Job, None]:
-        """The jobs in these states, or all, ordered by image and button."""
-        wanted = [JobState(state) for state in states] or list(JobState)
+        """The jobs in these states, or all, ordered by image and button.
+
+        Raises:
+            ValueError: no such state.
+        """
+        wanted = [_read_state(state) for state in states] or list(JobState)
         last: ButtonPress | None = None
         while page := await self._page(wanted, last):
             for job in page:
@@ -245,21 +263,31 @@ class DurableFanOut:
 
     def _open(self, database: Database) -> None:
         try:
-            with database.engine.begin() as connection:
-                prepare(connection)
-            self._engine.open(database.engine)
+            if not self._create:
+                self._require_there(database)
+            with self._state.opening():
+                with database.engine.begin() as connection:
+                    prepare(connection)
+                self._engine.open(database.engine)
         except AkoolError:
             raise
         except Exception as error:
             reason = getattr(error, "orig", None) or error
             raise ConfigurationError(f"state {self._state} cannot be used ({reason})") from error
 
+    def _require_there(self, database: Database) -> None:
+        if self._state.file is None or self._state.file.exists():  # to look into a file would make it
+            with database.engine.begin() as connection:
+                if are_there(connection):
+                    return
+        raise ConfigurationError(f"state {self._state} does not exist: nothing was recorded there")
+
     def _make_session(self) -> AkoolSession:
         return AkoolSession(self._auth, **self._options)
 
     def _require_entered(self) -> Database:
         if self._database is None:
-            raise ConfigurationError("DurableFanOut must be entered first: async with DurableFanOut(...) as jobs")
+            raise ConfigurationError(OUTSIDE)
         return self._database
 
     async def _read(self, work: Callable[[Connection], T]) -> T:
@@ -355,6 +383,13 @@ def _read_press(press: Press) -> ButtonPress:
             f"press must be a pair (image id, button), such as ('65d3206b83ccf5ab7d46cdc6', 'U1'), not {press!r:.100}"
         )
     return ButtonPress(*press)
+
+
+def _read_state(state: JobState | str) -> JobState:
+    try:
+        return JobState(state)
+    except ValueError:
+        raise ValueError(f"states must be among {', '.join(map(repr, map(str, JobState)))}, not {state!r}") from None
 
 
 def _read_id(operation_id: str, press: ButtonPress) -> str:

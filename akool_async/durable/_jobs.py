@@ -332,6 +332,11 @@ class Jobs:
         connection.execute(sa.delete(JOBS).where(JOBS.c.job.in_([entry.job for entry in entries])))
 
 
+def are_there(connection: sa.Connection) -> bool:
+    """Whether the tables have been made."""
+    return sa.inspect(connection).has_table(FORMATS.name)
+
+
 def prepare(connection: sa.Connection) -> None:
     """Make the tables where there are none.
 

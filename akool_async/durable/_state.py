@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
+import portalocker
 from attrs import frozen
 from sqlalchemy import URL, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
@@ -12,9 +14,13 @@ from sqlalchemy.exc import ArgumentError
 from akool_async import AkoolError, ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sqlalchemy import Connection, Engine
 
 EXAMPLES: Final = "such as 'sqlite:///akool.db' or 'postgresql://user:password@host/database'"
+POSTGRESQL: Final = {"postgresql", "postgres", "postgresql+psycopg"}
+"""As it is written by its own library, by many hosts and by SQLAlchemy."""
 LOCK_PATIENCE: Final = 30.0
 """Seconds to wait for another writer of an SQLite file."""
 CONNECT_PATIENCE: Final = 10
@@ -59,10 +65,13 @@ class State:
             parts = make_url(url)
         except (ArgumentError, TypeError, AttributeError, ValueError):
             raise ConfigurationError(f"state must be a URL {EXAMPLES}") from None
-        if parts.drivername == "postgresql":
-            return cls(parts, None)
-        if parts.drivername != "sqlite" or not parts.database or parts.database.startswith((":memory:", "file:")):
-            raise ConfigurationError(f"state must be a URL {EXAMPLES}, not {parts.render_as_string()!r}")
+        if parts.drivername in POSTGRESQL:
+            return cls(parts.set(drivername="postgresql"), None)
+        told = repr(parts.render_as_string())
+        if parts.drivername != "sqlite":
+            raise ConfigurationError(f"state must be a URL {EXAMPLES}, not {told}")
+        if not parts.database or parts.database.startswith((":memory:", "file:")) or parts.query:
+            raise ConfigurationError(f"state must name a file that outlives the process, {EXAMPLES}, not {told}")
         file = Path(parts.database).absolute()
         if not file.parent.is_dir():
             raise ConfigurationError(f"state: the folder {file.parent} does not exist")
@@ -78,6 +87,15 @@ class State:
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
+
+    @contextmanager
+    def opening(self) -> Iterator[None]:
+        """One at a time: two that make the tables of one SQLite file at once may both fail; PostgreSQL has locks."""
+        if self.file is None:
+            yield
+        else:
+            with portalocker.Lock(f"{self.file}.lock", timeout=LOCK_PATIENCE):
+                yield
 
     @property
     def _driver_url(self) -> URL:

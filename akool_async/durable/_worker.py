@@ -61,16 +61,26 @@ class Worker:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = asyncio.Event()
         self._was_stopped = False
+        self._ended: asyncio.Future[None] | None = None
 
-    def work(self) -> None:
-        """Carry out jobs in this thread, until none is left or :meth:`stop`."""
-        asyncio.run(self._work())
+    async def run(self) -> None:
+        """Let it work; cancelling this is :meth:`stop`, and a second time leaves it to end by itself."""
+        thread = ThreadPoolExecutor(1, thread_name_prefix="akool-worker")
+        self._ended = asyncio.get_running_loop().run_in_executor(thread, asyncio.run, self._work())
+        thread.shutdown(wait=False)  # it ends with its work
+        try:
+            await asyncio.shield(self._ended)
+        except asyncio.CancelledError:
+            await self.stop()
+            raise
 
-    def stop(self) -> None:
-        """End it, from any thread: what is in hand is handed over."""
+    async def stop(self) -> None:
+        """End it: what is in hand is handed over when this returns."""
         self._was_stopped = True
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._stopping.set)
+        if self._ended is not None:
+            await asyncio.wait([self._ended])
 
     async def _work(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -151,16 +161,3 @@ class Worker:
 
     def _loop_time(self) -> float:
         return asyncio.get_running_loop().time()
-
-
-async def run_worker(worker: Worker) -> None:
-    """Let it work; cancelling this stops it, and a second time leaves it to end by itself."""
-    thread = ThreadPoolExecutor(1, thread_name_prefix="akool-worker")
-    ended = asyncio.get_running_loop().run_in_executor(thread, worker.work)
-    thread.shutdown(wait=False)  # it ends with its work
-    try:
-        await asyncio.shield(ended)
-    except asyncio.CancelledError:
-        worker.stop()
-        await asyncio.wait([ended])
-        raise
