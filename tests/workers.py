@@ -4,7 +4,7 @@ import asyncio
 import sys
 from contextlib import asynccontextmanager, suppress
 
-from sqlalchemy import make_url
+from sqlalchemy import create_engine, make_url, text
 
 from akool_async import ExponentialPolling
 from akool_async.durable import DurableFanOut
@@ -45,6 +45,19 @@ async def worker(emulator, state, folder, *options):
         await process.wait()
 
 
+def change(state, statement, **values):
+    """Change a state behind the library's back, as a fault would; how many rows."""
+    url = make_url(state)
+    is_sqlite = url.drivername == "sqlite"
+    engine = create_engine(url if is_sqlite else url.set(drivername="postgresql+psycopg"))
+    try:
+        with engine.begin() as connection:
+            workflows = "workflow_status" if is_sqlite else "dbos.workflow_status"
+            return connection.execute(text(statement.format(workflows=workflows)), values).rowcount
+    finally:
+        engine.dispose()
+
+
 async def until(is_so):
     """Look until something is so that another process brings about."""
     for _ in range(LOOKS):
@@ -63,6 +76,9 @@ class Line:
         self._socket = f"{self._url.query['host']}/.s.PGSQL.{self._url.port or 5432}"
         self._ends = []
         self._is_cut = False
+        self._flows = asyncio.Event()
+        self._flows.set()
+        self.refused = 0
 
     async def __aenter__(self):
         self._server = await asyncio.start_server(self._connect, "127.0.0.1", 0)
@@ -73,6 +89,7 @@ class Line:
     async def __aexit__(self, *_):
         self._server.close()
         self.cut()
+        self._flows.set()
         await self._server.wait_closed()
 
     def cut(self):
@@ -81,22 +98,28 @@ class Line:
         for end in self._ends:
             end.transport.abort()
 
+    def stall(self):
+        """What is sent arrives no more, and nobody is told."""
+        self._flows.clear()
+
     def mend(self):
-        """What connects from now on gets through."""
+        """What connects from now on gets through, and what was stalled."""
         self._is_cut = False
+        self._flows.set()
 
     async def _connect(self, reader, writer):
         if self._is_cut:
+            self.refused += 1
             writer.transport.abort()
             return
         beyond, to_beyond = await asyncio.open_unix_connection(self._socket)
         self._ends += (writer, to_beyond)
-        await asyncio.gather(_carry(reader, to_beyond), _carry(beyond, writer))
+        await asyncio.gather(self._carry(reader, to_beyond), self._carry(beyond, writer))
 
-
-async def _carry(reader, writer):
-    with suppress(ConnectionError):
-        while data := await reader.read(65_536):
-            writer.write(data)
-            await writer.drain()
-    writer.close()
+    async def _carry(self, reader, writer):
+        with suppress(ConnectionError):
+            while data := await reader.read(65_536):
+                await self._flows.wait()
+                writer.write(data)
+                await writer.drain()
+        writer.close()

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
 ANSWER_PATIENCE: Final = 10.0
 
+# A server hears nothing of a machine that lost its power: it asks, or would hold the lock for hours.
+LISTEN: Final = """
+    SELECT set_config('tcp_keepalives_idle', '5', false), set_config('tcp_keepalives_interval', '5', false),
+        set_config('tcp_keepalives_count', '3', false)
+"""
 # One lock of two numbers, for the account and the worker.
 TAKE: Final = "SELECT pg_try_advisory_lock(hashtext(%s), hashtext(%s))"
 LOCKS: Final = """
@@ -63,8 +68,10 @@ class AliveFile:
     async def show(self) -> None:
         """Create and lock it."""
         if self._file is None:
-            self._file = self._path.open("w")
+            new = self._path.with_suffix(".new")
+            self._file = new.open("w")
             _lock(self._file)
+            new.replace(self._path)  # under the name that others look at it was never free
 
     async def count(self) -> int:
         """Files that are locked; others are of the dead, and are removed."""
@@ -100,13 +107,11 @@ class AliveLock:
         self._missing: set[str] = set()
 
     async def show(self) -> None:
-        """Take the lock, on a new connection where the old one was lost."""
-        if self._connection is not None:
-            try:
-                await self._ask("SELECT true")
-            except psycopg.Error:
-                await self.end()
-        if self._connection is None:
+        """Take the lock, or take it once more: a connection of before, lost, may have had it until now."""
+        try:
+            await self._ask(TAKE, self._account, self._worker)
+        except psycopg.Error:
+            await self.end()
             await self._ask(TAKE, self._account, self._worker)
 
     async def count(self) -> int:
@@ -133,6 +138,7 @@ class AliveLock:
             async with asyncio.timeout(ANSWER_PATIENCE):
                 if self._connection is None:
                     self._connection = await psycopg.AsyncConnection.connect(self._address, autocommit=True)
+                    await self._connection.execute(LISTEN)
                 cursor = await self._connection.execute(query.encode(), values)
                 return await cursor.fetchall()
         except TimeoutError:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from akool_async import AkoolSession, ButtonPress
+    from akool_async import AkoolSession, ButtonPress, Operation
     from akool_async.durable._database import Database
     from akool_async.durable._jobs import Jobs
 
@@ -65,7 +65,10 @@ class Carrier:
         self._lost_reply_patience = lost_reply_patience
         self._pressing = {kind: asyncio.Semaphore(MOST_PRESSING) for kind in ("upscale", "variation")}
         self._draining = asyncio.Event()
-        self._in_hand = 0
+        self.in_hand: set[str] = set()
+        """The jobs that are being carried out."""
+        self._told: dict[str, str] = {}
+        """The operations of those that are not recorded yet."""
         self._is_idle = asyncio.Event()
         self._is_idle.set()
         self._heard: set[tuple[str, str, int]] = set()
@@ -74,18 +77,19 @@ class Carrier:
 
     async def carry_out(self, job: str) -> None:
         """Bring a job to its end. Where it is left to another worker, this never returns."""
-        self._in_hand += 1
-        self._is_idle.clear()
-        try:
-            await self._carry_out(job)
-        except _Left:
-            pass
-        else:
-            return
-        finally:
-            self._in_hand -= 1
-            if not self._in_hand:
-                self._is_idle.set()
+        if job not in self.in_hand:
+            self.in_hand.add(job)
+            self._is_idle.clear()
+            try:
+                await self._carry_out(job)
+            except _Left:
+                pass
+            else:
+                return
+            finally:
+                self.in_hand.discard(job)
+                if not self.in_hand:
+                    self._is_idle.set()
         await asyncio.get_running_loop().create_future()
 
     async def deliver_webhooks(self) -> None:
@@ -103,31 +107,38 @@ class Carrier:
             async with asyncio.timeout(patience):
                 await self._is_idle.wait()
         except TimeoutError:
-            logger.warning("%d jobs could not be recorded as left to others", self._in_hand)
+            logger.warning("%d jobs could not be recorded as left to others", len(self.in_hand))
+            for job, operation_id in self._told.items():
+                logger.warning("%s was accepted as %s, which could not be recorded", job, operation_id)
 
     async def _carry_out(self, job: str) -> None:
         press = self._jobs.press_of(job)
-        operation_id: str | None = None
+        operation: Operation | None = None
         try:
-            try:
-                async with self._pressing[press.button.kind]:
-                    operation_id = await self._press(job, press)
-                if operation_id is None:
-                    return
-            except OutcomeUnknownError as error:
-                operation_id = await self._find_id(job, error)
-            outcome = await self._wait(press, operation_id)
+            operation_id = await self._id_of(job, press)
+            if operation_id is None:
+                return
+            operation = self._akool.operation(operation_id)
+            outcome = await self._wait(press, operation)
         except AkoolError as error:
-            operation = None if operation_id is None else self._akool.operation(operation_id)
             outcome = Outcome(press, operation, error=error.about(press=press))
         except _Left:
             raise
         except Exception as error:
             logger.exception("%s: this should not have happened", press)
-            outcome = Outcome(
-                press, error=OutcomeUnknownError(f"not told ({error!r})", charged=None).about(press=press)
-            )
+            unknown = OutcomeUnknownError(f"not told ({error!r})", charged=None)
+            if operation is None and job in self._told:
+                operation = self._akool.operation(self._told[job])
+            outcome = Outcome(press, operation, error=unknown.about(press=press))
         await self._record(lambda state: self._jobs.end(state, job, self._run_id, outcome))
+
+    async def _id_of(self, job: str, press: ButtonPress) -> str | None:
+        """The id of the press, however it came to be known; None where the job is over."""
+        try:
+            async with self._pressing[press.button.kind]:
+                return await self._press(job, press)
+        except OutcomeUnknownError as error:
+            return await self._find_id(job, error)
 
     async def _press(self, job: str, press: ButtonPress) -> str | None:
         """The id of the press, which is on disk when this returns; None where the job is over."""
@@ -152,7 +163,9 @@ class Carrier:
             if self._draining.is_set() and not error.charged:
                 raise _Left from None  # there was no time to ask, which the next worker has
             raise
+        self._told[job] = operation_id
         await self._record(lambda state: self._jobs.accept(state, job, operation_id))
+        del self._told[job]
         return operation_id
 
     async def _create(self, job: str, press: ButtonPress, word: str) -> str:
@@ -195,8 +208,7 @@ class Carrier:
             await self._pause(min(left, LOOK_INTERVAL))
         return told
 
-    async def _wait(self, press: ButtonPress, operation_id: str) -> Outcome:
-        operation = self._akool.operation(operation_id)
+    async def _wait(self, press: ButtonPress, operation: Operation) -> Outcome:
         result = await self._outlast(lambda: operation.wait_until_complete(raise_on_failure=False), *PASSING)
         failure = OperationFailedError(result) if result.status == ImageStatus.FAILED else None
         return Outcome(press, operation, result, failure)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import backoff
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as NoConnectionError
 
 from akool_async.durable._state import READS, StateError
 
@@ -41,11 +43,12 @@ class Database:
         self.engine = engine
         self._readers = engine.execution_options(**{READS: True})
         self._name = name
+        self._is_away = False  # so that one outage is told once
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="akool-state")
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """What ``work`` returns of what it reads. Raises as :meth:`write`."""
-        return await self._try(self._readers, work, CALLER_PATIENCE)
+        return await self.attempt(lambda: _do(self._readers, work))
 
     async def write(self, work: Callable[[Connection], T], *, patience: float = CALLER_PATIENCE) -> T:
         """What ``work`` returns in a transaction; nothing of it happened where it raises.
@@ -53,23 +56,28 @@ class Database:
         Raises:
             StateError: it could not be done in ``patience`` seconds.
         """
-        return await self._try(self.engine, work, patience)
+        return await self.attempt(lambda: _do(self.engine, work), patience)
 
-    async def _try(self, engine: Engine, work: Callable[[Connection], T], patience: float) -> T:
+    async def attempt(self, work: Callable[[], T], patience: float = CALLER_PATIENCE) -> T:
+        """What ``work`` returns when the database lets it. Raises as :meth:`write`."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + patience
         waits = pauses(FIRST_PAUSE, LONGEST_PAUSE)
-        has_failed = False
         while True:
             try:
-                return await loop.run_in_executor(self._threads, _do, engine, work)
-            except DBAPIError as error:
+                async with asyncio.timeout_at(deadline if deadline < math.inf else None):
+                    done = await self.run(work)
+            except (DBAPIError, NoConnectionError, TimeoutError) as error:
+                reason = getattr(error, "orig", None) or str(error) or "no answer"
                 pause = next(waits)
                 if loop.time() + pause > deadline:
-                    raise StateError(f"{self._name} cannot be used ({error.orig})") from error
-                if not has_failed:
-                    logger.warning("%s cannot be used (%s): trying again", self._name, error.orig)
-                has_failed = True
+                    raise StateError(f"{self._name} cannot be used ({reason})") from error
+                if not self._is_away:
+                    logger.warning("%s cannot be used (%s): trying again", self._name, reason)
+                self._is_away = True
+            else:
+                self._is_away = False
+                return done
             await asyncio.sleep(pause)
 
     async def run(self, work: Callable[[], T]) -> T:

@@ -5,6 +5,7 @@ The only room that knows it. A workflow per job, a queue per account and kind.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,10 +13,11 @@ import sqlalchemy as sa
 from dbos import DBOS, DBOSClient, DBOSPortableJSONSerializer
 
 from akool_async import ConfigurationError
-from akool_async.durable._jobs import FORMAT
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+    from dbos import EnqueueOptions
 
     from akool_async.durable._jobs import Entry
     from akool_async.durable._state import State
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
 APPLICATION: Final = "akool_async"
 OUTSIDE: Final = "DurableFanOut works within its block only: async with DurableFanOut(...) as jobs"
 WORKFLOW: Final = "akool_press"
+VERSION: Final = "1"
+"""Of what a workflow is told: DBOS gives a worker those of its own version only."""
+PARTITION: Final = "all"
+"""Upscales are one: where a queue has partitions, DBOS counts and takes up in one order over all workers."""
 MOST_VARIATIONS: Final = 256
 """That one worker has in hand."""
 QUEUE_INTERVAL: Final = 0.1
@@ -75,21 +81,21 @@ class Engine:
     def enqueue(self, connection: sa.Connection, entries: Iterable[Entry]) -> None:
         """Put jobs into their queues, in the caller's transaction."""
         for entry in entries:
-            self._connected.enqueue_in_transaction(
-                connection,
-                {
-                    "workflow_name": WORKFLOW,
-                    "queue_name": self._queues[entry.button.kind],
-                    "workflow_id": entry.workflow_id,
-                    "app_version": str(FORMAT),
-                    "priority": IN_TURN,
-                },
-                entry.job,
-            )
+            options: EnqueueOptions = {
+                "workflow_name": WORKFLOW,
+                "queue_name": self._queues[entry.button.kind],
+                "workflow_id": entry.workflow_id(),
+                "app_version": VERSION,
+            }
+            if not entry.is_pressed:  # else FIRST, DBOS's default
+                options["priority"] = IN_TURN
+            if entry.button.kind == "upscale":
+                options["queue_partition_key"] = PARTITION
+            self._connected.enqueue_in_transaction(connection, options, entry.job)
 
     def forget(self, entries: Iterable[Entry]) -> None:
         """Delete the workflows of jobs that are over."""
-        ids = [f"{entry.job}#{attempt}" for entry in entries for attempt in range(1, entry.attempt + 1)]
+        ids = [entry.workflow_id(attempt) for entry in entries for attempt in range(1, entry.attempt + 1)]
         self._connected.delete_workflows(ids)
 
     # --- a worker: the one engine of this process ---
@@ -118,7 +124,7 @@ class Engine:
                 "name": APPLICATION,
                 "system_database_engine": database,
                 "executor_id": worker,
-                "application_version": str(FORMAT),
+                "application_version": VERSION,
                 "serializer": DBOSPortableJSONSerializer(),
                 "log_level": logging.getLevelName(LOGGER.level),
                 "run_migrations": False,
@@ -139,6 +145,7 @@ class Engine:
         self._connected.register_queue(
             upscales,
             global_concurrency=max_concurrent_upscales,
+            partition_worker_concurrency=max_concurrent_upscales,
             polling_interval_sec=QUEUE_INTERVAL,
             on_conflict="always_update",
         )
@@ -167,8 +174,29 @@ class Engine:
 
         It is what DBOS's own recovery does, for all at once, and with the priority.
         """
+        return self._put_back(connection, self._workflows.c.executor_id.in_(list(workers)))
+
+    def in_hand(self, connection: sa.Connection, worker: str) -> set[str]:
+        """The workflows that are said to run at this worker."""
         columns = self._workflows.c
-        orphans = sa.update(self._workflows).where(*self._is_running(), columns.executor_id.in_(list(workers)))
+        running = sa.select(columns.workflow_uuid).where(*self._is_running(), columns.executor_id == worker)
+        return set(connection.execute(running).scalars())
+
+    def let_go(self, connection: sa.Connection, worker: str, workflows: Iterable[str]) -> int:
+        """Put these of this worker's back into the queue, before all else; how many they were."""
+        columns = self._workflows.c
+        return self._put_back(connection, columns.executor_id == worker, columns.workflow_uuid.in_(list(workflows)))
+
+    def without_workflow(self, connection: sa.Connection, entries: Sequence[Entry]) -> list[Entry]:
+        """Those of them that DBOS has given up, or has never heard of."""
+        columns = self._workflows.c
+        wanted = columns.workflow_uuid.in_([entry.workflow_id() for entry in entries])
+        known = sa.select(columns.workflow_uuid).where(wanted, columns.status.in_([RUNNING, WAITING]))
+        alive = set(connection.execute(known).scalars())
+        return [entry for entry in entries if entry.workflow_id() not in alive]
+
+    def _put_back(self, connection: sa.Connection, *which: sa.ColumnElement[bool]) -> int:
+        orphans = sa.update(self._workflows).where(*self._is_running(), *which)
         back = orphans.values(status=WAITING, priority=FIRST, owner_xid=None, started_at_epoch_ms=None)
         return connection.execute(back).rowcount
 
@@ -197,6 +225,7 @@ def _in_schema(table: sa.TableClause) -> sa.TableClause:
 
 @DBOS.workflow(name=WORKFLOW, max_recovery_attempts=MOST_TAKEOVERS)
 async def _run_job(job: str) -> Any:  # noqa: ANN401 - DBOS's own
-    if _carry_out is None:
-        raise RuntimeError("no worker runs in this process")
-    await _carry_out(job)
+    if _carry_out is None:  # taken up as the worker ended: it is handed over with the rest
+        await asyncio.get_running_loop().create_future()
+    else:
+        await _carry_out(job)

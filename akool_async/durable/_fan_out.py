@@ -9,7 +9,9 @@ from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from akool_async import AkoolError, AkoolSession, ButtonPress, ConfigurationError
+from sqlalchemy.exc import OperationalError
+
+from akool_async import AkoolError, AkoolSession, ButtonPress, ConfigurationError, NotFoundError
 from akool_async.durable._database import Database
 from akool_async.durable._engine import OUTSIDE, Engine
 from akool_async.durable._jobs import PAGE, Job, JobCounts, Jobs, JobState, are_there, prepare
@@ -93,7 +95,7 @@ class DurableFanOut:
     async def __aenter__(self) -> Self:
         database = Database(self._state.engine(), f"state {self._state}")
         try:
-            await database.run(lambda: self._open(database))
+            await database.attempt(lambda: self._open(database))
         except BaseException:
             database.close()
             raise
@@ -179,7 +181,8 @@ class DurableFanOut:
         """Settle a job whose outcome is unknown, by one of three.
 
         Its ``operation_id``, where you found it: the job is followed to its end. ``press_again``: it is pressed, unless
-        AKOOL says that the button is used; also for a job that AKOOL refused. ``give_up``: it counts as failed.
+        its id has come to be known, or AKOOL says that the button is used; also for a job that AKOOL refused.
+        ``give_up``: it counts as failed.
 
         Raises:
             ValueError: not one of the three, no job that can be settled so, or an id that cannot be this press's.
@@ -194,7 +197,9 @@ class DurableFanOut:
             other = None if told is None else self._jobs.job_with(state, told)
             if other not in (None, job):
                 raise ValueError(f"operation_id: {told} is that of {self._jobs.press_of(other)}")
-            return self._jobs.give_up(state, job) if give_up else self._reopen(state, job, told)
+            if give_up:
+                return self._jobs.give_up(state, job)
+            return self._reopen(state, job, told or _known_id(self._jobs.find(state, [wanted])))
 
         if not await self._write(settle):
             known = await self.job(wanted)
@@ -255,9 +260,8 @@ class DurableFanOut:
             raise ValueError(f"older_than must be a timedelta of 0 to {LONGEST_AGE.days:,} days, not {older_than!r}")
         before = datetime.now(UTC) - older_than
         pruned = 0
-        while old := await self._read(lambda state: self._jobs.finished_before(state, before)):
-            await self._require_entered().run(lambda: self._engine.forget(old))
-            await self._write(lambda state: self._jobs.delete(state, old))
+        while old := await self._write(lambda state: self._jobs.forget_before(state, before)):
+            await self._require_entered().attempt(lambda: self._engine.forget(old))
             pruned += len(old)
         return pruned
 
@@ -269,7 +273,7 @@ class DurableFanOut:
                 with database.engine.begin() as connection:
                     prepare(connection)
                 self._engine.open(database.engine)
-        except AkoolError:
+        except (AkoolError, OperationalError):  # the latter may pass, as when a server starts
             raise
         except Exception as error:
             reason = getattr(error, "orig", None) or error
@@ -338,26 +342,27 @@ class DurableFanOut:
         return await self._read(lambda state: self._jobs.named(state, names)) if names else []
 
     async def _ended_of(self, presses: list[ButtonPress]) -> AsyncGenerator[Outcome, None]:
-        began = await self._read(self._jobs.now)
         left = set(presses)
-        for some in _pages(list(dict.fromkeys(presses))):
-            found = await self.find(some)
-            missing = set(some) - {job.press for job in found}
-            if missing:
-                raise ValueError(f"presses: {missing.pop()} was not submitted")
-            for job in found:
-                if job.outcome is not None:
-                    left.remove(job.press)
-                    yield job.outcome
-        if not left:
-            return
-        async with aclosing(self._ended(began)) as ended:
-            async for outcome in ended:
-                if outcome.press in left:
-                    left.remove(outcome.press)
-                    yield outcome
-                if not left:
-                    return
+        while True:
+            began = await self._read(self._jobs.now)
+            for some in _pages([press for press in dict.fromkeys(presses) if press in left]):
+                found = await self.find(some)
+                missing = set(some) - {job.press for job in found}
+                if missing:
+                    raise ValueError(f"presses: {missing.pop()} was not submitted, or is forgotten")
+                for job in found:
+                    if job.outcome is not None:
+                        left.remove(job.press)
+                        yield job.outcome
+            if not left:
+                return
+            async with aclosing(self._ended(began)) as ended:
+                async for outcome in ended:
+                    if outcome.press in left:
+                        left.remove(outcome.press)
+                        yield outcome
+                    if not left:
+                        return
 
 
 def _pages(presses: list[ButtonPress]) -> Iterable[list[ButtonPress]]:
@@ -390,6 +395,14 @@ def _read_state(state: JobState | str) -> JobState:
         return JobState(state)
     except ValueError:
         raise ValueError(f"states must be among {', '.join(map(repr, map(str, JobState)))}, not {state!r}") from None
+
+
+def _known_id(found: list[Job]) -> str | None:
+    """The id that was recorded of a job, unless AKOOL does not know it."""
+    for job in found:
+        is_stray = job.outcome is not None and isinstance(job.outcome.error, NotFoundError)
+        return None if is_stray else job.operation_id
+    return None
 
 
 def _read_id(operation_id: str, press: ButtonPress) -> str:

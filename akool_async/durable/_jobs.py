@@ -7,6 +7,7 @@ written again where the disk was full.
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
 from datetime import UTC, datetime, timedelta
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from akool_async import Outcome
+
+logger = logging.getLogger("akool_async")
 
 FORMAT: Final = 1
 """Of what is kept: raised where an older version of this library could not go on with it."""
@@ -58,6 +61,7 @@ sa.Index("akool_jobs_by_end", JOBS.c.account, JOBS.c.ended_at, JOBS.c.job)
 End = tuple[int, str]
 """When a job was over, and its name."""
 _IS_RUN: Final = JOBS.c.run_id.is_not(None) & JOBS.c.ended_at.is_(None)
+_ENTRY: Final = (JOBS.c.job, JOBS.c.submitted_at, JOBS.c.attempt, JOBS.c.button, JOBS.c.operation_id)
 sa.Index("akool_jobs_by_run", JOBS.c.run_id, postgresql_where=_IS_RUN, sqlite_where=_IS_RUN)
 
 
@@ -121,13 +125,20 @@ class Entry:
     """A place in the engine's queue."""
 
     job: str
+    submitted_at: int
     attempt: int
     button: Button
+    is_pressed: bool
+    """True where AKOOL may be at work on it."""
 
-    @property
-    def workflow_id(self) -> str:
-        """Another one for each time that the job was opened."""
-        return f"{self.job}#{self.attempt}"
+    def workflow_id(self, attempt: int | None = None) -> str:
+        """Another one for each time that the job was opened, and for each job of this name."""
+        return f"{self.job}#{self.submitted_at}.{attempt or self.attempt}"
+
+    @staticmethod
+    def job_of(workflow_id: str) -> str:
+        """The job's name."""
+        return workflow_id.rpartition("#")[0]
 
 
 class Jobs:
@@ -143,7 +154,7 @@ class Jobs:
     @staticmethod
     def press_of(job: str) -> ButtonPress:
         """What it presses."""
-        _, image_id, button = job.split(":")
+        image_id, _, button = job.partition(":")[2].rpartition(":")
         return ButtonPress(image_id, button)
 
     # --- submitting ---
@@ -166,7 +177,7 @@ class Jobs:
         ]
         dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
         insert = dialect.insert(JOBS).values(rows).on_conflict_do_nothing()
-        return [_entry(row) for row in connection.execute(insert.returning(JOBS.c.job, JOBS.c.attempt, JOBS.c.button))]
+        return [_entry(row) for row in connection.execute(insert.returning(*_ENTRY))]
 
     # --- a worker's steps: each is one statement, and so happens whole or not at all ---
 
@@ -192,7 +203,9 @@ class Jobs:
     @staticmethod
     def accept(connection: sa.Connection, job: str, operation_id: str) -> None:
         """AKOOL accepted the press, whoever has the job now, and also where it was told as unknown meanwhile."""
-        connection.execute(sa.update(JOBS).where(JOBS.c.job == job).values(operation_id=operation_id))
+        told = sa.update(JOBS).where(JOBS.c.job == job).values(operation_id=operation_id)
+        if not connection.execute(told).rowcount:
+            logger.warning("%s was accepted as %s, and is not recorded any more", job, operation_id)
 
     @staticmethod
     def known_id(connection: sa.Connection, job: str) -> str | None:
@@ -238,6 +251,25 @@ class Jobs:
     # --- settling ---
 
     @staticmethod
+    def doubt(connection: sa.Connection, jobs: Sequence[str]) -> None:
+        """Whoever took these up may have pressed, and does not say."""
+        was_taken = JOBS.c.job.in_(jobs) & JOBS.c.run_id.is_not(None)
+        connection.execute(sa.update(JOBS).where(was_taken).values(in_doubt=True))
+
+    def taken_up(self, connection: sa.Connection) -> list[Entry]:
+        """Those that some worker has in hand."""
+        taken = sa.select(*_ENTRY).where(JOBS.c.account == self.account, _IS_RUN)
+        return [_entry(row) for row in connection.execute(taken)]
+
+    @staticmethod
+    def put_back(connection: sa.Connection, entry: Entry) -> Entry | None:
+        """Open a job anew that was taken up and left; None where that is not so any more."""
+        as_it_was = _open(entry.job).where(JOBS.c.attempt == entry.attempt)
+        values = {"in_doubt": True, "run_id": None, "attempt": JOBS.c.attempt + 1}
+        row = connection.execute(as_it_was.values(values).returning(*_ENTRY)).first()
+        return None if row is None else _entry(row)
+
+    @staticmethod
     def reopen(connection: sa.Connection, job: str, operation_id: str | None) -> Entry | None:
         """Open a job again, to be followed as this operation, or to be pressed; None where it cannot be."""
         row = connection.execute(
@@ -251,7 +283,7 @@ class Jobs:
                 in_doubt=operation_id is None,
                 attempt=JOBS.c.attempt + 1,
             )
-            .returning(JOBS.c.job, JOBS.c.attempt, JOBS.c.button)
+            .returning(*_ENTRY)
         ).first()
         return None if row is None else _entry(row)
 
@@ -317,19 +349,16 @@ class Jobs:
 
     # --- forgetting ---
 
-    def finished_before(self, connection: sa.Connection, moment: datetime) -> list[Entry]:
-        """Some of those that ended before then and that nobody has to settle."""
-        old = sa.select(JOBS.c.job, JOBS.c.attempt, JOBS.c.button).where(
-            JOBS.c.account == self.account,
-            JOBS.c.ended_at < _write_moment(moment),
-            JOBS.c.state.in_([JobState.DONE, JobState.FAILED]),
+    def forget_before(self, connection: sa.Connection, moment: datetime) -> list[Entry]:
+        """Forget some of those that ended before then and that nobody has to settle, and return them."""
+        is_old = (
+            (JOBS.c.account == self.account)
+            & (JOBS.c.ended_at < _write_moment(moment))
+            & JOBS.c.state.in_([JobState.DONE, JobState.FAILED])
         )
-        return [_entry(row) for row in connection.execute(old.limit(PAGE))]
-
-    @staticmethod
-    def delete(connection: sa.Connection, entries: Iterable[Entry]) -> None:
-        """Forget them."""
-        connection.execute(sa.delete(JOBS).where(JOBS.c.job.in_([entry.job for entry in entries])))
+        some = sa.select(JOBS.c.job).where(is_old).limit(PAGE)
+        forgotten = sa.delete(JOBS).where(JOBS.c.job.in_(some), is_old)  # twice: one may be opened again meanwhile
+        return [_entry(row) for row in connection.execute(forgotten.returning(*_ENTRY))]
 
 
 def are_there(connection: sa.Connection) -> bool:
@@ -347,7 +376,7 @@ def prepare(connection: sa.Connection) -> None:
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(FORMATS.name))))
     METADATA.create_all(connection)
     newest = connection.execute(sa.select(sa.func.max(FORMATS.c.format))).scalar()
-    if newest is None:
+    if newest is None or newest < FORMAT:  # a change of the tables goes here, in the same transaction
         dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
         connection.execute(dialect.insert(FORMATS).values(format=FORMAT).on_conflict_do_nothing())
     elif newest > FORMAT:
@@ -404,7 +433,7 @@ def _select() -> sa.Select[Any]:
     )
 
 
-def _read(row: sa.Row[Any, Any, Any]) -> Job:
+def _read(row: sa.Row[*tuple[Any, ...]]) -> Job:
     press = ButtonPress(row.image_id, row.button)
     return Job(
         press=press,
@@ -416,5 +445,11 @@ def _read(row: sa.Row[Any, Any, Any]) -> Job:
     )
 
 
-def _entry(row: sa.Row[Any, Any, Any]) -> Entry:
-    return Entry(job=row.job, attempt=row.attempt, button=Button(row.button))
+def _entry(row: sa.Row[*tuple[Any, ...]]) -> Entry:
+    return Entry(
+        job=row.job,
+        submitted_at=row.submitted_at,
+        attempt=row.attempt,
+        button=Button(row.button),
+        is_pressed=row.operation_id is not None,
+    )

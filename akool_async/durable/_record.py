@@ -24,7 +24,7 @@ def write_outcome(outcome: Outcome) -> str:
         "image": None if outcome.result is None else _write_image(outcome.result),
         "error": None if outcome.error is None else _write_error(outcome.error),
     }
-    return json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(fields, separators=(",", ":"))  # ASCII, since no database takes the half of an emoji
 
 
 def read_outcome(press: ButtonPress, text: str) -> Outcome:

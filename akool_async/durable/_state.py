@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 EXAMPLES: Final = "such as 'sqlite:///akool.db' or 'postgresql://user:password@host/database'"
 POSTGRESQL: Final = {"postgresql", "postgres", "postgresql+psycopg"}
 """As it is written by its own library, by many hosts and by SQLAlchemy."""
-LOCK_PATIENCE: Final = 30.0
-"""Seconds to wait for another writer of an SQLite file."""
+OPENING_PATIENCE: Final = 8.0
+"""Seconds to wait for another process that makes the tables of an SQLite file."""
+LOCK_PATIENCE: Final = 5.0
+"""Seconds to wait, each time, for another writer of an SQLite file."""
 CONNECT_PATIENCE: Final = 10
 """Seconds to wait for PostgreSQL to answer."""
 READS: Final = "akool_reads"
@@ -94,7 +96,7 @@ class State:
         if self.file is None:
             yield
         else:
-            with portalocker.Lock(f"{self.file}.lock", timeout=LOCK_PATIENCE):
+            with portalocker.Lock(f"{self.file}.lock", timeout=OPENING_PATIENCE):
                 yield
 
     @property

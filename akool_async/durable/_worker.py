@@ -13,14 +13,18 @@ from uuid import uuid4
 
 import psycopg
 from attrs import frozen
+from sqlalchemy.exc import SQLAlchemyError
 
 from akool_async.durable._alive import sign_of_life
 from akool_async.durable._carrier import Carrier
 from akool_async.durable._database import Database
+from akool_async.durable._jobs import Entry
 from akool_async.durable._state import StateError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from sqlalchemy import Connection
 
     from akool_async import AkoolSession
     from akool_async.durable._alive import Alive
@@ -34,6 +38,9 @@ PULSE: Final = 3.0
 """Seconds between two looks for workers that have died."""
 DRAIN_PATIENCE: Final = 10.0
 """Seconds to record what is left to others."""
+
+AWAY: Final = (StateError, SQLAlchemyError, psycopg.Error, OSError)
+"""How a state that cannot be used at the moment shows."""
 
 logger = logging.getLogger("akool_async")
 
@@ -61,6 +68,8 @@ class Worker:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = asyncio.Event()
         self._was_stopped = False
+        self._was_told = False
+        self._missing: set[str] = set()
         self._ended: asyncio.Future[None] | None = None
 
     async def run(self) -> None:
@@ -88,22 +97,15 @@ class Worker:
         database = Database(setup.state.engine(), str(setup.state))
         alive = sign_of_life(setup.state, setup.jobs.account, self._name)
         try:
-            await alive.show()
             akool = setup.make_session()
             carrier = Carrier(akool, database, setup.jobs, self._name, lost_reply_patience=setup.lost_reply_patience)
             try:
-                await self._join(akool, alive)
-                setup.engine.launch(
-                    self._name,
-                    carrier.carry_out,
-                    database.engine,
-                    max_concurrent_upscales=setup.max_concurrent_upscales,
-                )
-                try:
-                    await self._supervise(akool, carrier, database, alive)
-                finally:
-                    await carrier.drain(DRAIN_PATIENCE)
-                    await self._hand_over(database)
+                if await self._start(akool, carrier, database, alive):
+                    try:
+                        await self._supervise(akool, carrier, database, alive)
+                    finally:
+                        await carrier.drain(DRAIN_PATIENCE)
+                        await self._hand_over(database)
             finally:
                 await akool.aclose()
         finally:
@@ -111,6 +113,25 @@ class Worker:
             database.close()
         if carrier.stopped_by is not None:
             raise carrier.stopped_by.fresh()
+
+    async def _start(self, akool: AkoolSession, carrier: Carrier, database: Database, alive: Alive) -> bool:
+        """Let jobs come; False where it was stopped before."""
+        while not self._was_stopped:
+            try:
+                await alive.show()
+                await self._join(akool, alive)
+                self._setup.engine.launch(
+                    self._name,
+                    carrier.carry_out,
+                    database.engine,
+                    max_concurrent_upscales=self._setup.max_concurrent_upscales,
+                )
+            except AWAY as error:
+                self._tell(error)
+                await self._pause(LOOK_INTERVAL)
+            else:
+                return True
+        return False
 
     async def _join(self, akool: AkoolSession, alive: Alive) -> None:
         """Take a share of the rate, once all others have made room for it."""
@@ -133,11 +154,13 @@ class Worker:
                     await alive.show()
                     await self._share_rate(akool, alive)
                     await self._take_over_from_the_dead(database, alive)
+                    await self._take_up_what_was_dropped(carrier, database)
                 await carrier.deliver_webhooks()
                 if self._until_done and not await database.read(self._setup.jobs.has_open):
                     return
-            except (StateError, psycopg.Error, OSError) as error:
-                logger.warning("the state cannot be read (%s): looking again", error)
+                self._was_told = False
+            except AWAY as error:
+                self._tell(error)
             await self._pause(LOOK_INTERVAL)
 
     async def _take_over_from_the_dead(self, database: Database, alive: Alive) -> None:
@@ -147,12 +170,36 @@ class Worker:
             taken = await database.write(lambda state: self._setup.engine.take_over(state, dead))
             logger.info("%d jobs of workers that ended are taken over: %s", taken, ", ".join(sorted(dead)))
 
+    async def _take_up_what_was_dropped(self, carrier: Carrier, database: Database) -> None:
+        """Jobs that DBOS says run here, and do not, as where its answer was lost; and those that it has given up."""
+        jobs, engine = self._setup.jobs, self._setup.engine
+        mine = await database.read(lambda state: engine.in_hand(state, self._name))
+        missing = {workflow for workflow in mine if Entry.job_of(workflow) not in carrier.in_hand}
+        dropped = missing & self._missing  # at two looks: one may be about to begin, or to be ended
+        self._missing = missing - dropped
+
+        def take_up(state: Connection) -> int:
+            jobs.doubt(state, [Entry.job_of(workflow) for workflow in dropped])
+            left = engine.without_workflow(state, jobs.taken_up(state))
+            anew = [again for entry in left if (again := jobs.put_back(state, entry))]
+            engine.enqueue(state, anew)
+            return engine.let_go(state, self._name, dropped) + len(anew)
+
+        given_up = await database.read(lambda state: engine.without_workflow(state, jobs.taken_up(state)))
+        if dropped or given_up:
+            logger.info("%d jobs that nobody carried out are taken up", await database.write(take_up))
+
     async def _hand_over(self, database: Database) -> None:
         await database.run(self._setup.engine.stop)
         try:
             await database.write(lambda state: self._setup.engine.take_over(state, [self._name]))
         except StateError as error:
             logger.warning("what was in hand is handed over when this worker is missed: %s", error)
+
+    def _tell(self, error: Exception) -> None:
+        if not self._was_told:  # so that one outage is told once
+            logger.warning("the state cannot be used (%s): trying again", error)
+        self._was_told = True
 
     async def _pause(self, seconds: float) -> None:
         with suppress(TimeoutError):
