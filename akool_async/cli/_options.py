@@ -88,6 +88,12 @@ max_concurrent_upscales = click.option(
     help="How many upscales may run at AKOOL at once.",
 )
 
+max_requests_per_second = click.option(
+    "--max-requests-per-second",
+    type=Number(above_zero=True),
+    metavar="RATE",
+    help="Send AKOOL no more, all workers of a state together.",
+)
 state = click.option(
     "--state",
     required=True,

@@ -43,9 +43,9 @@ class DurableFanOut:
     ``state`` is ``sqlite:///FILE``, for one machine, or ``postgresql://...``, for as many as you like. ``auth`` and
     the ``options`` are those of :class:`AkoolSession`, but ``http``: a worker has an event loop of its own, in which
     an ``observer`` is called too. ``max_concurrent_upscales`` and ``max_requests_per_second`` hold over all processes
-    that share the state, for this account; where they differ, the cap of the last to :meth:`run` counts. ``account``
-    names the account where its key may change; else the key does. A state that does not exist is made, but with
-    ``create=False``.
+    that share the state, for this account: give all the same, since the cap of the last to :meth:`run` counts, and each
+    takes its share of its own rate. ``account`` names the account where its key may change; else the key does. A state
+    that does not exist is made, but with ``create=False``.
 
     A press whose reply was lost, with its worker or on its way, may run at AKOOL although nobody knows its id: for
     ``lost_reply_patience`` seconds it keeps its slot, and a webhook may tell the id, before it is told as unknown.
