@@ -67,7 +67,7 @@ class Carrier:
         self._draining = asyncio.Event()
         self.in_hand: set[str] = set()
         """The jobs that are being carried out."""
-        self._told: dict[str, str] = {}
+        self._unrecorded: dict[str, str] = {}
         """The operations of those that are not recorded yet."""
         self._is_idle = asyncio.Event()
         self._is_idle.set()
@@ -108,7 +108,7 @@ class Carrier:
                 await self._is_idle.wait()
         except TimeoutError:
             logger.warning("%d jobs could not be recorded as left to others", len(self.in_hand))
-            for job, operation_id in self._told.items():
+            for job, operation_id in self._unrecorded.items():
                 logger.warning("%s was accepted as %s, which could not be recorded", job, operation_id)
 
     async def _carry_out(self, job: str) -> None:
@@ -127,8 +127,8 @@ class Carrier:
         except Exception as error:
             logger.exception("%s: this should not have happened", press)
             unknown = OutcomeUnknownError(f"not told ({error!r})", charged=None)
-            if operation is None and job in self._told:
-                operation = self._akool.operation(self._told[job])
+            if operation is None and job in self._unrecorded:
+                operation = self._akool.operation(self._unrecorded[job])
             outcome = Outcome(press, operation, error=unknown.about(press=press))
         await self._record(lambda state: self._jobs.end(state, job, self._run_id, outcome))
 
@@ -163,9 +163,9 @@ class Carrier:
             if self._draining.is_set() and not error.charged:
                 raise _Left from None  # there was no time to ask, which the next worker has
             raise
-        self._told[job] = operation_id
+        self._unrecorded[job] = operation_id
         await self._record(lambda state: self._jobs.accept(state, job, operation_id))
-        del self._told[job]
+        del self._unrecorded[job]
         return operation_id
 
     async def _create(self, job: str, press: ButtonPress, word: str) -> str:

@@ -26,9 +26,9 @@ APPLICATION: Final = "akool_async"
 OUTSIDE: Final = "DurableFanOut works within its block only: async with DurableFanOut(...) as jobs"
 WORKFLOW: Final = "akool_press"
 VERSION: Final = "1"
-"""Of what a workflow is told: DBOS gives a worker those of its own version only."""
+"""Of what a workflow is told: DBOS gives a worker those of its own version only, so this is not the library's."""
 PARTITION: Final = "all"
-"""Upscales are one: where a queue has partitions, DBOS counts and takes up in one order over all workers."""
+"""All upscales are in one: DBOS takes up SERIALIZABLE from partitions only, else two workers could pass the cap."""
 MOST_VARIATIONS: Final = 256
 """That one worker has in hand."""
 QUEUE_INTERVAL: Final = 0.1
