@@ -2,8 +2,10 @@
 
 import asyncio
 import sqlite3
+from contextlib import AsyncExitStack
 from datetime import UTC, timedelta
 
+import portalocker
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -577,6 +579,16 @@ async def test_many_that_open_a_new_state_at_once_all_can(emulator, state):
     assert sorted(await asyncio.gather(*(submit() for _ in range(8)))) == [0] * 7 + [1]
 
 
+async def test_an_sqlite_state_is_opened_by_one_at_a_time(emulator, tmp_path):
+    """While another process makes the tables, entering waits: DBOS's migrations do not bear company on SQLite."""
+    async with AsyncExitStack() as stack:
+        with portalocker.Lock(tmp_path / "a.db.lock"):
+            entering = asyncio.create_task(stack.enter_async_context(open_jobs(emulator, f"sqlite:///{tmp_path}/a.db")))
+            await asyncio.wait({entering}, timeout=1)
+            assert not entering.done()
+        assert (await (await entering).status()).open == 0
+
+
 async def test_a_state_that_must_exist_is_not_made(emulator, state, tmp_path):
     """With create=False a state that was never made is refused and not made; one that was is opened."""
     with pytest.raises(ConfigurationError, match="does not exist: nothing was recorded there"):
@@ -624,6 +636,12 @@ async def test_one_runs_in_a_process_at_a_time(emulator, tmp_path):
 
 # --- what is kept of an outcome ---
 
+
+def store_and_read(outcome):
+    """Through the bytes that a database keeps of a text."""
+    return read_outcome(outcome.press, write_outcome(outcome).encode().decode())
+
+
 TEXT = st.text(st.characters(exclude_categories=[]), max_size=20)
 """Half an emoji included: JSON can carry it, and AKOOL's replies are taken as they come."""
 IMAGES = st.builds(
@@ -645,7 +663,7 @@ IMAGES = st.builds(
 def test_an_outcome_is_read_as_it_was_written(image, button):
     """Whatever AKOOL told of an image comes back equal, the untouched mapping included."""
     press = ButtonPress("0" * 24, button)
-    outcome = read_outcome(press, write_outcome(Outcome(press, Operation(image.id), image)))
+    outcome = store_and_read(Outcome(press, Operation(image.id), image))
     assert outcome.result == image
     assert outcome.result.raw == image.raw
     assert type(outcome.result.status) is type(image.status)
@@ -657,7 +675,7 @@ def test_an_error_is_read_as_it_was_written(charged, message):
     """An error comes back with its class, its text and what it tells."""
     press = ButtonPress("0" * 24, "U1")
     error = OutcomeUnknownError(message, charged=charged).about(press=press)
-    read = read_outcome(press, write_outcome(Outcome(press, error=error))).error
+    read = store_and_read(Outcome(press, error=error)).error
     assert (type(read), str(read), read.charged, read.press) == (type(error), str(error), charged, press)
 
 
