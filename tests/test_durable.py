@@ -546,8 +546,9 @@ async def test_bad_arguments_are_refused(emulator, tmp_path):
     state = f"sqlite:///{tmp_path}/a.db"
     with pytest.raises(ValueError, match="http cannot be given"):
         open_jobs(emulator, state, http=object())
-    with pytest.raises(ValueError, match="account must be a name"):
-        open_jobs(emulator, state, account="a:b")
+    for wrong in ("a:b", "", "a" * 65, 5):
+        with pytest.raises(ValueError, match="account must be a name of at most 64 ASCII letters"):
+            open_jobs(emulator, state, account=wrong)
     with pytest.raises(ValueError, match="max_concurrent_upscales"):
         open_jobs(emulator, state, max_concurrent_upscales=0)
     with pytest.raises(ConfigurationError, match="within its block only"):

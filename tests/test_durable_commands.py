@@ -195,6 +195,8 @@ async def test_a_named_account_keeps_its_presses_when_its_key_changes(slow, akoo
     for name, done in ((["--account", "studio"], 8), ([], 0)):
         status, output, _ = await akool("jobs", "done", "--json", "--key-file", "other.env", *name)
         assert (status, len(read(output))) == (ExitStatus.DONE, done)
+    status, output, errors = await akool("jobs", "--key-file", "other.env")
+    assert (status, "nothing is recorded of this account" in errors) == (ExitStatus.DONE, True)
 
 
 async def test_an_account_is_named_for_a_state_alone(slow, tmp_path):

@@ -66,6 +66,10 @@ async def show(
                 click.echo(json.dumps(_describe(job), ensure_ascii=False))
         else:
             click.echo(_sum_up(counts))
+            if not (counts.open or counts.done or counts.failed or counts.unknown):
+                tell(
+                    "nothing is recorded of this account: presses are found by the key, or the --account, of their run"
+                )
             await _print_table([job async for job in listed])
     return ExitStatus.DONE
 

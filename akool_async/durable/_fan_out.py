@@ -35,6 +35,8 @@ OVERLAP: Final = 60_000_000
 """Microseconds by which ended jobs are read again: a transaction is seen some time after the moment that it notes."""
 
 LONGEST_AGE: Final = timedelta(days=36_500)
+LONGEST_ACCOUNT: Final = 64
+"""It is part of a file's name."""
 
 
 class DurableFanOut:
@@ -73,8 +75,8 @@ class DurableFanOut:
     ) -> None:
         if options.get("http") is not None:
             raise ValueError("http cannot be given: a worker has an event loop of its own")
-        if account is not None and not (isinstance(account, str) and account.isascii() and account.isalnum()):
-            raise ValueError(f"account must be a name of ASCII letters and digits, not {account!r}")
+        if account is not None:
+            _check_account(account)
         if not isinstance(lost_reply_patience, int | float) or not 0 <= lost_reply_patience < math.inf:
             raise ValueError(f"lost_reply_patience must be a number of seconds, not {lost_reply_patience!r}")
         self._auth = auth
@@ -363,6 +365,14 @@ class DurableFanOut:
                         yield outcome
                     if not left:
                         return
+
+
+def _check_account(name: str) -> None:
+    is_word = isinstance(name, str) and name.isascii() and name.isalnum()
+    if not is_word or len(name) > LONGEST_ACCOUNT:
+        raise ValueError(
+            f"account must be a name of at most {LONGEST_ACCOUNT} ASCII letters and digits, not {name!r:.100}"
+        )
 
 
 def _pages(presses: list[ButtonPress]) -> Iterable[list[ButtonPress]]:
