@@ -88,8 +88,8 @@ async def test_presses_may_be_an_async_iterable_and_a_bad_one_is_named(emulator,
     async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db") as jobs:
         assert await jobs.submit(presses()) == 1
         with pytest.raises(ValueError, match="button must be one of"):
-            await jobs.submit([(emulator.add_image(), "W1")])
-        assert (await jobs.status()).open == 1
+            await jobs.submit([(emulator.add_image(), "U2"), (emulator.add_image(), "W1")])
+        assert (await jobs.status()).open == 2
 
 
 async def test_outcomes_come_as_they_finish_while_run_works(emulator, state):
@@ -515,6 +515,7 @@ async def test_a_state_of_a_newer_format_is_refused(emulator, tmp_path):
     [
         ("akool.db", "state must be a URL such as"),
         ("mysql://host/akool", "state must be a URL such as"),
+        ("postgresql://user:p@ss@host/akool", "with %40 for each @"),
         ("sqlite://", "state must name a file that outlives the process"),
         ("sqlite:///:memory:", "state must name a file that outlives the process"),
         ("sqlite:///a.db?timeout=5", "state must name a file that outlives the process"),
@@ -533,6 +534,7 @@ async def test_a_state_that_cannot_be_opened_is_told_without_its_password(tmp_pa
     (tmp_path / "text").write_text("not a database, but long enough to be looked at as one" * 20)
     for state in (
         "postgresql://user:secret@127.0.0.1:9/akool",
+        "postgresql://user@127.0.0.1:9/akool?password=secret",
         f"sqlite:///{tmp_path}/text",
         f"sqlite:///{tmp_path}",
     ):
@@ -567,6 +569,11 @@ async def test_bad_arguments_are_refused(emulator, tmp_path):
                 await jobs.prune(wrong)
         with pytest.raises(ValueError, match="states must be among 'open', 'done', 'failed', 'unknown', not 'bogus'"):
             await anext(jobs.jobs("bogus"))
+        for wrong in (None, 5, "abc"):
+            with pytest.raises(ValueError, match="presses must be pairs"):
+                await jobs.find(wrong)
+        with pytest.raises(ConfigurationError, match="is entered already"):
+            await jobs.__aenter__()
         assert (await jobs.status()).open == 0
 
 

@@ -135,6 +135,49 @@ async def test_a_budget_holds_for_what_is_newly_recorded(slow, akool, tmp_path):
     assert slow.ledger.charged == 10
 
 
+async def test_a_budget_counts_what_waits_in_the_state(slow, state, akool, tmp_path):
+    """Four presses that another has recorded cost 8 credits: with less nothing is pressed, with 12 two more are."""
+    write_batch(tmp_path, slow, 1)
+    source = slow.add_image()
+    async with open_jobs(slow, state) as jobs:
+        await jobs.submit([(source, f"V{index}") for index in (1, 2, 3, 4)])
+    status, output, _ = await akool("fan-out", "batch.csv", "--json")
+    plan = json.loads(output)
+    assert (plan["waiting"], plan["to_press"], plan["credits"]) == (4, 8, 24)
+    status, _, errors = await akool("fan-out", "batch.csv", "--yes", "--max-credits", "7")
+    assert (status, "4 presses wait in the state and cost up to 8 credits" in errors) == (ExitStatus.USAGE, True)
+    assert slow.ledger.posts == []
+    status, output, errors = await akool("fan-out", "batch.csv", "--yes", "--max-credits", "12")
+    assert status == ExitStatus.SOME_FAILED, errors
+    assert sum(line["ok"] for line in read(output)) == 2
+    assert slow.ledger.charged <= 12
+
+
+async def test_a_worker_that_is_stopped_twice_loses_no_id(slow, state, tmp_path):
+    """A second SIGTERM while replies are under way does not keep their ids from being recorded."""
+    async with open_jobs(slow, state) as jobs:
+        await jobs.submit([(slow.add_image(), button) for button in ("V1", "V2", "V3")])
+        slow.faults.script("create_by_button", *[Fault.slow(2, "after")] * 3)
+        async with worker(slow, state, tmp_path) as process:
+            await until(lambda: slow.ledger.accepted == 3)
+            process.send_signal(signal.SIGTERM)
+            await asyncio.sleep(0.1)  # else the two may come as one
+            process.send_signal(signal.SIGTERM)
+            assert await process.wait() == ExitStatus.DONE
+        assert [job.operation_id is not None async for job in jobs.jobs("open")] == [True] * 3
+
+
+async def test_a_worker_with_a_wrong_key_ends(slow, state, tmp_path):
+    """It would wait for ever for jobs of an account that there is not."""
+    async with open_jobs(slow, state) as jobs:
+        await jobs.submit([(slow.add_image(), "V1")])
+    environment = {**slow.environment(), "AKOOL_API_KEY": "mistyped"}
+    status, _, errors = await commands.run("worker", "--state", state, cwd=tmp_path, environment=environment)
+    assert status == ExitStatus.ERROR
+    assert "nothing is recorded of this account" in errors
+    assert "1101" in errors
+
+
 async def test_a_lost_press_is_listed_and_resolved(slow, state, akool, tmp_path):
     """An unknown press is told by exit status 5, listed with its reason, settled by its id, and done by a worker."""
     image_id = slow.add_image()

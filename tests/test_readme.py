@@ -13,7 +13,7 @@ import uvicorn
 from aiohttp import web
 from conftest import FAST
 
-from akool_async import AkoolSession, OutcomeUnknownError, errors
+from akool_async import AkoolSession, InsufficientCreditError, OutcomeUnknownError, errors
 from akool_async.emulator import Fault
 from tests.workers import until, worker
 
@@ -178,6 +178,10 @@ async def test_pressing_for_good(emulator, tmp_path, capsys):
         await press_for_good(presses, f"sqlite:///{tmp_path}/akool.db")
         assert capsys.readouterr().out.count("done\n") == 2
     assert emulator.ledger.accepted == 2
+    emulator.faults.script("create_by_button", Fault.code(1006))
+    with pytest.raises(ExceptionGroup) as caught:
+        await press_for_good([(emulator.add_image(), "V1")], f"sqlite:///{tmp_path}/akool.db")
+    assert [type(error) for error in caught.value.exceptions] == [InsufficientCreditError]
 
 
 async def test_a_web_backend_with_two_workers(emulator, monkeypatch, listener, state, tmp_path):
@@ -209,6 +213,8 @@ async def test_a_web_backend_with_two_workers(emulator, monkeypatch, listener, s
             await until(lambda: is_done(http, job))  # noqa: B023 - awaited here
         async with http.get("/jobs/nowhere/U1") as response:
             assert response.status == 404
+        async with http.post("/jobs/nowhere/U9") as response:
+            assert response.status == 422
         await until(lambda: len(emulator.ledger.callbacks) == len(jobs))
     server.should_exit = True
     await serving

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+from collections import Counter
 from contextlib import aclosing, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -97,12 +98,14 @@ async def run(options: Options) -> ExitStatus:
                     batch,
                     results,
                     recorded=await _recorded_in(jobs, batch),
+                    waiting=await _waiting_in(jobs),
                     with_files=options.download is not None,
                     on_read=progress.read,
                 )
                 budget = _budget(plan, options)
                 progress.pause()
                 _tell_plan(plan, budget, options)
+                _require_room(plan, budget)
                 if not options.yes:
                     return ExitStatus.USAGE if batch.invalid else ExitStatus.DONE
                 _make_folders(options)
@@ -115,6 +118,24 @@ async def _recorded_in(jobs: DurableFanOut | None, batch: Batch) -> set[ButtonPr
     if jobs is None:
         return set()
     return {job.press for job in await jobs.find(entry.press for entry in batch.entries)}
+
+
+async def _waiting_in(jobs: DurableFanOut | None) -> Counter[str]:
+    """Presses that are open and not made yet, by kind."""
+    waiting: Counter[str] = Counter()
+    if jobs is not None:
+        async for job in jobs.jobs("open"):
+            waiting[job.press.button.kind] += job.operation_id is None
+    return waiting
+
+
+def _require_room(plan: Plan, budget: float | None) -> None:
+    cost = plan.credits_waiting
+    if budget is not None and cost > budget:
+        raise click.UsageError(
+            f"{plan.waiting.total():,} presses wait in the state and cost up to {amount(cost)} credits, more than the "
+            f"{amount(budget)} that may be spent: raise that, or leave them to akool worker; nothing was spent"
+        )
 
 
 def _budget(plan: Plan, options: Options) -> float | None:
@@ -354,7 +375,7 @@ class Work:
             invalid = len(plan.batch.invalid)
             dropped = f"; {invalid:,} line{'s' if invalid > 1 else ''} of {plan.batch.name} could not be read"
             tell(told + balance + where + (dropped if invalid else ""))
-            if self._was_interrupted and self._options.state is not None:
+            if (self._was_interrupted or self._trouble is not None) and self._options.state is not None:
                 tell("what is open stays recorded: run the same again, or akool worker with the same --state")
 
     def status(self, plan: Plan) -> ExitStatus:

@@ -102,7 +102,9 @@ state = click.option(
 )
 
 account = click.option(
-    "--account", metavar="NAME", help="Name the account for good, where its key may change; else the key does."
+    "--account",
+    metavar="NAME",
+    help="Name the account for good, in ASCII letters and digits, where its key may change; else the key does.",
 )
 
 

@@ -57,6 +57,8 @@ class Plan:
     """Operations that an earlier run has paid for."""
     recorded: list[Entry] = field(factory=list)
     """Presses that a state holds: to be carried out to their end, whatever they have come to."""
+    waiting: Counter[str] = field(factory=Counter)
+    """All that a state holds and that are not pressed yet, by kind: this run presses them too, of the batch or not."""
     done: list[Line] = field(factory=list)
     failed: list[Line] = field(factory=list)
     """Pressed by an earlier run, and failed at AKOOL: a button works once."""
@@ -73,14 +75,22 @@ class Plan:
 
     @property
     def credits(self) -> float:
-        """What they would cost."""
-        return sum(count * self.prices[kind].credits for kind, count in self.counts.items())
+        """What they would cost, and what is pressed beside them."""
+        return self._price(self.counts) + self.credits_waiting
+
+    @property
+    def credits_waiting(self) -> float:
+        """What is pressed in any case costs."""
+        return self._price(self.waiting)
+
+    def _price(self, counts: Counter[str]) -> float:
+        return sum(count * self.prices[kind].credits for kind, count in counts.items())
 
     def within(self, budget: float | None) -> tuple[list[Entry], list[Entry]]:
         """The presses that the budget suffices for at these prices, and the others."""
         fitting: list[Entry] = []
         others: list[Entry] = []
-        left = math.inf if budget is None else budget
+        left = math.inf if budget is None else budget - self.credits_waiting
         for entry in self.to_press:
             price = self.prices[entry.press.button.kind].credits
             (fitting if price <= left else others).append(entry)
@@ -95,6 +105,7 @@ class Plan:
             "images": len({entry.press.image_id for entry in self.to_press}),
             "to_fetch": len(self.to_fetch),
             "recorded": len(self.recorded),
+            "waiting": self.waiting.total(),
             "done": len(self.done),
             "failed": len(self.failed),
             "used": [_locate(refused) for refused in self.refused if refused.is_used],
@@ -113,17 +124,18 @@ async def make_plan(
     results: Results,
     *,
     recorded: Collection[ButtonPress],
+    waiting: Counter[str],
     with_files: bool,
     on_read: Callable[[int, int], None],
 ) -> Plan:
     """Read each source image once, and the balance; ``on_read`` is told how many images were read, of how many.
 
-    ``recorded`` are the presses that a state holds.
+    ``recorded`` are the presses that a state holds, and ``waiting`` counts those that it is still to press.
 
     Raises:
         AkoolError: something could not be read; nothing was spent.
     """
-    plan = Plan(batch, await akool.get_credit(), unreadable=results.unreadable)
+    plan = Plan(batch, await akool.get_credit(), waiting=waiting, unreadable=results.unreadable)
     open_entries = []
     for entry in batch.entries:
         line, accepted = results.lines.get(entry.press), results.accepted.get(entry.press)

@@ -55,6 +55,7 @@ def _earlier(plan: Plan) -> Iterator[Row]:
     for name, count, detail, style in (
         ("to fetch", len(plan.to_fetch), "pressed by an earlier run, which paid for them", ""),
         ("recorded", len(plan.recorded), "in the state: what is open is carried out, what is over is told again", ""),
+        ("waiting", plan.waiting.total(), "in the state, of this file or not: pressed by this run as well", ""),
         ("done already", len(plan.done), "by an earlier run", ""),
         ("failed already", len(plan.failed), "at AKOOL; a button works once", "red"),
         ("asked for again", plan.batch.repeated, "pressed once all the same", ""),

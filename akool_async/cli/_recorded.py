@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from akool_async import Outcome
+from akool_async import AkoolError, Outcome
 from akool_async.cli._account import open_state
 from akool_async.cli._exit import ExitStatus
 from akool_async.cli._lines import describe, reason_of
@@ -29,17 +29,26 @@ if TYPE_CHECKING:
 
 TOLD_EVERY: Final = 2.0
 """Seconds between two lines of a worker's progress."""
+LAST_LOOK: Final = 3.0
+"""Seconds for the last line, which no one who stops a worker waits longer for."""
 SHOWN: Final = ("open", "failed", "unknown")
 
 
 async def work(*, state: str, key_file: Path | None, until_done: bool, quiet: bool, **options: Any) -> ExitStatus:  # noqa: ANN401
     """Carry out recorded presses until SIGTERM or Ctrl-C, or until none is open."""
     async with open_state(key_file, state, **options) as jobs:
+        if not quiet:
+            await _hint(jobs)
         working = asyncio.create_task(jobs.run(until_done=until_done))
         loop = asyncio.get_running_loop()
+
+        def stop() -> None:  # once: a second time it would not wait for replies under way
+            if not working.cancelling():
+                working.cancel()
+
         for stop_signal in (signal.SIGINT, signal.SIGTERM):
             with suppress(NotImplementedError):  # Windows has none
-                loop.add_signal_handler(stop_signal, working.cancel)
+                loop.add_signal_handler(stop_signal, stop)
         telling = asyncio.create_task(_tell_progress(jobs)) if not quiet else None
         try:
             await working
@@ -50,7 +59,9 @@ async def work(*, state: str, key_file: Path | None, until_done: bool, quiet: bo
             if telling is not None:
                 telling.cancel()
         if not quiet:
-            tell(_sum_up(await jobs.status()))
+            with suppress(AkoolError, TimeoutError):  # its work is done, and the state may be away
+                async with asyncio.timeout(LAST_LOOK):
+                    tell(_sum_up(await jobs.status()))
     return ExitStatus.DONE
 
 
@@ -66,10 +77,7 @@ async def show(
                 click.echo(json.dumps(_describe(job), ensure_ascii=False))
         else:
             click.echo(_sum_up(counts))
-            if not (counts.open or counts.done or counts.failed or counts.unknown):
-                tell(
-                    "nothing is recorded of this account: presses are found by the key, or the --account, of their run"
-                )
+            await _hint(jobs)
             await _print_table([job async for job in listed])
     return ExitStatus.DONE
 
@@ -130,13 +138,20 @@ async def carry_out(jobs: DurableFanOut, presses: list[ButtonPress]) -> AsyncGen
         await asyncio.wait({working})
 
 
+async def _hint(jobs: DurableFanOut) -> None:
+    counts = await jobs.status()
+    if not (counts.open or counts.done or counts.failed or counts.unknown):
+        tell("nothing is recorded of this account: presses are found by the key, or the --account, that recorded them")
+
+
 async def _tell_progress(jobs: DurableFanOut) -> None:
     told = ""
     while True:
-        counts = _sum_up(await jobs.status())
-        if counts != told:
-            tell(counts)
-        told = counts
+        with suppress(AkoolError):  # the state is away, which is told where it is used
+            counts = _sum_up(await jobs.status())
+            if counts != told:
+                tell(counts)
+            told = counts
         await asyncio.sleep(TOLD_EVERY)
 
 

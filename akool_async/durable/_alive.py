@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import glob
+import os
 from typing import TYPE_CHECKING, Final, Protocol
 
 import portalocker
@@ -31,6 +32,10 @@ LOCKS: Final = """
 COUNT: Final = "SELECT count(*)" + LOCKS
 LIVING: Final = "SELECT objid::bigint" + LOCKS
 NUMBERS: Final = "SELECT worker, hashtext(worker)::bigint & 4294967295 FROM unnest(%s::text[]) AS worker"
+
+
+_DESCRIPTORS: Final[set[int]] = set()
+"""Of the files and connections that show who lives in this process."""
 
 
 class Alive(Protocol):
@@ -71,6 +76,7 @@ class AliveFile:
             new = self._path.with_suffix(".new")
             self._file = new.open("w")
             _lock(self._file)
+            _DESCRIPTORS.add(self._file.fileno())
             new.replace(self._path)  # under the name that others look at it was never free
 
     async def count(self) -> int:
@@ -85,6 +91,7 @@ class AliveFile:
         """Unlock and remove it."""
         if self._file is not None:
             self._path.unlink(missing_ok=True)
+            _DESCRIPTORS.discard(self._file.fileno())
             self._file.close()
             self._file = None
 
@@ -104,6 +111,7 @@ class AliveLock:
         self._account = account
         self._worker = worker
         self._connection: psycopg.AsyncConnection[tuple[object, ...]] | None = None
+        self._descriptor = -1
         self._missing: set[str] = set()
 
     async def show(self) -> None:
@@ -131,6 +139,7 @@ class AliveLock:
         """Close the connection."""
         connection, self._connection = self._connection, None
         if connection is not None:
+            _DESCRIPTORS.discard(self._descriptor)
             await connection.close()
 
     async def _ask(self, query: str, *values: object) -> list[tuple[object, ...]]:
@@ -138,11 +147,25 @@ class AliveLock:
             async with asyncio.timeout(ANSWER_PATIENCE):
                 if self._connection is None:
                     self._connection = await psycopg.AsyncConnection.connect(self._address, autocommit=True)
+                    self._descriptor = self._connection.fileno()
+                    _DESCRIPTORS.add(self._descriptor)
                     await self._connection.execute(LISTEN)
                 cursor = await self._connection.execute(query.encode(), values)
                 return await cursor.fetchall()
         except TimeoutError:
             raise psycopg.OperationalError("no answer in time") from None
+
+
+def _let_go() -> None:
+    """In a child that was forked: it has what its parent has, and would show the parent alive when that is gone."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for descriptor in _DESCRIPTORS:
+        os.dup2(nothing, descriptor)
+    os.close(nothing)
+
+
+if hasattr(os, "register_at_fork"):  # Windows has none
+    os.register_at_fork(after_in_child=_let_go)
 
 
 def _is_free(path: Path) -> bool:

@@ -43,6 +43,7 @@ class Database:
         self.engine = engine
         self._readers = engine.execution_options(**{READS: True})
         self._name = name
+        self._is_closed = False
         self._is_away = False  # so that one outage is told once
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="akool-state")
 
@@ -76,16 +77,25 @@ class Database:
                     logger.warning("%s cannot be used (%s): trying again", self._name, reason)
                 self._is_away = True
             else:
+                if self._is_away:
+                    logger.warning("%s can be used again", self._name)
                 self._is_away = False
                 return done
             await asyncio.sleep(pause)
 
     async def run(self, work: Callable[[], T]) -> T:
         """What ``work`` returns in one of the threads."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        try:
+            done = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        except RuntimeError:  # the interpreter ends, where no thread can be begun; what must be recorded still is
+            if self._is_closed:
+                raise
+            return work()
+        return await done
 
     def close(self) -> None:
         """Let go of everything."""
+        self._is_closed = True
         self._threads.shutdown(wait=False, cancel_futures=True)
         self.engine.dispose()
 

@@ -95,6 +95,8 @@ class DurableFanOut:
         self._workers: set[Worker] = set()
 
     async def __aenter__(self) -> Self:
+        if self._database is not None:
+            raise ConfigurationError("DurableFanOut is entered already: make another one")
         database = Database(self._state.engine(), f"state {self._state}")
         try:
             await database.attempt(lambda: self._open(database))
@@ -122,17 +124,14 @@ class DurableFanOut:
         """Record presses, and return how many of them are new; nothing is pressed here.
 
         (image id, button) names a job for good: one that was submitted before, by anyone, is that job still, whatever
-        became of it. Those before a bad one are recorded when it raises.
+        became of it. They are recorded by the thousand, and the rest when there are no more, or when one is bad.
         """
         self._require_entered()
         new = 0
-        batch: list[ButtonPress] = []
-        async for press in _iterate(presses):
-            batch.append(press)
-            if len(batch) == PAGE:
+        async with aclosing(_batches(presses)) as batches:
+            async for batch in batches:
                 new += await self._submit(batch)
-                batch = []
-        return new + (await self._submit(batch) if batch else 0)
+        return new
 
     async def run(self, *, until_done: bool = True) -> None:
         """Carry out jobs, until none is open, or for ever.
@@ -213,12 +212,13 @@ class DurableFanOut:
     async def outcomes(self, presses: Iterable[Press] | None = None) -> AsyncGenerator[Outcome, None]:
         """The outcome of each job, those of earlier processes first, until no job is open; or of these presses alone.
 
-        An outcome's ``operation`` is detached from any session, as one that was unpickled.
+        An outcome's ``operation`` is detached from any session, as one that was unpickled. What is pruned before it is
+        told is not told.
 
         Raises:
-            ValueError: one of the presses was not submitted.
+            ValueError: one of the presses was not submitted, or is pruned.
         """
-        told = self._ended() if presses is None else self._ended_of([_read_press(press) for press in presses])
+        told = self._ended() if presses is None else self._ended_of([press async for press in _iterate(presses)])
         async with aclosing(told) as outcomes:
             async for outcome in outcomes:
                 yield outcome
@@ -231,7 +231,7 @@ class DurableFanOut:
     async def find(self, presses: Iterable[Press]) -> list[Job]:
         """How presses stand, without waiting; those that were not submitted are not among them."""
         found: list[Job] = []
-        for some in _pages([_read_press(press) for press in presses]):
+        for some in _pages([press async for press in _iterate(presses)]):
             found += await self._read(lambda state: self._jobs.find(state, some))  # noqa: B023 - awaited here
         return found
 
@@ -377,6 +377,23 @@ def _check_account(name: str) -> None:
 
 def _pages(presses: list[ButtonPress]) -> Iterable[list[ButtonPress]]:
     return (presses[start : start + PAGE] for start in range(0, len(presses), PAGE))
+
+
+async def _batches(presses: Iterable[Press] | AsyncIterable[Press]) -> AsyncGenerator[list[ButtonPress], None]:
+    """A thousand at a time, and what is left at the end, or where one is bad."""
+    batch: list[ButtonPress] = []
+    try:
+        async for press in _iterate(presses):
+            batch.append(press)
+            if len(batch) == PAGE:
+                yield batch
+                batch = []
+    except Exception:
+        if batch:
+            yield batch
+        raise
+    if batch:
+        yield batch
 
 
 async def _iterate(presses: Iterable[Press] | AsyncIterable[Press]) -> AsyncGenerator[ButtonPress, None]:

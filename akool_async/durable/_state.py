@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 EXAMPLES: Final = "such as 'sqlite:///akool.db' or 'postgresql://user:password@host/database'"
 POSTGRESQL: Final = {"postgresql", "postgres", "postgresql+psycopg"}
 """As it is written by its own library, by many hosts and by SQLAlchemy."""
+SECRETS: Final = ("password", "sslpassword")
+"""That the query of a URL may hold."""
 OPENING_PATIENCE: Final = 8.0
 """Seconds to wait for another process that makes the tables of an SQLite file."""
 LOCK_PATIENCE: Final = 5.0
@@ -44,7 +46,7 @@ class State:
     """The SQLite file; None for PostgreSQL."""
 
     def __str__(self) -> str:
-        return self.url.render_as_string(hide_password=True)
+        return _show(self.url)
 
     @property
     def address(self) -> str:
@@ -67,9 +69,11 @@ class State:
             parts = make_url(url)
         except (ArgumentError, TypeError, AttributeError, ValueError):
             raise ConfigurationError(f"state must be a URL {EXAMPLES}") from None
+        if "@" in (parts.host or ""):
+            raise ConfigurationError("state must be a URL with %40 for each @ in the user or the password")
         if parts.drivername in POSTGRESQL:
             return cls(parts.set(drivername="postgresql"), None)
-        told = repr(parts.render_as_string())
+        told = repr(_show(parts))
         if parts.drivername != "sqlite":
             raise ConfigurationError(f"state must be a URL {EXAMPLES}, not {told}")
         if not parts.database or parts.database.startswith((":memory:", "file:")) or parts.query:
@@ -102,6 +106,11 @@ class State:
     @property
     def _driver_url(self) -> URL:
         return self.url if self.file is not None else self.url.set(drivername="postgresql+psycopg")
+
+
+def _show(url: URL) -> str:
+    """Without its secrets."""
+    return url.difference_update_query(SECRETS).render_as_string(hide_password=True)
 
 
 def _set_up_sqlite(connection: Any, _: object) -> None:  # noqa: ANN401 - DB-API's, which has no type

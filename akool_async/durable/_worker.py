@@ -15,6 +15,7 @@ import psycopg
 from attrs import frozen
 from sqlalchemy.exc import SQLAlchemyError
 
+from akool_async import AccountBannedError, AkoolError, AuthenticationError
 from akool_async.durable._alive import sign_of_life
 from akool_async.durable._carrier import Carrier
 from akool_async.durable._database import Database
@@ -32,12 +33,16 @@ if TYPE_CHECKING:
     from akool_async.durable._jobs import Jobs
     from akool_async.durable._state import State
 
+KEY_PATIENCE: Final = 10.0
+"""Seconds to ask AKOOL whether the key is right."""
 LOOK_INTERVAL: Final = 0.5
 """Seconds between two looks for what webhooks told, and for work that is left."""
 PULSE: Final = 3.0
 """Seconds between two looks for workers that have died."""
 DRAIN_PATIENCE: Final = 10.0
-"""Seconds to record what is left to others."""
+"""Seconds to record what was under way."""
+HAND_OVER_PATIENCE: Final = 3.0
+"""Seconds to record what is left to others, who find it in any case."""
 
 AWAY: Final = (StateError, SQLAlchemyError, psycopg.Error, OSError)
 """How a state that cannot be used at the moment shows."""
@@ -94,7 +99,7 @@ class Worker:
     async def _work(self) -> None:
         self._loop = asyncio.get_running_loop()
         setup = self._setup
-        database = Database(setup.state.engine(), str(setup.state))
+        database = Database(setup.state.engine(), f"state {setup.state}")
         alive = sign_of_life(setup.state, setup.jobs.account, self._name)
         try:
             akool = setup.make_session()
@@ -120,6 +125,7 @@ class Worker:
             try:
                 await alive.show()
                 await self._join(akool, alive)
+                await self._check_key(akool)
                 self._setup.engine.launch(
                     self._name,
                     carrier.carry_out,
@@ -132,6 +138,17 @@ class Worker:
             else:
                 return True
         return False
+
+    @staticmethod
+    async def _check_key(akool: AkoolSession) -> None:
+        """A wrong key is no account's: there would be no job for it, for ever. AKOOL being away is no reason to end."""
+        try:
+            async with asyncio.timeout(KEY_PATIENCE):
+                await akool.get_credit()
+        except (AuthenticationError, AccountBannedError):
+            raise
+        except (AkoolError, TimeoutError) as error:
+            logger.info("AKOOL does not tell whether the key is right: %s", error)
 
     async def _join(self, akool: AkoolSession, alive: Alive) -> None:
         """Take a share of the rate, once all others have made room for it."""
@@ -192,13 +209,16 @@ class Worker:
     async def _hand_over(self, database: Database) -> None:
         await database.run(self._setup.engine.stop)
         try:
-            await database.write(lambda state: self._setup.engine.take_over(state, [self._name]))
+            await database.write(
+                lambda state: self._setup.engine.take_over(state, [self._name]), patience=HAND_OVER_PATIENCE
+            )
         except StateError as error:
             logger.warning("what was in hand is handed over when this worker is missed: %s", error)
 
     def _tell(self, error: Exception) -> None:
-        if not self._was_told:  # so that one outage is told once
-            logger.warning("the state cannot be used (%s): trying again", error)
+        if not (self._was_told or isinstance(error, StateError)):  # which was told as it began
+            reason = getattr(error, "orig", error)
+            logger.warning("state %s cannot be used (%s): trying again", self._setup.state, reason)
         self._was_told = True
 
     async def _pause(self, seconds: float) -> None:
