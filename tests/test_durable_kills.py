@@ -277,7 +277,8 @@ async def main():
         child = os.fork()
         if child == 0:
             signal.pause()
-        print(child, flush=True)
+        with open(sys.argv[2], "w") as file:
+            file.write(str(child))
         await running
 
 asyncio.run(main())
@@ -288,20 +289,20 @@ async def test_a_forked_child_does_not_show_its_dead_parent_alive(slow, state, t
     """A worker forks a child that outlives it, as a pool of processes does: its jobs are taken over all the same."""
     async with open_jobs(slow, state) as jobs:
         await jobs.submit([(slow.add_image(), "U1")])
+        told = tmp_path / "child"
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-W", "ignore", "-c", FORKING, state),
-            env={**os.environ, **slow.environment()},
-            stdout=asyncio.subprocess.PIPE,
+            *(sys.executable, "-W", "ignore", "-c", FORKING, state, told), env={**os.environ, **slow.environment()}
         )
-        child = int(await process.stdout.readline())
+        await until(lambda: told.exists() and told.read_text())
+        child = int(told.read_text())
         try:
             process.kill()
+            await process.wait()
             async with worker(slow, state, tmp_path, "--until-done") as other:
                 assert await other.wait() == 0
             assert await count_done(jobs) == 1
         finally:
             os.kill(child, signal.SIGKILL)
-        await process.wait()
 
 
 IMPATIENT = """
