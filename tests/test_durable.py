@@ -293,10 +293,34 @@ async def test_a_job_that_was_dropped_is_taken_up_again(state):
             image=first.image_id,
         )
         assert taken == 1
-        slow.advance(1_000)
+
+        async def are_done():
+            slow.advance(100)
+            return (await jobs.status()).done == 3
+
+        await until(are_done)
         await running
-        assert (await jobs.status()).done == 3
     assert slow.ledger.accepted == 3
+
+
+async def test_a_worker_that_was_missed_goes_on_with_its_own_jobs(state):
+    """Its jobs are put back while it carries them out: it takes them up again, presses none, and loses no slot."""
+    async with Emulator(speed=1) as slow, open_jobs(slow, state, max_concurrent_upscales=4) as jobs:
+        await jobs.submit([(slow.add_image(), button) for button in ("U1", "U2")])
+        running = asyncio.create_task(jobs.run(until_done=False))
+        await until(lambda: slow.ledger.accepted == 2)
+        assert change(state, "UPDATE {workflows} SET status = 'ENQUEUED'") == 2
+        await until(lambda: change(state, "UPDATE {workflows} SET priority = 0 WHERE status = 'PENDING'") == 2)
+
+        async def are_done():
+            slow.advance(100)
+            return (await jobs.status()).done == 2
+
+        await until(are_done)
+        await jobs.submit([(slow.add_image(), button) for button in ("U1", "U2", "U3", "U4")])
+        await until(lambda: slow.ledger.accepted == 6)
+        running.cancel()
+    assert slow.ledger.peak_upscales == 4
 
 
 async def test_an_end_is_told_though_the_clock_was_set_back(emulator, tmp_path):

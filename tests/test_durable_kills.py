@@ -44,7 +44,7 @@ async def count_done(jobs):
 
 async def until_on_record(jobs, ids):
     async def are_there():
-        return sum([job.operation_id is not None async for job in jobs.jobs()]) == ids
+        return sum([job.operation_id is not None async for job in jobs.jobs()]) >= ids
 
     await until(are_there)
 
@@ -107,7 +107,7 @@ async def test_a_dead_workers_slots_are_not_given_away_while_akool_works(state, 
                 worker(emulator, state, tmp_path, *options) as second,
                 worker(emulator, state, tmp_path, *options) as third,
             ):
-                await until(lambda: emulator.ledger.accepted == 8)
+                await until_on_record(jobs, 8)
                 first.kill()
                 assert await second.wait() == 0
                 assert await third.wait() == 0

@@ -92,7 +92,7 @@ max_requests_per_second = click.option(
     "--max-requests-per-second",
     type=Number(above_zero=True),
     metavar="RATE",
-    help="Send AKOOL no more, all workers of a state together.",
+    help="Send AKOOL no more, all workers of a state together. A run's planning and fetching is beside them.",
 )
 state = click.option(
     "--state",

@@ -80,7 +80,7 @@ def _not_pressed(plan: Plan) -> Iterator[Row]:
 
 def _costs(plan: Plan, budget: float | None) -> Iterator[Row]:
     for kind in KINDS:
-        if plan.counts[kind]:
+        if plan.counts[kind] or plan.waiting[kind]:
             price = plan.prices[kind]
             source = "as last charged" if price.is_known else "as AKOOL's pages say; none was charged yet"
             yield f"credits for {'an' if kind == 'upscale' else 'a'} {kind}", amount(price.credits), source, ""
@@ -92,6 +92,7 @@ def _costs(plan: Plan, budget: float | None) -> Iterator[Row]:
     if budget is not None:
         is_short = budget < plan.credits
         detail = "what would pass it stays unpressed" if is_short else "which suffices"
+        detail = "less than what waits in the state costs" if budget < plan.credits_waiting else detail
         yield "may be spent", amount(budget), detail, "red" if is_short else ""
 
 

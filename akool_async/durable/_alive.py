@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import portalocker
 import psycopg
+from psycopg.conninfo import make_conninfo
+
+from akool_async.durable._state import CONNECTION
 
 if TYPE_CHECKING:
     from io import TextIOWrapper
@@ -74,10 +77,15 @@ class AliveFile:
         """Create and lock it."""
         if self._file is None:
             new = self._path.with_suffix(".new")
-            self._file = new.open("w")
-            _lock(self._file)
-            _DESCRIPTORS.add(self._file.fileno())
-            new.replace(self._path)  # under the name that others look at it was never free
+            file = new.open("w")
+            try:
+                _lock(file)
+                new.replace(self._path)  # under the name that others look at it was never free
+            except BaseException:
+                file.close()
+                raise
+            self._file = file
+            _DESCRIPTORS.add(file.fileno())
 
     async def count(self) -> int:
         """Files that are locked; others are of the dead, and are removed."""
@@ -119,7 +127,6 @@ class AliveLock:
         try:
             await self._ask(TAKE, self._account, self._worker)
         except psycopg.Error:
-            await self.end()
             await self._ask(TAKE, self._account, self._worker)
 
     async def count(self) -> int:
@@ -146,14 +153,19 @@ class AliveLock:
         try:
             async with asyncio.timeout(ANSWER_PATIENCE):
                 if self._connection is None:
-                    self._connection = await psycopg.AsyncConnection.connect(self._address, autocommit=True)
+                    address = make_conninfo(self._address, **CONNECTION)
+                    self._connection = await psycopg.AsyncConnection.connect(address, autocommit=True)
                     self._descriptor = self._connection.fileno()
                     _DESCRIPTORS.add(self._descriptor)
                     await self._connection.execute(LISTEN)
                 cursor = await self._connection.execute(query.encode(), values)
                 return await cursor.fetchall()
         except TimeoutError:
+            await self.end()
             raise psycopg.OperationalError("no answer in time") from None
+        except psycopg.Error:
+            await self.end()
+            raise
 
 
 def _let_go() -> None:

@@ -65,8 +65,8 @@ class Carrier:
         self._lost_reply_patience = lost_reply_patience
         self._pressing = {kind: asyncio.Semaphore(MOST_PRESSING) for kind in ("upscale", "variation")}
         self._draining = asyncio.Event()
-        self.in_hand: set[str] = set()
-        """The jobs that are being carried out."""
+        self.in_hand: dict[str, asyncio.Event] = {}
+        """The jobs that are being carried out, each with its end."""
         self._unrecorded: dict[str, str] = {}
         """The operations of those that are not recorded yet."""
         self._is_idle = asyncio.Event()
@@ -77,19 +77,21 @@ class Carrier:
 
     async def carry_out(self, job: str) -> None:
         """Bring a job to its end. Where it is left to another worker, this never returns."""
-        if job not in self.in_hand:
-            self.in_hand.add(job)
-            self._is_idle.clear()
-            try:
-                await self._carry_out(job)
-            except _Left:
-                pass
-            else:
-                return
-            finally:
-                self.in_hand.discard(job)
-                if not self.in_hand:
-                    self._is_idle.set()
+        while job in self.in_hand:  # others have missed this worker for a while, and put its jobs back
+            await self.in_hand[job].wait()
+        ended = self.in_hand[job] = asyncio.Event()
+        self._is_idle.clear()
+        try:
+            await self._carry_out(job)
+        except _Left:
+            pass
+        else:
+            return
+        finally:
+            del self.in_hand[job]
+            ended.set()
+            if not self.in_hand:
+                self._is_idle.set()
         await asyncio.get_running_loop().create_future()
 
     async def deliver_webhooks(self) -> None:

@@ -52,21 +52,24 @@ class Database:
         return await self.attempt(lambda: _do(self._readers, work))
 
     async def write(self, work: Callable[[Connection], T], *, patience: float = CALLER_PATIENCE) -> T:
-        """What ``work`` returns in a transaction; nothing of it happened where it raises.
+        """What ``work`` returns in a transaction; where it raises, nothing of it happened.
 
         Raises:
-            StateError: it could not be done in ``patience`` seconds.
+            StateError: it could not be done in ``patience`` seconds; without an answer, it may still be.
         """
         return await self.attempt(lambda: _do(self.engine, work), patience)
 
-    async def attempt(self, work: Callable[[], T], patience: float = CALLER_PATIENCE) -> T:
-        """What ``work`` returns when the database lets it. Raises as :meth:`write`."""
+    async def attempt(
+        self, work: Callable[[], T], patience: float = CALLER_PATIENCE, *, longest: float | None = None
+    ) -> T:
+        """What ``work`` returns when the database lets it; one try may take ``longest``. Raises as :meth:`write`."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + patience
         waits = pauses(FIRST_PAUSE, LONGEST_PAUSE)
         while True:
             try:
-                async with asyncio.timeout_at(deadline if deadline < math.inf else None):
+                limit = deadline if longest is None else loop.time() + longest
+                async with asyncio.timeout_at(limit if limit < math.inf else None):
                     done = await self.run(work)
             except (DBAPIError, NoConnectionError, TimeoutError) as error:
                 reason = getattr(error, "orig", None) or str(error) or "no answer"

@@ -87,7 +87,7 @@ class Engine:
                 "workflow_id": entry.workflow_id(),
                 "app_version": VERSION,
             }
-            if not entry.is_pressed:  # else FIRST, DBOS's default
+            if not entry.may_run:  # else FIRST, DBOS's default
                 options["priority"] = IN_TURN
             if entry.button.kind == "upscale":
                 options["queue_partition_key"] = PARTITION

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncIterable, Iterable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -15,7 +15,7 @@ from akool_async import AkoolError, AkoolSession, ButtonPress, ConfigurationErro
 from akool_async.durable._database import Database
 from akool_async.durable._engine import OUTSIDE, Engine
 from akool_async.durable._jobs import PAGE, Job, JobCounts, Jobs, JobState, are_there, prepare
-from akool_async.durable._state import State
+from akool_async.durable._state import OPENING_PATIENCE, State, StateError
 from akool_async.durable._worker import LOOK_INTERVAL, Setup, Worker
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class DurableFanOut:
             raise ConfigurationError("DurableFanOut is entered already: make another one")
         database = Database(self._state.engine(), f"state {self._state}")
         try:
-            await database.attempt(lambda: self._open(database))
+            await database.attempt(lambda: self._open(database), longest=OPENING_PATIENCE)
         except BaseException:
             database.close()
             raise
@@ -115,7 +115,8 @@ class DurableFanOut:
                 await worker.stop()
         finally:
             if database is not None:
-                await database.run(self._engine.close)
+                with suppress(StateError):
+                    await database.attempt(self._engine.close)
                 database.close()
 
     # --- submitting and carrying out ---
@@ -262,9 +263,9 @@ class DurableFanOut:
             raise ValueError(f"older_than must be a timedelta of 0 to {LONGEST_AGE.days:,} days, not {older_than!r}")
         before = datetime.now(UTC) - older_than
         pruned = 0
-        while old := await self._write(lambda state: self._jobs.forget_before(state, before)):
+        while old := await self._read(lambda state: self._jobs.ended_before(state, before)):
             await self._require_entered().attempt(lambda: self._engine.forget(old))
-            pruned += len(old)
+            pruned += await self._write(lambda state: self._jobs.forget(state, old, before))
         return pruned
 
     def _open(self, database: Database) -> None:

@@ -61,7 +61,7 @@ sa.Index("akool_jobs_by_end", JOBS.c.account, JOBS.c.ended_at, JOBS.c.job)
 End = tuple[int, str]
 """When a job was over, and its name."""
 _IS_RUN: Final = JOBS.c.run_id.is_not(None) & JOBS.c.ended_at.is_(None)
-_ENTRY: Final = (JOBS.c.job, JOBS.c.submitted_at, JOBS.c.attempt, JOBS.c.button, JOBS.c.operation_id)
+_ENTRY: Final = (JOBS.c.job, JOBS.c.submitted_at, JOBS.c.attempt, JOBS.c.button, JOBS.c.operation_id, JOBS.c.in_doubt)
 sa.Index("akool_jobs_by_run", JOBS.c.run_id, postgresql_where=_IS_RUN, sqlite_where=_IS_RUN)
 
 
@@ -128,8 +128,8 @@ class Entry:
     submitted_at: int
     attempt: int
     button: Button
-    is_pressed: bool
-    """True where AKOOL may be at work on it."""
+    may_run: bool
+    """True where AKOOL may be at work on it already."""
 
     def workflow_id(self, attempt: int | None = None) -> str:
         """Another one for each time that the job was opened, and for each job of this name."""
@@ -349,16 +349,20 @@ class Jobs:
 
     # --- forgetting ---
 
-    def forget_before(self, connection: sa.Connection, moment: datetime) -> list[Entry]:
-        """Forget some of those that ended before then and that nobody has to settle, and return them."""
-        is_old = (
-            (JOBS.c.account == self.account)
-            & (JOBS.c.ended_at < _write_moment(moment))
-            & JOBS.c.state.in_([JobState.DONE, JobState.FAILED])
-        )
-        some = sa.select(JOBS.c.job).where(is_old).limit(PAGE)
-        forgotten = sa.delete(JOBS).where(JOBS.c.job.in_(some), is_old)  # twice: one may be opened again meanwhile
-        return [_entry(row) for row in connection.execute(forgotten.returning(*_ENTRY))]
+    def ended_before(self, connection: sa.Connection, moment: datetime) -> list[Entry]:
+        """Some of those that ended before then and that nobody has to settle."""
+        old = sa.select(*_ENTRY).where(JOBS.c.account == self.account, *_are_over(moment))
+        return [_entry(row) for row in connection.execute(old.limit(PAGE))]
+
+    @staticmethod
+    def forget(connection: sa.Connection, entries: Iterable[Entry], moment: datetime) -> int:
+        """Forget those of them that were not opened again meanwhile; how many they were."""
+        old = sa.delete(JOBS).where(JOBS.c.job.in_([entry.job for entry in entries]), *_are_over(moment))
+        return connection.execute(old).rowcount
+
+
+def _are_over(moment: datetime) -> list[sa.ColumnElement[bool]]:
+    return [JOBS.c.ended_at < _write_moment(moment), JOBS.c.state.in_([JobState.DONE, JobState.FAILED])]
 
 
 def are_there(connection: sa.Connection) -> bool:
@@ -451,5 +455,5 @@ def _entry(row: sa.Row[*tuple[Any, ...]]) -> Entry:
         submitted_at=row.submitted_at,
         attempt=row.attempt,
         button=Button(row.button),
-        is_pressed=row.operation_id is not None,
+        may_run=row.operation_id is not None or row.in_doubt,
     )

@@ -23,18 +23,27 @@ POSTGRESQL: Final = {"postgresql", "postgres", "postgresql+psycopg"}
 """As it is written by its own library, by many hosts and by SQLAlchemy."""
 SECRETS: Final = ("password", "sslpassword")
 """That the query of a URL may hold."""
-OPENING_PATIENCE: Final = 8.0
+OPENING_PATIENCE: Final = 60.0
 """Seconds to wait for another process that makes the tables of an SQLite file."""
 LOCK_PATIENCE: Final = 5.0
 """Seconds to wait, each time, for another writer of an SQLite file."""
-CONNECT_PATIENCE: Final = 10
-"""Seconds to wait for PostgreSQL to answer."""
+CONNECTION: Final = {
+    "connect_timeout": 10,
+    "tcp_user_timeout": 20_000,
+    "keepalives_idle": 5,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+}
+"""How long a connection is waited for, and how soon one is known to be dead that nobody has closed: some 20 seconds."""
 READS: Final = "akool_reads"
 """Execution option of connections that only read."""
 
 
 class StateError(AkoolError):
-    """The state could not be read or written. What was recorded before stands."""
+    """The state could not be read or written in time. What was recorded before stands.
+
+    Where it did not answer, what was asked for may still happen, and can be asked for again.
+    """
 
 
 @frozen
@@ -86,9 +95,7 @@ class State:
     def engine(self) -> Engine:
         """A pool of connections."""
         if self.file is None:
-            return create_engine(
-                self._driver_url, pool_pre_ping=True, connect_args={"connect_timeout": CONNECT_PATIENCE}
-            )
+            return create_engine(self._driver_url, pool_pre_ping=True, connect_args=CONNECTION)
         engine = create_engine(self.url, connect_args={"timeout": LOCK_PATIENCE})
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
@@ -100,8 +107,15 @@ class State:
         if self.file is None:
             yield
         else:
-            with portalocker.Lock(f"{self.file}.lock", timeout=OPENING_PATIENCE):
+            lock = portalocker.Lock(f"{self.file}.lock", timeout=OPENING_PATIENCE)
+            try:
+                lock.acquire()
+            except portalocker.LockException:
+                raise StateError(f"state {self}: another process has been making it for too long") from None
+            try:
                 yield
+            finally:
+                lock.release()
 
     @property
     def _driver_url(self) -> URL:

@@ -190,7 +190,9 @@ class Worker:
     async def _take_up_what_was_dropped(self, carrier: Carrier, database: Database) -> None:
         """Jobs that DBOS says run here, and do not, as where its answer was lost; and those that it has given up."""
         jobs, engine = self._setup.jobs, self._setup.engine
-        mine = await database.read(lambda state: engine.in_hand(state, self._name))
+        mine, given_up = await database.read(
+            lambda state: (engine.in_hand(state, self._name), engine.without_workflow(state, jobs.taken_up(state)))
+        )
         missing = {workflow for workflow in mine if Entry.job_of(workflow) not in carrier.in_hand}
         dropped = missing & self._missing  # at two looks: one may be about to begin, or to be ended
         self._missing = missing - dropped
@@ -202,13 +204,12 @@ class Worker:
             engine.enqueue(state, anew)
             return engine.let_go(state, self._name, dropped) + len(anew)
 
-        given_up = await database.read(lambda state: engine.without_workflow(state, jobs.taken_up(state)))
         if dropped or given_up:
             logger.info("%d jobs that nobody carried out are taken up", await database.write(take_up))
 
     async def _hand_over(self, database: Database) -> None:
-        await database.run(self._setup.engine.stop)
         try:
+            await database.attempt(self._setup.engine.stop, DRAIN_PATIENCE)
             await database.write(
                 lambda state: self._setup.engine.take_over(state, [self._name]), patience=HAND_OVER_PATIENCE
             )
