@@ -45,7 +45,7 @@ class Plan:
     cap: int = 32
     seed: int = 0
     speed: float = 20.0
-    pause: float = 1.0
+    pause: float = 0.85
     """Seconds between two kills, on average."""
 
 
