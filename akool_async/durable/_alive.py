@@ -9,9 +9,6 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import portalocker
 import psycopg
-from psycopg.conninfo import make_conninfo
-
-from akool_async.durable._state import CONNECTION
 
 if TYPE_CHECKING:
     from io import TextIOWrapper
@@ -153,8 +150,7 @@ class AliveLock:
         try:
             async with asyncio.timeout(ANSWER_PATIENCE):
                 if self._connection is None:
-                    address = make_conninfo(self._address, **CONNECTION)
-                    self._connection = await psycopg.AsyncConnection.connect(address, autocommit=True)
+                    self._connection = await psycopg.AsyncConnection.connect(self._address, autocommit=True)
                     self._descriptor = self._connection.fileno()
                     _DESCRIPTORS.add(self._descriptor)
                     await self._connection.execute(LISTEN)

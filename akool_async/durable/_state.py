@@ -28,13 +28,14 @@ OPENING_PATIENCE: Final = 60.0
 LOCK_PATIENCE: Final = 5.0
 """Seconds to wait, each time, for another writer of an SQLite file."""
 CONNECTION: Final = {
-    "connect_timeout": 10,
-    "tcp_user_timeout": 20_000,
-    "keepalives_idle": 5,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
+    "connect_timeout": "10",
+    "tcp_user_timeout": "20000",
+    "keepalives_idle": "5",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
 }
-"""How long a connection is waited for, and how soon one is known to be dead that nobody has closed: some 20 seconds."""
+"""How long a connection is waited for, and how soon one is known to be dead that nobody has closed: some 20 seconds.
+What the URL itself says counts before it. https://www.postgresql.org/docs/current/libpq-connect.html"""
 READS: Final = "akool_reads"
 """Execution option of connections that only read."""
 
@@ -60,7 +61,7 @@ class State:
     @property
     def address(self) -> str:
         """The whole address, password and all, as PostgreSQL's own library takes it."""
-        return self.url.render_as_string(hide_password=False)
+        return self._patient_url.render_as_string(hide_password=False)
 
     @property
     def driver_address(self) -> str:
@@ -95,7 +96,7 @@ class State:
     def engine(self) -> Engine:
         """A pool of connections."""
         if self.file is None:
-            return create_engine(self._driver_url, pool_pre_ping=True, connect_args=CONNECTION)
+            return create_engine(self._driver_url, pool_pre_ping=True)
         engine = create_engine(self.url, connect_args={"timeout": LOCK_PATIENCE})
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
@@ -119,7 +120,11 @@ class State:
 
     @property
     def _driver_url(self) -> URL:
-        return self.url if self.file is not None else self.url.set(drivername="postgresql+psycopg")
+        return self.url if self.file is not None else self._patient_url.set(drivername="postgresql+psycopg")
+
+    @property
+    def _patient_url(self) -> URL:
+        return self.url.update_query_dict({**CONNECTION, **self.url.query})
 
 
 def _show(url: URL) -> str:
