@@ -38,7 +38,7 @@ async def work(*, state: str, key_file: Path | None, until_done: bool, quiet: bo
     """Carry out recorded presses until SIGTERM or Ctrl-C, or until none is open."""
     async with open_state(key_file, state, **options) as jobs:
         if not quiet:
-            await _hint(jobs)
+            _hint(await jobs.status())
         working = asyncio.create_task(jobs.run(until_done=until_done))
         loop = asyncio.get_running_loop()
 
@@ -77,7 +77,7 @@ async def show(
                 click.echo(json.dumps(_describe(job), ensure_ascii=False))
         else:
             click.echo(_sum_up(counts))
-            await _hint(jobs)
+            _hint(counts)
             await _print_table([job async for job in listed])
     return ExitStatus.DONE
 
@@ -138,8 +138,7 @@ async def carry_out(jobs: DurableFanOut, presses: list[ButtonPress]) -> AsyncGen
         await asyncio.wait({working})
 
 
-async def _hint(jobs: DurableFanOut) -> None:
-    counts = await jobs.status()
+def _hint(counts: JobCounts) -> None:
     if not (counts.open or counts.done or counts.failed or counts.unknown):
         tell("nothing is recorded of this account: presses are found by the key, or the --account, that recorded them")
 
