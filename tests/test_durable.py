@@ -9,6 +9,7 @@ import portalocker
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import make_url
 
 from akool_async import (
     AkoolSession,
@@ -28,6 +29,7 @@ from akool_async import (
 )
 from akool_async.durable import DurableFanOut, JobState, StateError
 from akool_async.durable._record import read_outcome, write_outcome
+from akool_async.durable._state import State
 from akool_async.emulator import Emulator, Fault
 from akool_async.webhooks import WebhookVerifier
 from akool_async.webhooks.aiohttp import webhook_handler
@@ -565,6 +567,15 @@ async def test_a_state_that_cannot_be_opened_is_told_without_its_password(tmp_pa
         with pytest.raises((ConfigurationError, StateError), match="cannot be used") as caught:
             await DurableFanOut("key", state).__aenter__()
         assert "secret" not in str(caught.value)
+
+
+def test_what_a_url_says_of_its_connection_counts():
+    """Our patience with a silent server fills in what the URL leaves open, for every kind of connection."""
+    state = State.read("postgresql://user@host/akool?connect_timeout=3&sslmode=require")
+    for address in (state.address, state.driver_address):
+        query = make_url(address).query
+        assert (query["connect_timeout"], query["sslmode"], query["keepalives_idle"]) == ("3", "require", "5")
+    assert "keepalives" not in str(state)
 
 
 async def test_bad_arguments_are_refused(emulator, tmp_path):

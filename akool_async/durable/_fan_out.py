@@ -4,39 +4,45 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterable, Iterable
 from contextlib import aclosing, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from sqlalchemy.exc import OperationalError
 
-from akool_async import AkoolError, AkoolSession, ButtonPress, ConfigurationError, NotFoundError
+from akool_async import AkoolError, AkoolSession, ConfigurationError, NotFoundError
+from akool_async.durable._arguments import (
+    batches_of,
+    check_account,
+    check_age,
+    pages,
+    read_id,
+    read_press,
+    read_presses,
+    read_state,
+)
 from akool_async.durable._database import Database
 from akool_async.durable._engine import OUTSIDE, Engine
-from akool_async.durable._jobs import PAGE, Job, JobCounts, Jobs, JobState, are_there, prepare
+from akool_async.durable._jobs import Job, JobCounts, Jobs, JobState, are_there, prepare
 from akool_async.durable._state import OPENING_PATIENCE, State, StateError
 from akool_async.durable._worker import LOOK_INTERVAL, Setup, Worker
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
+    from datetime import timedelta
     from types import TracebackType
     from typing import TypeVar
 
     from sqlalchemy import Connection
 
-    from akool_async import ApiKey, ClientCredentials, Outcome, WebhookEvent
+    from akool_async import ApiKey, ButtonPress, ClientCredentials, Outcome, WebhookEvent
+    from akool_async.durable._arguments import Press
     from akool_async.durable._jobs import End
 
     T = TypeVar("T")
-    Press = ButtonPress | tuple[str, str]
 
 OVERLAP: Final = 60_000_000
 """Microseconds by which ended jobs are read again: a transaction is seen some time after the moment that it notes."""
-
-LONGEST_AGE: Final = timedelta(days=36_500)
-LONGEST_ACCOUNT: Final = 64
-"""It is part of a file's name."""
 
 
 class DurableFanOut:
@@ -76,7 +82,7 @@ class DurableFanOut:
         if options.get("http") is not None:
             raise ValueError("http cannot be given: a worker has an event loop of its own")
         if account is not None:
-            _check_account(account)
+            check_account(account)
         if not isinstance(lost_reply_patience, int | float) or not 0 <= lost_reply_patience < math.inf:
             raise ValueError(f"lost_reply_patience must be a number of seconds, not {lost_reply_patience!r}")
         self._auth = auth
@@ -129,7 +135,7 @@ class DurableFanOut:
         """
         self._require_entered()
         new = 0
-        async with aclosing(_batches(presses)) as batches:
+        async with aclosing(batches_of(presses)) as batches:
             async for batch in batches:
                 new += await self._submit(batch)
         return new
@@ -189,11 +195,11 @@ class DurableFanOut:
         Raises:
             ValueError: not one of the three, no job that can be settled so, or an id that cannot be this press's.
         """
-        wanted = _read_press(press)
+        wanted = read_press(press)
         if [operation_id is not None, press_again, give_up].count(True) != 1:
             raise ValueError("resolve takes one of operation_id, press_again=True and give_up=True")
         job = self._jobs.job_of(wanted)
-        told = None if operation_id is None else _read_id(operation_id, wanted)
+        told = None if operation_id is None else read_id(operation_id, wanted)
 
         def settle(state: Connection) -> bool:
             other = None if told is None else self._jobs.job_with(state, told)
@@ -219,7 +225,7 @@ class DurableFanOut:
         Raises:
             ValueError: one of the presses was not submitted, or is pruned.
         """
-        told = self._ended() if presses is None else self._ended_of([press async for press in _iterate(presses)])
+        told = self._ended() if presses is None else self._ended_of([press async for press in read_presses(presses)])
         async with aclosing(told) as outcomes:
             async for outcome in outcomes:
                 yield outcome
@@ -232,7 +238,7 @@ class DurableFanOut:
     async def find(self, presses: Iterable[Press]) -> list[Job]:
         """How presses stand, without waiting; those that were not submitted are not among them."""
         found: list[Job] = []
-        for some in _pages([press async for press in _iterate(presses)]):
+        for some in pages([press async for press in read_presses(presses)]):
             found += await self._read(lambda state: self._jobs.find(state, some))  # noqa: B023 - awaited here
         return found
 
@@ -242,7 +248,7 @@ class DurableFanOut:
         Raises:
             ValueError: no such state.
         """
-        wanted = [_read_state(state) for state in states] or list(JobState)
+        wanted = [read_state(state) for state in states] or list(JobState)
         last: ButtonPress | None = None
         while page := await self._page(wanted, last):
             for job in page:
@@ -259,9 +265,7 @@ class DurableFanOut:
         The same press would be a new job then, which AKOOL refuses, as its button is used. Unknown outcomes stay until
         they are resolved.
         """
-        if not isinstance(older_than, timedelta) or not timedelta() <= older_than <= LONGEST_AGE:
-            raise ValueError(f"older_than must be a timedelta of 0 to {LONGEST_AGE.days:,} days, not {older_than!r}")
-        before = datetime.now(UTC) - older_than
+        before = datetime.now(UTC) - check_age(older_than)
         pruned = 0
         while old := await self._read(lambda state: self._jobs.ended_before(state, before)):
             await self._require_entered().attempt(lambda: self._engine.forget(old))
@@ -348,7 +352,7 @@ class DurableFanOut:
         left = set(presses)
         while True:
             began = await self._read(self._jobs.now)
-            for some in _pages([press for press in dict.fromkeys(presses) if press in left]):
+            for some in pages([press for press in dict.fromkeys(presses) if press in left]):
                 found = await self.find(some)
                 missing = set(some) - {job.press for job in found}
                 if missing:
@@ -368,76 +372,9 @@ class DurableFanOut:
                         return
 
 
-def _check_account(name: str) -> None:
-    is_word = isinstance(name, str) and name.isascii() and name.isalnum()
-    if not is_word or len(name) > LONGEST_ACCOUNT:
-        raise ValueError(
-            f"account must be a name of at most {LONGEST_ACCOUNT} ASCII letters and digits, not {name!r:.100}"
-        )
-
-
-def _pages(presses: list[ButtonPress]) -> Iterable[list[ButtonPress]]:
-    return (presses[start : start + PAGE] for start in range(0, len(presses), PAGE))
-
-
-async def _batches(presses: Iterable[Press] | AsyncIterable[Press]) -> AsyncGenerator[list[ButtonPress], None]:
-    """A thousand at a time, and what is left at the end, or where one is bad."""
-    batch: list[ButtonPress] = []
-    try:
-        async for press in _iterate(presses):
-            batch.append(press)
-            if len(batch) == PAGE:
-                yield batch
-                batch = []
-    except Exception:
-        if batch:
-            yield batch
-        raise
-    if batch:
-        yield batch
-
-
-async def _iterate(presses: Iterable[Press] | AsyncIterable[Press]) -> AsyncGenerator[ButtonPress, None]:
-    if isinstance(presses, str) or not isinstance(presses, Iterable | AsyncIterable):
-        raise ValueError(f"presses must be pairs (image id, button), not {presses!r:.100}")  # noqa: TRY004 - bad input
-    if isinstance(presses, AsyncIterable):
-        async for press in presses:
-            yield _read_press(press)
-    else:
-        for press in presses:
-            yield _read_press(press)
-
-
-def _read_press(press: Press) -> ButtonPress:
-    if isinstance(press, ButtonPress):
-        return press
-    if not isinstance(press, tuple | list) or len(press) != len(("image_id", "button")):
-        raise ValueError(
-            f"press must be a pair (image id, button), such as ('65d3206b83ccf5ab7d46cdc6', 'U1'), not {press!r:.100}"
-        )
-    return ButtonPress(*press)
-
-
-def _read_state(state: JobState | str) -> JobState:
-    try:
-        return JobState(state)
-    except ValueError:
-        raise ValueError(f"states must be among {', '.join(map(repr, map(str, JobState)))}, not {state!r}") from None
-
-
 def _known_id(found: list[Job]) -> str | None:
     """The id that was recorded of a job, unless AKOOL does not know it."""
     for job in found:
         is_stray = job.outcome is not None and isinstance(job.outcome.error, NotFoundError)
         return None if is_stray else job.operation_id
     return None
-
-
-def _read_id(operation_id: str, press: ButtonPress) -> str:
-    try:
-        told = ButtonPress(operation_id, press.button).image_id
-    except ValueError:
-        raise ValueError(f"operation_id must be the _id that AKOOL gave the press, not {operation_id!r:.100}") from None
-    if told == press.image_id:
-        raise ValueError(f"operation_id: {told} is the source image itself, not what the press made of it")
-    return told
