@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from akool_async import AkoolError, Button, __version__
-from akool_async.cli import _demo, _emulator, _fan_out, _jobs, _options, _recorded
+from akool_async.cli import _batch_run, _demo, _emulator, _fan_out, _jobs, _options, _recorded
 from akool_async.cli._exit import ExitStatus, status_of
 from akool_async.cli._follow import Wish
 from akool_async.cli._results import ResultsError
@@ -105,7 +105,7 @@ def fan_out(**options: Any) -> int:  # noqa: ANN401 - click's parameters, handed
         raise click.UsageError("--account goes with --state: it names whose the recorded presses are")
     file: BinaryIO = options.pop("file")
     content = file.read()  # here, where Ctrl-C ends it
-    return asyncio.run(_fan_out.run(_fan_out.Options(content=content, name=file.name, **options)))
+    return asyncio.run(_fan_out.run(_batch_run.Options(content=content, name=file.name, **options)))
 
 
 @akool.command()

@@ -2,77 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import signal
 from collections import Counter
-from contextlib import aclosing, nullcontext, suppress
-from typing import TYPE_CHECKING, Any, Final
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
 
 import click
-from attrs import define, evolve, field, frozen
 from rich.console import Console
 
-from akool_async import (
-    AkoolError,
-    DownloadError,
-    ImageStatus,
-    OperationFailedError,
-    Outcome,
-    events,
-)
-from akool_async.cli._account import open_session, open_state
+from akool_async.cli._account import open_session
 from akool_async.cli._batch import Batch, BatchError, read_batch
-from akool_async.cli._exit import ExitStatus, gravest, status_of
-from akool_async.cli._gallery import Contents, require_free, write_gallery
-from akool_async.cli._lines import Line, describe, describe_running
+from akool_async.cli._batch_run import BatchRun
+from akool_async.cli._exit import ExitStatus
+from akool_async.cli._gallery import require_free
 from akool_async.cli._plan import Plan, make_plan
 from akool_async.cli._plan_table import show_plan
 from akool_async.cli._progress import BatchProgress
-from akool_async.cli._recorded import carry_out
 from akool_async.cli._results import Results
-from akool_async.cli._words import amount, explain, tell
+from akool_async.cli._words import amount
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
-    from contextlib import AbstractAsyncContextManager
-    from pathlib import Path
-
-    from akool_async import AkoolSession, ButtonPress, ImageResult
+    from akool_async import ButtonPress
+    from akool_async.cli._batch_run import Options
     from akool_async.durable import DurableFanOut
-
-SAVED_AT_ONCE: Final = 16
-
-
-@frozen(kw_only=True)
-class Options:
-    """What the command line told."""
-
-    content: bytes
-    """Of the file, ``name``."""
-    name: str
-    yes: bool
-    output: Path | None
-    max_credits: float | None
-    reserve: float | None
-    max_concurrent_upscales: int
-    max_requests_per_second: float | None
-    state: str | None
-    account: str | None
-    timeout: float | None
-    download: Path | None
-    gallery: Path | None
-    key_file: Path | None
-    as_json: bool
-    quiet: bool
-
-    @property
-    def limits(self) -> dict[str, Any]:
-        """What AKOOL is asked for at once, and in a second."""
-        return {
-            "max_concurrent_upscales": self.max_concurrent_upscales,
-            "max_requests_per_second": self.max_requests_per_second,
-        }
 
 
 async def run(options: Options) -> ExitStatus:
@@ -88,10 +40,10 @@ async def run(options: Options) -> ExitStatus:
     with results if options.yes else nullcontext():
         results.read()
         with BatchProgress(console, quiet=options.quiet) as progress:
-            work = Work(options, results, progress)
+            batch_run = BatchRun(options, results, progress)
             async with (
-                open_session(options.key_file, observer=work.observe, **options.limits) as akool,
-                work.open_state() as jobs,
+                open_session(options.key_file, observer=batch_run.observe, **options.limits) as akool,
+                batch_run.open_state() as jobs,
             ):
                 plan = await make_plan(
                     akool,
@@ -109,9 +61,9 @@ async def run(options: Options) -> ExitStatus:
                 if not options.yes:
                     return ExitStatus.USAGE if batch.invalid else ExitStatus.DONE
                 _make_folders(options)
-                await work.carry_out(akool, plan, budget, jobs)
-    work.tell_end(plan)
-    return work.status(plan)
+                await batch_run.carry_out(akool, plan, budget, jobs)
+    batch_run.tell_end(plan)
+    return batch_run.status(plan)
 
 
 async def _recorded_in(jobs: DurableFanOut | None, batch: Batch) -> set[ButtonPress]:
@@ -146,17 +98,6 @@ def _budget(plan: Plan, options: Options) -> float | None:
     return min(limits, default=None)
 
 
-def _with_what_was_known(line: Line, earlier: Line | None) -> Line:
-    """A later look that sees less, as after 7 days, does not take away what an earlier line tells of the operation."""
-    if earlier is None or earlier.id != line.id or line.status is not None:
-        return line
-    return evolve(line, status=earlier.status, urls=earlier.urls, files=earlier.files, credits=earlier.credits)
-
-
-def _out_of_budget(budget: float) -> AkoolError:
-    return AkoolError(f"not pressed: it would pass the {amount(budget)} credits that may be spent")
-
-
 def _make_folders(options: Options) -> None:
     """Before anything is spent: a folder that cannot be made would leave paid pictures without a place."""
     if options.download is not None:
@@ -170,219 +111,3 @@ def _tell_plan(plan: Plan, budget: float | None, options: Options) -> None:
         click.echo(json.dumps(plan.as_json(), ensure_ascii=False))
     elif not (options.quiet and options.yes):
         show_plan(plan, budget, Console(stderr=options.yes), is_begun=options.yes)
-
-
-@define(eq=False)
-class Work:
-    """One run over a plan: every press ends in a line, whatever ends the run."""
-
-    _options: Options
-    _results: Results
-    _progress: BatchProgress
-    _ended: dict[ButtonPress, Outcome] = field(factory=dict, init=False)
-    """Outcomes whose line is not written yet."""
-    _seconds: dict[str, float] = field(factory=dict, init=False)
-    _statuses: set[ExitStatus] = field(factory=set, init=False)
-    _charged: float = field(default=0.0, init=False)
-    _balance: float | None = field(default=None, init=False)
-    _trouble: Exception | None = field(default=None, init=False)
-    _was_interrupted: bool = field(default=False, init=False)
-    _task: asyncio.Task[object] | None = field(default=None, init=False)
-    _saving: asyncio.Semaphore = field(factory=lambda: asyncio.Semaphore(SAVED_AT_ONCE), init=False)
-
-    def observe(self, event: events.Event) -> None:
-        """Keep what a kill must not lose, and what the progress shows."""
-        match event:
-            case events.Pressed(press=press, operation_id=operation_id) if press is not None:
-                self._count(event)
-                try:
-                    self._results.note_accepted(press, operation_id)
-                except OSError as error:
-                    self._stop(error)
-            case events.Finished():
-                self._seconds[event.operation_id] = event.seconds
-
-    def open_state(self) -> AbstractAsyncContextManager[DurableFanOut | None]:
-        """Where presses are recorded, if anywhere."""
-        if self._options.state is None:
-            return nullcontext()
-        loop = asyncio.get_running_loop()
-
-        def observe(event: events.Event) -> None:  # in the worker's thread
-            if isinstance(event, events.Pressed):
-                loop.call_soon_threadsafe(self._count, event)
-
-        return open_state(
-            self._options.key_file,
-            self._options.state,
-            account=self._options.account,
-            observer=observe,
-            **self._options.limits,
-        )
-
-    def _count(self, pressed: events.Pressed) -> None:
-        self._charged += pressed.credits or 0
-        self._progress.pressed(pressed.credits)
-
-    async def carry_out(
-        self, akool: AkoolSession, plan: Plan, budget: float | None, jobs: DurableFanOut | None
-    ) -> None:
-        """Press, fetch and save; ends early, with every id on record, where it is interrupted or cannot write."""
-        loop = asyncio.get_running_loop()
-        self._task = asyncio.current_task()
-        with suppress(NotImplementedError):  # Windows has none
-            loop.add_signal_handler(signal.SIGTERM, self._cancel)
-        total = len(plan.to_press) + len(plan.to_fetch) + len(plan.recorded)
-        self._progress.begin(total, running=len(plan.to_fetch))
-        try:
-            self._write_refused(plan)
-            async with asyncio.TaskGroup() as group:
-                for press, operation_id in plan.to_fetch.items():
-                    group.create_task(self._fetch(akool, press, operation_id))
-                fitting, others = plan.within(budget)
-                for entry in others:
-                    self._ended[entry.press] = Outcome(entry.press, error=_out_of_budget(budget or 0.0))
-                    await self._save(akool, self._ended[entry.press])
-                if jobs is None:
-                    outcomes = akool.fan_out(
-                        (entry.press for entry in fitting),
-                        preflight=False,
-                        max_credits=budget,
-                        timeout=self._options.timeout,
-                    )
-                else:
-                    outcomes = carry_out(jobs, [entry.press for entry in (*fitting, *plan.recorded)])
-                await self._take_all(akool, outcomes, group)
-            if self._options.gallery is not None:
-                await self._show(akool, plan.batch, plan.sources, self._options.gallery)
-            with suppress(AkoolError):  # all is done; it is only told
-                self._balance = await akool.get_credit()
-        except ExceptionGroup as errors:
-            self._trouble = self._trouble or errors.exceptions[0]
-        except OSError as error:
-            self._trouble = error
-        except asyncio.CancelledError:
-            self._was_interrupted = self._trouble is None
-            if self._was_interrupted:
-                tell("stopping: no new presses; replies under way come first (Ctrl-C again does not wait)")
-        finally:
-            self._task = None  # from here on nothing is to be stopped any more
-            self._progress.pause()
-            try:
-                await akool.aclose()
-            finally:  # a second Ctrl-C included
-                self._write_rest(akool)
-                with suppress(NotImplementedError):
-                    loop.remove_signal_handler(signal.SIGTERM)
-
-    async def _show(self, akool: AkoolSession, batch: Batch, sources: Mapping[str, ImageResult], gallery: Path) -> None:
-        lines = {entry.press: self._results.lines.get(entry.press) for entry in batch.entries}
-        contents = Contents(
-            title=batch.name,
-            image_ids=list(dict.fromkeys(entry.press.image_id for entry in batch.entries)),
-            sources=sources,
-            lines={press: line for press, line in lines.items() if line is not None},
-            seconds=self._seconds,
-        )
-        await write_gallery(gallery, akool, contents)
-
-    def _stop(self, trouble: Exception) -> None:
-        self._trouble = self._trouble or trouble
-        self._cancel()
-
-    def _cancel(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-
-    async def _take_all(
-        self, akool: AkoolSession, outcomes: AsyncGenerator[Outcome, None], group: asyncio.TaskGroup
-    ) -> None:
-        async with aclosing(outcomes):
-            async for outcome in outcomes:
-                self._ended[outcome.press] = outcome
-                group.create_task(self._save(akool, outcome))
-
-    async def _fetch(self, akool: AkoolSession, press: ButtonPress, operation_id: str) -> None:
-        """What an earlier run has pressed."""
-        operation = akool.operation(operation_id)
-        try:
-            result = await operation.wait_until_complete(timeout=self._options.timeout, raise_on_failure=False)
-            error = OperationFailedError(result) if result.status == ImageStatus.FAILED else None
-            outcome = Outcome(press, operation, result, error)
-        except AkoolError as caught:
-            outcome = Outcome(press, operation, error=caught)
-        self._ended[press] = outcome
-        await self._save(akool, outcome)
-
-    async def _save(self, akool: AkoolSession, outcome: Outcome) -> None:
-        files, trouble = [], None
-        if self._options.download is not None and outcome.result is not None and outcome.ok:
-            try:
-                async with self._saving:
-                    files = await akool.download(outcome.result, self._options.download)
-            except AkoolError as error:
-                trouble = error
-        self._write(describe(outcome, files=files, trouble=trouble), outcome.error or trouble)
-
-    def _write(self, line: Line, error: Exception | None) -> None:
-        if error is not None:
-            self._statuses.add(status_of(error))
-        self._results.write(_with_what_was_known(line, self._results.lines.get(line.press)))
-        self._ended.pop(line.press, None)
-        self._progress.ended(line)
-
-    def _write_refused(self, plan: Plan) -> None:
-        """A line for what AKOOL would not take, unless an earlier run has written the very same."""
-        for refused in plan.refused:
-            press = refused.entry.press
-            line = Line(image_id=press.image_id, button=press.button, error=refused.reason, code=refused.code)
-            if self._results.lines.get(press) != line:
-                self._results.write(line)
-
-    def _write_rest(self, akool: AkoolSession) -> None:
-        """The lines of all that has none: what ended just now, what runs on, and what is not known."""
-        no_files = DownloadError("interrupted before its pictures were saved") if self._options.download else None
-        rest = [describe(outcome, trouble=no_files) for outcome in self._ended.values()]
-        rest += [
-            describe_running(press, akool.operation(operation_id))
-            for press, operation_id in self._results.accepted.items()
-            if press not in self._ended
-        ]
-        rest += [
-            describe(Outcome(error.press, error=error)) for error in akool.unclaimed_errors if error.press is not None
-        ]
-        for place, line in enumerate(rest):
-            try:
-                self._results.write(line)
-            except OSError as error:
-                self._trouble = self._trouble or error
-                tell("these lines could not be written:")
-                for lost in rest[place:]:
-                    tell(lost.to_json())
-                return
-
-    def tell_end(self, plan: Plan) -> None:
-        """What came of it, for people; and what went wrong, however quiet."""
-        lines = [line for entry in plan.batch.entries if (line := self._results.lines.get(entry.press))]
-        done = sum(line.ok for line in lines)
-        if self._trouble is not None:
-            tell(f"akool: {explain(self._trouble)}")
-        if not self._options.quiet:
-            by = "" if self._options.state is None else " by this run"
-            told = f"{done:,} of {len(plan.batch.entries):,} presses done, {amount(self._charged)} credits charged{by}"
-            balance = "" if self._balance is None else f", {amount(self._balance)} left"
-            where = f": {self._options.output}" if self._options.output is not None else ""
-            invalid = len(plan.batch.invalid)
-            dropped = f"; {invalid:,} line{'s' if invalid > 1 else ''} of {plan.batch.name} could not be read"
-            tell(told + balance + where + (dropped if invalid else ""))
-            if (self._was_interrupted or self._trouble is not None) and self._options.state is not None:
-                tell("what is open stays recorded: run the same again, or akool worker with the same --state")
-
-    def status(self, plan: Plan) -> ExitStatus:
-        """What the shell is told."""
-        if self._trouble is not None:
-            return ExitStatus.ERROR
-        if self._was_interrupted:
-            return ExitStatus.INTERRUPTED
-        are_missing = bool(plan.failed or plan.refused or plan.batch.invalid)
-        return gravest(self._statuses | ({ExitStatus.SOME_FAILED} if are_missing else set()))

@@ -2,7 +2,7 @@
 
 try:
     from akool_async.durable._fan_out import DurableFanOut
-    from akool_async.durable._jobs import Job, JobCounts, JobState
+    from akool_async.durable._job import Job, JobCounts, JobState
     from akool_async.durable._state import StateError
 except ModuleNotFoundError as error:
     if (error.name or "").partition(".")[0] not in {"dbos", "portalocker", "psycopg", "sqlalchemy"}:

@@ -7,7 +7,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from akool_async import ButtonPress
-from akool_async.durable._jobs import PAGE, JobState
+from akool_async.durable._job import JobState
+from akool_async.durable._jobs import PAGE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from dbos import EnqueueOptions
 
-    from akool_async.durable._jobs import Entry
+    from akool_async.durable._job import Entry
     from akool_async.durable._state import State
 
 APPLICATION: Final = "akool_async"

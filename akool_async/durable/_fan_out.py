@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from sqlalchemy.exc import OperationalError
 
@@ -23,9 +22,12 @@ from akool_async.durable._arguments import (
 )
 from akool_async.durable._database import Database
 from akool_async.durable._engine import OUTSIDE, Engine
-from akool_async.durable._jobs import Job, JobCounts, Jobs, JobState, are_there, prepare
+from akool_async.durable._job import Job, JobCounts, JobState
+from akool_async.durable._jobs import Jobs
+from akool_async.durable._outcomes import Outcomes
 from akool_async.durable._state import OPENING_PATIENCE, State, StateError
-from akool_async.durable._worker import LOOK_INTERVAL, Setup, Worker
+from akool_async.durable._tables import are_there, prepare
+from akool_async.durable._worker import Setup, Worker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
@@ -37,12 +39,8 @@ if TYPE_CHECKING:
 
     from akool_async import ApiKey, ButtonPress, ClientCredentials, Outcome, WebhookEvent
     from akool_async.durable._arguments import Press
-    from akool_async.durable._jobs import End
 
     T = TypeVar("T")
-
-OVERLAP: Final = 60_000_000
-"""Microseconds by which ended jobs are read again: a transaction is seen some time after the moment that it notes."""
 
 
 class DurableFanOut:
@@ -96,6 +94,7 @@ class DurableFanOut:
         }
         checked = self._make_session()
         self._jobs = Jobs(account or checked.account)
+        self._outcomes = Outcomes(self._jobs, self._require_entered)
         self._engine = Engine(self._state, self._jobs.account)
         self._database: Database | None = None
         self._workers: set[Worker] = set()
@@ -225,7 +224,10 @@ class DurableFanOut:
         Raises:
             ValueError: one of the presses was not submitted, or is pruned.
         """
-        told = self._ended() if presses is None else self._ended_of([press async for press in read_presses(presses)])
+        if presses is None:
+            told = self._outcomes.all()
+        else:
+            told = self._outcomes.of([press async for press in read_presses(presses)])
         async with aclosing(told) as outcomes:
             async for outcome in outcomes:
                 yield outcome
@@ -323,53 +325,6 @@ class DurableFanOut:
 
     async def _page(self, states: list[JobState], last: ButtonPress | None) -> list[Job]:
         return await self._read(lambda state: self._jobs.page(state, states, last))
-
-    async def _ended(self, since: int = 0) -> AsyncGenerator[Outcome, None]:
-        """Of jobs that ended since then, in the order of their ends, until none is open."""
-        recent: set[End] = set()
-        while True:
-            is_last = not await self._read(self._jobs.has_open)
-            place: End = (since - OVERLAP, "")
-            while page := await self._ends(place):
-                place = page[-1]
-                new = [job for moment, job in page if (moment, job) not in recent]
-                recent = {end for end in (*recent, *page) if end[0] >= place[0] - OVERLAP}
-                for job in await self._named(new):
-                    if job.outcome is not None:  # it was not opened again meanwhile
-                        yield job.outcome
-            if is_last:
-                return
-            since = max(since, place[0])
-            await asyncio.sleep(LOOK_INTERVAL)
-
-    async def _ends(self, after: End) -> list[End]:
-        return await self._read(lambda state: self._jobs.ends(state, after))
-
-    async def _named(self, names: list[str]) -> list[Job]:
-        return await self._read(lambda state: self._jobs.named(state, names)) if names else []
-
-    async def _ended_of(self, presses: list[ButtonPress]) -> AsyncGenerator[Outcome, None]:
-        left = set(presses)
-        while True:
-            began = await self._read(self._jobs.now)
-            for some in pages([press for press in dict.fromkeys(presses) if press in left]):
-                found = await self.find(some)
-                missing = set(some) - {job.press for job in found}
-                if missing:
-                    raise ValueError(f"presses: {missing.pop()} was not submitted, or is forgotten")
-                for job in found:
-                    if job.outcome is not None:
-                        left.remove(job.press)
-                        yield job.outcome
-            if not left:
-                return
-            async with aclosing(self._ended(began)) as ended:
-                async for outcome in ended:
-                    if outcome.press in left:
-                        left.remove(outcome.press)
-                        yield outcome
-                    if not left:
-                        return
 
 
 def _known_id(found: list[Job]) -> str | None:

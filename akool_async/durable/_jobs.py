@@ -1,9 +1,4 @@
-"""What a state keeps of each job, and every statement that reads or writes it.
-
-DBOS keeps the queue and who works on what (:mod:`._engine`); here stands what a press has come to. It is a table of our
-own, since DBOS's record of a step can be found neither by an operation's id, which is what a webhook tells, nor be
-written again where the disk was full.
-"""
+"""Every statement that reads or writes what a press has come to."""
 
 from __future__ import annotations
 
@@ -11,134 +6,29 @@ import logging
 import secrets
 import time
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
-from attrs import frozen
 from sqlalchemy.dialects import postgresql, sqlite
 
-from akool_async import Button, ButtonPress, ConfigurationError, NotFoundError, OutcomeUnknownError, WebhookEvent
+from akool_async import Button, ButtonPress, NotFoundError, OutcomeUnknownError
+from akool_async.durable._job import Claim, Entry, Job, JobCounts, JobState
 from akool_async.durable._record import read_outcome, write_outcome
+from akool_async.durable._tables import IS_RUN, JOBS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from akool_async import Outcome
+    from akool_async import Outcome, WebhookEvent
+    from akool_async.durable._job import End
 
 logger = logging.getLogger("akool_async")
 
-FORMAT: Final = 1
-"""Of what is kept: raised where an older version of this library could not go on with it."""
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 PAGE: Final = 1_000
 """Jobs that are read or written in one statement."""
 
-METADATA: Final = sa.MetaData()
-FORMATS: Final = sa.Table("akool_format", METADATA, sa.Column("format", sa.Integer, primary_key=True))
-JOBS: Final = sa.Table(
-    "akool_jobs",
-    METADATA,
-    sa.Column("job", sa.Text, primary_key=True),
-    sa.Column("account", sa.Text, nullable=False),
-    sa.Column("image_id", sa.Text, nullable=False),
-    sa.Column("button", sa.Text, nullable=False),
-    sa.Column("state", sa.Text, nullable=False),
-    sa.Column("attempt", sa.Integer, nullable=False),
-    sa.Column("submitted_at", sa.BigInteger, nullable=False),
-    sa.Column("ended_at", sa.BigInteger),
-    sa.Column("run_id", sa.Text),
-    sa.Column("in_doubt", sa.Boolean, nullable=False),
-    sa.Column("word", sa.Text, nullable=False, unique=True),
-    sa.Column("operation_id", sa.Text, index=True),
-    sa.Column("told_id", sa.Text),
-    sa.Column("told_status", sa.Integer),
-    sa.Column("outcome", sa.Text),
-)
-sa.Index("akool_jobs_by_state", JOBS.c.account, JOBS.c.state, JOBS.c.job)
-sa.Index("akool_jobs_by_end", JOBS.c.account, JOBS.c.ended_at, JOBS.c.job)
-"""Moments are whole microseconds since the epoch, by one clock for all who share the state."""
-End = tuple[int, str]
-"""When a job was over, and its name."""
-_IS_RUN: Final = JOBS.c.run_id.is_not(None) & JOBS.c.ended_at.is_(None)
 _ENTRY: Final = (JOBS.c.job, JOBS.c.submitted_at, JOBS.c.attempt, JOBS.c.button, JOBS.c.operation_id, JOBS.c.in_doubt)
-sa.Index("akool_jobs_by_run", JOBS.c.run_id, postgresql_where=_IS_RUN, sqlite_where=_IS_RUN)
-
-
-class JobState(StrEnum):
-    """How a job stands."""
-
-    OPEN = "open"
-    """Waiting, or running at AKOOL."""
-    DONE = "done"
-    FAILED = "failed"
-    """Refused, failed at AKOOL, or otherwise without a result."""
-    UNKNOWN = "unknown"
-    """Pressed, with a reply that was lost or an id that AKOOL does not know: see ``DurableFanOut.resolve``."""
-
-
-@frozen(kw_only=True)
-class Job:
-    """A press that was submitted."""
-
-    press: ButtonPress
-    state: JobState
-    operation_id: str | None
-    """What AKOOL accepted it as; None where that is not known, or not so yet."""
-    submitted_at: datetime
-    """Aware, in UTC."""
-    ended_at: datetime | None
-    """Aware, in UTC; None for an open job."""
-    outcome: Outcome | None
-    """None for an open job."""
-
-
-@frozen(kw_only=True)
-class JobCounts:
-    """How the jobs of an account stand."""
-
-    waiting: int
-    running: int
-    done: int
-    failed: int
-    unknown: int
-
-    @property
-    def open(self) -> int:
-        """Jobs that are not over."""
-        return self.waiting + self.running
-
-
-@frozen(kw_only=True)
-class Claim:
-    """A job that a worker has taken up, as earlier ones left it."""
-
-    word: str
-    """What its webhook carries."""
-    operation_id: str | None
-    in_doubt: bool
-    """True where another worker may have pressed."""
-
-
-@frozen(kw_only=True)
-class Entry:
-    """A place in the engine's queue."""
-
-    job: str
-    submitted_at: int
-    attempt: int
-    button: Button
-    may_run: bool
-    """True where AKOOL may be at work on it already."""
-
-    def workflow_id(self, attempt: int | None = None) -> str:
-        """Another one for each time that the job was opened, and for each job of this name."""
-        return f"{self.job}#{self.submitted_at}.{attempt or self.attempt}"
-
-    @staticmethod
-    def job_of(workflow_id: str) -> str:
-        """The job's name."""
-        return workflow_id.rpartition("#")[0]
 
 
 class Jobs:
@@ -245,7 +135,7 @@ class Jobs:
     def heard(connection: sa.Connection, run_id: str) -> list[tuple[str, str, int]]:
         """What webhooks told of the jobs of this worker: word, operation's id and status."""
         told = sa.select(JOBS.c.word, JOBS.c.told_id, JOBS.c.told_status)
-        rows = connection.execute(told.where(JOBS.c.run_id == run_id, _IS_RUN, JOBS.c.told_status.is_not(None)))
+        rows = connection.execute(told.where(JOBS.c.run_id == run_id, IS_RUN, JOBS.c.told_status.is_not(None)))
         return [(word, told_id, status) for word, told_id, status in rows]
 
     # --- settling ---
@@ -258,7 +148,7 @@ class Jobs:
 
     def taken_up(self, connection: sa.Connection) -> list[Entry]:
         """Those that some worker has in hand."""
-        taken = sa.select(*_ENTRY).where(JOBS.c.account == self.account, _IS_RUN)
+        taken = sa.select(*_ENTRY).where(JOBS.c.account == self.account, IS_RUN)
         return [_entry(row) for row in connection.execute(taken)]
 
     @staticmethod
@@ -305,7 +195,7 @@ class Jobs:
         mine = JOBS.c.account == self.account
         by_state = sa.select(JOBS.c.state, sa.func.count()).where(mine).group_by(JOBS.c.state)
         counts: dict[str, int] = {state: count for state, count in connection.execute(by_state)}  # noqa: C416 - rows
-        running = connection.execute(sa.select(sa.func.count()).where(mine, _IS_RUN)).scalar_one()
+        running = connection.execute(sa.select(sa.func.count()).where(mine, IS_RUN)).scalar_one()
         waiting = max(counts.get(JobState.OPEN, 0) - running, 0)
         done, failed, unknown = (counts.get(state, 0) for state in (JobState.DONE, JobState.FAILED, JobState.UNKNOWN))
         return JobCounts(waiting=waiting, running=running, done=done, failed=failed, unknown=unknown)
@@ -363,30 +253,6 @@ class Jobs:
 
 def _are_over(moment: datetime) -> list[sa.ColumnElement[bool]]:
     return [JOBS.c.ended_at < _write_moment(moment), JOBS.c.state.in_([JobState.DONE, JobState.FAILED])]
-
-
-def are_there(connection: sa.Connection) -> bool:
-    """Whether the tables have been made."""
-    return sa.inspect(connection).has_table(FORMATS.name)
-
-
-def prepare(connection: sa.Connection) -> None:
-    """Make the tables where there are none.
-
-    Raises:
-        ConfigurationError: they are of a newer version of this library.
-    """
-    if connection.dialect.name == "postgresql":  # where CREATE TABLE IF NOT EXISTS fails for one of two at once
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(FORMATS.name))))
-    METADATA.create_all(connection)
-    newest = connection.execute(sa.select(sa.func.max(FORMATS.c.format))).scalar()
-    if newest is None or newest < FORMAT:  # a change of the tables goes here, in the same transaction
-        dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-        connection.execute(dialect.insert(FORMATS).values(format=FORMAT).on_conflict_do_nothing())
-    elif newest > FORMAT:
-        raise ConfigurationError(
-            f"state is of format {newest}, and this version of akool_async knows up to {FORMAT}: install a newer one"
-        )
 
 
 def _open(job: str) -> sa.Update:

@@ -19,7 +19,7 @@ from akool_async import AccountBannedError, AkoolError, AuthenticationError
 from akool_async.durable._alive import sign_of_life
 from akool_async.durable._carrier import Carrier
 from akool_async.durable._database import Database
-from akool_async.durable._jobs import Entry
+from akool_async.durable._job import Entry
 from akool_async.durable._state import StateError
 
 if TYPE_CHECKING:
