@@ -4,10 +4,15 @@ from itertools import count
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, settings
 
 from akool_async import AkoolSession, ApiKey, ExponentialPolling
 from akool_async.emulator import Emulator
 from benchmarks._postgresql import postgresql_server
+
+# How long an example takes tells of the machine, not of the code.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 FAST = ExponentialPolling(initial=0.01, max_interval=0.05)
 

@@ -109,7 +109,7 @@ def test_it_follows_when_jobs_become_faster_or_slower():
 
 
 @given(jobs=JOBS, ages=st.lists(AGES, max_size=20))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_whatever_it_learns_each_interval_makes_sense(jobs, ages):
     """Any jobs, abandoned ones and absurd ones included, lead to intervals above zero and without end in sight."""
     polling = AdaptivePolling()
@@ -121,7 +121,7 @@ def test_whatever_it_learns_each_interval_makes_sense(jobs, ages):
 
 
 @given(jobs=JOBS)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_an_estimate_is_a_distribution(jobs):
     """What is estimated from any jobs grows from 0 towards 1 over growing ages."""
     durations = Durations()
@@ -142,7 +142,7 @@ def test_an_estimate_is_a_distribution(jobs):
     ended=st.lists(st.floats(0, 1), min_size=3, max_size=9).map(sorted),
     weight=st.floats(0.1, 20),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_no_other_plan_is_cheaper(ended, weight):
     """The plan's cost is the least of all subsets of the grid, tried one by one."""
     ages = [float(age) for age in range(len(ended))]

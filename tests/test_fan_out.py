@@ -288,7 +288,7 @@ async def test_exhausted_credit_ends_new_presses():
     assert emulator.ledger.requests["create_by_button"] <= 20 + 2 * 20
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, suppress_health_check=list(HealthCheck))
 @given(budget=st.integers(0, 60), faults=st.lists(st.sampled_from(["", "1108", "reset after", "fails"]), max_size=20))
 def test_the_budget_is_never_passed(budget, faults):
     """Whatever fails, what is charged never passes max_credits, and it is used up where presses are there for it."""

@@ -194,7 +194,7 @@ FAULTS = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, suppress_health_check=list(HealthCheck))
 @given(actions=ACTIONS, faults=FAULTS, cap=st.integers(1, 3), close_early=st.booleans())
 def test_every_slot_comes_back_on_every_path(actions, faults, cap, close_early):
     """Any sequence of presses, repeats, cancellations, time-outs, refusals, losses, failures and closing, over any
