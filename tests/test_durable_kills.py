@@ -5,6 +5,7 @@ import os
 import resource
 import signal
 import sys
+from contextlib import suppress
 
 import pytest
 
@@ -160,18 +161,32 @@ async def test_postgresql_restarted_under_load(slow, tmp_path, own_postgresql):
     """PostgreSQL stops at once and comes back while two workers press: all ends well, and once."""
     state, restart = own_postgresql
     presses = [(slow.add_image(), button) for _ in range(8) for button in Button]
-    async with open_jobs(slow, state, max_concurrent_upscales=8) as jobs:
+    options = ("--max-concurrent-upscales", "8", "--account", "both")
+    async with (
+        open_jobs(slow, state, account="both", max_concurrent_upscales=8) as jobs,
+        worker(slow, state, tmp_path, *options) as first,
+        worker(slow, state, tmp_path, *options) as second,
+    ):
+        looker = AliveLock(state, "both", "nobody")
+
+        async def both_live():
+            return await looker.count() == 2
+
+        await until(both_live)
+        await looker.end()
         await jobs.submit(presses)
-        options = ("--max-concurrent-upscales", "8", "--until-done")
-        async with (
-            worker(slow, state, tmp_path, *options) as first,
-            worker(slow, state, tmp_path, *options) as second,
-        ):
-            for accepted in (10, 40):
-                await until(lambda: slow.ledger.accepted >= accepted)  # noqa: B023 - awaited here
-                await asyncio.to_thread(restart)
-            assert await first.wait() == 0
-            assert await second.wait() == 0
+        for accepted in (10, 40):
+            await until(lambda: slow.ledger.accepted >= accepted)  # noqa: B023 - awaited here
+            await asyncio.to_thread(restart)
+
+        async def are_done():
+            with suppress(StateError):
+                return await count_done(jobs) == 64
+
+        await until(are_done)
+        for process in (first, second):
+            process.send_signal(signal.SIGTERM)
+            assert await process.wait() == 0
         counts = await jobs.status()
     assert (counts.done, counts.open, counts.unknown) == (64, 0, 0)
     assert slow.ledger.accepted == 64
