@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from akool_async import AkoolError, Button, __version__
-from akool_async.cli import _batch_run, _demo, _emulator, _fan_out, _jobs, _options, _recorded
+from akool_async.cli import _batch_run, _demo, _emulator, _fan_out, _interrupts, _jobs, _options, _recorded
 from akool_async.cli._exit import ExitStatus, status_of
 from akool_async.cli._follow import Wish
 from akool_async.cli._results import ResultsError
@@ -105,7 +105,7 @@ def fan_out(**options: Any) -> int:  # noqa: ANN401 - click's parameters, handed
         raise click.UsageError("--account goes with --state: it names whose the recorded presses are")
     file: BinaryIO = options.pop("file")
     content = file.read()  # here, where Ctrl-C ends it
-    return asyncio.run(_fan_out.run(_batch_run.Options(content=content, name=file.name, **options)))
+    return _interrupts.run(_fan_out.run(_batch_run.Options(content=content, name=file.name, **options)))
 
 
 @akool.command()
@@ -129,7 +129,7 @@ def press(
     A BUTTON is one of U1-U4 and V1-V4, or U*, V* or * for several, or a list.
     """
     buttons = list(dict.fromkeys(one for several in button for one in several))
-    return asyncio.run(_jobs.press(image_id, buttons, max_concurrent_upscales, _read(options)))
+    return _interrupts.run(_jobs.press(image_id, buttons, max_concurrent_upscales, _read(options)))
 
 
 @akool.command()
@@ -144,7 +144,7 @@ def press(
 @_options.quiet
 def prompt(text: str, scale: str, source_image: str | None, **options: Any) -> int:  # noqa: ANN401
     """Make four pictures of TEXT. Costs credits."""
-    return asyncio.run(_jobs.prompt(text, scale, source_image, _read(options)))
+    return _interrupts.run(_jobs.prompt(text, scale, source_image, _read(options)))
 
 
 @akool.command()
@@ -157,7 +157,7 @@ def prompt(text: str, scale: str, source_image: str | None, **options: Any) -> i
 @_options.quiet
 def result(image_id: str, **options: Any) -> int:  # noqa: ANN401
     """Tell how an image stands, of a prompt or of a press."""
-    return asyncio.run(_jobs.result(image_id, _read(options, is_new=False)))
+    return _interrupts.run(_jobs.result(image_id, _read(options, is_new=False)))
 
 
 @akool.command()
@@ -165,7 +165,7 @@ def result(image_id: str, **options: Any) -> int:  # noqa: ANN401
 @_options.as_json
 def credit(**options: Any) -> int:  # noqa: ANN401
     """Tell the account's balance in credits."""
-    return asyncio.run(_jobs.credit(_jobs.Options(**options)))
+    return _interrupts.run(_jobs.credit(_jobs.Options(**options)))
 
 
 @akool.command()
@@ -192,7 +192,7 @@ def worker(**options: Any) -> int:  # noqa: ANN401
     theirs together. Ctrl-C or SIGTERM ends one: no new presses, and what runs at
     AKOOL is left to the others, or the next.
     """
-    return asyncio.run(_recorded.work(**options))
+    return _interrupts.run(_recorded.work(**options))
 
 
 @akool.command()
@@ -206,7 +206,7 @@ def jobs(**options: Any) -> int:  # noqa: ANN401
 
     With STATES, those in these states alone.
     """
-    return asyncio.run(_recorded.show(**options))
+    return _interrupts.run(_recorded.show(**options))
 
 
 @akool.command()
@@ -220,7 +220,7 @@ def jobs(**options: Any) -> int:  # noqa: ANN401
 @_options.key_file
 def resolve(**options: Any) -> int:  # noqa: ANN401
     """Settle a recorded press whose outcome is unknown."""
-    return asyncio.run(_recorded.resolve(**options))
+    return _interrupts.run(_recorded.resolve(**options))
 
 
 @akool.command()
@@ -230,7 +230,7 @@ def resolve(**options: Any) -> int:  # noqa: ANN401
 @_options.key_file
 def prune(**options: Any) -> int:  # noqa: ANN401
     """Forget recorded presses that are done or have failed."""
-    return asyncio.run(_recorded.prune(**options))
+    return _interrupts.run(_recorded.prune(**options))
 
 
 @akool.command()
@@ -259,7 +259,7 @@ def demo(**options: Any) -> int:  # noqa: ANN401
         raise click.UsageError("--webhook needs an address that AKOOL can reach; it goes with the emulator alone")
     if options["key_file"] is not None and not options["live"]:
         raise click.UsageError("--key-file goes with --live alone: the emulator has a key of its own")
-    return asyncio.run(_demo.run(_demo.Options(**options)))
+    return _interrupts.run(_demo.run(_demo.Options(**options)))
 
 
 @akool.command()
@@ -281,7 +281,7 @@ def emulator(**options: Any) -> int:  # noqa: ANN401
     Nothing is spent. Prints the environment that points the library at it, which
     --key-file reads too.
     """
-    return asyncio.run(_emulator.run(**options))
+    return _interrupts.run(_emulator.run(**options))
 
 
 def _read(options: dict[str, Any], *, is_new: bool = True) -> _jobs.Options:
