@@ -270,6 +270,71 @@ async def test_pressing_again_follows_an_id_that_has_come_to_be_known(emulator, 
     assert emulator.ledger.accepted == 1
 
 
+async def looks_for_an_id(emulator, jobs, state):
+    """Begin to carry out a press whose reply is lost, and return it and the run, once it looks for the id."""
+    press = ButtonPress(emulator.add_image(), "U1")
+    emulator.faults.script("create_by_button", Fault.reset("after"))
+    await jobs.submit([press])
+    running = asyncio.create_task(jobs.run())
+    await until(lambda: change(state, "UPDATE akool_jobs SET attempt = attempt WHERE unknown_since > 0") == 1)
+    return press, running
+
+
+async def test_a_lost_id_is_looked_for_once_whoever_looks(emulator, state):
+    """Workers that end before the patience is over do not begin it anew: an hour after the first it is told."""
+    async with open_jobs(emulator, state, lost_reply_patience=3_600) as jobs:
+        press, running = await looks_for_an_id(emulator, jobs, state)
+        running.cancel()
+        await asyncio.wait([running])
+        change(state, "UPDATE akool_jobs SET unknown_since = unknown_since - 3600000000")
+        await jobs.run()
+        assert (await jobs.job(press)).state is JobState.UNKNOWN
+        await jobs.resolve(press, press_again=True)
+        await jobs.run()  # nor does it when AKOOL says that the press was taken
+        assert (await jobs.job(press)).outcome.error.charged is True
+    assert emulator.ledger.accepted == 1
+
+
+async def test_an_id_that_is_looked_for_can_be_told(emulator, state):
+    """resolve(operation_id=...) ends the looking; the other ways wait for its end."""
+    async with open_jobs(emulator, state, lost_reply_patience=3_600) as jobs:
+        press, running = await looks_for_an_id(emulator, jobs, state)
+        with pytest.raises(ValueError, match="is open; only an unknown outcome can be resolved"):
+            await jobs.resolve(press, press_again=True)
+        (post,) = emulator.ledger.posts
+        await jobs.resolve(press, operation_id=post.new_ids[0])
+        await running
+        assert (await jobs.job(press)).outcome.unwrap().id == post.new_ids[0]
+
+
+async def test_a_press_made_anew_has_the_whole_patience(emulator, state):
+    """An old search for an id does not shorten that for a later press: the button was free, and is pressed now."""
+    async with open_jobs(emulator, state, lost_reply_patience=3_600) as jobs:
+        press = ButtonPress(emulator.add_image(), "U1")
+        await jobs.submit([press])
+        change(state, "UPDATE akool_jobs SET unknown_since = 1, in_doubt = true")
+        emulator.faults.script("create_by_button", Fault.reset("after"))
+        running = asyncio.create_task(jobs.run())
+        await until(lambda: change(state, "UPDATE akool_jobs SET attempt = attempt WHERE unknown_since > 1") == 1)
+        assert (await jobs.job(press)).state is JobState.OPEN
+        (post,) = emulator.ledger.posts
+        await jobs.resolve(press, operation_id=post.new_ids[0])
+        await running
+        assert (await jobs.job(press)).outcome.ok
+
+
+async def test_without_credit_what_was_paid_for_is_waited_for(state):
+    """Credits for five of eight presses: run() raises when the five are done, and the three stay open."""
+    async with Emulator(speed=50, credits=10) as poor, open_jobs(poor, state, max_concurrent_upscales=8) as jobs:
+        image_id = poor.add_image()
+        await jobs.submit([(image_id, button) for button in Button])
+        with pytest.raises(InsufficientCreditError):
+            await jobs.run()
+        counts = await jobs.status()
+    assert (counts.done, counts.open) == (5, 3)
+    assert poor.ledger.charged == 10
+
+
 async def test_a_job_that_was_dropped_is_taken_up_again(state):
     """What is said to run at a worker and does not, and what DBOS has given up, is carried out by that very worker."""
     async with Emulator(speed=1) as slow, open_jobs(slow, state, max_concurrent_upscales=1) as jobs:
@@ -280,7 +345,7 @@ async def test_a_job_that_was_dropped_is_taken_up_again(state):
         change(
             state,
             "INSERT INTO akool_jobs SELECT replace(job, :old, :new), account, :image, :button, state, attempt, "
-            "submitted_at, ended_at, :run, in_doubt, :new, NULL, told_id, told_status, outcome FROM akool_jobs",
+            "submitted_at, ended_at, :run, in_doubt, :new, NULL, told_id, told_status, outcome, NULL FROM akool_jobs",
             old=f"{first.image_id}:{first.button}",
             new=f"{given_up.image_id}:{given_up.button}",
             image=given_up.image_id,
@@ -515,12 +580,16 @@ async def test_finished_jobs_are_pruned_and_unknown_ones_kept(emulator, state):
 async def test_a_state_of_an_older_format_is_brought_up_to_date(emulator, state):
     """What an older version recorded is carried out by this one, and the older one refuses the state from then on."""
     async with open_jobs(emulator, state) as jobs:
+        press, _ = await an_unknown_job(emulator, jobs)
         await jobs.submit([(emulator.add_image(), "U1")])
-    change(state, "UPDATE akool_format SET format = 0")
+    change(state, "UPDATE akool_format SET format = 1")
+    change(state, "ALTER TABLE akool_jobs DROP COLUMN unknown_since")
     async with open_jobs(emulator, state) as jobs:
+        await jobs.resolve(press, press_again=True)
         await jobs.run()
-        assert (await jobs.status()).done == 1
-    assert change(state, "UPDATE akool_format SET format = 1 WHERE format = 1") == 1
+        counts = await jobs.status()
+        assert (counts.done, counts.unknown) == (1, 1)
+    assert change(state, "UPDATE akool_format SET format = 2 WHERE format = 2") == 1
 
 
 async def test_a_state_of_a_newer_format_is_refused(emulator, tmp_path):
@@ -531,7 +600,7 @@ async def test_a_state_of_a_newer_format_is_refused(emulator, tmp_path):
         database.execute("UPDATE akool_format SET format = 99")
     database.close()
     with pytest.raises(
-        ConfigurationError, match=r"is of format 99, and this version .* knows up to 1: install a newer"
+        ConfigurationError, match=r"is of format 99, and this version .* knows up to 2: install a newer"
     ):
         await open_jobs(emulator, f"sqlite:///{tmp_path}/a.db").__aenter__()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import sys
 from contextlib import aclosing, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -31,6 +32,7 @@ TOLD_EVERY: Final = 2.0
 """Seconds between two lines of a worker's progress."""
 LAST_LOOK: Final = 3.0
 """Seconds for the last line, which no one who stops a worker waits longer for."""
+WIDEST: Final = 1_000
 SHOWN: Final = ("open", "failed", "unknown")
 
 
@@ -185,4 +187,4 @@ async def _print_table(jobs: list[Job]) -> None:
         error = None if job.outcome is None else job.outcome.error
         reason = "" if error is None else plain(reason_of(error))
         table.add_row(*map(Text, (job.press.image_id, job.press.button, job.state, job.operation_id or "", reason)))
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else WIDEST).print(table)  # a pipe gets a line for a press

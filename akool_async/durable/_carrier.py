@@ -153,6 +153,8 @@ class Carrier:
             return claim.operation_id
         if claim.in_doubt:
             await self._rule_out_an_earlier(press)
+            if not await self._record(lambda state: self._jobs.press_anew(state, job)):
+                return await self._record(lambda state: self._jobs.known_id(state, job))
         try:
             operation_id = await self._outlast(
                 lambda: self._create(job, press, claim.word), TransportError, RateLimitedError
@@ -202,7 +204,8 @@ class Carrier:
         Raises:
             OutcomeUnknownError: nobody told it.
         """
-        deadline = asyncio.get_running_loop().time() + self._lost_reply_patience
+        waited = await self._record(lambda state: self._jobs.unknown_for(state, job))
+        deadline = asyncio.get_running_loop().time() + self._lost_reply_patience - waited
         while (told := await self._record(lambda state: self._jobs.known_id(state, job))) is None:
             left = deadline - asyncio.get_running_loop().time()
             if left <= 0:

@@ -54,8 +54,8 @@ class DurableFanOut:
     that does not exist is made, but with ``create=False``.
 
     A press whose reply was lost, with its worker or on its way, may run at AKOOL although nobody knows its id: for
-    ``lost_reply_patience`` seconds it keeps its slot, and a webhook may tell the id, before it is told as unknown.
-    AKOOL's jobs hardly ever take longer than the default.
+    ``lost_reply_patience`` seconds, over all workers, it keeps its slot, and a webhook may tell the id, before it is
+    told as unknown. AKOOL's jobs hardly ever take longer than the default.
 
     Use it as an async context manager. Any number of processes may :meth:`submit`, :meth:`run` and read
     :meth:`outcomes` at once. All methods raise :class:`StateError` where the state cannot be used.
@@ -142,12 +142,13 @@ class DurableFanOut:
     async def run(self, *, until_done: bool = True) -> None:
         """Carry out jobs, until none is open, or for ever.
 
-        Cancelling it, or leaving the block of ``async with``, hands over what it has in hand: POSTs under way end, and
-        what runs at AKOOL is waited for by other workers, or the next. What a worker had in hand that died is taken
-        over after a few seconds.
+        Cancelling it, or leaving the block of ``async with``, upon which it returns, hands over what it has in hand:
+        POSTs under way end, and what runs at AKOOL is waited for by other workers, or the next. What a worker had in
+        hand that died is taken over after a few seconds.
 
         Raises:
-            AuthenticationError, AccountBannedError, InsufficientCreditError: no job would fare better; they stay open.
+            AuthenticationError, AccountBannedError: no job would fare better; they stay open.
+            InsufficientCreditError: the same, once what was paid for has ended.
             ConfigurationError: another one runs in this process.
         """
         self._require_entered()
@@ -187,9 +188,9 @@ class DurableFanOut:
     ) -> None:
         """Settle a job whose outcome is unknown, by one of three.
 
-        Its ``operation_id``, where you found it: the job is followed to its end. ``press_again``: it is pressed, unless
-        its id has come to be known, or AKOOL says that the button is used; also for a job that AKOOL refused.
-        ``give_up``: it counts as failed.
+        Its ``operation_id``, where you found it, also while a worker looks for it: the job is followed to its end.
+        ``press_again``: it is pressed, unless its id has come to be known, or AKOOL says that the button is used; also
+        for a job that AKOOL refused, or that was given up. ``give_up``: it counts as failed.
 
         Raises:
             ValueError: not one of the three, no job that can be settled so, or an id that cannot be this press's.
@@ -206,7 +207,9 @@ class DurableFanOut:
                 raise ValueError(f"operation_id: {told} is that of {self._jobs.press_of(other)}")
             if give_up:
                 return self._jobs.give_up(state, job)
-            return self._reopen(state, job, told or _known_id(self._jobs.find(state, [wanted])))
+            if self._reopen(state, job, told or _known_id(self._jobs.find(state, [wanted]))):
+                return True
+            return told is not None and self._jobs.tell_id(state, job, told)
 
         if not await self._write(settle):
             known = await self.job(wanted)

@@ -103,6 +103,20 @@ class Jobs:
         return connection.execute(sa.select(_known_id()).where(JOBS.c.job == job)).scalar()
 
     @staticmethod
+    def press_anew(connection: sa.Connection, job: str) -> bool:
+        """An earlier press was not accepted, and there is another one now; False where an id was told meanwhile."""
+        unpressed = _open(job).where(_known_id().is_(None))
+        return bool(connection.execute(unpressed.values(unknown_since=None)).rowcount)
+
+    @staticmethod
+    def unknown_for(connection: sa.Connection, job: str) -> float:
+        """Seconds for which the id of this press has been looked for, by whichever workers; now at the latest."""
+        since = sa.func.coalesce(JOBS.c.unknown_since, _now(connection))
+        looking = sa.update(JOBS).where(JOBS.c.job == job).values(unknown_since=since).returning(JOBS.c.unknown_since)
+        began: int | None = connection.execute(looking).scalar()
+        return 0.0 if began is None else max(Jobs.now(connection) - began, 0) / 1_000_000
+
+    @staticmethod
     def end(connection: sa.Connection, job: str, run_id: str, outcome: Outcome) -> None:
         """The job is over, unless another worker has taken it up since; where that one knew no outcome, this counts."""
         operation_id = None if outcome.operation is None else outcome.operation.id
@@ -176,6 +190,12 @@ class Jobs:
             .returning(*_ENTRY)
         ).first()
         return None if row is None else _entry(row)
+
+    @staticmethod
+    def tell_id(connection: sa.Connection, job: str, operation_id: str) -> bool:
+        """Give the id of an open job to the worker that looks for it; False where none does."""
+        is_looked_for = JOBS.c.unknown_since.is_not(None) & _known_id().is_(None)
+        return bool(connection.execute(_open(job).where(is_looked_for).values(operation_id=operation_id)).rowcount)
 
     @staticmethod
     def give_up(connection: sa.Connection, job: str) -> bool:

@@ -14,7 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from akool_async import ConfigurationError
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Of what is kept: raised where an older version of this library could not go on with it."""
 
 METADATA: Final = sa.MetaData()
@@ -37,6 +37,7 @@ JOBS: Final = sa.Table(
     sa.Column("told_id", sa.Text),
     sa.Column("told_status", sa.Integer),
     sa.Column("outcome", sa.Text),
+    sa.Column("unknown_since", sa.BigInteger),
 )
 """Moments are whole microseconds since the epoch, by one clock for all who share the state."""
 sa.Index("akool_jobs_by_state", JOBS.c.account, JOBS.c.state, JOBS.c.job)
@@ -60,7 +61,9 @@ def prepare(connection: sa.Connection) -> None:
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(FORMATS.name))))
     METADATA.create_all(connection)
     newest = connection.execute(sa.select(sa.func.max(FORMATS.c.format))).scalar()
-    if newest is None or newest < FORMAT:  # a change of the tables goes here, in the same transaction
+    if newest is None or newest < FORMAT:
+        if newest is not None:  # a state of before: format 2 tells since when a job's id is looked for
+            connection.execute(sa.text("ALTER TABLE akool_jobs ADD COLUMN unknown_since BIGINT"))
         dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
         connection.execute(dialect.insert(FORMATS).values(format=FORMAT).on_conflict_do_nothing())
     elif newest > FORMAT:

@@ -15,7 +15,7 @@ import psycopg
 from attrs import frozen
 from sqlalchemy.exc import SQLAlchemyError
 
-from akool_async import AccountBannedError, AkoolError, AuthenticationError
+from akool_async import AccountBannedError, AkoolError, AuthenticationError, InsufficientCreditError
 from akool_async.durable._alive import sign_of_life
 from akool_async.durable._carrier import Carrier
 from akool_async.durable._database import Database
@@ -164,14 +164,15 @@ class Worker:
 
     async def _supervise(self, akool: AkoolSession, carrier: Carrier, database: Database, alive: Alive) -> None:
         beat = 0.0
-        while not (self._was_stopped or carrier.stopped_by is not None):
+        while not (self._was_stopped or _is_pointless(carrier)):
             try:
                 if self._loop_time() >= beat:
                     beat = self._loop_time() + PULSE
                     await alive.show()
                     await self._share_rate(akool, alive)
                     await self._take_over_from_the_dead(database, alive)
-                    await self._take_up_what_was_dropped(carrier, database)
+                    if carrier.stopped_by is None:  # else it is this worker that does not take them up
+                        await self._take_up_what_was_dropped(carrier, database)
                 await carrier.deliver_webhooks()
                 if self._until_done and not await database.read(self._setup.jobs.has_open):
                     return
@@ -229,3 +230,9 @@ class Worker:
 
     def _loop_time(self) -> float:
         return asyncio.get_running_loop().time()
+
+
+def _is_pointless(carrier: Carrier) -> bool:
+    """True where nothing is left to be done: without credit there is still what was paid for before."""
+    is_out_of_credit = isinstance(carrier.stopped_by, InsufficientCreditError)
+    return carrier.stopped_by is not None and not (is_out_of_credit and carrier.in_hand)
