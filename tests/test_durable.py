@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sqlalchemy import make_url
 
 from akool_async import (
+    AkoolError,
     AkoolSession,
     AuthenticationError,
     Button,
@@ -323,6 +324,24 @@ async def test_a_press_made_anew_has_the_whole_patience(emulator, state):
         assert (await jobs.job(press)).outcome.ok
 
 
+async def test_presses_in_doubt_hold_up_no_others(emulator, state):
+    """While AKOOL does not tell of eight presses whether they were taken, others are made."""
+    async with open_jobs(emulator, state) as jobs:
+        doubtful = [(emulator.add_image(), f"V{index}") for _ in range(2) for index in (1, 2, 3, 4)]
+        await jobs.submit(doubtful)
+        change(state, "UPDATE akool_jobs SET in_doubt = true")
+        emulator.faults.rate(1.0, Fault.code(1108), endpoints=["get_image_result"])
+        running = asyncio.create_task(jobs.run())
+        await until(lambda: emulator.ledger.requests["get_image_result"] >= 2)
+        others = [(emulator.add_image(), "V1") for _ in range(4)]
+        await jobs.submit(others)
+        await until(lambda: emulator.ledger.accepted == 4)
+        emulator.faults.clear()
+        await running
+        assert (await jobs.status()).done == 12
+    assert set(emulator.ledger.presses_accepted.values()) == {1}
+
+
 async def test_without_credit_what_was_paid_for_is_waited_for(state):
     """Credits for five of eight presses: run() raises when the five are done, and the three stay open."""
     async with Emulator(speed=50, credits=10) as poor, open_jobs(poor, state, max_concurrent_upscales=8) as jobs:
@@ -429,14 +448,20 @@ async def test_a_refused_job_can_be_pressed_again(emulator, tmp_path):
         assert (await jobs.job(press)).state is JobState.DONE
 
 
-async def test_an_unknown_job_can_be_given_up(emulator, tmp_path):
-    """resolve(give_up=True) counts it as failed, and keeps what is known of it."""
-    async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db") as jobs:
-        press, _ = await an_unknown_job(emulator, jobs)
+async def test_an_unknown_job_can_be_given_up(emulator, state):
+    """resolve(give_up=True) counts it as failed, tells why, and a worker that comes back late ends it all the same."""
+    async with open_jobs(emulator, state) as jobs:
+        press, operation_id = await an_unknown_job(emulator, jobs)
         await jobs.resolve(press, give_up=True)
         job = await jobs.job(press)
-    assert job.state is JobState.FAILED
-    assert isinstance(job.outcome.error, OutcomeUnknownError)
+        assert job.state is JobState.FAILED
+        assert type(job.outcome.error) is AkoolError
+        assert str(job.outcome.error).startswith("given up: the reply was lost")
+        change(state, "UPDATE akool_jobs SET operation_id = :id", id=operation_id)  # as a worker that was cut off does
+        await jobs.resolve(press, operation_id=operation_id)
+        await jobs.run()
+        assert (await jobs.job(press)).outcome.unwrap().id == operation_id
+    assert emulator.ledger.accepted == 1
 
 
 async def test_only_an_unknown_job_can_be_resolved_and_in_one_way(emulator, tmp_path):
@@ -524,6 +549,13 @@ async def test_a_webhook_gives_the_id_of_a_lost_reply(emulator, state):
     assert job.state is JobState.DONE
     assert job.operation_id == callback.image_id
     assert emulator.ledger.accepted == 1
+
+
+async def test_a_word_that_is_none_is_left_out(emulator, state):
+    """The word of a webhook is part of its address, which nobody signs: one that no database takes concerns nobody."""
+    async with open_jobs(emulator, state) as jobs:
+        for word in ("a\0b", "\ud800"):
+            assert await jobs.notify(WebhookEvent(id="1" * 24, status=3), word=word) is False
 
 
 async def test_a_webhook_at_another_process_wakes_the_worker(emulator, state):

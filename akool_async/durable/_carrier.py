@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from akool_async import AkoolSession, ButtonPress, Operation
     from akool_async.durable._database import Database
+    from akool_async.durable._job import Claim
     from akool_async.durable._jobs import Jobs
 
 T = TypeVar("T")
@@ -137,24 +138,33 @@ class Carrier:
     async def _id_of(self, job: str, press: ButtonPress) -> str | None:
         """The id of the press, however it came to be known; None where the job is over."""
         try:
-            async with self._pressing[press.button.kind]:
-                return await self._press(job, press)
+            return await self._press(job, press)
         except OutcomeUnknownError as error:
             return await self._find_id(job, error)
 
     async def _press(self, job: str, press: ButtonPress) -> str | None:
         """The id of the press, which is on disk when this returns; None where the job is over."""
+        async with self._pressing[press.button.kind]:
+            self._require_work()
+            claim = await self._record(lambda state: self._jobs.claim(state, job, self._run_id))
+            if claim is None:
+                return None
+            if claim.operation_id is not None:
+                return claim.operation_id
+            if not claim.in_doubt:
+                return await self._post(job, press, claim)
+        await self._rule_out_an_earlier(press)  # however long that takes, others press meanwhile
+        if not await self._record(lambda state: self._jobs.press_anew(state, job)):
+            return await self._record(lambda state: self._jobs.known_id(state, job))
+        async with self._pressing[press.button.kind]:
+            self._require_work()
+            return await self._post(job, press, claim)
+
+    def _require_work(self) -> None:
         if self._draining.is_set() or self.stopped_by is not None:
             raise _Left
-        claim = await self._record(lambda state: self._jobs.claim(state, job, self._run_id))
-        if claim is None:
-            return None
-        if claim.operation_id is not None:
-            return claim.operation_id
-        if claim.in_doubt:
-            await self._rule_out_an_earlier(press)
-            if not await self._record(lambda state: self._jobs.press_anew(state, job)):
-                return await self._record(lambda state: self._jobs.known_id(state, job))
+
+    async def _post(self, job: str, press: ButtonPress, claim: Claim) -> str:
         try:
             operation_id = await self._outlast(
                 lambda: self._create(job, press, claim.word), TransportError, RateLimitedError

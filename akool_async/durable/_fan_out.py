@@ -174,9 +174,10 @@ class DurableFanOut:
         One that tells the id of a press whose reply was lost settles it. True where it concerns a job of this state.
         Pass this object as the session to a ``webhook_handler`` or a ``WebhookApp``.
         """
+        known = word if word is not None and word.isascii() and word.isprintable() else None  # it is not signed
 
         def hear(state: Connection) -> list[str]:
-            told = self._jobs.hear(state, event, word)
+            told = self._jobs.hear(state, event, known)
             for job in told:
                 self._reopen(state, job, event.id)
             return told

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from akool_async import Button, ButtonPress, NotFoundError, OutcomeUnknownError
+from akool_async import AkoolError, Button, ButtonPress, NotFoundError, Outcome, OutcomeUnknownError
 from akool_async.durable._job import Claim, Entry, Job, JobCounts, JobState
 from akool_async.durable._record import read_outcome, write_outcome
 from akool_async.durable._tables import IS_RUN, JOBS
@@ -19,7 +19,7 @@ from akool_async.durable._tables import IS_RUN, JOBS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from akool_async import Outcome, WebhookEvent
+    from akool_async import WebhookEvent
     from akool_async.durable._job import End
 
 logger = logging.getLogger("akool_async")
@@ -122,7 +122,7 @@ class Jobs:
         operation_id = None if outcome.operation is None else outcome.operation.id
         is_mine = (JOBS.c.run_id == run_id) & JOBS.c.ended_at.is_(None)
         if outcome.result is not None:
-            is_mine |= JOBS.c.state == JobState.UNKNOWN
+            is_mine |= (JOBS.c.state == JobState.UNKNOWN) | _was_given_up()
         connection.execute(
             sa.update(JOBS)
             .where(JOBS.c.job == job, is_mine)
@@ -200,8 +200,14 @@ class Jobs:
     @staticmethod
     def give_up(connection: sa.Connection, job: str) -> bool:
         """Count an unknown job as failed; False where it is none."""
-        unknown = _unsettled(job).where(JOBS.c.state == JobState.UNKNOWN)
-        return bool(connection.execute(unknown.values(state=JobState.FAILED)).rowcount)
+        unknown = sa.update(JOBS).where(JOBS.c.job == job, JOBS.c.state == JobState.UNKNOWN)
+        for found in Jobs.named(connection, [job]):
+            if found.outcome is None or found.outcome.error is None:
+                return False
+            error = AkoolError(f"given up: {found.outcome.error.args[0]}").about(press=found.press)
+            outcome = write_outcome(Outcome(found.press, found.outcome.operation, error=error))
+            return bool(connection.execute(unknown.values(state=JobState.FAILED, outcome=outcome)).rowcount)
+        return False
 
     # --- reading ---
 
@@ -280,9 +286,14 @@ def _open(job: str) -> sa.Update:
 
 
 def _unsettled(job: str) -> sa.Update:
-    """A press of which AKOOL has, or may have, no operation."""
+    """A press of which AKOOL has, or may have, no operation, or one that nobody has followed."""
     was_refused = (JOBS.c.state == JobState.FAILED) & JOBS.c.operation_id.is_(None)
-    return sa.update(JOBS).where(JOBS.c.job == job, was_refused | (JOBS.c.state == JobState.UNKNOWN))
+    return sa.update(JOBS).where(JOBS.c.job == job, was_refused | _was_given_up() | (JOBS.c.state == JobState.UNKNOWN))
+
+
+def _was_given_up() -> sa.ColumnElement[bool]:
+    """Its id may have come to be known since."""
+    return (JOBS.c.state == JobState.FAILED) & JOBS.c.unknown_since.is_not(None)
 
 
 def _known_id() -> sa.ColumnElement[str | None]:

@@ -65,7 +65,9 @@ def _read_error(fields: Fields, image: ImageResult | None) -> AkoolError:
         return OperationFailedError(image)
     kind = getattr(akool_async, fields["type"], AkoolError)
     is_known = isinstance(kind, type) and issubclass(kind, AkoolError)
-    error: AkoolError = AkoolError.__new__(kind if is_known else AkoolError)
+    if not is_known:
+        kind = AkoolError
+    error: AkoolError = kind.__new__(kind)
     error.args = (fields["message"],)
     vars(error).update(fields["fields"])
     return error

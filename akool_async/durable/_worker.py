@@ -91,8 +91,9 @@ class Worker:
     async def stop(self) -> None:
         """End it: what is in hand is handed over when this returns."""
         self._was_stopped = True
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._stopping.set)
+        if self._loop is not None:
+            with suppress(RuntimeError):  # it has ended meanwhile
+                self._loop.call_soon_threadsafe(self._stopping.set)
         if self._ended is not None:
             await asyncio.wait([self._ended])
 
@@ -167,8 +168,8 @@ class Worker:
         while not (self._was_stopped or _is_pointless(carrier)):
             try:
                 if self._loop_time() >= beat:
-                    beat = self._loop_time() + PULSE
                     await alive.show()
+                    beat = self._loop_time() + PULSE
                     await self._share_rate(akool, alive)
                     await self._take_over_from_the_dead(database, alive)
                     if carrier.stopped_by is None:  # else it is this worker that does not take them up
