@@ -670,6 +670,12 @@ async def test_a_state_that_cannot_be_opened_is_told_without_its_password(tmp_pa
         assert "secret" not in str(caught.value)
 
 
+def test_a_link_to_a_state_is_that_state(tmp_path):
+    """Locks stand beside the file that SQLite opens, whichever name leads to it."""
+    (tmp_path / "b.db").symlink_to(tmp_path / "a.db")
+    assert State.read(f"sqlite:///{tmp_path}/b.db") == State.read(f"sqlite:///{tmp_path}/a.db")
+
+
 def test_what_a_url_says_of_its_connection_counts():
     """Our patience with a silent server fills in what the URL leaves open, for every kind of connection."""
     state = State.read("postgresql://user@host/akool?connect_timeout=3&sslmode=require")
@@ -761,6 +767,21 @@ async def test_leaving_the_block_hands_over(state):
             await jobs.run()
             assert (await jobs.status()).done == 8
         assert slow.ledger.accepted == 8
+
+
+async def test_leaving_the_block_waits_for_a_worker_that_nobody_waits_for(state):
+    """run() cancelled twice leaves its worker to itself: the end of the block comes after that has handed over."""
+    async with Emulator(speed=1) as slow:
+        async with open_jobs(slow, state) as jobs:
+            await jobs.submit([(slow.add_image(), "V1")])
+            running = asyncio.create_task(jobs.run())
+            await until(lambda: slow.ledger.accepted == 1)
+            for _ in range(2):
+                running.cancel()
+                await asyncio.sleep(0)
+            with pytest.raises(asyncio.CancelledError):
+                await running
+        assert change(state, "UPDATE {workflows} SET priority = 0 WHERE status = 'ENQUEUED'") == 1
 
 
 async def test_one_runs_in_a_process_at_a_time(emulator, tmp_path):

@@ -11,7 +11,8 @@ import pytest
 
 from akool_async import Button, ButtonPress, OutcomeUnknownError
 from akool_async.durable import JobState, StateError
-from akool_async.durable._alive import AliveLock
+from akool_async.durable._alive import AliveLock, sign_of_life
+from akool_async.durable._state import State
 from akool_async.emulator import Emulator, Fault
 from benchmarks._postgresql import postgresql_server
 from benchmarks.kills import Plan, run
@@ -278,6 +279,19 @@ async def test_a_living_worker_takes_its_lock_again(postgresql):
     assert [await other.dead({"a"}) for _ in range(2)] == [set(), set()]
     await worker.end()
     await other.end()
+
+
+async def test_a_removed_sign_of_life_is_shown_again(tmp_path):
+    """Somebody who tidies up removes a living worker's file: at its next look it is there again, and locked."""
+    state = State.read(f"sqlite:///{tmp_path}/a.db")
+    worker, other = (sign_of_life(state, "account", name) for name in ("a", "b"))
+    await worker.show()
+    for file in tmp_path.glob("*.alive"):
+        file.unlink()
+    assert await other.dead({"a"}) == {"a"}
+    await worker.show()
+    assert await other.dead({"a"}) == set()
+    await worker.end()
 
 
 FORKING = """

@@ -71,7 +71,9 @@ class AliveFile:
         self._file: TextIOWrapper | None = None
 
     async def show(self) -> None:
-        """Create and lock it."""
+        """Create and lock it; again where somebody has removed it."""
+        if self._file is not None and not self._is_there(self._file):
+            self._let_go(self._file)
         if self._file is None:
             new = self._path.with_suffix(".new")
             file = new.open("w")
@@ -96,9 +98,18 @@ class AliveFile:
         """Unlock and remove it."""
         if self._file is not None:
             self._path.unlink(missing_ok=True)
-            _DESCRIPTORS.discard(self._file.fileno())
-            self._file.close()
-            self._file = None
+            self._let_go(self._file)
+
+    def _is_there(self, file: TextIOWrapper) -> bool:
+        try:
+            return os.path.samestat(os.fstat(file.fileno()), self._path.stat())
+        except FileNotFoundError:
+            return False
+
+    def _let_go(self, file: TextIOWrapper) -> None:
+        _DESCRIPTORS.discard(file.fileno())
+        file.close()
+        self._file = None
 
     def _path_of(self, worker: str) -> Path:
         return self._folder / f"{self._prefix}{worker}.alive"
@@ -170,6 +181,7 @@ def _let_go() -> None:
     for descriptor in _DESCRIPTORS:
         os.dup2(nothing, descriptor)
     os.close(nothing)
+    _DESCRIPTORS.clear()
 
 
 if hasattr(os, "register_at_fork"):  # Windows has none

@@ -166,7 +166,7 @@ class DurableFanOut:
         try:
             await worker.run()
         finally:
-            self._workers.discard(worker)
+            self._workers = {some for some in self._workers if some.is_at_work}
 
     async def notify(self, event: WebhookEvent, *, word: str | None = None) -> bool:
         """Take in a webhook, at any process: whichever worker has its job looks at once.

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 LOOK_INTERVAL: Final = 0.5
 """Seconds between two looks for what has ended."""
+FEW: Final = 100
+"""Presses that are asked for by name; of more, it is cheaper to see what has ended at all."""
 OVERLAP: Final = 60_000_000
 """Microseconds by which ended jobs are read again: a transaction is seen some time after the moment that it notes."""
 
@@ -57,16 +59,15 @@ class Outcomes:
         while left:
             began = await self._database().read(self._jobs.now)
             for some in pages([press for press in dict.fromkeys(presses) if press in left]):
-                found = await self._database().read(lambda state: self._jobs.find(state, some))  # noqa: B023 - awaited
-                missing = set(some) - {job.press for job in found}
-                if missing:
-                    raise ValueError(f"presses: {missing.pop()} was not submitted, or is forgotten")
-                for job in found:
+                for job in await self._find(some):
                     if job.outcome is not None:
                         left.remove(job.press)
                         yield job.outcome
             if not left:
                 return
+            if len(left) <= FEW:
+                await asyncio.sleep(LOOK_INTERVAL)
+                continue
             async with aclosing(self.all(began)) as ended:
                 async for outcome in ended:
                     if outcome.press in left:
@@ -74,6 +75,13 @@ class Outcomes:
                         yield outcome
                     if not left:
                         return
+
+    async def _find(self, presses: list[ButtonPress]) -> list[Job]:
+        found = await self._database().read(lambda state: self._jobs.find(state, presses))
+        missing = set(presses) - {job.press for job in found}
+        if missing:
+            raise ValueError(f"presses: {missing.pop()} was not submitted, or is forgotten")
+        return found
 
     async def _ends(self, after: End) -> list[End]:
         return await self._database().read(lambda state: self._jobs.ends(state, after))

@@ -88,7 +88,7 @@ class State:
             raise ConfigurationError(f"state must be a URL {EXAMPLES}, not {told}")
         if not parts.database or parts.database.startswith((":memory:", "file:")) or parts.query:
             raise ConfigurationError(f"state must name a file that outlives the process, {EXAMPLES}, not {told}")
-        file = Path(parts.database).absolute()
+        file = Path(parts.database).resolve()  # as SQLite itself follows links
         if not file.parent.is_dir():
             raise ConfigurationError(f"state: the folder {file.parent} does not exist")
         return cls(parts.set(database=str(file)), file)

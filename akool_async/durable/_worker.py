@@ -88,6 +88,11 @@ class Worker:
             await self.stop()
             raise
 
+    @property
+    def is_at_work(self) -> bool:
+        """Also where nobody waits for it any more."""
+        return self._ended is not None and not self._ended.done()
+
     async def stop(self) -> None:
         """End it: what is in hand is handed over when this returns."""
         self._was_stopped = True
@@ -96,6 +101,7 @@ class Worker:
                 self._loop.call_soon_threadsafe(self._stopping.set)
         if self._ended is not None:
             await asyncio.wait([self._ended])
+            self._ended.exception()  # told where it matters: its jobs are on record
 
     async def _work(self) -> None:
         self._loop = asyncio.get_running_loop()
