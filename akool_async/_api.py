@@ -10,7 +10,7 @@ from attrs import evolve, frozen
 from akool_async import _wire
 from akool_async._retry import asked_pace, growing_waits, is_passing
 from akool_async._transport import Call, Transport
-from akool_async.errors import AkoolError
+from akool_async.errors import AkoolError, ResponseError
 from akool_async.models import PromptRequest, SourcePromptRequest
 
 if TYPE_CHECKING:
@@ -53,10 +53,12 @@ class Api:
         path = "/api/open/v3/content/image/createbybutton"
         call = Call("Create By Button", "POST", path, _wire.button_body(press, webhook_url), on_send=on_send)
         try:
-            return [_wire.read_image(await self._transport.request(call))]
+            image = _wire.read_image(await self._transport.request(call))
+            _require_answer(image, press)
         except AkoolError as error:
             error.about(press=press)
             raise
+        return [image]
 
     async def create_by_prompt(
         self, request: PromptRequest | SourcePromptRequest, webhook_url: str | None, on_send: Callable[[], None]
@@ -66,7 +68,10 @@ class Api:
         call = Call(
             endpoint, "POST", path, _wire.prompt_body(evolve(request, webhook_url=webhook_url)), on_send=on_send
         )
-        return _wire.read_images(await self._transport.request(call))
+        images = _wire.read_images(await self._transport.request(call))
+        for image in images:
+            _require_answer(image, None)
+        return images
 
     async def get_image_result(self, image_id: str) -> ImageResult:
         """Get Image Result."""
@@ -81,7 +86,10 @@ class Api:
             answer = await self._transport.request(call)
             if last is not None and answer is _wire.UNCHANGED:
                 return last
-            return Look(_wire.read_image(answer), answer.content)
+            image = _wire.read_image(answer)
+            if image.id != image_id:
+                raise ResponseError(f"a reply about image {image.id}, which was not asked about")
+            return Look(image, answer.content)
         except AkoolError as error:
             error.about(operation_id=image_id)
             raise
@@ -90,6 +98,24 @@ class Api:
         """Get User Credit Info: the account's balance."""
         call = Call("Get Credit", "GET", "/api/open/v3/faceswap/quota/info")
         return _wire.read_credit(await self._transport.request(call))
+
+
+def contradiction(image: ImageResult, press: ButtonPress | None) -> str | None:
+    """Why an image cannot be what a press, or a prompt (None), made; None if it can.
+
+    Another ``source_image_id`` alone says nothing: the reply on AKOOL's Create By Button page shows one.
+    """
+    if press is not None and image.id == press.image_id:
+        return f"a reply with the id of the source image itself, {image.id}"
+    expected = None if press is None else press.button
+    if image.op_button not in (None, expected):
+        return f"a reply about {image.op_button} (image {image.id}), not about {expected or 'a prompt'}"
+    return None
+
+
+def _require_answer(image: ImageResult, press: ButtonPress | None) -> None:
+    if (reason := contradiction(image, press)) is not None:
+        raise ResponseError(reason)
 
 
 async def read_patiently(read: Callable[[], Awaitable[T]], *, tries: int = READ_TRIES) -> T:

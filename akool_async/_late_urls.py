@@ -1,8 +1,7 @@
-"""How long a finished image is asked for URLs that it still lacks: AKOOL's can come after its status."""
+"""How long a finished image is polled for URLs that it still lacks: AKOOL's can come after its status."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from akool_async.models import ImageStatus
@@ -13,16 +12,15 @@ if TYPE_CHECKING:
 URL_GRACE: Final = 10.0
 """Seconds at status 3 without any URL before the result is taken as it is; AKOOL's URLs can come after the status."""
 SINGLES_GRACE: Final = 5.0
-"""The same where the grid is there and the four single images are not."""
-SETTLED_AGE: Final = timedelta(minutes=10)
-"""A result of this age gets no URLs any more."""
+"""The same if the grid is there and the four single images are not."""
 
 
-def missing_urls_grace(result: ImageResult, button: Button | None, now: datetime) -> float:
-    """Seconds to go on asking for URLs that a finished image still lacks; 0 where nothing is missing."""
+def missing_urls_grace(result: ImageResult, button: Button | None) -> float:
+    """Seconds to go on polling for URLs that a finished image still lacks; 0 if nothing is missing.
+
+    The age of the image plays no part: this machine's clock and AKOOL's may differ by any amount.
+    """
     if result.status != ImageStatus.COMPLETED:
-        return 0.0
-    if result.created_at is not None and now - result.created_at > SETTLED_AGE:
         return 0.0
     if not result.urls:
         return URL_GRACE

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
-from akool_async._api import read_patiently
+from akool_async._api import contradiction, read_patiently
 from akool_async.errors import AkoolError
 from akool_async.models import ImageResult
 
@@ -177,9 +177,8 @@ class LostReplies:
         except AkoolError as error:
             logger.warning("a webhook told of image %s, which could not be read yet: %s", image_id, error)
             return [ImageResult(id=image_id)]  # whoever knew the word is believed that much, rather than lose a paid id
-        made_by = (None, None) if press is None else (press.image_id, press.button)
-        said = (image.source_image_id, image.op_button)
-        if any(part not in (None, true) for part, true in zip(said, made_by, strict=True)):
+        source = None if press is None else press.image_id
+        if contradiction(image, press) is not None or image.source_image_id not in (None, source):
             logger.warning("a webhook told of image %s, which %s did not make", image_id, press or "a prompt")
             return []
         return [image]

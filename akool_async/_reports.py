@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from akool_async.events import Finished, Polled, Pressed, Throttled, Unknown
+from akool_async.events import Finished, Polled, Pressed, Refused, Throttled, Unknown
 from akool_async.models import ImageStatus
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ class Totals:
     pressed: int = 0
     finished: int = 0
     failed: int = 0
+    refused: int = 0
     unknown: int = 0
     throttled: int = 0
     polls: int = 0
@@ -48,6 +49,8 @@ class Totals:
                 self.failed += event.status == ImageStatus.FAILED
                 self.polls_of_finished += event.polls
                 self.lateness += event.lateness
+            case Refused():
+                self.refused += 1
             case Unknown():
                 self.unknown += 1
             case Throttled():

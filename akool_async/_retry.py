@@ -15,6 +15,7 @@ from akool_async.errors import (
     AkoolError,
     APIError,
     AuthenticationError,
+    ConfigurationError,
     GenerationError,
     InsufficientCreditError,
     InvalidParameterError,
@@ -41,6 +42,7 @@ LOWEST_CODE: Final = 1000
 """AKOOL's own codes begin here; 500, 0 and -1 are some failing layer's."""
 
 _HOPELESS: Final = (
+    ConfigurationError,
     AuthenticationError,
     AccountBannedError,
     NotPermittedError,

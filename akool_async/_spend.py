@@ -22,9 +22,10 @@ from akool_async.errors import (
     BudgetError,
     OutcomeUnknownError,
     RateLimitedError,
+    ResponseError,
     SessionClosedError,
 )
-from akool_async.events import Pressed, Queued, Throttled, Unknown
+from akool_async.events import Pressed, Queued, Refused, Throttled, Unknown
 from akool_async.models import ButtonPress, SourcePromptRequest
 from akool_async.operations import Operation
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from akool_async._api import Api
+    from akool_async._event_loop import HomeLoop
     from akool_async._lost_replies import Callback
     from akool_async._reports import Reporter
     from akool_async._slots import Slots
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("akool_async")
 
+K = TypeVar("K")
 T = TypeVar("T")
 
 MOST_DOUBTS: Final = 3
@@ -62,6 +65,7 @@ class Spender:
         turnstile: Turnstile,
         watcher: Watcher,
         reporter: Reporter,
+        home: HomeLoop,
         *,
         repress: bool,
         webhook_url: str | None,
@@ -71,12 +75,14 @@ class Spender:
         self._turnstile = turnstile
         self._watcher = watcher
         self._reporter = reporter
+        self._home = home
         self._repress = repress
         self.lost_replies = LostReplies(api, webhook_url, self._recover)
         self._closed = False
         self._presses: dict[ButtonPress, Flight[list[Operation]]] = {}
         self._prompts: set[Flight[list[Operation]]] = set()
         self._operations: OrderedDict[ButtonPress, Operation] = OrderedDict()
+        self._accepted: OrderedDict[str, None] = OrderedDict()
         self._charged: OrderedDict[ButtonPress, OutcomeUnknownError] = OrderedDict()
         self.unclaimed: deque[Operation] = deque(maxlen=REMEMBERED)
         self.unclaimed_errors: deque[OutcomeUnknownError] = deque(maxlen=REMEMBERED)
@@ -176,8 +182,9 @@ class Spender:
         word: str | None,
     ) -> list[Operation]:
         self._reporter.report(Queued(press=press))
-        slot = await self._slots.acquire(press.button)
+        slot = Slot()
         try:
+            slot = await self._slots.acquire(press.button)
             if permit is not None:  # not later: at the turnstile it would keep out those that it may wait for
                 await permit()
             callback = self.lost_replies.expect(webhook_url, word)
@@ -187,8 +194,9 @@ class Spender:
                 press,
                 callback,
             )
-        except BaseException:
+        except BaseException as error:
             slot.release()
+            self._report_end(flight, error)
             raise
         operation = self._adopt(created, slot, press, callback)
         _remember(self._operations, press, operation)
@@ -199,9 +207,10 @@ class Spender:
     ) -> list[Operation]:
         batch = request.batch_quantity if isinstance(request, SourcePromptRequest) else 1
         self._reporter.report(Queued(press=None))
-        slots = await self._slots.acquire_batch(batch)
-        callback = self.lost_replies.expect(request.webhook_url)
+        slots: list[Slot] = []
         try:
+            slots = await self._slots.acquire_batch(batch)
+            callback = self.lost_replies.expect(request.webhook_url)
             images = await self._make(
                 flight,
                 lambda commit: self._api.create_by_prompt(request, callback.url, commit),
@@ -209,9 +218,10 @@ class Spender:
                 callback,
                 images=batch,
             )
-        except BaseException:
+        except BaseException as error:
             for slot in slots:
                 slot.release()
+            self._report_end(flight, error)
             raise
         operations = []
         for image, slot in zip_longest(images, slots):  # AKOOL may make fewer or more than were asked for
@@ -268,7 +278,8 @@ class Spender:
         doubts = 0
         while True:
             try:
-                return await self._send_at_pace(flight, send, in_doubt=doubts > 0)
+                created = await self._send_at_pace(flight, send, in_doubt=doubts > 0)
+                self._require_new(created)
             except AkoolError as error:
                 verdict = judge_spending_post(error)
                 undelivered = undelivered or UndeliveredRetry()
@@ -280,6 +291,8 @@ class Spender:
                     tell_refused_after_doubt(press, error)
                 elif pause is None:
                     raise
+            else:
+                return created
             flight.committed = doubts > 0
             flight.drop_if_idle()
             await asyncio.sleep(pause or 0.0)
@@ -322,11 +335,25 @@ class Spender:
         may_press_again = self._repress and doubts < MOST_DOUBTS
         await require_not_taken(self._api, press, lost, may_press_again=lambda: may_press_again and not self._closed)
 
+    def _report_end(self, flight: Flight[list[Operation]], error: BaseException) -> None:
+        """A press or a prompt that queued was not accepted, as far as is known."""
+        if isinstance(error, asyncio.CancelledError) and flight.committed:
+            self._reporter.report(Unknown(press=flight.press, charged=None))
+        elif not isinstance(error, OutcomeUnknownError):  # which was reported as it came
+            self._reporter.report(Refused(press=flight.press, error=error if isinstance(error, Exception) else None))
+
+    def _require_new(self, created: list[ImageResult]) -> None:
+        """An id that AKOOL gave before is the answer to an earlier POST, such as a cache may give again."""
+        for image in created:
+            if image.id in self._accepted:
+                raise ResponseError(f"a reply with the id of an earlier operation, {image.id}")
+
     def _adopt(self, created: ImageResult, slot: Slot, press: ButtonPress | None, callback: Callback) -> Operation:
         button, source_image_id = (None, None) if press is None else (press.button, press.image_id)
         watch = self._watcher.adopt(
             created, button, slot, called_back=callback.word is not None, is_new=not callback.has_told
         )
+        _remember(self._accepted, created.id, None)
         self._reporter.report(Pressed(operation_id=created.id, press=press, credits=created.deduction_credit))
         return Operation(created.id, button, source_image_id, watch=watch, watcher=self._watcher)
 
@@ -335,6 +362,7 @@ class Spender:
             del self._presses[flight.press]
 
     def _check_open(self) -> None:
+        self._home.require()
         if self._closed:
             raise SessionClosedError
 
@@ -346,8 +374,8 @@ def _bare(error: OutcomeUnknownError) -> OutcomeUnknownError:
     return kept
 
 
-def _remember(memory: OrderedDict[ButtonPress, T], press: ButtonPress, what: T) -> None:
+def _remember(memory: OrderedDict[K, T], key: K, what: T) -> None:
     """Keep it among the newest."""
-    memory[press] = what
+    memory[key] = what
     if len(memory) > REMEMBERED:
         memory.popitem(last=False)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from akool_async._auth import Credentials
+    from akool_async._event_loop import HomeLoop
     from akool_async._pace import Pace
     from akool_async._reports import Reporter
 
@@ -73,6 +74,7 @@ class Transport:
         base_url: str,
         request_timeout: float,
         http: aiohttp.ClientSession | None,
+        home: HomeLoop,
         pace: Pace,
         reporter: Reporter,
     ) -> None:
@@ -82,7 +84,7 @@ class Transport:
         self._http = http
         self._owns_http = http is None
         self._closed = False
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._home = home
         self._pace = pace
         self._reporter = reporter
         # Not `connect`, which would start one more timer for every request on a connection that is there already.
@@ -96,6 +98,7 @@ class Transport:
 
         A token that AKOOL ended (1101) is renewed once per request; that answer is a refusal, so nothing is sent twice.
         """
+        self._home.require()
         header = self._authenticator.header or await self._acquire_header(call)
         try:
             return await self._send(call, header)
@@ -191,27 +194,11 @@ class Transport:
         # aiohttp's error shows the request's headers, the key among them, in its repr: raised here, it is not chained.
         raise not_http
 
-    def require_its_loop(self) -> None:
-        """Raise :class:`ConfigurationError` anywhere but in the event loop that it was first used in."""
-        try:
-            running = asyncio.get_running_loop()
-        except RuntimeError:
-            running = None
-        if self._loop is None:
-            self._loop = running
-        if running is None or running is not self._loop:
-            raise ConfigurationError(
-                "a session belongs to the event loop that it was first used in: make one in each, or call it there by "
-                "loop.call_soon_threadsafe"
-            )
-
     def _opened(self) -> aiohttp.ClientSession:
         if self._closed or (self._http is not None and self._http.closed):
             raise SessionClosedError
         if self._http is not None and not self._owns_http:
             _check_injected(self._http)  # again: headers can be set at any time
-        if self._loop is not asyncio.get_running_loop():
-            self.require_its_loop()
         if self._http is None:
             self._http = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE),

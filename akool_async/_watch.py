@@ -79,7 +79,10 @@ class Watch:
         return None if self.latest is None else self.latest.status
 
     def see(self, result: ImageResult) -> None:
-        """Take in a newer snapshot."""
+        """Take in a newer snapshot, unless it takes back an end or a URL: then a replica that lags behind answered."""
+        known = self.latest
+        if known is not None and known.is_final and (not result.is_final or len(result.urls) < len(known.urls)):
+            return
         self.latest = result
         if result.is_final:
             self.release_slot()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from datetime import UTC, datetime
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 from weakref import WeakValueDictionary
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from akool_async._api import Look
+    from akool_async._event_loop import HomeLoop
     from akool_async._reports import Reporter
     from akool_async._slots import Slot
     from akool_async.models import Button, ImageResult
@@ -46,6 +47,8 @@ SHORTEST_INTERVAL: Final = 0.001
 LONGEST_INTERVAL: Final = 1e9
 HINT_PRECISION: Final = 1.0
 """Seconds before its webhook in which an operation has ended."""
+REMEMBERED: Final = 10_000
+"""Ids of ended operations, so that the end of each is reported once."""
 STUCK_AFTER: Final = 3600.0
 """Seconds after which an operation that does not end gives its slot back; AKOOL's take well under a minute."""
 
@@ -58,15 +61,18 @@ class Watcher:
         look: Callable[[str, Look | None], Awaitable[Look]],
         polling: Polling,
         reporter: Reporter,
+        home: HomeLoop,
         *,
         on_end: Callable[[], None],
     ) -> None:
         self._look = look
         self._polling = polling
         self._reporter = reporter
+        self._home = home
         self._on_end = on_end
         self._patience = Patience()
         self._hints = Hints()
+        self._ended: OrderedDict[str, None] = OrderedDict()
         self._watches: WeakValueDictionary[str, Watch] = WeakValueDictionary()
         self._loops: dict[asyncio.Task[None], Watch] = {}
         self._closed = False
@@ -168,6 +174,7 @@ class Watcher:
 
     async def _listen(self, watch: Watch, listeners: Listeners[BaseException | None]) -> None:
         """Wait until these are told, and raise what ended the loop, where something did."""
+        self._home.require()
         if self._closed:
             raise SessionClosedError(operation_ids=(watch.id,))
         self._ensure_loop(watch)
@@ -237,12 +244,11 @@ class Watcher:
                 continue
             streak = None
             age = loop.time() - began
-            result = look.image
             self._take_in(watch, look, asked_at=asked_at, age=age)
             pause = self._interval(watch, age)
-            if result.is_final:
+            if watch.latest is not None and watch.latest.is_final:
                 final_since = final_since or loop.time()
-                if loop.time() - final_since >= missing_urls_grace(result, watch.button, datetime.now(UTC)):
+                if loop.time() - final_since >= missing_urls_grace(watch.latest, watch.button):
                     watch.settled = True
                     return
                 pause = min(pause, LATE_URLS_INTERVAL)
@@ -264,7 +270,12 @@ class Watcher:
             self._end_seen(watch, result, age)
 
     def _end_seen(self, watch: Watch, result: ImageResult, age: float) -> None:
-        """Status 3 or 4, for the first time."""
+        """Status 3 or 4, for the first time; an operation that is taken up again has ended before."""
+        if watch.id in self._ended:
+            return
+        self._ended[watch.id] = None
+        if len(self._ended) > REMEMBERED:
+            self._ended.popitem(last=False)
         self._on_end()
         was_hinted = watch.hinted_at > watch.running_at
         lateness = age - watch.hinted_at if was_hinted else (age - watch.running_at) / 2

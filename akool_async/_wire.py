@@ -155,6 +155,12 @@ def _number(value: object, _: object = None) -> float | None:
     return value
 
 
+def _amount(value: object, _: object = None) -> float | None:
+    """A number of at least 0: nobody is charged less."""
+    number = _number(value)
+    return None if number is None or number < 0 else number
+
+
 def _whole(value: object, _: object = None) -> int | None:
     if type(value) is int:
         return value
@@ -210,6 +216,7 @@ _converter.register_structure_hook(
         source_image_id=override(rename="image_content_model_id"),
         op_button_message_id=override(rename="op_buttonMessageId"),
         created_at=override(rename="create_time"),
+        deduction_credit=override(struct_hook=_amount),
         from_=override(rename="from"),
         raw=override(rename=_RAW, struct_hook=lambda value, _: value),
     ),

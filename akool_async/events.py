@@ -1,6 +1,10 @@
-"""What an observer is told of a session: typed values, in the order in which things happen.
+"""What an observer receives: typed values, in the order in which things happen.
 
-A coroutine function is begun in that order, each event in a task of its own; what it awaits may change the order.
+A press or a prompt begins with :class:`Queued`. It goes on with :class:`Pressed` (for each image of a batch), or ends
+with :class:`Refused` or :class:`Unknown`. A press that a fan-out refuses before it queues has a :class:`Refused` alone.
+An operation that was pressed ends with one :class:`Finished`, unless nobody polls for it any more.
+
+A coroutine function is started in that order, each event in a task of its own; what it awaits may change the order.
 
 ``AkoolSession(observer=...)`` takes a function, or a coroutine function, of one event::
 
@@ -33,8 +37,19 @@ class Pressed:
 
     operation_id: str
     press: ButtonPress | None
+    """None for a prompt."""
     credits: float | None
-    """Credits charged (``deduction_credit``), where AKOOL told them."""
+    """Credits charged, as the reply reports them (``deduction_credit``); None if it does not."""
+
+
+@frozen(kw_only=True)
+class Refused:
+    """A press or a prompt ended without being accepted. Nothing was charged."""
+
+    press: ButtonPress | None
+    """None for a prompt."""
+    error: Exception | None
+    """What its callers get; None if all of them were cancelled before anything was sent."""
 
 
 @frozen(kw_only=True)
@@ -45,30 +60,36 @@ class Polled:
     kind: str | None
     """"upscale", "variation" or "prompt"; None for an operation that was taken up by its bare id."""
     status: ImageStatus | int | None
+    """``image_status``."""
     age: float
-    """Seconds since the press, or since this session began to wait for an operation that it did not press."""
+    """Seconds since AKOOL accepted the press, or since this session began to wait for one that it did not press."""
 
 
 @frozen(kw_only=True)
 class Finished:
-    """Status 3 or 4 was seen for the first time."""
+    """Status 3 or 4 was seen. Each operation has this event once in a session."""
 
     operation_id: str
     kind: str | None
+    """As for :class:`Polled`."""
     status: ImageStatus | int | None
+    """3 completed, 4 failed."""
     seconds: float
-    """From the press, or from the beginning of the wait, until the end was noticed."""
+    """Seconds from AKOOL's reply to the press, or from the beginning of the wait, until the end was noticed."""
     polls: int
+    """Requests of Get Image Result for this operation."""
     lateness: float
-    """Seconds between the end and the look that noticed it: half the time since the look before, which is its mean."""
+    """Seconds between the end and the poll that noticed it: half the time since the poll before, which is its mean."""
 
 
 @frozen(kw_only=True)
 class Unknown:
-    """The reply to a POST that spends credits was lost, and what became of it could not be mended."""
+    """The reply to a POST that spends credits was lost, and nothing showed what became of it."""
 
     press: ButtonPress | None
+    """None for a prompt."""
     charged: bool | None
+    """True if AKOOL was found to have accepted it, None if that is not known."""
 
 
 @frozen(kw_only=True)
@@ -76,11 +97,12 @@ class Throttled:
     """AKOOL asked for a slower pace: HTTP 429, which slows every request, or 1005, which slows presses and prompts."""
 
     code: int
+    """AKOOL's code, or 429."""
     seconds: float
-    """How long nothing of that sort is sent."""
+    """Seconds for which nothing of that sort is sent."""
 
 
-Event = Queued | Pressed | Polled | Finished | Unknown | Throttled
+Event = Queued | Pressed | Refused | Polled | Finished | Unknown | Throttled
 Observer = Callable[[Event], Awaitable[None] | None]
 
-__all__ = ["Event", "Finished", "Observer", "Polled", "Pressed", "Queued", "Throttled", "Unknown"]
+__all__ = ["Event", "Finished", "Observer", "Polled", "Pressed", "Queued", "Refused", "Throttled", "Unknown"]

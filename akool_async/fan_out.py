@@ -10,16 +10,19 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
-from akool_async._budget import Budget
+from akool_async._budget import Budget, Purchase
 from akool_async._preflight import Preflight
 from akool_async._retry import is_pointless
 from akool_async.errors import AkoolError, OperationFailedError, OutcomeUnknownError, SessionClosedError
-from akool_async.models import ButtonPress, ImageStatus
+from akool_async.events import Refused
+from akool_async.models import Button, ButtonPress, ImageStatus
 from akool_async.operations import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from akool_async._event_loop import HomeLoop
+    from akool_async._reports import Reporter
     from akool_async._spend import Spender
     from akool_async.models import ImageResult
     from akool_async.operations import Operation
@@ -35,7 +38,6 @@ class _Job:
     press: ButtonPress
     task: asyncio.Task[Outcome] | None = None
     has_begun_pressing: bool = False
-    reserved: float | None = None
     operation: Operation | None = None
 
 
@@ -61,6 +63,8 @@ class FanOut:
         presses: Presses,
         *,
         spender: Spender,
+        reporter: Reporter,
+        home: HomeLoop,
         read: Callable[[str], Awaitable[ImageResult]],
         upscale_cap: int,
         webhook_url: str | None,
@@ -75,6 +79,8 @@ class FanOut:
             raise ValueError("presses must be pairs (image_id, button); of a mapping of such, pass its items()")  # noqa: TRY004
         self._presses = presses
         self._spender = spender
+        self._reporter = reporter
+        self._home = home
         self._webhook_url = webhook_url
         self._preflight = Preflight(read) if preflight else None
         self._max_in_flight = max_in_flight
@@ -96,6 +102,7 @@ class FanOut:
 
     async def outcomes(self) -> AsyncGenerator[Outcome, None]:
         """Every press's outcome, as they come."""
+        self._home.require()
         if self._was_left:
             raise SessionClosedError
         self._pulling = asyncio.create_task(self._pull())
@@ -126,7 +133,12 @@ class FanOut:
                 async for item in items:
                     press = _read_press(item, place)
                     place += 1
-                    self._lane_of(press).waiting.append(press)
+                    try:
+                        Button.parse(press.button)
+                    except ValueError as error:  # AKOOL lists a button that this version does not know
+                        self._done.append(self._refuse(press, error))
+                    else:
+                        self._lane_of(press).waiting.append(press)
                     self._advance()
                     if self._was_left:
                         break
@@ -147,7 +159,8 @@ class FanOut:
         if self._stopped_by is not None:
             for lane in lanes:
                 while lane.waiting:
-                    self._done.append(self._not_pressed(lane.waiting.popleft(), self._stopped_by))
+                    press = lane.waiting.popleft()
+                    self._done.append(self._refuse(press, _because_of(self._stopped_by, press)))
         while ready := [lane for lane in lanes if lane.waiting and lane.is_open and self._has_room]:
             for lane in ready:
                 if self._has_room:
@@ -185,19 +198,24 @@ class FanOut:
         elif not task.cancelled():
             self._done.append(task.result())
         elif self._stopped_by is not None:
-            self._done.append(self._not_pressed(job.press, self._stopped_by))
+            error = _because_of(self._stopped_by, job.press)
+            self._done.append(
+                Outcome(job.press, error=error) if job.has_begun_pressing else self._refuse(job.press, error)
+            )
         self._advance()
 
     async def _carry_out(self, job: _Job) -> Outcome:
         result: ImageResult | None = None
         error: Exception | None = None
         try:
-            if not self._spender.knows(job.press):
-                self._budget.refuse_if_spent(job.press.button)
-                if self._preflight is not None:
-                    await self._preflight.check(job.press)
-            operation = await self._press(job)
-            result = await operation.wait_until_complete(timeout=self._timeout, raise_on_failure=False)
+            await self._check(job.press)
+            async with Purchase(self._budget, job.press.button) as purchase:
+                job.has_begun_pressing = True
+                # Known to the job before anything else is awaited: from here on the operation is this run's to keep.
+                operation = job.operation = await self._spender.press(job.press, self._webhook_url, purchase.reserve)
+                await purchase.accept(operation.latest)
+                result = await operation.wait_until_complete(timeout=self._timeout, raise_on_failure=False)
+                await purchase.end(result)
             if result.status == ImageStatus.FAILED:
                 error = OperationFailedError(result)
         except Exception as caught:  # noqa: BLE001 - whatever it is, it is this press's and touches no other
@@ -206,25 +224,17 @@ class FanOut:
                 self._stop(caught)
         return Outcome(job.press, job.operation, result, error)
 
-    async def _press(self, job: _Job) -> Operation:
-        async def permit() -> None:
-            job.reserved = await self._budget.reserve(job.press.button)
-
-        charged = 0.0
-        job.has_begun_pressing = True
+    async def _check(self, press: ButtonPress) -> None:
+        """Refuse a press that cannot be made, before it queues."""
+        if self._spender.knows(press):
+            return
         try:
-            # Known to the job before anything else is awaited: from here on the operation is this run's to keep.
-            operation = job.operation = await self._spender.press(job.press, self._webhook_url, permit)
-            told = None if operation.latest is None else operation.latest.deduction_credit
-            charged = (job.reserved or 0.0) if told is None else told
-        except OutcomeUnknownError:
-            charged = job.reserved or 0.0
+            self._budget.refuse_if_spent(press.button)
+            if self._preflight is not None:
+                await self._preflight.check(press)
+        except Exception as error:
+            self._reporter.report(Refused(press=press, error=error))
             raise
-        finally:
-            # Nothing was set aside where the press was under way or known already: it is charged once.
-            if job.reserved is not None:
-                await self._budget.settle(job.press.button, job.reserved, charged)
-        return operation
 
     def _stop(self, error: AkoolError) -> None:
         """No new presses: those not sent yet come out with the error that makes them pointless."""
@@ -237,11 +247,9 @@ class FanOut:
                 if unsent and job.task is not None and job.task is not asyncio.current_task():
                     job.task.cancel()
 
-    @staticmethod
-    def _not_pressed(press: ButtonPress, reason: AkoolError) -> Outcome:
-        error = reason.fresh()
-        error.args = (f"not pressed, as another press met: {reason.args[0]}",)
-        error.operation_id, error.press = None, press
+    def _refuse(self, press: ButtonPress, error: Exception) -> Outcome:
+        """The outcome of a press that the submitter never saw."""
+        self._reporter.report(Refused(press=press, error=error))
         return Outcome(press, error=error)
 
     async def leave(self) -> None:
@@ -274,6 +282,13 @@ class FanOut:
             self._spender.keep_unclaimed(outcome.error)
 
 
+def _because_of(reason: AkoolError, press: ButtonPress) -> AkoolError:
+    error = reason.fresh()
+    error.args = (f"not pressed, as another press met: {reason.args[0]}",)
+    error.operation_id, error.press = None, press
+    return error
+
+
 async def _iterate(presses: Presses) -> AsyncGenerator[object, None]:
     try:
         if isinstance(presses, AsyncIterable):
@@ -295,7 +310,9 @@ def _read_press(item: object, place: int) -> ButtonPress:
     pair = tuple(item) if isinstance(item, tuple | list) else ()  # of a set, nobody knows which comes first
     if len(pair) != 2:  # noqa: PLR2004 - a pair
         raise ValueError(f"presses[{place}] must be a ButtonPress or (image_id, button), not {item!r}")
+    image_id, button = pair
     try:
-        return ButtonPress(*pair)
+        is_unlisted = isinstance(button, str) and button not in set(Button)
+        return ButtonPress(image_id, Button.unlisted(button) if is_unlisted else button)
     except ValueError as error:
         raise ValueError(f"presses[{place}]: {error}") from None

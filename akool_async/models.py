@@ -41,9 +41,19 @@ class Button(StrEnum):
     def parse(cls, value: str) -> Button:
         """Read a button's name; a ``ValueError`` names the eight there are."""
         try:
-            return cls(value)
-        except ValueError:
+            return cls[value]
+        except (KeyError, TypeError):
             raise ValueError(f"button must be one of {', '.join(cls)}, not {value!r}") from None
+
+    @classmethod
+    def unlisted(cls, name: str) -> Button:
+        """A stand-in that names a button which this version does not know, in an outcome. It cannot be pressed."""
+        button = str.__new__(cls, name)
+        button._name_ = button._value_ = name
+        return button
+
+    def __reduce_ex__(self, protocol: object) -> tuple[Any, ...]:
+        return Button if self in Button else Button.unlisted, (self.value,)
 
     @classmethod
     def upscale(cls, index: int) -> Button:
@@ -126,7 +136,7 @@ class ImageResult:
 
 
 def _as_button(value: str) -> Button:
-    return Button.parse(value)
+    return value if isinstance(value, Button) else Button.parse(value)
 
 
 @frozen
@@ -169,16 +179,21 @@ class Counters:
     upscale_slots: int
     """``max_concurrent_upscales``."""
     upscale_slots_held: int
+    """Upscales that run at AKOOL, or whose POST is under way."""
     pressed: int
     """Operations that AKOOL accepted."""
     finished: int
     """Operations whose end was seen, the failed ones included."""
     failed: int
+    """Operations that ended with status 4."""
+    refused: int
+    """Presses and prompts that ended without being accepted, and without a charge."""
     unknown: int
     """POSTs of unknown outcome."""
     throttled: int
     """How often AKOOL asked for a slower pace."""
     polls: int
+    """Answers of Get Image Result."""
     polls_per_job: float
     """Polls of an operation that has finished, on average."""
     lateness: float

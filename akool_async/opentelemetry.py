@@ -38,6 +38,9 @@ class OpenTelemetryObserver:
         self._pressed = meter.create_counter("akool.operations", "{operation}", "Operations that AKOOL accepted")
         self._credits = meter.create_counter("akool.credits", "{credit}", "Credits charged, where AKOOL told them")
         self._polls = meter.create_counter("akool.polls", "{request}", "Answers of Get Image Result")
+        self._refused = meter.create_counter(
+            "akool.refusals", "{request}", "Presses and prompts that were not accepted"
+        )
         self._unknown = meter.create_counter("akool.unknown_outcomes", "{request}", "Paid POSTs of unknown outcome")
         self._throttled = meter.create_counter("akool.throttles", "{request}", "Answers that asked for a slower pace")
         self._duration = meter.create_histogram("akool.operation.duration", "s", "From the press to its noticed end")
@@ -51,6 +54,8 @@ class OpenTelemetryObserver:
                 self._credits.add(event.credits or 0)
             case events.Polled():
                 self._polls.add(1)
+            case events.Refused():
+                self._refused.add(1, {"akool.kind": "prompt" if event.press is None else event.press.button.kind})
             case events.Unknown():
                 self._unknown.add(1, {"akool.charged": str(event.charged)})
             case events.Throttled():

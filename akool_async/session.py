@@ -11,6 +11,7 @@ from weakref import WeakSet
 from akool_async import _validate
 from akool_async._api import Api, read_patiently
 from akool_async._auth import read_credentials
+from akool_async._event_loop import HomeLoop
 from akool_async._pace import Pace
 from akool_async._picture_hosts import PictureHosts
 from akool_async._reconcile import reconcile
@@ -110,6 +111,7 @@ class AkoolSession:
             max_operations=_validate.optional_count("max_concurrent_operations", max_concurrent_operations),
         )
         self._reporter = Reporter(observer)
+        self._home = HomeLoop()
         self._pace = Pace(_validate.optional_rate("max_requests_per_second", max_requests_per_second))
         credentials = read_credentials(auth, os.environ)
         self.account = credentials.fingerprint
@@ -122,19 +124,21 @@ class AkoolSession:
             ),
             request_timeout=self._request_timeout,
             http=http,
+            home=self._home,
             pace=self._pace,
             reporter=self._reporter,
         )
         self._api = Api(self._transport)
         self._downloads = Downloads(PictureHosts(read_timeout=self._request_timeout), self.get_image_result)
         turnstile = Turnstile()
-        self._watcher = Watcher(self._api.look, polling, self._reporter, on_end=turnstile.make_room)
+        self._watcher = Watcher(self._api.look, polling, self._reporter, self._home, on_end=turnstile.make_room)
         self._spender = Spender(
             self._api,
             self._slots,
             turnstile,
             self._watcher,
             self._reporter,
+            self._home,
             repress=_validate.flag("repress", repress),
             webhook_url=self._webhook_url,
         )
@@ -163,7 +167,8 @@ class AkoolSession:
             TransportError: AKOOL could not be reached at several tries; nothing was sent.
         """
         word = None if word is None else _validate.text("word", word)
-        return await self._spender.press(ButtonPress(image_id, button), self._webhook(webhook_url), word=word)
+        press = ButtonPress(image_id, Button.parse(button))
+        return await self._spender.press(press, self._webhook(webhook_url), word=word)
 
     async def upscale(self, image_id: str, index: int, *, webhook_url: str | None = None) -> Operation:
         """Press U1-U4 by ``index`` 1 to 4; see :meth:`create_by_button`."""
@@ -291,6 +296,8 @@ class AkoolSession:
         fan_out = FanOut(
             presses,
             spender=self._spender,
+            reporter=self._reporter,
+            home=self._home,
             read=self.get_image_result,
             upscale_cap=self._slots.upscales.limit,
             webhook_url=self._webhook_url,
@@ -319,7 +326,7 @@ class AkoolSession:
             raise ValueError(f"word must be the text of the query's akool_press, or None, not {word!r}")
         if self._closed:
             raise SessionClosedError(operation_ids=(event.id,))
-        self._transport.require_its_loop()
+        self._home.require()
         was_awaited = word is not None and self._spender.lost_replies.hear(word, event.id)
         return self._watcher.hint(event.id, ended=event.status in FINAL) or was_awaited
 
@@ -356,6 +363,7 @@ class AkoolSession:
             pressed=totals.pressed,
             finished=totals.finished,
             failed=totals.failed,
+            refused=totals.refused,
             unknown=totals.unknown,
             throttled=totals.throttled,
             polls=totals.polls,
@@ -391,6 +399,7 @@ class AkoolSession:
             raise ValueError(f"result must be an ImageResult, such as wait_until_complete() returns, not {result!r}")  # noqa: TRY004
         if not isinstance(directory, str | os.PathLike) or not str(directory):
             raise ValueError(f"directory must be a path, such as 'pictures', not {directory!r}")
+        self._home.require()
         return await self._downloads.save(result, Path(directory))
 
     # --- lifecycle ---

@@ -2,13 +2,22 @@
 
 import asyncio
 
+import aiohttp
 import pytest
 from conftest import FAST
 from scripted import scripted_server
 from test_one_press import Gate
 
-from akool_async import AkoolError, AkoolSession, ClientCredentials, OutcomeUnknownError, SessionClosedError
-from akool_async.emulator import Fault
+from akool_async import (
+    AkoolError,
+    AkoolSession,
+    ClientCredentials,
+    ConfigurationError,
+    ImageResult,
+    OutcomeUnknownError,
+    SessionClosedError,
+)
+from akool_async.emulator import Emulator, Fault
 
 
 def tasks():
@@ -180,6 +189,65 @@ async def test_a_session_belongs_to_one_event_loop(emulator):
         await asyncio.to_thread(asyncio.run, akool.get_credit())
     await akool.aclose()
     assert emulator.ledger.requests["get_credit"] == 1
+
+
+async def snapshots_of(operation):
+    return [snapshot async for snapshot in operation.updates()]
+
+
+ELSEWHERE = {
+    "wait": lambda akool, operation: operation.wait_until_complete(),
+    "session wait": lambda akool, operation: akool.wait_until_complete(operation.id),
+    "updates": lambda akool, operation: snapshots_of(operation),
+    "press": lambda akool, operation: akool.vary("image-1", 1),
+    "prompt": lambda akool, operation: akool.create_by_prompt("a fox"),
+    "reconcile": lambda akool, operation: akool.reconcile("image-1", "V1"),
+    "read": lambda akool, operation: akool.get_image_result("image-1"),
+    "download": lambda akool, operation: akool.download(ImageResult(id="a", image="https://a.example/1"), "nowhere"),
+}
+
+
+@pytest.mark.parametrize("use", ELSEWHERE)
+@pytest.mark.parametrize("button", ["U1", "V1"])
+async def test_what_is_used_in_another_thread_says_so_at_once(emulator, akool, use, button):
+    """In another event loop every verb and wait raises ConfigurationError, and the owner's own waits are not harmed."""
+    operation = await akool.create_by_button(emulator.add_image(), button)
+    sent = emulator.ledger.requests.total()
+    with pytest.raises(ConfigurationError, match="run_coroutine_threadsafe"):
+        await asyncio.to_thread(asyncio.run, ELSEWHERE[use](akool, operation))
+    assert emulator.ledger.requests["create_by_button"] == 1
+    assert emulator.ledger.requests.total() == sent
+    assert (await operation.wait_until_complete()).id == operation.id
+
+
+def test_an_operation_is_not_waited_for_in_a_second_run():
+    """What one asyncio.run pressed, a second one cannot wait for: the session's event loop is gone."""
+    with Emulator(speed=200) as emulator:
+        image_id = emulator.add_image()
+
+        async def press():
+            async with AkoolSession(emulator.api_key, base_url=emulator.base_url) as akool:
+                return await akool.upscale(image_id, 1)
+
+        async def wait(operation):
+            return await operation.wait_until_complete()
+
+        operation = asyncio.run(press())
+        with pytest.raises(ConfigurationError, match="event loop"):
+            asyncio.run(wait(operation))
+
+
+async def test_a_header_that_an_injected_session_gets_later_ends_the_waits(emulator):
+    """Two authentication headers never go out: a wait ends with ConfigurationError, as presses and reads do."""
+    async with (
+        aiohttp.ClientSession() as http,
+        AkoolSession(emulator.api_key, base_url=emulator.base_url, http=http, polling=FAST) as akool,
+    ):
+        operation = await akool.vary(emulator.add_image(), 1)
+        http.headers["Authorization"] = "Bearer mine"
+        for use in (operation.wait_until_complete(), akool.vary("image-1", 1), akool.get_credit()):
+            with pytest.raises(ConfigurationError, match="credentials"):
+                await use
 
 
 @pytest.mark.parametrize("turns", range(6))

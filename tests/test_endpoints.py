@@ -29,7 +29,11 @@ async def test_a_documented_finished_image_ends_a_wait_at_once():
 
 async def test_create_by_prompt_sends_the_documented_body():
     """Create By Prompt sends prompt, scale, source_image and webhookUrl, and leaves defaults to AKOOL."""
-    async with scripted_server(CREATE_BY_PROMPT_REPLY) as server, AkoolSession(KEY, base_url=server.base_url) as akool:
+    another = {**CREATE_BY_PROMPT_REPLY, "data": {**CREATE_BY_PROMPT_REPLY["data"], "_id": "64dd82eef0b6684651e90132"}}
+    async with (
+        scripted_server(CREATE_BY_PROMPT_REPLY, another) as server,
+        AkoolSession(KEY, base_url=server.base_url) as akool,
+    ):
         plain = await akool.create_by_prompt("a fox")
         await akool.create_by_prompt(
             "a fox", scale="16:9", source_image="https://me.example/a.png", webhook_url="https://me.example/hook"

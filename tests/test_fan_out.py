@@ -1,14 +1,17 @@
 """fan_out: lazy input, bounded work, each press in one Outcome, and a budget that is never passed."""
 
 import asyncio
+import pickle
 from collections import Counter
 from contextlib import aclosing
 from itertools import count, islice
 
 import pytest
+from aiohttp import web
 from conftest import FAST
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scripted import KEY, scripted_server
 
 from akool_async import (
     AccountBannedError,
@@ -18,6 +21,7 @@ from akool_async import (
     BudgetError,
     Button,
     ButtonPress,
+    ConfigurationError,
     InsufficientCreditError,
     NotFoundError,
     NotOperableError,
@@ -310,19 +314,105 @@ async def spend(budget, faults):
         assert emulator.ledger.requests["create_by_button"] == 80 - len(refused)
 
 
+class Prices:
+    """AKOOL with prices of its own: what a press costs, and what the reply to it and its result report."""
+
+    def __init__(self, price, in_reply, in_result):
+        self.price, self.in_reply, self.in_result = price, in_reply, in_result
+        self.charged = 0
+
+    async def __call__(self, request):
+        image = {"image_status": 3, "image": "https://pictures.example/1.jpeg"}
+        if request.method == "POST":
+            self.charged += self.price
+            body = await request.json()
+            image |= {"_id": f"{body['_id']}-{body['button']}", "image_status": 1, "deduction_credit": self.in_reply}
+        else:
+            image |= {"_id": request.query["image_model_id"], "deduction_credit": self.in_result}
+        return web.json_response({"code": 1000, "data": image})
+
+
+@pytest.mark.parametrize(
+    ("price", "in_reply", "in_result"),
+    [
+        (2, 0, 2),
+        (2, -2, 2),
+        (2, None, 2),
+        (2, "2 credits", 2),
+        (2, 1, 2),
+        (5, 0, 5),
+        (5, 1, 5),
+        (5, None, 5),
+        (2, 0, 0),
+        (2, -1, -1),
+        (2, None, None),
+        (5, 5, 1),
+        (5, 5, 0),
+    ],
+)
+async def test_the_budget_holds_whatever_akool_reports_first(price, in_reply, in_result):
+    """Of a budget of 10, presses are charged no more, and none is left unpressed that would have fitted."""
+    akool_at_work = Prices(price, in_reply, in_result)
+    async with (
+        scripted_server(akool_at_work) as server,
+        AkoolSession(KEY, base_url=server.base_url, polling=FAST) as akool,
+    ):
+        presses = [ButtonPress(f"image-{i}", button) for i in range(6) for button in UPSCALES]
+        outcomes = await collect(akool.fan_out(presses, preflight=False, max_credits=10))
+    assert akool_at_work.charged == 10
+    refused = [outcome for outcome in outcomes if isinstance(outcome.error, BudgetError)]
+    assert len(refused) == len(presses) - 10 / price
+
+
+async def test_a_fan_out_says_so_in_another_event_loop(emulator):
+    """A fan-out that is iterated in another thread's event loop ends at once, before anything is pulled or sent."""
+    async with AkoolSession(emulator.api_key, base_url=emulator.base_url) as akool:
+        await akool.get_credit()
+        outcomes = akool.fan_out([(emulator.add_image(), "V1")])
+        with pytest.raises(ConfigurationError, match="run_coroutine_threadsafe"):
+            await asyncio.to_thread(asyncio.run, collect(outcomes))
+    assert emulator.ledger.requests["create_by_button"] == 0
+
+
 async def test_an_error_of_the_input_is_raised_when_all_else_is_out(emulator, akool):
     """A bad item names its place; what was pulled before it has come out, nothing after it is pressed."""
     source = emulator.add_image()
     done = []
 
     async def consume():
-        async for outcome in akool.fan_out([(source, "V1"), (source, "V2"), (source, "V9"), (source, "V3")]):
+        async for outcome in akool.fan_out([(source, "V1"), (source, "V2"), ("", "V4"), (source, "V3")]):
             done.append(outcome.press.button)  # noqa: PERF401 - what comes out before the error counts
 
-    with pytest.raises(ValueError, match=r"presses\[2\]: button must be one of"):
+    with pytest.raises(ValueError, match=r"presses\[2\]: image_id must be"):
         await consume()
     assert sorted(done) == ["V1", "V2"]
     assert emulator.ledger.accepted == 2
+
+
+@pytest.mark.parametrize("name", ["V5", "R", "u1", ""])
+@pytest.mark.parametrize("as_press", [True, False])
+async def test_a_button_that_this_version_does_not_know_is_one_refused_outcome(emulator, akool, name, as_press):
+    """AKOOL may list new buttons: pressing all that an image offers goes on, and says which one it cannot press."""
+    source = emulator.add_image()
+    unlisted = ButtonPress(source, Button.unlisted(name)) if as_press else (source, name)
+    outcomes = await collect(akool.fan_out([(source, "V1"), unlisted, (source, "V3")]))
+    by_button = {outcome.press.button: outcome for outcome in outcomes}
+    assert [by_button["V1"].ok, by_button["V3"].ok] == [True, True]
+    assert isinstance(by_button[name].error, ValueError)
+    assert "button must be one of U1" in str(by_button[name].error)
+    assert by_button[name].press.image_id == source
+    assert pickle.loads(pickle.dumps(by_button[name])).press == by_button[name].press
+    with pytest.raises(ValueError, match="button"):
+        await akool.create_by_button(source, by_button[name].press.button)
+
+
+async def test_an_endless_input_of_unknown_buttons_stays_lazy(emulator, akool):
+    """Refused presses count as in flight until they are taken, like any other."""
+    pulled = count()
+    outcomes = akool.fan_out(((f"image-{next(pulled)}", "V9") for _ in count()), max_in_flight=5)
+    assert len([outcome async for outcome in _first(outcomes, 20)]) == 20
+    await outcomes.aclose()
+    assert next(pulled) <= 20 + 5 + 1
 
 
 @pytest.mark.parametrize("item", ["V1", ("image-1",), ("image-1", "V1", 3), None, 7, ("", "V1")])

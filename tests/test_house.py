@@ -25,6 +25,7 @@ RANKS = {
     "_auth": 3,
     "_retry": 3,
     "_pace": 3,
+    "_event_loop": 2,
     "_reports": 3,
     "polling": 3,
     "_transport": 4,

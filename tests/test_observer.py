@@ -2,11 +2,21 @@
 
 import asyncio
 import logging
+from collections import Counter
 
 import pytest
 from conftest import FAST
 
-from akool_async import AkoolSession, ButtonPress, ConfigurationError, ImageStatus, OutcomeUnknownError, events
+from akool_async import (
+    AkoolSession,
+    ButtonPress,
+    ConfigurationError,
+    ImageStatus,
+    InvalidParameterError,
+    NotOperableError,
+    OutcomeUnknownError,
+    events,
+)
 from akool_async.emulator import Fault
 
 
@@ -39,6 +49,83 @@ async def test_an_unknown_outcome_is_told(emulator):
         with pytest.raises(OutcomeUnknownError):
             await akool.upscale(source, 1)
     assert seen[-1] == events.Unknown(press=ButtonPress(source, "U1"), charged=True)
+
+
+async def test_a_refused_press_and_prompt_are_events(emulator):
+    """What AKOOL refuses ends with Refused, which carries the error, and is counted."""
+    seen = []
+    async with AkoolSession(emulator.api_key, base_url=emulator.base_url, observer=seen.append) as akool:
+        source = emulator.add_image()
+        emulator.faults.script("create_by_button", Fault.code(1010))
+        emulator.faults.script("create_by_prompt", Fault.code(1003))
+        with pytest.raises(NotOperableError):
+            await akool.upscale(source, 1)
+        with pytest.raises(InvalidParameterError):
+            await akool.create_by_prompt("a fox")
+        counters = akool.counters()
+    press = ButtonPress(source, "U1")
+    assert [(type(event), event.press) for event in seen] == [
+        (events.Queued, press),
+        (events.Refused, press),
+        (events.Queued, None),
+        (events.Refused, None),
+    ]
+    assert [event.error.code for event in seen if isinstance(event, events.Refused)] == [1010, 1003]
+    assert (counters.refused, counters.pressed, counters.unknown) == (2, 0, 0)
+
+
+async def test_every_press_that_queued_has_one_end(emulator):
+    """Accepted, refused, unknown, cancelled as it queued, closed as its POST was under way: one event for each."""
+    seen = []
+    akool = AkoolSession(
+        emulator.api_key,
+        base_url=emulator.base_url,
+        observer=seen.append,
+        max_concurrent_upscales=1,
+        request_timeout=0.2,
+    )
+    emulator.faults.script(
+        "create_by_button", Fault.stuck(), Fault.code(1009), Fault.reset("after"), Fault.stall("after")
+    )
+    source = emulator.add_image()
+    await akool.upscale(source, 1)
+    queued = asyncio.create_task(akool.upscale(source, 2))
+    await asyncio.gather(akool.vary(source, 1), return_exceptions=True)
+    await asyncio.gather(akool.vary(source, 2), return_exceptions=True)
+    queued.cancel()
+    await asyncio.gather(queued, return_exceptions=True)
+    stalled = asyncio.create_task(akool.vary(source, 3))
+    while emulator.ledger.requests["create_by_button"] < 4:
+        await asyncio.sleep(0)
+    await akool.aclose()
+    await asyncio.gather(stalled, return_exceptions=True)
+    began = [event.press.button for event in seen if isinstance(event, events.Queued)]
+    ends = {
+        event.press.button: type(event)
+        for event in seen
+        if isinstance(event, events.Pressed | events.Refused | events.Unknown)
+    }
+    assert sorted(began) == ["U1", "U2", "V1", "V2", "V3"]
+    assert ends == {
+        "U1": events.Pressed,
+        "U2": events.Refused,
+        "V1": events.Refused,
+        "V2": events.Unknown,
+        "V3": events.Unknown,
+    }
+
+
+async def test_every_press_of_a_fan_out_that_stops_has_one_end(emulator):
+    """A used button, a budget, a banned account and an unknown button: each press has one Pressed or Refused."""
+    seen = []
+    async with AkoolSession(emulator.api_key, base_url=emulator.base_url, polling=FAST, observer=seen.append) as akool:
+        used = emulator.add_image(buttons=["V2"])
+        presses = [(used, "V1"), (used, "V9"), *((emulator.add_image(), button) for button in ("V1", "V2") * 20)]
+        emulator.faults.script("create_by_button", *[None] * 5, Fault.code(1200))
+        outcomes = [outcome async for outcome in akool.fan_out(presses, max_credits=30)]
+    ends = Counter(event.press for event in seen if isinstance(event, events.Pressed | events.Refused))
+    assert ends == Counter(outcome.press for outcome in outcomes)
+    assert sum(isinstance(event, events.Pressed) for event in seen) == sum(outcome.ok for outcome in outcomes)
 
 
 async def _failing(event):

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from aiohttp import web
 from conftest import FAST
-from examples import CREATE_BY_BUTTON_REPLY
+from examples import CREATE_BY_BUTTON_REPLY, CREATE_BY_PROMPT_REPLY
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scripted import KEY, scripted_server
@@ -17,15 +17,16 @@ from akool_async.emulator import Emulator, Fault
 class Gate:
     """A server's reply that comes only when the test lets it: the test knows that the POST is under way."""
 
-    def __init__(self, reply):
+    def __init__(self, reply, reply_to_prompts=None):
         self.arrived = asyncio.Event()
         self.open = asyncio.Event()
         self._reply = reply
+        self._reply_to_prompts = reply_to_prompts
 
     async def __call__(self, request):
         self.arrived.set()
         await self.open.wait()
-        return web.json_response(self._reply)
+        return web.json_response(self._reply_to_prompts if "prompt" in request.path else self._reply)
 
 
 async def test_forty_callers_share_one_post_one_operation_one_poll_loop(emulator, akool):
@@ -67,9 +68,12 @@ async def test_a_caller_cancelled_mid_post_loses_no_id():
 
 async def test_what_nobody_claimed_is_kept():
     """Operations whose callers were all cancelled, prompts included, stand in `unclaimed` with their ids."""
-    gate = Gate(CREATE_BY_BUTTON_REPLY)
+    gate = Gate(CREATE_BY_BUTTON_REPLY, CREATE_BY_PROMPT_REPLY)
     async with scripted_server(gate) as server, AkoolSession(KEY, base_url=server.base_url) as akool:
-        callers = [asyncio.create_task(akool.create_by_prompt("a fox")), asyncio.create_task(akool.vary("image-1", 2))]
+        callers = [
+            asyncio.create_task(akool.create_by_prompt("a fox")),
+            asyncio.create_task(akool.upscale("image-1", 2)),
+        ]
         await gate.arrived.wait()
         while len(server.asked) < 2:
             await asyncio.sleep(0)
@@ -78,7 +82,10 @@ async def test_what_nobody_claimed_is_kept():
         await asyncio.gather(*callers, return_exceptions=True)
         gate.open.set()
         await akool.aclose()
-        assert [operation.id for operation in akool.unclaimed] == [CREATE_BY_BUTTON_REPLY["data"]["_id"]] * 2
+        assert {operation.id for operation in akool.unclaimed} == {
+            CREATE_BY_PROMPT_REPLY["data"]["_id"],
+            CREATE_BY_BUTTON_REPLY["data"]["_id"],
+        }
 
 
 async def test_a_slot_survives_a_caller_cancelled_mid_post(emulator):

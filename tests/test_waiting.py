@@ -2,6 +2,7 @@
 
 import asyncio
 import pickle
+import time
 
 import pytest
 from conftest import FAST
@@ -21,6 +22,7 @@ from akool_async import (
     PollingError,
     SessionClosedError,
     WaitTimeoutError,
+    events,
 )
 from akool_async.emulator import Emulator, Fault
 
@@ -194,6 +196,50 @@ async def test_closing_the_session_ends_waits_with_their_ids(emulator, akool):
         await operation.wait_until_complete()
     with pytest.raises(SessionClosedError):
         await akool.get_credit()
+
+
+@pytest.mark.parametrize("behind", [660, 86_400 * 30, -660])
+async def test_the_clocks_difference_decides_nothing_of_what_was_pressed_here(behind):
+    """With AKOOL's clock far behind this machine's, or ahead, late URLs are waited for, and learning goes on."""
+    created = {"create_time": (time.time() - behind) * 1000}
+    replies = [image(1, op_button="V1", **created), *[image(3, op_button="V1", **created)] * 3]
+    done = image(3, op_button="V1", upscaled_urls=[f"https://pictures.example/{i}.jpeg" for i in range(4)], **created)
+    async with scripted_server(*replies, done) as server:
+        async with AkoolSession(KEY, base_url=server.base_url, polling=FAST) as akool:
+            operation = await akool.vary("image-0", 1)
+            assert len((await operation.wait_until_complete()).urls) == 4
+
+
+LAGGING = [
+    [image(3), image(2), image(1), DONE],
+    [image(3), image(2), image(3), image(2), DONE],
+    [image(3), image(3, image="https://pictures.example/grid.jpeg", buttons=["U1"]), image(3), image(2), DONE],
+]
+
+
+@pytest.mark.parametrize("polls", LAGGING)
+async def test_a_replica_that_lags_behind_takes_nothing_back(polls):
+    """Status 3, then 2, then 3 again: the end is reported once, and nobody sees the operation run again."""
+    seen = []
+    async with scripted_server(image(1, op_button="U1"), *polls) as server:
+        async with AkoolSession(KEY, base_url=server.base_url, polling=FAST, observer=seen.append) as akool:
+            operation = await akool.upscale("image-0", 1)
+            statuses = [snapshot.status async for snapshot in operation.updates()]
+            assert operation.latest.urls
+            assert akool.counters().finished == 1
+    assert statuses == sorted(statuses)
+    assert sum(isinstance(event, events.Finished) for event in seen) == 1
+
+
+async def test_an_operation_that_is_taken_up_again_has_ended_once(emulator, akool):
+    """Finished comes once for an id, however often it is waited for by handles that were let go."""
+    made = await akool.create_by_prompt("a fox")
+    await made.wait_until_complete()
+    operation_id = made.id
+    del made
+    for _ in range(3):
+        await akool.wait_until_complete(operation_id)
+    assert akool.counters().finished == 1
 
 
 @pytest.mark.parametrize("late", [0.05, 0.2])

@@ -57,6 +57,13 @@ def test_any_body_is_an_envelope_or_an_akool_error(body):
             pass
 
 
+@pytest.mark.parametrize("price", [-2, -0.5, "-1"])
+def test_a_negative_price_is_none(price):
+    """Nobody is charged less than nothing: the field becomes None, and raw keeps what was sent."""
+    result = read({"code": 1000, "data": {"_id": "image-1", "deduction_credit": price}})
+    assert (result.deduction_credit, result.raw["deduction_credit"]) == (None, price)
+
+
 @given(data=JSON)
 def test_any_data_is_read_or_an_akool_error(data):
     """Whatever stands in data under code 1000, every reader gives its value or an AkoolError."""
