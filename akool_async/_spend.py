@@ -249,6 +249,8 @@ class Spender:
                 return found
             if error.charged and press is not None:
                 _remember(self._charged, press, _bare(error))
+            if callback.word is not None:
+                logger.warning("no webhook came for a POST of unknown outcome; are webhooks refused? %s", error)
             self._reporter.report(Unknown(press=press, charged=error.charged))
             raise
         finally:

@@ -3,6 +3,7 @@
 import base64
 import copy
 import json
+import logging
 import pickle
 import shutil
 import subprocess
@@ -36,6 +37,30 @@ def resigned(vector, **changes):
         vector["clientId"], str(parts["timestamp"]), str(parts["nonce"]), str(parts["dataEncrypt"])
     )
     return json.dumps(parts).encode()
+
+
+SAID = {
+    "signature": (lambda body: WebhookVerifier("A" * 22, FIRST["clientSecret"], tolerance=None), "check client_id"),
+    "secret": (lambda body: WebhookVerifier(FIRST["clientId"], "x" * 24, tolerance=None), "check client_secret"),
+    "clock": (lambda body: verifier_of(FIRST, tolerance=300.0), "check the clock"),
+}
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_the_log_says_why_a_callback_was_refused(name, caplog):
+    """A wrong id, secret or clock is a warning with the remedy, once; the error says nothing, and no secret shows."""
+    make, reason = SAID[name]
+    verifier = make(FIRST)
+    caplog.set_level(logging.DEBUG, logger="akool_async")
+    for _ in range(3):
+        with pytest.raises(WebhookError, match=REFUSED):
+            verifier.parse(FIRST["body"].encode())
+    assert [(record.levelname, reason in record.getMessage()) for record in caplog.records] == [
+        ("WARNING", True),
+        ("DEBUG", True),
+        ("DEBUG", True),
+    ]
+    assert FIRST["clientSecret"] not in caplog.text
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=range(len(VECTORS)))

@@ -234,6 +234,16 @@ async def test_a_closed_session_takes_no_webhook_in(emulator):
         akool.notify(WebhookEvent(id="a" * 24, status=DONE))
 
 
+async def test_an_unknown_outcome_whose_webhook_did_not_come_is_a_warning(emulator, monkeypatch, caplog):
+    monkeypatch.setattr(_lost_replies, "WEBHOOK_PATIENCE", 0.05)
+    emulator.faults.rate(1.0, Fault.lost(), endpoints=["webhook"])
+    emulator.faults.script("create_by_button", Fault.reset("after"))
+    async with called_back(emulator) as akool:
+        with pytest.raises(OutcomeUnknownError):
+            await akool.upscale(emulator.add_image(), 1)
+    assert "no webhook came for a POST of unknown outcome; are webhooks refused?" in caplog.text
+
+
 async def test_closing_does_not_wait_for_a_webhook_of_a_lost_reply(emulator):
     emulator.faults.script("create_by_button", Fault.reset("after"))
     emulator.faults.script("webhook", Fault.lost())

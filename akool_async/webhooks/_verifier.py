@@ -6,8 +6,10 @@ import base64
 import hashlib
 import hmac
 import json
+import logging
 import time
-from typing import Any, Final
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
 
 from akool_async import (
     AkoolError,
@@ -18,6 +20,9 @@ from akool_async import (
     WebhookEvent,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 try:
     from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
     from cryptography.hazmat.primitives.padding import PKCS7
@@ -25,6 +30,8 @@ except ModuleNotFoundError as missing:
     raise ModuleNotFoundError(
         'cryptography is missing; install it with: pip install "akool-async[webhooks]"'
     ) from missing
+
+logger = logging.getLogger("akool_async")
 
 LARGEST_BODY: Final = 2**16
 """Bytes; AKOOL's callbacks have some hundred."""
@@ -35,7 +42,11 @@ LONGEST_ID: Final = 256
 LONGEST_TIMESTAMP: Final = 16
 LONGEST_TOLERANCE: Final = 1e9
 REFUSED: Final = "not a callback of AKOOL's for this account"
-"""The same for every reason: an attacker is not told how far a forgery came."""
+"""The same for every reason: an attacker is not told how far a forgery came. The log is."""
+NOT_JSON: Final = "it is not the JSON of a callback"
+NOT_SIGNED: Final = "its signature does not fit the client id: check client_id, if AKOOL sent it"
+NOT_NOW: Final = "its timestamp is more than %g seconds away from this machine's clock: check the clock, or tolerance"
+NOT_READABLE: Final = "it is signed and cannot be decrypted: check client_secret"
 
 
 class WebhookVerifier:
@@ -58,6 +69,7 @@ class WebhookVerifier:
             raise ConfigurationError(f"client_id must be of at least {IV_LENGTH} bytes, not {len(iv)}")
         if tolerance is not None and not _is_seconds(tolerance):
             raise ValueError(f"tolerance must be a number of seconds above 0, or None for any age, not {tolerance!r}")
+        self._reported: set[str] = set()
         self._credentials = credentials  # refuses to be pickled, and with it the verifier
         self._tolerance = tolerance
         # The documented sample (crypto-js) uses the first 16 bytes of a longer id.
@@ -67,32 +79,43 @@ class WebhookVerifier:
         """Read the raw body of a callback.
 
         Raises:
-            WebhookError: it is not AKOOL's, too old, or too large; the message does not say which.
+            WebhookError: it is not AKOOL's, too old, or too large. The message does not say which; the log does, at
+                WARNING for the first callback of each reason and at DEBUG from then on.
             ValueError: ``body`` is not bytes.
         """
         if not isinstance(body, bytes | bytearray | memoryview):
             raise ValueError(f"body must be the raw bytes of the request, not {type(body).__name__}")  # noqa: TRY004
-        try:
+        with self._refusing(NOT_JSON):
             if len(body) > LARGEST_BODY:
                 raise WebhookError
-            return self._read(bytes(body))
-        except (ValueError, TypeError, KeyError, RecursionError, AkoolError):
-            raise WebhookError(REFUSED) from None
+            # Numbers are kept as they are written: the signature is over their text.
+            callback = json.loads(bytes(body).decode(), parse_int=_Number, parse_float=_Number, parse_constant=_refuse)
+            signature, sealed = _text(callback["signature"]), _text(callback["dataEncrypt"])
+            timestamp, nonce = _text_or_number(callback["timestamp"]), _text_or_number(callback["nonce"])
+        with self._refusing(NOT_SIGNED):
+            expected = sign(self._credentials.client_id, timestamp, nonce, sealed)
+            if not hmac.compare_digest(expected.encode(), signature.lower().encode()):
+                raise WebhookError
+        if self._tolerance is not None:
+            with self._refusing(NOT_NOW % self._tolerance):
+                if abs(time.time() - _milliseconds(timestamp) / 1000) > self._tolerance:
+                    raise WebhookError
+        with self._refusing(NOT_READABLE):
+            return _read_event(self._open(base64.b64decode(sealed, validate=True)))
 
     def __repr__(self) -> str:
         return f"WebhookVerifier(tolerance={self._tolerance!r})"  # the client id is all it takes to sign
 
-    def _read(self, body: bytes) -> WebhookEvent:
-        # Numbers are kept as they are written: the signature is over their text.
-        callback = json.loads(body.decode(), parse_int=_Number, parse_float=_Number, parse_constant=_refuse)
-        signature, sealed = _text(callback["signature"]), _text(callback["dataEncrypt"])
-        timestamp, nonce = _text_or_number(callback["timestamp"]), _text_or_number(callback["nonce"])
-        expected = sign(self._credentials.client_id, timestamp, nonce, sealed)
-        if not hmac.compare_digest(expected.encode(), signature.lower().encode()):
-            raise WebhookError
-        if self._tolerance is not None and abs(time.time() - _milliseconds(timestamp) / 1000) > self._tolerance:
-            raise WebhookError
-        return _read_event(self._open(base64.b64decode(sealed, validate=True)))
+    @contextmanager
+    def _refusing(self, reason: str) -> Iterator[None]:
+        """Whatever goes wrong within makes the callback a refused one, for this reason."""
+        try:
+            yield
+        except (ValueError, TypeError, KeyError, RecursionError, AkoolError):
+            level = logging.DEBUG if reason in self._reported else logging.WARNING
+            self._reported.add(reason)
+            logger.log(level, "a webhook was refused: %s", reason)
+            raise WebhookError(REFUSED) from None
 
     def _open(self, sealed: bytes) -> bytes:
         decryptor, unpadder = self._cipher.decryptor(), PKCS7(BLOCK_BITS).unpadder()
