@@ -1,6 +1,8 @@
 """Fixtures: an emulator that works fast, and a session on it."""
 
+import tempfile
 from itertools import count
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -36,10 +38,14 @@ async def akool(emulator):
 
 
 @pytest.fixture(scope="session")
-def postgresql(tmp_path_factory):
+def postgresql():
     """A PostgreSQL server, as a function that makes a new database in it and returns its URL."""
     numbers = count()
-    with postgresql_server(tmp_path_factory.mktemp("postgresql")) as server:
+    # Not below pytest's own folder, which every run closes to other users, such as PostgreSQL's.
+    with (
+        tempfile.TemporaryDirectory(prefix="akool-", ignore_cleanup_errors=True) as folder,
+        postgresql_server(Path(folder) / "postgresql") as server,
+    ):
 
         def new_database():
             name = f"akool_{next(numbers)}"

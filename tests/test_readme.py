@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,9 +12,8 @@ import aiohttp
 import pytest
 import uvicorn
 from aiohttp import web
-from conftest import FAST
 
-from akool_async import AkoolSession, InsufficientCreditError, OutcomeUnknownError, errors
+from akool_async import InsufficientCreditError, OutcomeUnknownError, errors
 from akool_async.emulator import Fault
 from tests.workers import until, worker
 
@@ -90,34 +90,47 @@ async def test_waiting_somewhere_else(emulator, akool, capsys):
 
 
 async def test_the_web_backend(emulator):
-    """The FastAPI example, served for real: a press, its result, a used button, bad input."""
-    config = uvicorn.Config(names_of("async def press(image_id: str, button: str)")["app"], port=0, log_level="error")
+    """The FastAPI example, served for real: answers before a slot is free, results, a used button, bad input."""
+    config = uvicorn.Config(names_of("shield(task)")["app"], port=0, log_level="error")
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve())
     while not server.started:
         await asyncio.sleep(0.01)
     base_url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    image_id = emulator.add_image()
+    image_id, used = emulator.add_image(), emulator.add_image(buttons=["V2"])
+    emulator.faults.script("create_by_button", *[Fault.stuck()] * 4, None, Fault.fails())
     async with aiohttp.ClientSession(base_url) as http:
-        async with http.post(f"/images/{image_id}/V1") as response:
-            assert response.status == 202
-            operation_id = (await response.json())["id"]
-        async with http.get(f"/operations/{operation_id}") as response:
-            done = await response.json()
-        async with http.post(f"/images/{image_id}/V9") as response:
-            assert response.status == 422
-        async with AkoolSession(polling=FAST) as other:
-            await other.vary(image_id, 2)
-        async with http.post(f"/images/{image_id}/V2") as response:
-            assert response.status == 409
-        async with http.get("/operations/nowhere") as response:
-            assert response.status == 404
-        async with http.get("/operations/%20") as response:
-            assert response.status == 422
+        for press in [f"{image_id}/U{index}" for index in (1, 2, 3, 4)] + [f"{emulator.add_image()}/U1"] * 2:
+            async with http.post(f"/images/{press}") as response:  # the last two wait for a slot for good
+                assert response.status == 202
+        for press in (f"{image_id}/V1", f"{image_id}/V1", f"{image_id}/V2", f"{used}/V1"):
+            async with http.post(f"/images/{press}") as response:
+                assert response.status == 202
+        answers = {}
+        for press in (f"{image_id}/V1", f"{image_id}/V2", f"{used}/V1", "nowhere/V1", f"{image_id}/V9"):
+            async with http.get(f"/images/{press}") as response:
+                answers[press] = response.status, await response.json()
     server.should_exit = True
     await serving
-    assert done["status"] == "completed"
-    assert len(done["urls"]) == 5
+    assert [status for status, _ in answers.values()] == [200, 200, 409, 404, 422]
+    assert (answers[f"{image_id}/V1"][1]["status"], len(answers[f"{image_id}/V1"][1]["urls"])) == ("completed", 5)
+    assert answers[f"{image_id}/V2"][1]["status"] == "failed"
+    assert emulator.ledger.presses_accepted[image_id, "V1"] == 1
+
+
+def test_every_block_passes_a_strict_type_checker(tmp_path):
+    """The README's Python is sound by mypy --strict."""
+    files = [tmp_path / f"block_{place}.py" for place in range(len(BLOCKS))]
+    for file, block in zip(files, BLOCKS, strict=True):
+        file.write_text(block)
+    told = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--scripts-are-modules", f"--cache-dir={tmp_path}/cache", *files],
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told.returncode == 0, told.stdout
 
 
 async def told_by_webhook(emulator, upscale):
@@ -188,7 +201,7 @@ async def test_a_web_backend_with_two_workers(emulator, monkeypatch, listener, s
     """The durable FastAPI block: requests submit and read, two workers press, webhooks come in at the web server."""
     environment_of_a_public_server(emulator, monkeypatch, listener)
     monkeypatch.setenv("STATE", state)
-    server = uvicorn.Server(uvicorn.Config(names_of("JobState.DONE")["app"], log_level="error"))
+    server = uvicorn.Server(uvicorn.Config(names_of("app.state.jobs.submit")["app"], log_level="error"))
     serving = asyncio.create_task(server.serve([listener]))
     while not server.started:
         await asyncio.sleep(0.01)
