@@ -4,6 +4,7 @@ from akool_async._auth import ApiKey, ClientCredentials
 from akool_async.errors import (
     AccountBannedError,
     AkoolError,
+    AlreadyUsedError,
     APIError,
     AuthenticationError,
     BudgetError,
@@ -39,6 +40,7 @@ __all__ = [
     "AdaptivePolling",
     "AkoolError",
     "AkoolSession",
+    "AlreadyUsedError",
     "ApiKey",
     "AuthenticationError",
     "BudgetError",

@@ -6,7 +6,7 @@ import asyncio
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
-from akool_async.errors import AkoolError, NotFoundError, NotOperableError
+from akool_async.errors import AkoolError, AlreadyUsedError, NotFoundError, NotOperableError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -18,6 +18,7 @@ AT_ONCE: Final = 8
 REMEMBERED: Final = 10_000
 """Source images remembered, so that one with eight buttons is read once."""
 NOT_OPERABLE: Final = 1010
+ALREADY_USED: Final = 1011
 
 
 class Preflight:
@@ -32,12 +33,13 @@ class Preflight:
         """Return where the button is offered.
 
         Raises:
-            NotOperableError: it is used or not there; nothing was sent.
+            AlreadyUsedError: it is used; nothing was sent.
+            NotOperableError: it is not there; nothing was sent.
             AkoolError: the source image could not be read.
         """
         source = await self._source(press.image_id)
         if press.button in source.used_buttons:
-            raise NotOperableError(NOT_OPERABLE, f"found before pressing: {press.button} is used").about(press=press)
+            raise AlreadyUsedError(ALREADY_USED, f"found before pressing: {press.button} is used").about(press=press)
         if press.button not in source.buttons:
             offered = ", ".join(source.buttons) or f"nothing at status {source.status}"
             msg = f"found before pressing: {press.button} is not offered, but {offered}"

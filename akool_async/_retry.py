@@ -11,13 +11,13 @@ import backoff
 from attrs import Factory, define, frozen
 
 from akool_async.errors import (
+    CODES,
     AccountBannedError,
     AkoolError,
     APIError,
     AuthenticationError,
     ConfigurationError,
     GenerationError,
-    InsufficientCreditError,
     InvalidParameterError,
     NotFoundError,
     NotPermittedError,
@@ -77,9 +77,9 @@ def is_hopeless(error: AkoolError) -> bool:
     return isinstance(error, _HOPELESS)
 
 
-def is_pointless(error: AkoolError) -> bool:
+def is_pointless(error: BaseException) -> bool:
     """True for a refusal after which no other press of the account would fare better."""
-    return isinstance(error, AuthenticationError | AccountBannedError | InsufficientCreditError)
+    return isinstance(error, APIError) and error.code in CODES and CODES[error.code].is_of_account
 
 
 def asked_pace(error: AkoolError) -> float:

@@ -17,7 +17,7 @@ import orjson
 from cattrs import Converter
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
-from akool_async.errors import ERROR_CLASSES, APIError, RateLimitedError, ResponseError
+from akool_async.errors import CODES, APIError, RateLimitedError, ResponseError
 from akool_async.models import ButtonPress, ImageResult, ImageStatus, PromptRequest, SourcePromptRequest
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def raise_for_code(envelope: Envelope) -> None:
     if envelope.code == SUCCESS:
         return
     fallback = RateLimitedError if envelope.http_status == 429 else APIError  # noqa: PLR2004 - Too Many Requests
-    error_class = ERROR_CLASSES.get(envelope.code, fallback)
+    error_class = CODES[envelope.code].error if envelope.code in CODES else fallback
     raise error_class(envelope.code, envelope.msg, envelope.http_status, retry_after=envelope.retry_after)
 
 

@@ -7,13 +7,14 @@
     ├── TransportError              no reply: refused, reset, timed out
     ├── ResponseError               a reply that is not AKOOL's: HTML, empty, cut, too large, not JSON
     ├── APIError                    AKOOL answered with a code other than 1000
-    │   ├── AuthenticationError     1101, 1102
+    │   ├── AuthenticationError     1101, 1102, 1109
     │   ├── InvalidParameterError   1003
     │   ├── RateLimitedError        1005, HTTP 429
-    │   ├── InsufficientCreditError 1006, 1104
-    │   ├── NotFoundError           1008
-    │   ├── NotPermittedError       1009
+    │   ├── InsufficientCreditError 1006, 1103, 1104
+    │   ├── NotFoundError           1008, 1014
+    │   ├── NotPermittedError       1004, 1009
     │   ├── NotOperableError        1010
+    │   │   └── AlreadyUsedError    1011
     │   ├── GenerationError         1108
     │   └── AccountBannedError      1200
     ├── OutcomeUnknownError         a POST that spends credits was sent and its reply was lost
@@ -32,7 +33,9 @@ An argument that is wrong in itself is a plain ``ValueError``, raised before any
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from attrs import frozen
 
 if TYPE_CHECKING:
     from akool_async.models import ButtonPress, ImageResult
@@ -105,7 +108,8 @@ class APIError(AkoolError):
     hint = "a code this version does not know"
 
     def __init__(self, code: int, msg: str, http_status: int = 200, *, retry_after: float | None = None) -> None:
-        super().__init__(f"AKOOL answered {code} {msg!r} (HTTP {http_status}): {self.hint}")
+        hint = CODES[code].hint if code in CODES and isinstance(self, CODES[code].error) else self.hint
+        super().__init__(f"AKOOL answered {code} {msg!r} (HTTP {http_status}): {hint}")
         self.code = code
         self.msg = msg
         self.http_status = http_status
@@ -114,7 +118,7 @@ class APIError(AkoolError):
 
 
 class AuthenticationError(APIError):
-    """1101, 1102: the key, the pair or the token is not valid."""
+    """1101, 1102, 1109: the key, the pair or the token is not valid, or its account does not exist."""
 
     hint = "check the API key, or the client id and secret"
 
@@ -132,19 +136,19 @@ class RateLimitedError(APIError):
 
 
 class InsufficientCreditError(APIError):
-    """1006, 1104: the account's credit does not suffice."""
+    """1006, 1104: the account's credit does not suffice. 1103: the account is unpaid."""
 
     hint = "the account's credit does not suffice"
 
 
 class NotFoundError(APIError):
-    """1008: no such image."""
+    """1008, 1014: no such image."""
 
     hint = "no such image; its _id is wrong, of another account, or older than 7 days"
 
 
 class NotPermittedError(APIError):
-    """1009: the account may not do this."""
+    """1009: the account may not do this. 1004: it must be verified first."""
 
     hint = "the account may not do this"
 
@@ -153,6 +157,12 @@ class NotOperableError(APIError):
     """1010: the image does not take this operation, for example because the button is used."""
 
     hint = "the button is used or not available, or the image is not finished"
+
+
+class AlreadyUsedError(NotOperableError):
+    """1011: the button was used before. After a lost reply, that proves that the press was accepted."""
+
+    hint = "the button was used before"
 
 
 class GenerationError(APIError):
@@ -167,19 +177,40 @@ class AccountBannedError(APIError):
     hint = "the account is banned"
 
 
-ERROR_CLASSES: dict[int, type[APIError]] = {
-    1003: InvalidParameterError,
-    1005: RateLimitedError,
-    1006: InsufficientCreditError,
-    1008: NotFoundError,
-    1009: NotPermittedError,
-    1010: NotOperableError,
-    1101: AuthenticationError,
-    1102: AuthenticationError,
-    1104: InsufficientCreditError,
-    1108: GenerationError,
-    1200: AccountBannedError,
+@frozen
+class Code:
+    """What one of AKOOL's codes means."""
+
+    error: type[APIError]
+    hint: str
+    """What went wrong, for people."""
+    is_of_account: bool = False
+    """True if no other press of the account would fare better: new presses end."""
+
+
+CODES: Final = {
+    1003: Code(InvalidParameterError, InvalidParameterError.hint),
+    1004: Code(NotPermittedError, "the account must be verified first", is_of_account=True),
+    1005: Code(RateLimitedError, RateLimitedError.hint),
+    1006: Code(InsufficientCreditError, InsufficientCreditError.hint, is_of_account=True),
+    1008: Code(NotFoundError, NotFoundError.hint),
+    1009: Code(NotPermittedError, NotPermittedError.hint),
+    1010: Code(NotOperableError, NotOperableError.hint),
+    1011: Code(AlreadyUsedError, AlreadyUsedError.hint),
+    1014: Code(NotFoundError, NotFoundError.hint),
+    1101: Code(AuthenticationError, AuthenticationError.hint, is_of_account=True),
+    1102: Code(AuthenticationError, AuthenticationError.hint, is_of_account=True),
+    1103: Code(InsufficientCreditError, "the account is unpaid, or its payment is overdue", is_of_account=True),
+    1104: Code(InsufficientCreditError, InsufficientCreditError.hint, is_of_account=True),
+    1108: Code(GenerationError, GenerationError.hint),
+    1109: Code(
+        AuthenticationError,
+        "no such account; check the API key, which is not the client id, or the client id and secret",
+        is_of_account=True,
+    ),
+    1200: Code(AccountBannedError, AccountBannedError.hint, is_of_account=True),
 }
+"""AKOOL's error-code page, as far as it concerns images. Codes of other products stay :class:`APIError`."""
 
 
 class OutcomeUnknownError(AkoolError):

@@ -19,6 +19,7 @@ PARENTS = {
     "WebhookError",
     "APIError": "AuthenticationError InvalidParameterError RateLimitedError InsufficientCreditError NotFoundError "
     "NotPermittedError NotOperableError GenerationError AccountBannedError",
+    "NotOperableError": "AlreadyUsedError",
 }
 SPECIAL = {
     "TransportError": lambda: errors.TransportError("no reply", delivered=False),

@@ -16,6 +16,7 @@ from scripted import KEY, scripted_server
 from akool_async import (
     AccountBannedError,
     AkoolSession,
+    AlreadyUsedError,
     ApiKey,
     AuthenticationError,
     BudgetError,
@@ -220,7 +221,11 @@ async def test_preflight_reads_each_source_once_and_refuses_before_any_press(emu
     )
     assert emulator.ledger.requests["create_by_button"] == before
     assert emulator.ledger.requests["get_image_result"] == 3
-    assert Counter(type(outcome.error) for outcome in refused) == {NotOperableError: 4, NotFoundError: 1}
+    assert Counter(type(outcome.error) for outcome in refused) == {
+        AlreadyUsedError: 2,
+        NotOperableError: 2,
+        NotFoundError: 1,
+    }
     assert all(
         outcome.error.press == outcome.press for outcome in refused if isinstance(outcome.error, NotOperableError)
     )

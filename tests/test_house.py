@@ -53,6 +53,7 @@ OWNERS = {
     "aiolimiter": {"_pace"},
     "attrs": {
         "models",
+        "errors",
         "events",
         "_wire",
         "_auth",
@@ -92,6 +93,7 @@ PUBLIC = [
     "AdaptivePolling",
     "AkoolError",
     "AkoolSession",
+    "AlreadyUsedError",
     "ApiKey",
     "AuthenticationError",
     "BudgetError",
