@@ -35,6 +35,7 @@ class Totals:
     throttled: int = 0
     polls: int = 0
     polls_of_finished: int = 0
+    duration: float = 0.0
     lateness: float = 0.0
 
     def add(self, event: Event) -> None:
@@ -48,6 +49,7 @@ class Totals:
                 self.finished += 1
                 self.failed += event.status == ImageStatus.FAILED
                 self.polls_of_finished += event.polls
+                self.duration += event.seconds - event.lateness if event.duration is None else event.duration
                 self.lateness += event.lateness
             case Refused():
                 self.refused += 1

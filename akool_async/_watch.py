@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from akool_async._hints import MOST_PER_OPERATION
 from akool_async._listeners import Listeners
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from akool_async._api import Look
     from akool_async._slots import Slot
     from akool_async.models import Button, ImageResult, ImageStatus
+
+CLOCK_PRECISION: Final = 2.0
+"""Seconds by which AKOOL's two clocks, of ``create_time`` and of the file's name, and the network may disagree."""
 
 
 class Watch:
@@ -88,6 +91,17 @@ class Watch:
             self.release_slot()
         if self.changes is not None:
             self.changes.tell(None)
+
+    def exact_duration(self, result: ImageResult, age: float) -> float | None:
+        """Seconds that it took by AKOOL's clock; None unless that fits what the polls saw.
+
+        ``age`` is that of the poll that saw the end. A press that was not made here has no age.
+        """
+        if not self.pressed_here or result.created_at is None or result.finished_at is None:
+            return None
+        seconds = (result.finished_at - result.created_at).total_seconds()
+        fits = seconds > 0 and self.running_at - CLOCK_PRECISION <= seconds <= age + CLOCK_PRECISION
+        return min(max(seconds, self.running_at), age) if fits else None
 
     def tell_end(self, error: BaseException | None) -> None:
         """Tell everyone that the loop is over, and what ended it."""

@@ -278,13 +278,20 @@ class Watcher:
             self._ended.popitem(last=False)
         self._on_end()
         was_hinted = watch.hinted_at > watch.running_at
-        lateness = age - watch.hinted_at if was_hinted else (age - watch.running_at) / 2
+        duration = watch.exact_duration(result, age)
+        if was_hinted:
+            lateness = age - watch.hinted_at
+        elif duration is not None:
+            lateness = age - duration
+        else:
+            lateness = (age - watch.running_at) / 2
         self._reporter.report(
             Finished(
                 operation_id=watch.id,
                 kind=watch.kind,
                 status=result.status,
                 seconds=age,
+                duration=duration,
                 polls=watch.looks,
                 lateness=lateness if watch.pressed_here else 0.0,
             )

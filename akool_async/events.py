@@ -76,10 +76,14 @@ class Finished:
     """3 completed, 4 failed."""
     seconds: float
     """Seconds from AKOOL's reply to the press, or from the beginning of the wait, until the end was noticed."""
+    duration: float | None
+    """Seconds that the job took by AKOOL's clock; None if its result does not tell, or the polls saw otherwise."""
     polls: int
     """Requests of Get Image Result for this operation."""
     lateness: float
-    """Seconds between the end and the poll that noticed it: half the time since the poll before, which is its mean."""
+    """Seconds between the end and the poll that noticed it: by AKOOL's clock or its webhook, otherwise half the time
+    since the poll before, which is its mean.
+    """
 
 
 @frozen(kw_only=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping  # noqa: TC003 - cattrs reads the annotations at run time
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import IntEnum, StrEnum
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ from attrs import field, frozen
 from akool_async import _validate
 
 SCALES: Final = ("1:1", "4:3", "3:4", "16:9", "9:16", "3:2", "2:3")
+_MILLISECONDS: Final = re.compile(r"(\d{13})(?!\d)", re.ASCII)
 RESULT_LIFETIME: Final = timedelta(days=7)  # the Create By Button page: resources are valid for 7 days
 
 
@@ -127,12 +129,27 @@ class ImageResult:
         return self.status in FINAL
 
     @property
+    def finished_at(self) -> datetime | None:
+        """When AKOOL stored the result, by AKOOL's clock, aware, in UTC; None if its URLs do not tell.
+
+        Seen in use: a result's file name begins with the epoch milliseconds at which it was stored.
+        """
+        moments = [moment for url in self.urls if (moment := _stored_at(url)) is not None]
+        latest = max(moments, default=None)
+        return None if latest is None or (self.created_at is not None and latest < self.created_at) else latest
+
+    @property
     def expires_at(self) -> datetime | None:
         """When AKOOL deletes the result, 7 days after its creation, aware, in UTC."""
         try:
             return None if self.created_at is None else self.created_at + RESULT_LIFETIME
         except OverflowError:
             return None
+
+
+def _stored_at(url: str) -> datetime | None:
+    found = _MILLISECONDS.match(url.partition("?")[0].rpartition("/")[2])
+    return None if found is None else datetime.fromtimestamp(int(found[1]) / 1000, UTC)
 
 
 def _as_button(value: str) -> Button:
@@ -196,8 +213,10 @@ class Counters:
     """Answers of Get Image Result."""
     polls_per_job: float
     """Polls of an operation that has finished, on average."""
+    duration: float
+    """Seconds that a finished operation took, on average: by AKOOL's clock if its result tells, or as polls saw it."""
     lateness: float
-    """Seconds between the end of an operation and the look that noticed it, on average, as far as polls can tell."""
+    """Seconds between the end of an operation and the poll that noticed it, on average; exact as ``duration`` is."""
 
 
 @frozen(kw_only=True)

@@ -368,6 +368,7 @@ class AkoolSession:
             throttled=totals.throttled,
             polls=totals.polls,
             polls_per_job=totals.polls_of_finished / finished,
+            duration=totals.duration / finished,
             lateness=totals.lateness / finished,
         )
 

@@ -31,6 +31,39 @@ def test_urls_are_single_images_first_each_once_grid_last():
     assert ImageResult(id="a").urls == ()
 
 
+STORED = datetime(2024, 4, 25, 8, 14, 52, 336000, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("fields", "moment"),
+    [
+        ({"image": "https://a.example/1714032892336-e0ec9305-e217-4b79-8704-e595a822c12b-8013.png"}, STORED),
+        ({"image": "https://a.example/b/1714032892336.jpeg?Expires=1714099999999"}, STORED),
+        (
+            {"image": "https://a.example/1714032892335-g.png", "upscaled_urls": ("https://a/1714032892336-1.png",)},
+            STORED,
+        ),
+        ({"image": "https://a.example/e0ec9305-1714032892336.png"}, None),
+        ({"image": "https://a.example/17140328923361-a.png"}, None),
+        ({"image": "https://a.example/171403289233-a.png"}, None),
+        ({"image": "https://a.example/1714032892336/a.png"}, None),
+        ({"image": "https://a.example/a.png?1714032892336-a.png"}, None),
+        ({"image": "https://a.example/\u0661714032892336-a.png"}, None),
+        ({}, None),
+    ],
+)
+def test_the_url_of_a_result_tells_when_it_was_stored(fields, moment):
+    """finished_at is the newest of the file names' epoch milliseconds; other names tell nothing."""
+    assert ImageResult(id="a", **fields).finished_at == moment
+
+
+def test_a_result_that_was_stored_before_it_was_created_tells_nothing():
+    """finished_at is None unless it makes sense beside created_at."""
+    url = "https://a.example/1714032892336-a.png"
+    assert ImageResult(id="a", image=url, created_at=STORED + timedelta(seconds=1)).finished_at is None
+    assert ImageResult(id="a", image=url, created_at=STORED - timedelta(seconds=1)).finished_at == STORED
+
+
 def test_results_expire_seven_days_after_creation():
     """expires_at is aware and 7 days on; without a creation time, or beyond the calendar, there is none."""
     created = datetime(2026, 1, 1, tzinfo=UTC)

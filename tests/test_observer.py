@@ -6,11 +6,13 @@ from collections import Counter
 
 import pytest
 from conftest import FAST
+from scripted import KEY, scripted_server
 
 from akool_async import (
     AkoolSession,
     ButtonPress,
     ConfigurationError,
+    ExponentialPolling,
     ImageStatus,
     InvalidParameterError,
     NotOperableError,
@@ -38,6 +40,48 @@ async def test_the_events_of_a_press_in_their_order(emulator):
     assert polls[-1].status == finished.status == ImageStatus.COMPLETED
     assert finished.polls == len(polls)
     assert 0 < finished.lateness < finished.seconds == polls[-1].age
+
+
+def job(status, created, stored=None):
+    image = {"_id": "image-1", "image_status": status, "create_time": created, "op_button": "U1"}
+    url = {} if stored is None else {"image": f"https://pictures.example/{stored}-a.jpeg"}
+    return {"code": 1000, "data": image | url}
+
+
+@pytest.mark.parametrize("clock", [1_714_032_863_272, 1_900_000_000_000])
+async def test_the_duration_is_exact_where_akool_tells_it(clock):
+    """The event, and the counters, take the duration from AKOOL's own clock, wherever that stands."""
+    seen = []
+    replies = [job(1, clock), job(3, clock, clock + 40)]
+    async with (
+        scripted_server(*replies) as server,
+        AkoolSession(
+            KEY,
+            base_url=server.base_url,
+            polling=ExponentialPolling(initial=0.05, max_interval=0.05, jitter=0),
+            observer=seen.append,
+        ) as akool,
+    ):
+        await (await akool.upscale("image-0", 1)).wait_until_complete()
+        counters = akool.counters()
+    finished = seen[-1]
+    assert finished.duration == pytest.approx(0.04)
+    assert finished.lateness == finished.seconds - finished.duration
+    assert (counters.duration, counters.lateness) == (finished.duration, finished.lateness)
+
+
+@pytest.mark.parametrize("took", [-5_000, 0, 60_000, 86_400_000])
+async def test_a_duration_that_the_polls_contradict_is_not_believed(took):
+    """A job of a minute that was seen to end within a second, or before it began, has no exact duration."""
+    seen = []
+    replies = [job(1, 1_714_032_863_272), job(3, 1_714_032_863_272, 1_714_032_863_272 + took)]
+    async with (
+        scripted_server(*replies) as server,
+        AkoolSession(KEY, base_url=server.base_url, polling=FAST, observer=seen.append) as akool,
+    ):
+        await (await akool.upscale("image-0", 1)).wait_until_complete()
+    assert seen[-1].duration is None
+    assert seen[-1].lateness == seen[-1].seconds / 2
 
 
 async def test_an_unknown_outcome_is_told(emulator):
