@@ -4,33 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Self
 
 from akool_async.errors import BudgetError, OutcomeUnknownError
 
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from akool_async._money import Prices
     from akool_async.models import Button, ImageResult
-
-DOCUMENTED_PRICE: Final = 2.0
-"""``deduction_credit`` of every example in AKOOL's pages, set aside until a press of the kind has shown its own."""
 
 
 class Budget:
     """Credits charged, and set aside for presses whose price AKOOL has not confirmed."""
 
-    def __init__(self, max_credits: float | None) -> None:
+    def __init__(self, max_credits: float | None, prices: Prices) -> None:
         self._max_credits = math.inf if max_credits is None else max_credits
+        self._prices = prices
         self._charged = 0.0
         self._reserved = 0.0
-        self._prices: dict[str, float] = {}
         self._asking: set[str] = set()
+        self._asked: set[str] = set()
         self._changed = asyncio.Condition()
 
     def refuse_if_spent(self, button: Button) -> None:
         """Raise :class:`BudgetError` if the credits for a press will not be there, whatever else happens."""
-        price = self._price_of(button.kind)
+        price = self._prices.largest(button.kind)
         if self._charged + price > self._max_credits:
             raise BudgetError(max_credits=self._max_credits, charged=self._charged, price=price)
 
@@ -47,10 +46,10 @@ class Budget:
         async with self._changed:
             while True:
                 self.refuse_if_spent(button)
-                price = self._price_of(button.kind)
+                price = self._prices.largest(button.kind)
                 fits = self._charged + self._reserved + price <= self._max_credits
                 if fits and button.kind not in self._asking:
-                    if button.kind not in self._prices:
+                    if not self._prices.is_known(button.kind) and button.kind not in self._asked:
                         self._asking.add(button.kind)
                     self._reserved += price
                     return price
@@ -65,14 +64,9 @@ class Budget:
             self._charged += charged
             if is_over:
                 self._asking.discard(kind)
+            if is_over and charged:  # AKOOL may never report a price: then the next ones do not go alone
+                self._asked.add(kind)
             self._changed.notify_all()
-
-    def learn(self, kind: str, price: float) -> None:
-        """A press of this kind costs so much; the largest price counts."""
-        self._prices[kind] = max(price, self._prices.get(kind, 0.0))
-
-    def _price_of(self, kind: str) -> float:
-        return self._prices.get(kind, max([DOCUMENTED_PRICE, *self._prices.values()]))
 
 
 class Purchase:
@@ -126,8 +120,6 @@ class Purchase:
     async def _count(self, charged: float, *, is_over: bool) -> None:
         if self._reserved is None:
             return
-        if charged:
-            self._budget.learn(self._button.kind, charged)
         reserved, self._reserved = self._reserved, 0.0
         more, self._charged = charged - self._charged, charged
         await self._budget.count(self._button.kind, reserved=reserved, charged=more, is_over=is_over)

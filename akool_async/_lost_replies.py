@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from akool_async._api import Api
+    from akool_async._money import Loss
     from akool_async.models import ButtonPress
 
 logger = logging.getLogger("akool_async")
@@ -39,9 +40,13 @@ REMEMBERED: Final = 10_000
 class Callback:
     """What is told by webhook of one POST."""
 
-    __slots__ = ("_bell", "_closed", "_told", "_untaken", "url", "word")
+    __slots__ = ("_bell", "_closed", "_told", "_untaken", "kind", "loss", "url", "word")
 
-    def __init__(self, url: str | None, word: str | None) -> None:
+    def __init__(self, url: str | None, word: str | None, kind: str) -> None:
+        self.kind = kind
+        """What the images of the POST cost by."""
+        self.loss: Loss | None = None
+        """What was counted for an image of it when its outcome was unknown."""
         self.url = url
         """What AKOOL is to call."""
         self.word = word
@@ -105,12 +110,12 @@ class LostReplies:
         self._recoveries: set[asyncio.Task[None]] = set()
         self._closed = False
 
-    def expect(self, webhook_url: str | None, word: str | None = None) -> Callback:
+    def expect(self, webhook_url: str | None, kind: str, word: str | None = None) -> Callback:
         """For one POST. Only the session's own address gets a word: another may lead to whoever does not know it."""
         if webhook_url is None or webhook_url != self._webhook_url:
-            return Callback(webhook_url, None)
+            return Callback(webhook_url, None, kind)
         word = word or secrets.token_urlsafe(16)
-        callback = self._expected[word] = Callback(_with_word(webhook_url, word), word)
+        callback = self._expected[word] = Callback(_with_word(webhook_url, word), word, kind)
         return callback
 
     def end(self, callback: Callback) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from akool_async._flight import Flight
 from akool_async._lost_replies import LostReplies
+from akool_async._money import price_kind
 from akool_async._reconcile import require_not_taken, tell_refused_after_doubt, tell_unknown
 from akool_async._retry import UndeliveredRetry, Verdict, is_pointless, judge_spending_post
 from akool_async._slots import Slot
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from akool_async._api import Api
     from akool_async._event_loop import HomeLoop
     from akool_async._lost_replies import Callback
+    from akool_async._money import Account
     from akool_async._reports import Reporter
     from akool_async._slots import Slots
     from akool_async._turnstile import Turnstile
@@ -66,6 +68,7 @@ class Spender:
         watcher: Watcher,
         reporter: Reporter,
         home: HomeLoop,
+        account: Account,
         *,
         repress: bool,
         webhook_url: str | None,
@@ -76,6 +79,7 @@ class Spender:
         self._watcher = watcher
         self._reporter = reporter
         self._home = home
+        self._account = account
         self._repress = repress
         self.lost_replies = LostReplies(api, webhook_url, self._recover)
         self._closed = False
@@ -182,12 +186,12 @@ class Spender:
         word: str | None,
     ) -> list[Operation]:
         self._reporter.report(Queued(press=press))
-        slot = Slot()
+        slot, callback = Slot(), None
         try:
             slot = await self._slots.acquire(press.button)
             if permit is not None:  # not later: at the turnstile it would keep out those that it may wait for
                 await permit()
-            callback = self.lost_replies.expect(webhook_url, word)
+            callback = self.lost_replies.expect(webhook_url, price_kind(press), word)
             (created,) = await self._make(
                 flight,
                 lambda commit: self._api.create_by_button(press, callback.url, commit),
@@ -196,7 +200,7 @@ class Spender:
             )
         except BaseException as error:
             slot.release()
-            self._report_end(flight, error)
+            self._report_end(flight, callback, 1, error)
             raise
         operation = self._adopt(created, slot, press, callback)
         _remember(self._operations, press, operation)
@@ -208,9 +212,10 @@ class Spender:
         batch = request.batch_quantity if isinstance(request, SourcePromptRequest) else 1
         self._reporter.report(Queued(press=None))
         slots: list[Slot] = []
+        callback = None
         try:
             slots = await self._slots.acquire_batch(batch)
-            callback = self.lost_replies.expect(request.webhook_url)
+            callback = self.lost_replies.expect(request.webhook_url, price_kind(request))
             images = await self._make(
                 flight,
                 lambda commit: self._api.create_by_prompt(request, callback.url, commit),
@@ -221,7 +226,7 @@ class Spender:
         except BaseException as error:
             for slot in slots:
                 slot.release()
-            self._report_end(flight, error)
+            self._report_end(flight, callback, 1, error)
             raise
         operations = []
         for image, slot in zip_longest(images, slots):  # AKOOL may make fewer or more than were asked for
@@ -251,7 +256,6 @@ class Spender:
                 _remember(self._charged, press, _bare(error))
             if callback.word is not None:
                 logger.warning("no webhook came for a POST of unknown outcome; are webhooks refused? %s", error)
-            self._reporter.report(Unknown(press=press, charged=error.charged))
             raise
         finally:
             self.lost_replies.end(callback)
@@ -260,6 +264,7 @@ class Spender:
         """A webhook came after its POST was told as unknown: that turns into its operation after all."""
         if press in self._operations or any(known.id == image.id for known in self.unclaimed):
             return  # AKOOL repeats its webhooks
+        self._account.find(callback.loss)
         operation = self._adopt(image, Slot(), press, callback)
         self.unclaimed.append(operation)
         if press is not None:
@@ -337,12 +342,20 @@ class Spender:
         may_press_again = self._repress and doubts < MOST_DOUBTS
         await require_not_taken(self._api, press, lost, may_press_again=lambda: may_press_again and not self._closed)
 
-    def _report_end(self, flight: Flight[list[Operation]], error: BaseException) -> None:
+    def _report_end(
+        self, flight: Flight[list[Operation]], callback: Callback | None, images: int, error: BaseException
+    ) -> None:
         """A press or a prompt that queued was not accepted, as far as is known."""
-        if isinstance(error, asyncio.CancelledError) and flight.committed:
-            self._reporter.report(Unknown(press=flight.press, charged=None))
-        elif not isinstance(error, OutcomeUnknownError):  # which was reported as it came
+        if isinstance(error, OutcomeUnknownError):
+            charged = error.charged
+        elif isinstance(error, asyncio.CancelledError) and flight.committed:
+            charged = None
+        else:
             self._reporter.report(Refused(press=flight.press, error=error if isinstance(error, Exception) else None))
+            return
+        if callback is not None:
+            callback.loss = self._account.lose(callback.kind, images, charged=charged)
+        self._reporter.report(Unknown(press=flight.press, charged=charged))
 
     def _require_new(self, created: list[ImageResult]) -> None:
         """An id that AKOOL gave before is the answer to an earlier POST, such as a cache may give again."""
@@ -356,6 +369,7 @@ class Spender:
             created, button, slot, called_back=callback.word is not None, is_new=not callback.has_told
         )
         _remember(self._accepted, created.id, None)
+        self._account.accept(created.id, callback.kind, created.deduction_credit)
         self._reporter.report(Pressed(operation_id=created.id, press=press, credits=created.deduction_credit))
         return Operation(created.id, button, source_image_id, watch=watch, watcher=self._watcher)
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from akool_async._api import Look
     from akool_async._event_loop import HomeLoop
+    from akool_async._money import Account
     from akool_async._reports import Reporter
     from akool_async._slots import Slot
     from akool_async.models import Button, ImageResult
@@ -62,6 +63,7 @@ class Watcher:
         polling: Polling,
         reporter: Reporter,
         home: HomeLoop,
+        account: Account,
         *,
         on_end: Callable[[], None],
     ) -> None:
@@ -69,6 +71,7 @@ class Watcher:
         self._polling = polling
         self._reporter = reporter
         self._home = home
+        self._account = account
         self._on_end = on_end
         self._patience = Patience()
         self._hints = Hints()
@@ -277,6 +280,7 @@ class Watcher:
         if len(self._ended) > REMEMBERED:
             self._ended.popitem(last=False)
         self._on_end()
+        self._account.end(watch.id, result.deduction_credit)
         was_hinted = watch.hinted_at > watch.running_at
         duration = watch.exact_duration(result, age)
         if was_hinted:

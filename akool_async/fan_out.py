@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from akool_async._event_loop import HomeLoop
+    from akool_async._money import Prices
     from akool_async._reports import Reporter
     from akool_async._spend import Spender
     from akool_async.models import ImageResult
@@ -65,6 +66,7 @@ class FanOut:
         spender: Spender,
         reporter: Reporter,
         home: HomeLoop,
+        prices: Prices,
         read: Callable[[str], Awaitable[ImageResult]],
         upscale_cap: int,
         webhook_url: str | None,
@@ -85,7 +87,7 @@ class FanOut:
         self._preflight = Preflight(read) if preflight else None
         self._max_in_flight = max_in_flight
         self._timeout = timeout
-        self._budget = Budget(max_credits)
+        self._budget = Budget(max_credits, prices)
         # Some beyond the cap: the next upscale has passed its preflight when a slot comes free. More of them would only
         # wait for slots in the place of variations.
         ready = min(upscale_cap, max_in_flight // 4)

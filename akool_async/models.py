@@ -209,6 +209,19 @@ class Counters:
     """POSTs of unknown outcome."""
     throttled: int
     """How often AKOOL asked for a slower pace."""
+    credits_charged: float
+    """Credits charged for operations whose id is known."""
+    credits_lost: float
+    """Credits charged for presses whose id was lost (``OutcomeUnknownError.charged`` is True), by estimate."""
+    credits_in_doubt: float
+    """Credits that may have been charged, by estimate: for POSTs of which AKOOL does not show what became of them."""
+    credits_estimated: float
+    """Of ``credits_charged``: what AKOOL has reported no price for, at the price of the last one of its kind."""
+    credits_elsewhere: float | None
+    """Credits by which the balance fell beyond ``credits_charged`` and ``credits_lost`` between the first time that
+    ``get_credit`` read it and the last: other programs on the account, prices reported too low, or what is in doubt.
+    Negative after a top-up; None unless it was read twice.
+    """
     polls: int
     """Answers of Get Image Result."""
     polls_per_job: float

@@ -12,6 +12,7 @@ from akool_async import _validate
 from akool_async._api import Api, read_patiently
 from akool_async._auth import read_credentials
 from akool_async._event_loop import HomeLoop
+from akool_async._money import Account
 from akool_async._pace import Pace
 from akool_async._picture_hosts import PictureHosts
 from akool_async._reconcile import reconcile
@@ -112,6 +113,7 @@ class AkoolSession:
         )
         self._reporter = Reporter(observer)
         self._home = HomeLoop()
+        self._account = Account()
         self._pace = Pace(_validate.optional_rate("max_requests_per_second", max_requests_per_second))
         credentials = read_credentials(auth, os.environ)
         self.account = credentials.fingerprint
@@ -131,7 +133,9 @@ class AkoolSession:
         self._api = Api(self._transport)
         self._downloads = Downloads(PictureHosts(read_timeout=self._request_timeout), self.get_image_result)
         turnstile = Turnstile()
-        self._watcher = Watcher(self._api.look, polling, self._reporter, self._home, on_end=turnstile.make_room)
+        self._watcher = Watcher(
+            self._api.look, polling, self._reporter, self._home, self._account, on_end=turnstile.make_room
+        )
         self._spender = Spender(
             self._api,
             self._slots,
@@ -139,6 +143,7 @@ class AkoolSession:
             self._watcher,
             self._reporter,
             self._home,
+            self._account,
             repress=_validate.flag("repress", repress),
             webhook_url=self._webhook_url,
         )
@@ -241,7 +246,9 @@ class AkoolSession:
 
     async def get_credit(self) -> float:
         """The account's balance in credits. Raises as :meth:`get_image_result`."""
-        return await read_patiently(self._api.get_credit)
+        balance = await read_patiently(self._api.get_credit)
+        self._account.read_balance(balance)
+        return balance
 
     async def reconcile(self, image_id: str, button: Button | str) -> bool | None:
         """What became of a press whose reply was lost: True accepted and charged, False not, None not to be told.
@@ -298,6 +305,7 @@ class AkoolSession:
             spender=self._spender,
             reporter=self._reporter,
             home=self._home,
+            prices=self._account.prices,
             read=self.get_image_result,
             upscale_cap=self._slots.upscales.limit,
             webhook_url=self._webhook_url,
@@ -366,6 +374,11 @@ class AkoolSession:
             refused=totals.refused,
             unknown=totals.unknown,
             throttled=totals.throttled,
+            credits_charged=self._account.charged,
+            credits_lost=self._account.lost,
+            credits_in_doubt=self._account.in_doubt,
+            credits_estimated=self._account.estimated,
+            credits_elsewhere=self._account.spent_elsewhere,
             polls=totals.polls,
             polls_per_job=totals.polls_of_finished / finished,
             duration=totals.duration / finished,
