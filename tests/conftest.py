@@ -20,9 +20,12 @@ FAST = ExponentialPolling(initial=0.01, max_interval=0.05)
 
 
 @pytest.fixture(autouse=True)
-def _no_credentials_from_outside(monkeypatch):
+def _no_credentials_or_proxies_from_outside(monkeypatch):
     for name in ("AKOOL_API_KEY", "AKOOL_CLIENT_ID", "AKOOL_CLIENT_SECRET", "AKOOL_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
 
 
 @pytest.fixture

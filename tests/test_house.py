@@ -14,6 +14,7 @@ RANKS = {
     "_validate": 0,
     "models": 1,
     "errors": 1,
+    "_proxies": 2,
     "_durations": 1,
     "_listeners": 1,
     "_late_urls": 2,
