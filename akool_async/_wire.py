@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SUCCESS: Final = 1000
+_BACKSLASH: Final = re.compile(r'\\(["\\/bfnrt]|u[0-9a-fA-F]{4})?')
 _STATUSES: Final = {status.value: status for status in ImageStatus}
 
 
@@ -65,8 +67,26 @@ def _load(body: bytes) -> Any:  # noqa: ANN401 - any JSON
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
-        # Half an emoji, NaN and a byte order mark are no JSON, and no reason to lose a paid id either.
-        return json.loads(body.decode("utf-8-sig"))
+        return _load_leniently(body)
+
+
+def _load_leniently(body: bytes) -> Any:  # noqa: ANN401 - any JSON
+    """Read what is no JSON by the letter, since no paid id is to be lost for the sake of a prompt beside it.
+
+    That is bytes of another encoding, raw control characters, a backslash that escapes nothing, half an emoji, a byte
+    order mark, NaN, and numbers that only Python can hold. A text comes out without what cannot be encoded, so that it
+    can be printed and stored.
+    """
+    text = body.decode(json.detect_encoding(body), "replace")
+    text = _BACKSLASH.sub(lambda found: found[0] if found[1] else r"\\", text)
+    value = json.loads(text, strict=False, parse_int=_read_integer)
+    encodable = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
+    return json.loads(encodable, parse_int=_read_integer)
+
+
+def _read_integer(digits: str) -> int | float:
+    """A whole number; infinity if it is beyond a double, of which Python would refuse to read or show the longest."""
+    return int(digits) if math.isfinite(float(digits)) else math.inf
 
 
 def raise_for_code(envelope: Envelope) -> None:
@@ -141,18 +161,19 @@ def _structure_image(data: Any, envelope: Envelope) -> ImageResult:  # noqa: ANN
 def _text(value: object, _: object = None) -> str | None:
     if isinstance(value, str):
         return value or None
-    return None if isinstance(value, bool) or not isinstance(value, int) else str(value)
+    return None if isinstance(value, bool) or not isinstance(value, int) or _number(value) is None else str(value)
 
 
 def _number(value: object, _: object = None) -> float | None:
-    if isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError:
-            return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
-    return value
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    if not math.isfinite(number):
+        return None
+    return number if isinstance(value, str) else value
 
 
 def _amount(value: object, _: object = None) -> float | None:
@@ -162,8 +183,6 @@ def _amount(value: object, _: object = None) -> float | None:
 
 
 def _whole(value: object, _: object = None) -> int | None:
-    if type(value) is int:
-        return value
     number = _number(value)
     return None if number is None else int(number)
 

@@ -45,6 +45,27 @@ def test_the_documented_examples_are_read_and_kept_whole(example):
     assert result.raw == data
 
 
+# What stands in a reply where a value should: JSON by the letter or not.
+WORDS = (
+    st.from_regex(rb"-?[0-9]{1,6000}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,6})?", fullmatch=True)
+    | st.sampled_from([b"NaN", b"Infinity", b"-Infinity", b"null", b"[]", b"{}", b"1" * 400, b"9" * 309, b"1" * 5000])
+    | st.binary(max_size=20).map(lambda text: b'"' + text + b'"')
+    | st.text(max_size=20).map(lambda text: json.dumps(text).encode())
+)
+
+
+@given(code=WORDS | st.just(b"1000"), data=st.dictionaries(st.sampled_from(FIELDS), WORDS), credit=WORDS, token=WORDS)
+def test_any_words_in_a_reply_are_read_or_an_akool_error(code, data, credit, token):
+    """Whatever bytes stand for the code and for any field, every reader gives its value or an AkoolError."""
+    fields = b"".join(b', "%s": %s' % (name.encode(), value) for name, value in data.items())
+    body = b'{"code": %s, "token": %s, "data": {"credit": %s%s}}' % (code, token, credit, fields)
+    for reader in (_wire.read_image, _wire.read_images, _wire.read_credit, _wire.read_token):
+        with suppress(AkoolError):
+            envelope = _wire.read_envelope(body)
+            _wire.raise_for_code(envelope)
+            repr(reader(envelope)).encode()
+
+
 @given(st.binary() | JSON.map(lambda value: json.dumps(value).encode("utf-8", "surrogatepass")))
 def test_any_body_is_an_envelope_or_an_akool_error(body):
     """Whatever bytes come, reading them gives an envelope and an image, or an AkoolError, and nothing else."""
@@ -114,6 +135,25 @@ def test_fields_are_read_tolerantly(sent, name, value):
     assert getattr(read({"code": 1000, "data": {"_id": "image-1", **sent}}), name) == value
 
 
+@pytest.mark.parametrize(
+    ("field", "name"),
+    [
+        ("deduction_credit", "deduction_credit"),
+        ("image_status", "status"),
+        ("create_time", "created_at"),
+        ("uid", "uid"),
+        ("prompt", "prompt"),
+    ],
+)
+@pytest.mark.parametrize("digits", [309, 400, 5000])
+def test_a_number_beyond_a_double_makes_no_sense(field, name, digits):
+    """The field is None, as with any value that makes no sense, however it is written and whatever its sign."""
+    for number in ("9" * digits, "-" + "9" * digits, '"' + "9" * digits + '"', f"1e{digits}"):
+        body = '{"code": 1000, "data": {"_id": "image-1", "%s": %s}}' % (field, number)  # noqa: UP031 - braces
+        image = _wire.read_image(_wire.read_envelope(body.encode()))
+        assert (image.id, getattr(image, name)) in {("image-1", None), ("image-1", number.strip('"'))}
+
+
 @pytest.mark.parametrize("data", [None, [], {}, {"_id": None}, {"_id": ""}, "image-1", ["image-1"]])
 def test_an_image_without_an_id_is_refused(data):
     """An accepted image whose _id cannot be read is an error, never a result without a name."""
@@ -124,15 +164,52 @@ def test_an_image_without_an_id_is_refused(data):
 @pytest.mark.parametrize(
     "body",
     [
-        b'{"code": 1000, "data": {"_id": "image-1", "prompt": "half an emoji \\ud83d"}}',
         b'{"code": 1000, "data": {"_id": "image-1", "deduction_credit": NaN}}',
+        b'{"code": 1000, "data": {"_id": "image-1", "deduction_credit": 1e400}}',
+        b'{"code": 1000, "data": {"_id": "image-1", "deduction_credit": -%s}}' % (b"1" * 400),
+        b'{"code": 1000, "data": {"_id": "image-1", "deduction_credit": %s}}' % (b"1" * 5000),
+        b'{"code": 1000, "data": {"_id": "image-1", "deduction_credit": "%s"}}' % (b"1" * 5000),
         b'\xef\xbb\xbf{"code": 1000, "data": {"_id": "image-1"}}',
         b'{"code": 1000, "data": [{"_id": "image-1"}]}',
+        b'{"code": 1000, "code": 1000, "data": {"_id": "old", "_id": "image-1"}}',
+        '{"code": 1000, "data": {"_id": "image-1", "prompt": "caf\xe9"}}'.encode("utf-16"),
     ],
 )
 def test_an_odd_reply_does_not_lose_a_paid_id(body):
-    """Half a surrogate pair, NaN, a byte order mark, a list of one: what Python can make sense of is read."""
-    assert _wire.read_image(_wire.read_envelope(body)).id == "image-1"
+    """NaN, numbers beyond a double, a byte order mark, a list of one, a key twice: what makes sense is read."""
+    image = _wire.read_image(_wire.read_envelope(body))
+    assert (image.id, image.deduction_credit) == ("image-1", None)
+
+
+@pytest.mark.parametrize(
+    ("sent", "text"),
+    [
+        (b"caf\xe9", "caf\ufffd"),
+        ("a \u65e5".encode()[:-1], "a \ufffd"),
+        (b"\x95\\", "\ufffd\\"),  # a character of Shift JIS, whose second byte is a backslash
+        (b"a\nb\tc\x00d", "a\nb\tc\x00d"),
+        (b"\\x41 \\' \\u12 \\\\x \\n", "\\x41 \\' \\u12 \\x \n"),
+        (b"a \\ud83d", "a ?"),
+        (b"\\ude00\\ud83d", "??"),
+        ("\ud83d".encode("utf-8", "surrogatepass"), "\ufffd" * 3),
+        (b"\\ud83d\\ude00", "\U0001f600"),
+    ],
+)
+def test_a_text_that_was_cut_or_mangled_does_not_lose_a_paid_id(sent, text):
+    """The text suffers, its neighbours do not, and what is read can be encoded."""
+    # A backslash before the closing quote would escape it.
+    closing = b" " if sent.endswith(b"\x95\\") else b""
+    body = b'{"code": 1000, "data": {"prompt": "%s%s", "_id": "image-1", "image_status": 3}}' % (sent, closing)
+    image = _wire.read_image(_wire.read_envelope(body))
+    assert (image.id, image.status, image.prompt) == ("image-1", ImageStatus.COMPLETED, text + closing.decode())
+    assert orjson.loads(orjson.dumps(image.raw))["prompt"] == image.prompt
+
+
+@pytest.mark.parametrize("code", [b"1" * 400, b"1" * 5000, b"1e400", b"NaN", b'"%s"' % (b"1" * 5000)])
+def test_a_code_beyond_measure_is_no_code(code):
+    """Such a reply is not AKOOL's, whatever else it holds."""
+    with pytest.raises(ResponseError, match="code"):
+        _wire.read_envelope(b'{"code": %s, "data": {"_id": "image-1"}}' % code)
 
 
 def test_a_batch_is_a_list_of_images():
