@@ -5,26 +5,44 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import deque
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 
 from attrs import Attribute, field, frozen
 
 from akool_async.errors import AkoolError, ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 Header = tuple[str, str]
+
+SHORTEST_SECRET: Final = 8
+"""Characters. What is shorter stands by chance in many a message, from which it could not be taken out."""
 
 
 def _strip(value: str) -> str:
     return value.strip() if isinstance(value, str) else value
 
 
-def _check_secret(_: object, attribute: Attribute[str], value: str) -> None:
+def _check_word(_: object, attribute: Attribute[str], value: str) -> None:
     if not isinstance(value, str) or not value or not value.isascii() or not value.isprintable() or " " in value:
         # The value itself stays out of the message: it may be a real key with one stray character.
         raise ConfigurationError(f"{attribute.name} must be a non-empty text of printable ASCII without spaces")
+
+
+def _check_secret(instance: object, attribute: Attribute[str], value: str) -> None:
+    _check_word(instance, attribute, value)
+    if len(value) < SHORTEST_SECRET:
+        raise ConfigurationError(
+            f"{attribute.name} must have at least {SHORTEST_SECRET} characters: this is too short for one of AKOOL's"
+        )
+
+
+def _mask(text: str, secrets: Iterable[str]) -> str:
+    for secret in secrets:
+        if len(secret) >= SHORTEST_SECRET:  # AKOOL decides how long a token is
+            text = text.replace(secret, "***")
+    return text
 
 
 def _fingerprint(name: str) -> str:
@@ -56,7 +74,7 @@ class ApiKey(_Unpicklable):
 class ClientCredentials(_Unpicklable):
     """A client id and secret, traded for a token (Get Token) that is sent as ``Authorization: Bearer``."""
 
-    client_id: str = field(converter=_strip, validator=_check_secret)
+    client_id: str = field(converter=_strip, validator=_check_word)
     client_secret: str = field(repr=False, converter=_strip, validator=_check_secret)
 
     @property
@@ -104,7 +122,7 @@ class KeyAuthenticator(_Unpicklable):
 
     def hide(self, text: str) -> str:
         """Take the key out."""
-        return text.replace(self.header[1], "***")
+        return _mask(text, [self.header[1]])
 
     def close(self) -> None:
         """Nothing is ever under way."""
@@ -140,9 +158,7 @@ class TokenAuthenticator(_Unpicklable):
 
     def hide(self, text: str) -> str:
         """Take the secret and the newest tokens out."""
-        for secret in (self._credentials.client_secret, *self._tokens):
-            text = text.replace(secret, "***")
-        return text
+        return _mask(text, (self._credentials.client_secret, *self._tokens))
 
     def close(self) -> None:
         """End the fetch under way."""
@@ -159,13 +175,6 @@ class TokenAuthenticator(_Unpicklable):
         return self.header
 
 
-def _read_key(source: str, key: str) -> ApiKey:
-    try:
-        return ApiKey(key)
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{source}: {error}") from None
-
-
 def _look_at(fetching: asyncio.Task[Header]) -> None:
     """Take in the outcome of a fetch that nobody may wait for any more, so that asyncio does not complain of it."""
     if not fetching.cancelled():
@@ -177,19 +186,27 @@ def read_credentials(auth: Credentials | str | None, environment: Mapping[str, s
     if isinstance(auth, ApiKey | ClientCredentials):
         return auth
     if isinstance(auth, str):
-        return _read_key("auth", auth)
+        return _read("auth", lambda: ApiKey(auth))
     if auth is not None:
         raise ConfigurationError(
             f"auth must be an ApiKey, ClientCredentials, a key as str, or None, not {type(auth).__name__}"
         )
     if key := environment.get("AKOOL_API_KEY"):
-        return _read_key("AKOOL_API_KEY", key)
+        return _read("AKOOL_API_KEY", lambda: ApiKey(key))
     client_id, client_secret = environment.get("AKOOL_CLIENT_ID"), environment.get("AKOOL_CLIENT_SECRET")
     if client_id and client_secret:
-        return ClientCredentials(client_id, client_secret)
+        pair = client_id, client_secret
+        return _read("AKOOL_CLIENT_ID and AKOOL_CLIENT_SECRET", lambda: ClientCredentials(*pair))
     if client_id or client_secret:
         missing = "AKOOL_CLIENT_SECRET" if client_id else "AKOOL_CLIENT_ID"
         raise ConfigurationError(f"auth: {missing} is missing in the environment beside its other half")
     raise ConfigurationError(
         "auth: no credentials; pass ApiKey(...) or ClientCredentials(...), or set AKOOL_API_KEY in the environment"
     )
+
+
+def _read(source: str, make: Callable[[], Credentials]) -> Credentials:
+    try:
+        return make()
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{source}: {error}") from None

@@ -169,7 +169,10 @@ async def test_a_press_refused_for_its_pace_and_dropped_does_not_pull_down_the_n
     """A caller that presses the same in the very moment in which the last one's flight is dropped gets its own."""
     gate = Gate({"code": 1005, "msg": "often"})
     accepted = {"code": 1000, "data": {"_id": "image-2", "image_status": 1}}
-    async with scripted_server(gate, accepted) as server, AkoolSession("key", base_url=server.base_url) as akool:
+    async with (
+        scripted_server(gate, accepted) as server,
+        AkoolSession("sk-test-key", base_url=server.base_url) as akool,
+    ):
         first = asyncio.create_task(akool.vary("image-1", 1))
         await gate.arrived.wait()
         first.cancel()

@@ -8,7 +8,7 @@ import pytest
 from scripted import KEY
 
 from akool_async import ApiKey, AuthenticationError, ClientCredentials, ConfigurationError
-from akool_async._auth import TokenAuthenticator, read_credentials
+from akool_async._auth import KeyAuthenticator, TokenAuthenticator, read_credentials
 
 PAIR = {"AKOOL_CLIENT_ID": "id", "AKOOL_CLIENT_SECRET": KEY}
 
@@ -18,11 +18,11 @@ PAIR = {"AKOOL_CLIENT_ID": "id", "AKOOL_CLIENT_SECRET": KEY}
     [
         (KEY, {}, ApiKey(KEY)),
         (f" {KEY}\n", {}, ApiKey(KEY)),
-        (ApiKey(KEY), {"AKOOL_API_KEY": "other"}, ApiKey(KEY)),
+        (ApiKey(KEY), {"AKOOL_API_KEY": "another-key"}, ApiKey(KEY)),
         (ClientCredentials("id", KEY), {}, ClientCredentials("id", KEY)),
         (None, {"AKOOL_API_KEY": f"{KEY}\n"}, ApiKey(KEY)),
         (None, PAIR, ClientCredentials("id", KEY)),
-        (None, {**PAIR, "AKOOL_API_KEY": "key"}, ApiKey("key")),
+        (None, {**PAIR, "AKOOL_API_KEY": "the-key-"}, ApiKey("the-key-")),
         (None, {"AKOOL_API_KEY": "", **PAIR}, ClientCredentials("id", KEY)),
     ],
 )
@@ -42,6 +42,10 @@ def test_where_credentials_come_from(auth, environment, credentials):
         (f"{KEY} x", {}, "key must be"),
         (f"{KEY}ä", {}, "key must be"),
         (f"{KEY}\r\nX-Evil: 1", {}, "key must be"),
+        ("a", {}, "^auth: key must have at least 8 characters"),
+        ("seven77", {}, "^auth: key must have at least 8 characters"),
+        (None, {"AKOOL_API_KEY": "a"}, "^AKOOL_API_KEY: key must have at least 8 characters"),
+        (None, {**PAIR, "AKOOL_CLIENT_SECRET": " a \n"}, "AKOOL_CLIENT_SECRET: client_secret must have at least 8"),
     ],
 )
 def test_what_is_wrong_with_credentials_is_told_without_showing_them(auth, environment, told):
@@ -58,6 +62,24 @@ def test_secrets_are_not_shown_and_do_not_pickle(credentials):
     for travel in (pickle.dumps, copy.copy):
         with pytest.raises(TypeError, match="secret"):
             travel(credentials)
+
+
+async def test_only_what_is_long_enough_is_masked():
+    """A key or secret is taken out of a message; a token of a few letters, which stands in any word, is not."""
+    authenticator = TokenAuthenticator(ClientCredentials("id", KEY), token_of("a"))
+    await authenticator.acquire()
+    assert authenticator.hide(f"a bad pair: {KEY}") == "a bad pair: ***"
+    authenticator = TokenAuthenticator(ClientCredentials("id", KEY), token_of("a-long-token"))
+    await authenticator.acquire()
+    assert authenticator.hide("a-long-token has ended") == "*** has ended"
+    assert KeyAuthenticator(ApiKey(KEY)).hide(f"{KEY}!") == "***!"
+
+
+def token_of(token):
+    async def fetch(credentials):
+        return token
+
+    return fetch
 
 
 class Fetch:

@@ -653,7 +653,7 @@ async def test_a_state_of_a_newer_format_is_refused(emulator, tmp_path):
 def test_a_bad_state_is_refused_before_anything_is_done(state, reason):
     """What is no state's URL is told with an example."""
     with pytest.raises(ConfigurationError, match=reason):
-        DurableFanOut("key", state)
+        DurableFanOut("sk-test-key", state)
 
 
 async def test_a_state_that_cannot_be_opened_is_told_without_its_password(tmp_path):
@@ -666,7 +666,7 @@ async def test_a_state_that_cannot_be_opened_is_told_without_its_password(tmp_pa
         f"sqlite:///{tmp_path}",
     ):
         with pytest.raises((ConfigurationError, StateError), match="cannot be used") as caught:
-            await DurableFanOut("key", state).__aenter__()
+            await DurableFanOut("sk-test-key", state).__aenter__()
         assert "secret" not in str(caught.value)
 
 
@@ -846,6 +846,6 @@ def test_an_error_is_read_as_it_was_written(charged, message):
 
 def test_the_account_is_told_apart_without_its_key():
     """Two keys are two accounts, and a key is not found in the account's name."""
-    first, second = AkoolSession("key-one"), AkoolSession("key-two")
+    first, second = AkoolSession("the-one-key"), AkoolSession("the-other-key")
     assert first.account != second.account
     assert "key" not in first.account

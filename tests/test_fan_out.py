@@ -265,7 +265,7 @@ async def test_an_operation_known_before_is_not_given_up_when_pressing_ends(emul
 async def test_a_bad_key_costs_a_handful_of_posts(emulator, preflight):
     """A thousand presses with a bad key come out as a thousand AuthenticationErrors, and hardly any is sent."""
     presses = [ButtonPress(f"image-{i}", "V1") for i in range(1000)]
-    async with AkoolSession(ApiKey("wrong"), base_url=emulator.base_url) as akool:
+    async with AkoolSession(ApiKey("a-wrong-key"), base_url=emulator.base_url) as akool:
         outcomes = await collect(akool.fan_out(presses, preflight=preflight))
     assert {outcome.press for outcome in outcomes} == set(presses)
     assert all(isinstance(outcome.error, AuthenticationError) for outcome in outcomes)

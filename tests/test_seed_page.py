@@ -55,11 +55,11 @@ async def test_a_key_is_the_only_authentication_header():
 async def test_a_token_is_the_only_authentication_header():
     """Client credentials are traded for a token, which goes as Authorization and nothing else."""
     async with scripted_server(TOKEN_REPLY, CREATE_BY_BUTTON_REPLY) as server:
-        async with AkoolSession(ClientCredentials("id", "secret"), base_url=server.base_url) as akool:
+        async with AkoolSession(ClientCredentials("id", "a-client-secret"), base_url=server.base_url) as akool:
             await akool.create_by_button(SOURCE, "V1")
     get_token, press = server.asked
     assert (get_token.method, get_token.path) == ("POST", "/api/open/v3/getToken")
-    assert get_token.json == {"clientId": "id", "clientSecret": "secret"}
+    assert get_token.json == {"clientId": "id", "clientSecret": "a-client-secret"}
     assert not get_token.headers.keys() & {"authorization", "x-api-key"}
     assert press.headers["authorization"] == "Bearer token-of-the-test"
     assert "x-api-key" not in press.headers

@@ -49,7 +49,7 @@ async def test_a_token_that_ends_between_polls_does_not_end_the_wait(emulator, a
 async def test_a_renewal_that_does_not_help_is_not_repeated():
     """A service that ends every token gets one renewal per request, then the caller is told."""
     async with scripted_server({"code": 1000, "token": "a"}, ENDED, {"code": 1000, "token": "b"}, ENDED) as server:
-        async with AkoolSession(ClientCredentials("id", "secret"), base_url=server.base_url) as akool:
+        async with AkoolSession(ClientCredentials("id", "a-client-secret"), base_url=server.base_url) as akool:
             with pytest.raises(AuthenticationError, match="1101"):
                 await akool.get_credit()
     assert [asked.path.rpartition("/")[2] for asked in server.asked] == ["getToken", "info"] * 2
@@ -86,7 +86,7 @@ async def test_a_failing_token_service_leaves_a_prompt_unsent():
     """HTTP 500 in an envelope of AKOOL's for Get Token says nothing about the prompt, which was never sent."""
     failing = {"status": 500, "text": '{"code": 500, "msg": "internal"}'}
     async with scripted_server(failing) as server:
-        async with AkoolSession(ClientCredentials("id", "secret"), base_url=server.base_url) as akool:
+        async with AkoolSession(ClientCredentials("id", "a-client-secret"), base_url=server.base_url) as akool:
             with pytest.raises(TransportError) as caught:
                 await akool.get_credit()
     assert caught.value.delivered is False

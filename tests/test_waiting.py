@@ -266,7 +266,7 @@ async def test_a_fresh_operation_may_be_unknown_for_a_moment(emulator, akool):
 
 async def test_a_bad_key_ends_the_wait_at_once(emulator):
     """Authentication does not get better by asking again."""
-    async with AkoolSession(ApiKey("wrong"), base_url=emulator.base_url, polling=FAST) as akool:
+    async with AkoolSession(ApiKey("a-wrong-key"), base_url=emulator.base_url, polling=FAST) as akool:
         with pytest.raises(AuthenticationError):
             await akool.wait_until_complete(emulator.add_image())
     assert emulator.ledger.requests["get_image_result"] == 1
