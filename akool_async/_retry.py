@@ -28,7 +28,7 @@ from akool_async.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 LONGEST_RETRY_AFTER: Final = 3600.0
 """Seconds; a Retry-After beyond this is not waited out in full by polls. Presses give up long before."""
@@ -48,6 +48,7 @@ _HOPELESS: Final = (
     NotPermittedError,
     NotFoundError,
     InvalidParameterError,
+    ConfigurationError,
     SessionClosedError,
 )
 
@@ -60,16 +61,32 @@ def growing_waits(first: float, longest: float) -> Iterator[float]:
         yield wait / 2 + backoff.full_jitter(wait / 2)
 
 
+def asked_wait(headers: Mapping[str, str]) -> float | None:
+    """The seconds that a reply asks to wait by its Retry-After; None if it does not ask.
+
+    A date is read against the reply's own Date, since this machine's clock may be off by hours; without a Date that can
+    be read, against this machine's clock.
+    """
+    header = headers.get("Retry-After")
+    if header is None:
+        return None
+    return retry_after_seconds(header, _read_date(headers.get("Date", "")) or datetime.now(UTC))
+
+
 def retry_after_seconds(header: str, now: datetime) -> float | None:
-    """Read Retry-After, which is seconds or an HTTP date; None where it is neither."""
+    """Read Retry-After, which is seconds or an HTTP date; None if it is neither."""
     if header.strip().isdecimal():
         return min(float(header), LONGEST_RETRY_AFTER)
+    moment = _read_date(header)
+    return None if moment is None else min(max((moment - now).total_seconds(), 0.0), LONGEST_RETRY_AFTER)
+
+
+def _read_date(header: str) -> datetime | None:
     try:
         moment = parsedate_to_datetime(header)
-        wait = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now
-    except (TypeError, ValueError, OverflowError):
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (TypeError, ValueError, OverflowError, IndexError):
         return None
-    return min(max(wait.total_seconds(), 0.0), LONGEST_RETRY_AFTER)
 
 
 def is_hopeless(error: AkoolError) -> bool:

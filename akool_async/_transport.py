@@ -7,9 +7,8 @@ would travel with it, and a body is read up to a bound.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+import inspect
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -17,7 +16,11 @@ from attrs import define, field
 
 from akool_async import _validate, _wire
 from akool_async._auth import ApiKey, Authenticator, ClientCredentials, Header, KeyAuthenticator, TokenAuthenticator
-from akool_async._retry import PACE_WITHOUT_RETRY_AFTER, retry_after_seconds, says_nothing
+from akool_async._deadline import Deadline
+from akool_async._failures import describe_route, explain, is_before_sending, is_secretive
+from akool_async._proxies import is_loopback, proxy_for
+from akool_async._request_body import RequestBody
+from akool_async._retry import PACE_WITHOUT_RETRY_AFTER, asked_wait, says_nothing
 from akool_async.errors import (
     AkoolError,
     APIError,
@@ -45,8 +48,15 @@ CONNECT_TIMEOUT: Final = 10.0
 # Node servers close after 5 idle seconds, so none of ours is used again that late.
 KEEP_ALIVE: Final = 4.0
 TOO_MANY_REQUESTS: Final = 429
+PROXY_WANTS_PASSWORD: Final = 407
 TOKEN_ENDED: Final = 1101
 _AUTHENTICATION_HEADERS: Final = ("authorization", "x-api-key")
+# aiohttp's own bounds are 8,190 bytes for a line and 128 lines; a long security policy or many cookies lose no paid id.
+LONGEST_LINE: Final = 2**16
+MOST_LINES: Final = 1024
+_BOUNDS: Final[dict[str, Any]] = {"max_line_size": LONGEST_LINE, "max_field_size": LONGEST_LINE}
+if "max_headers" in inspect.signature(aiohttp.ClientSession).parameters:  # not in older versions, which do not count
+    _BOUNDS["max_headers"] = MOST_LINES
 
 
 @define
@@ -87,9 +97,17 @@ class Transport:
         self._home = home
         self._pace = pace
         self._reporter = reporter
-        # Not `connect`, which would start one more timer for every request on a connection that is there already.
+        self._request_timeout = request_timeout
+        # The total is Deadline's. Not `connect`, which would start one more timer for every request on a connection
+        # that is there already.
         connecting = min(CONNECT_TIMEOUT, request_timeout / 2)
-        self._timeout = aiohttp.ClientTimeout(total=request_timeout, sock_connect=connecting)
+        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connecting)
+        self._options, self._route = _BOUNDS, ""
+        if http is None:  # an injected session has its owner's proxy
+            proxy = proxy_for(base_url)
+            self._options = _BOUNDS | {"proxy": proxy}
+            self._route = describe_route(urlsplit(base_url).hostname or "", proxy)
+        self._is_plain = base_url.startswith("http:")
         self._connections = asyncio.Semaphore(MOST_CONNECTIONS)
         self._authenticator = self._choose_authenticator(credentials)
 
@@ -164,35 +182,42 @@ class Transport:
 
     async def _exchange(self, call: Call, header: Header | None) -> tuple[int, float | None, bytes]:
         headers = {} if header is None else {header[0]: header[1]}
-        if call.body is not None:
-            headers["Content-Type"] = "application/json"
+        body = None if call.body is None else RequestBody(call.body)
+        failure: BaseException
         try:
-            async with self._opened().request(
-                call.method,
-                self._base_url + call.path,
-                params=call.query,
-                data=call.body,
-                headers=headers,
-                timeout=self._timeout,
-                allow_redirects=False,
-                raise_for_status=False,
-            ) as response:
-                pace = response.headers.get("Retry-After")
-                retry_after = None if pace is None else retry_after_seconds(pace, datetime.now(UTC))
-                return response.status, retry_after, await _read_bounded(response)
+            async with (
+                Deadline(self._request_timeout),
+                self._opened().request(
+                    call.method,
+                    self._base_url + call.path,
+                    params=call.query,
+                    data=body,
+                    headers=headers,
+                    timeout=self._timeout,
+                    allow_redirects=False,
+                    raise_for_status=False,
+                    **self._options,
+                ) as response,
+            ):
+                self._require_no_proxy_page(response.status)
+                return response.status, asked_wait(response.headers), await _read_bounded(response)
         except AkoolError:
             raise
-        except aiohttp.ClientResponseError as error:
-            not_http = ResponseError(f"not an HTTP reply ({error.message})")
         except asyncio.CancelledError as error:
             if _is_asked_to_stop():
                 raise
-            # An injected session that is closed meanwhile cancels whoever waits for one of its connections.
-            raise TransportError("the aiohttp session was closed meanwhile") from error
-        except Exception as error:  # a user's trace hook may raise anything, at any point of the exchange
-            raise _transport_error(error) from error
-        # aiohttp's error shows the request's headers, the key among them, in its repr: raised here, it is not chained.
-        raise not_http
+            failure = error
+        except Exception as error:  # noqa: BLE001 - a user's trace hook may raise anything, at any point
+            failure = error
+        # Of a POST only its body knows: an injected session may send one twice, and the last failure be of the second.
+        was_sent = not (is_before_sending(failure) if body is None else body.withdraw())
+        explained = explain(failure, was_sent=was_sent, seconds=self._request_timeout, route=self._route)
+        raise explained from (None if is_secretive(failure) else failure)
+
+    def _require_no_proxy_page(self, status: int) -> None:
+        """Without TLS a proxy that wants a password answers in AKOOL's place, and passes nothing on."""
+        if status == PROXY_WANTS_PASSWORD and self._is_plain:
+            raise TransportError("a proxy asks for a user and password (HTTP 407)", delivered=False)
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._closed or (self._http is not None and self._http.closed):
@@ -234,16 +259,6 @@ def _is_asked_to_stop() -> bool:
     return task is None or task.cancelling() > 0
 
 
-def _transport_error(error: Exception) -> TransportError:
-    reason = str(error) or type(error).__name__
-    # ConnectionTimeoutError is raised before a byte is sent, ClientConnectorError where no connection came to be.
-    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
-        return TransportError(f"AKOOL could not be reached ({reason})", delivered=False)
-    if isinstance(error, TimeoutError):
-        return TransportError(f"no reply in time ({reason})")
-    return TransportError(f"the connection broke ({reason})")
-
-
 def check_base_url(base_url: str, *, allow_http: bool) -> str:
     """Refuse an address that must not get a key: no user or password in it, https unless it is this machine."""
     _validate.web_url("base_url", base_url)
@@ -252,18 +267,11 @@ def check_base_url(base_url: str, *, allow_http: bool) -> str:
         raise ConfigurationError("base_url must not hold a user or password: they would be sent as a second credential")
     if parts.query or parts.fragment:
         raise ConfigurationError("base_url must not hold a query or fragment")
-    if parts.scheme == "http" and not allow_http and not _is_loopback(parts.hostname or ""):
+    if parts.scheme == "http" and not allow_http and not is_loopback(parts.hostname or ""):
         raise ConfigurationError(
             "base_url: plain http would show the key to the network; use https, or pass allow_http=True"
         )
     return base_url
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _check_injected(http: aiohttp.ClientSession) -> None:

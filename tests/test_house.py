@@ -15,6 +15,9 @@ RANKS = {
     "models": 1,
     "errors": 1,
     "_proxies": 2,
+    "_request_body": 1,
+    "_deadline": 1,
+    "_failures": 3,
     "_durations": 1,
     "_listeners": 1,
     "_late_urls": 2,
@@ -51,7 +54,7 @@ RANKS = {
 EDGES = {"cli", "durable", "emulator", "opentelemetry", "webhooks"}
 PUBLIC_ROOMS = {"events"}
 OWNERS = {
-    "aiohttp": {"_transport", "_picture_hosts", "emulator", "webhooks", "cli"},
+    "aiohttp": {"_transport", "_request_body", "_failures", "_picture_hosts", "emulator", "webhooks", "cli"},
     "aiolimiter": {"_pace"},
     "attrs": {
         "models",

@@ -189,7 +189,7 @@ async def test_a_token_that_was_replaced_meanwhile_is_still_hidden():
     async with scripted_server(
         {"code": 1000, "token": KEY}, answer, {"code": 1000, "token": "other"}, answer
     ) as server:
-        async with AkoolSession(ClientCredentials("id", "secret"), base_url=server.base_url) as akool:
+        async with AkoolSession(ClientCredentials("id", "a-client-secret"), base_url=server.base_url) as akool:
             with pytest.raises(AuthenticationError) as caught:
                 await akool._api.get_credit()
     assert "Bearer ***" in caught.value.msg
