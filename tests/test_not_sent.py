@@ -7,7 +7,7 @@ may have left.
 import asyncio
 import socket
 import threading
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 
 import aiohttp
 import pytest
@@ -15,39 +15,13 @@ from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http import StreamWriter
 from examples import CREATE_BY_PROMPT_REPLY
 from scripted import KEY, scripted_server
+from sockets import error_of_one_post, hang_up, never, speak_plainly, tcp_server
 
-from akool_async import AkoolSession, OutcomeUnknownError, TransportError
+from akool_async import AkoolSession, OutcomeUnknownError
 from akool_async._request_body import RequestBody
-from akool_async.models import PromptRequest
 
 PATIENCE = 0.2
 NAME = "akool.test"
-
-
-async def send(akool):
-    """One POST that spends credits, tried once: the error it ends with."""
-    with pytest.raises(TransportError) as caught:
-        await akool._api.create_by_prompt(PromptRequest(prompt="a fox"), None, lambda: None)
-    return caught.value
-
-
-@asynccontextmanager
-async def tcp_server(answer):
-    """A server that gives each connection to ``answer(reader, writer)``; yields its port."""
-
-    async def serve(reader, writer):
-        try:
-            await answer(reader, writer)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
 
 
 def resolve(monkeypatch, lookup):
@@ -65,7 +39,7 @@ async def test_a_name_server_that_answers_too_late(monkeypatch):
     has_ended = threading.Event()
     resolve(monkeypatch, lambda port: has_ended.wait() and [])
     async with AkoolSession(KEY, base_url=f"https://{NAME}", request_timeout=PATIENCE) as akool:
-        error = await send(akool)
+        error = await error_of_one_post(akool)
         has_ended.set()
     assert error.delivered is False
     assert "no connection within 0.2 s" in str(error)
@@ -107,7 +81,7 @@ async def test_addresses_that_are_silent_one_after_the_other(monkeypatch):
         async with AkoolSession(
             KEY, base_url=f"http://{NAME}:{port}", allow_http=True, request_timeout=PATIENCE
         ) as akool:
-            assert (await send(akool)).delivered is False
+            assert (await error_of_one_post(akool)).delivered is False
 
 
 async def test_an_injected_session_without_a_free_connection():
@@ -125,7 +99,7 @@ async def test_an_injected_session_without_a_free_connection():
             owners = asyncio.create_task(http.get(base_url))
             await is_busy.wait()
             async with AkoolSession(KEY, base_url=base_url, http=http, request_timeout=PATIENCE) as akool:
-                assert (await send(akool)).delivered is False
+                assert (await error_of_one_post(akool)).delivered is False
             is_over.set()
             await asyncio.gather(owners, return_exceptions=True)
 
@@ -142,26 +116,13 @@ async def test_an_injected_session_that_is_closed_while_a_post_waits_for_a_conne
     async with tcp_server(keep_busy) as port:
         http = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1))
         async with AkoolSession(KEY, base_url=f"http://127.0.0.1:{port}", http=http) as akool:
-            first = asyncio.create_task(send(akool))
+            first = asyncio.create_task(error_of_one_post(akool))
             await is_busy.wait()
-            second = asyncio.create_task(send(akool))
+            second = asyncio.create_task(error_of_one_post(akool))
             while not http.connector._waiters:
                 await asyncio.sleep(0)
             await http.close()
             assert [error.delivered for error in await asyncio.gather(first, second)] == [None, False]
-
-
-async def never(reader, writer):
-    await reader.read()
-
-
-async def hang_up(reader, writer):
-    await reader.read(1)
-
-
-async def speak_plainly(reader, writer):
-    await reader.read(1)
-    writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
 
 @pytest.mark.parametrize("answer", [never, hang_up, speak_plainly])
@@ -169,7 +130,7 @@ async def test_a_tls_handshake_that_fails(answer):
     """The other end says nothing, hangs up, or speaks no TLS."""
     async with tcp_server(answer) as port:
         async with AkoolSession(KEY, base_url=f"https://127.0.0.1:{port}", request_timeout=PATIENCE) as akool:
-            assert (await send(akool)).delivered is False
+            assert (await error_of_one_post(akool)).delivered is False
 
 
 HOOKS = ["on_request_start", "on_connection_create_start", "on_connection_create_end", "on_request_headers_sent"]
@@ -187,7 +148,7 @@ async def test_a_trace_hook_that_fails_before_the_request_is_written(hook):
     async with scripted_server(CREATE_BY_PROMPT_REPLY) as server:
         async with aiohttp.ClientSession(trace_configs=[trace]) as http:
             async with AkoolSession(KEY, base_url=server.base_url, http=http) as akool:
-                error = await send(akool)
+                error = await error_of_one_post(akool)
     assert error.delivered is False
     assert str(error.__cause__) == "mine"
     assert server.asked == []
@@ -224,9 +185,9 @@ async def test_a_request_whose_bytes_may_have_left_is_of_unknown_outcome():
         base_url = f"http://127.0.0.1:{port}"
         async with aiohttp.ClientSession(trace_configs=[trace]) as http:
             async with AkoolSession(KEY, base_url=base_url, http=http) as akool:
-                assert (await send(akool)).delivered is None
+                assert (await error_of_one_post(akool)).delivered is None
         async with AkoolSession(KEY, base_url=base_url) as akool:
-            assert (await send(akool)).delivered is None
+            assert (await error_of_one_post(akool)).delivered is None
 
 
 @pytest.mark.skipif(not hasattr(aiohttp, "ClientMiddlewareType"), reason="aiohttp has no middlewares before 3.12")

@@ -5,11 +5,17 @@ import copy
 import logging
 import pickle
 import traceback
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from functools import partial
 
 import aiohttp
 import pytest
 from aiohttp import web
 from conftest import FAST
+from examples import CREATE_BY_PROMPT_REPLY
+from multidict import CIMultiDict
 from scripted import KEY, scripted_server
 
 from akool_async import (
@@ -118,6 +124,75 @@ async def test_retry_after_reaches_the_error(headers):
     assert caught.value.retry_after == (7.0 if headers["Retry-After"] == "7" else 3600.0)
 
 
+HOURS_BEHIND = datetime.now(UTC) - timedelta(hours=12)
+
+
+@pytest.mark.parametrize(
+    ("date", "asked", "wait"),
+    [
+        (HOURS_BEHIND, HOURS_BEHIND + timedelta(seconds=2), 2.0),
+        (HOURS_BEHIND + timedelta(days=1), HOURS_BEHIND + timedelta(days=1, seconds=90), 90.0),
+        (HOURS_BEHIND, HOURS_BEHIND - timedelta(seconds=2), 0.0),
+        (HOURS_BEHIND, HOURS_BEHIND + timedelta(days=1), 3600.0),
+        (None, datetime.now(UTC) - timedelta(minutes=1), 0.0),
+        (None, datetime.now(UTC) + timedelta(days=1), 3600.0),
+    ],
+)
+async def test_a_date_to_retry_after_is_read_against_the_replys_own_date(date, asked, wait):
+    """Both dates are of one clock, so it does not matter if this machine's is off; without a Date it does."""
+    headers = {
+        "Date": "soon" if date is None else format_datetime(date, usegmt=True),
+        "Retry-After": format_datetime(asked, usegmt=True),
+    }
+    slow_down = {"status": 429, "text": "slow down", "headers": headers}
+    async with scripted_server(slow_down) as server, AkoolSession(KEY, base_url=server.base_url) as akool:
+        with pytest.raises(RateLimitedError) as caught:
+            await akool._api.get_credit()
+    assert caught.value.retry_after == wait
+
+
+@asynccontextmanager
+async def own_session(base_url):
+    async with AkoolSession(KEY, base_url=base_url) as akool:
+        yield akool
+
+
+@asynccontextmanager
+async def injected_session(base_url):
+    async with aiohttp.ClientSession() as http, AkoolSession(KEY, base_url=base_url, http=http) as akool:
+        yield akool
+
+
+@pytest.mark.parametrize("session", [own_session, injected_session])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [("Content-Security-Policy", "x" * 60_000)],
+        [("x" * 60_000, "a name")],
+        [("Set-Cookie", f"a{n}={'x' * 4000}") for n in range(200)],
+    ],
+    ids=["a long line", "a long name", "many lines"],
+)
+async def test_long_headers_lose_no_paid_id(session, headers):
+    """A reply to a press is read though its headers are far beyond aiohttp's own bounds."""
+
+    async def answer(request):
+        await request.read()
+        return web.json_response(CREATE_BY_PROMPT_REPLY, headers=CIMultiDict(headers))
+
+    async with scripted_server(answer) as server, session(server.base_url) as akool:
+        assert (await akool.create_by_prompt("a fox")).id == CREATE_BY_PROMPT_REPLY["data"]["_id"]
+
+
+@pytest.mark.parametrize("session", [own_session, injected_session])
+async def test_headers_are_bounded(session):
+    """A header line without an end is not read to its end: the reply is none."""
+    endless = {"status": 200, "text": "{}", "headers": {"X-Long": "x" * 70_000}}
+    async with scripted_server(endless) as server, session(server.base_url) as akool:
+        with pytest.raises(ResponseError, match="not an HTTP reply"):
+            await akool._api.get_credit()
+
+
 async def test_the_key_does_not_follow_a_redirect():
     """A redirect to another origin is an error; that origin is never asked."""
     async with scripted_server({"code": 1000}) as elsewhere:
@@ -187,7 +262,7 @@ async def test_a_token_that_was_replaced_meanwhile_is_still_hidden():
         return web.json_response({"code": 1101, "msg": f"{request.headers.get('Authorization', '')} expired"})
 
     async with scripted_server(
-        {"code": 1000, "token": KEY}, answer, {"code": 1000, "token": "other"}, answer
+        {"code": 1000, "token": KEY}, answer, {"code": 1000, "token": "another-token"}, answer
     ) as server:
         async with AkoolSession(ClientCredentials("id", "a-client-secret"), base_url=server.base_url) as akool:
             with pytest.raises(AuthenticationError) as caught:
@@ -222,6 +297,26 @@ async def test_an_injected_session_closed_meanwhile_is_not_a_cancellation(emulat
         await http.close()
         outcomes = await asyncio.gather(*callers, return_exceptions=True)
     assert all(isinstance(outcome, AkoolError) for outcome in outcomes)
+
+
+async def test_another_event_loop_is_refused_before_anything_is_sent(emulator, akool):
+    """A session that is used from a thread's own loop says how to hand the call over, and works on in its own."""
+    await akool.get_credit()
+    for call in (akool.get_credit, partial(akool.create_by_prompt, "a fox")):
+        with pytest.raises(ConfigurationError, match=r"asyncio\.run_coroutine_threadsafe"):
+            await asyncio.to_thread(lambda call=call: asyncio.run(call()))
+    await akool.get_credit()
+    assert emulator.ledger.requests == {"get_credit": 2}
+
+
+async def test_a_wait_ends_once_an_injected_session_got_a_header_of_its_own(emulator):
+    """Every poll would be refused, so the wait is, immediately."""
+    async with aiohttp.ClientSession() as http:
+        async with AkoolSession(emulator.api_key, base_url=emulator.base_url, http=http, polling=FAST) as akool:
+            operation = await akool.vary(emulator.add_image(), 1)
+            http.headers["Authorization"] = "Bearer mine"
+            with pytest.raises(ConfigurationError, match="exactly one header"):
+                await operation.wait_until_complete()
 
 
 def test_a_session_and_its_credentials_refuse_to_be_pickled():

@@ -1,0 +1,51 @@
+"""Servers of raw bytes on loopback, and a single POST against them."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import pytest
+
+from akool_async import TransportError
+from akool_async.models import PromptRequest
+
+
+@asynccontextmanager
+async def tcp_server(answer):
+    """A server that gives each connection to ``answer(reader, writer)``; yields its port."""
+
+    async def serve(reader, writer):
+        try:
+            await answer(reader, writer)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+
+
+async def error_of_one_post(akool):
+    """Send one POST that spends credits, once: the TransportError that it ends with."""
+    with pytest.raises(TransportError) as caught:
+        await akool._api.create_by_prompt(PromptRequest(prompt="a fox"), None, lambda: None)
+    return caught.value
+
+
+async def never(reader, writer):
+    """Say nothing."""
+    await reader.read()
+
+
+async def hang_up(reader, writer):
+    """Close the connection at the first byte."""
+    await reader.read(1)
+
+
+async def speak_plainly(reader, writer):
+    """Speak HTTP, whatever is expected."""
+    await reader.read(1)
+    writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")

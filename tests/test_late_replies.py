@@ -1,0 +1,138 @@
+"""A time-out that is noticed late: a stopped or busy process reads first what has arrived meanwhile."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from contextlib import suppress
+
+import pytest
+from aiohttp import web
+from examples import CREATE_BY_PROMPT_REPLY
+from scripted import KEY, scripted_server
+
+from akool_async import AkoolSession, OutcomeUnknownError, TransportError
+
+PATIENCE = 0.1
+"""The request timeout."""
+PICTURES = [f"https://pictures.example/{'x' * 1000}/{n}.png" for n in range(2000)]
+
+
+def reply(**more):
+    body = json.dumps(CREATE_BY_PROMPT_REPLY | {"data": CREATE_BY_PROMPT_REPLY["data"] | more}).encode()
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body), body
+
+
+class ReplyDuringSleep:
+    """A server of one reply, which it begins to send while the event loop of the client is kept from running."""
+
+    def __init__(self, pieces):
+        self.loop = asyncio.get_running_loop()
+        self.pieces = pieces
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.base_url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        self.sleeps, self.has_sent = threading.Event(), threading.Event()
+        self.thread = threading.Thread(target=self._serve)
+        self.thread.start()
+
+    def _serve(self):
+        connection, _ = self.listener.accept()
+        with connection:
+            received = b""
+            while b"a fox" not in received:
+                received += connection.recv(65536)
+            self.loop.call_soon_threadsafe(self._sleep)
+            self.sleeps.wait()
+            first, *others = self.pieces
+            connection.sendall(first)
+            self.has_sent.set()
+            with suppress(ConnectionError):  # of a client that gave up
+                for piece in others:
+                    connection.sendall(piece)
+                connection.recv(1)
+
+    def _sleep(self):
+        self.sleeps.set()
+        self.has_sent.wait()
+        end = self.loop.time() + 5 * PATIENCE
+        while self.loop.time() < end:
+            time.sleep(PATIENCE)
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *_):
+        self.listener.close()
+        await asyncio.to_thread(self.thread.join)
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [[b"".join(reply())], reply(), [b"HTTP/1.1 100 Continue\r\n\r\n", *reply()], reply(upscaled_urls=PICTURES)],
+    ids=["one piece", "headers and body", "an interim reply", "two megabytes"],
+)
+async def test_a_reply_that_came_while_the_process_slept_past_the_time_out_is_read(pieces):
+    """Time-out and reply are noticed in the same moment: the paid id counts."""
+    async with ReplyDuringSleep(pieces) as server:
+        async with AkoolSession(KEY, base_url=server.base_url, request_timeout=PATIENCE) as akool:
+            assert (await akool.create_by_prompt("a fox")).id == CREATE_BY_PROMPT_REPLY["data"]["_id"]
+
+
+async def test_without_a_reply_the_time_out_ends_the_request_even_if_it_is_noticed_late():
+    """Leniency has an end."""
+    async with ReplyDuringSleep([b"HTTP/1.1 200 OK\r\n"]) as server:
+        async with AkoolSession(KEY, base_url=server.base_url, request_timeout=PATIENCE, repress=False) as akool:
+            with pytest.raises(OutcomeUnknownError, match=r"no reply within 0\.1 s"):
+                await akool.create_by_prompt("a fox")
+
+
+PROGRAM = f"""
+import asyncio, sys
+from akool_async import AkoolSession
+
+async def main():
+    async with AkoolSession({KEY!r}, base_url=sys.argv[1], request_timeout={PATIENCE}) as akool:
+        print((await akool.create_by_prompt("a fox")).id)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no such signal on this system")
+async def test_a_process_that_was_stopped_reads_the_reply_when_it_goes_on():
+    """Ctrl-Z while a POST is under way, for longer than the time-out, and fg."""
+    began = time.monotonic()
+
+    async def answer(request):
+        nonlocal began
+        await request.read()
+        began = time.monotonic()
+        os.kill(process.pid, signal.SIGSTOP)
+        return web.json_response(CREATE_BY_PROMPT_REPLY)
+
+    async with scripted_server(answer) as server:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", PROGRAM, server.base_url, stdout=-1, stderr=-1
+        )
+        while not server.asked:
+            await asyncio.sleep(0.01)
+        while time.monotonic() < began + 5 * PATIENCE:  # time has to pass: that is the situation
+            await asyncio.sleep(PATIENCE)
+        os.kill(process.pid, signal.SIGCONT)
+        out, errors = await process.communicate()
+    assert out.decode().strip() == CREATE_BY_PROMPT_REPLY["data"]["_id"], errors.decode()
+
+
+async def test_a_reply_that_is_really_late_is_none():
+    """Nothing is added to the time-out of a process that is awake."""
+    loop = asyncio.get_running_loop()
+    async with scripted_server(lambda request: asyncio.sleep(60)) as server:
+        async with AkoolSession(KEY, base_url=server.base_url, request_timeout=PATIENCE) as akool:
+            began = loop.time()
+            with pytest.raises(TransportError, match="no reply within"):
+                await akool._api.get_credit()
+            assert loop.time() - began >= PATIENCE
