@@ -7,21 +7,13 @@ import filecmp
 import os
 from typing import TYPE_CHECKING, Final
 
+from akool_async._picture_formats import ENOUGH_TO_SNIFF, is_whole, suffix_of
 from akool_async._picture_hosts import BrokenOffError
 from akool_async.errors import DownloadError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_SIGNATURES: Final = {
-    b"\x89PNG\r\n\x1a\n": ".png",
-    b"\xff\xd8\xff": ".jpg",
-    b"GIF8": ".gif",
-    b"RIFF": ".webp",
-}
-_ENDS: Final = {".png": b"IEND\xaeB`\x82", ".jpg": b"\xff\xd9", ".gif": b";"}
-ENOUGH_TO_SNIFF: Final = 16
-_TAIL: Final = 1024  # some programs leave a few bytes after the end
 _NO_HARD_LINKS: Final = (
     errno.EPERM,
     errno.ENOTSUP,
@@ -34,27 +26,19 @@ _NO_HARD_LINKS: Final = (
 
 
 def sniff(head: bytes) -> str:
-    """The suffix for a picture that begins so, never for what its address says it is."""
-    for signature, suffix in _SIGNATURES.items():
-        if head.startswith(signature) and (suffix != ".webp" or head[8:12] == b"WEBP"):
-            return suffix
-    raise BrokenOffError("what the pictures' host sent is not a picture (PNG, JPEG, GIF or WebP)")
+    """The suffix for a picture that begins so, whatever its address says."""
+    suffix = suffix_of(head)
+    if suffix is None:
+        raise BrokenOffError("what the pictures' host sent is not a picture (PNG, JPEG, GIF or WebP)")
+    return suffix
 
 
 def require_whole(part: Path) -> None:
-    """A picture ends as its kind does: not every host tells a length, and not every length that is told is true."""
+    """A picture ends as its format does: not every host sends a length, and not every length that is sent is true."""
     with part.open("rb") as file:
-        head = file.read(ENOUGH_TO_SNIFF)
-        suffix = sniff(head)
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - _TAIL))
-        tail = file.read()
-    if suffix == ".webp":
-        whole = int.from_bytes(head[4:8], "little") + 8 <= size
-    else:
-        whole = tail.endswith(_ENDS[suffix]) if suffix == ".gif" else _ENDS[suffix] in tail
-    if not whole:
-        raise BrokenOffError(f"the picture was cut short at {size} bytes")
+        suffix = sniff(file.read(ENOUGH_TO_SNIFF))
+        if not is_whole(file, suffix):
+            raise BrokenOffError(f"the picture was cut short at {file.seek(0, os.SEEK_END)} bytes")
 
 
 def publish(part: Path, directory: Path, stem: str) -> Path:

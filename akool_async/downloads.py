@@ -11,7 +11,8 @@ from uuid import uuid4
 
 from attrs import define, field
 
-from akool_async._picture_files import ENOUGH_TO_SNIFF, publish, require_whole, sniff
+from akool_async._picture_files import publish, require_whole, sniff
+from akool_async._picture_formats import ENOUGH_TO_SNIFF
 from akool_async._picture_hosts import BrokenOffError, PictureHosts, RefusedError
 from akool_async._retry import growing_waits
 from akool_async.errors import AkoolError, DownloadError, NotFoundError, ResultExpiredError, SessionClosedError

@@ -8,8 +8,6 @@ from datetime import UTC, datetime
 
 import pytest
 from aiohttp import web
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 from scripted import KEY, scripted_server
 
@@ -21,8 +19,6 @@ from akool_async import (
     SessionClosedError,
     downloads,
 )
-from akool_async._picture_files import require_whole
-from akool_async._picture_hosts import BrokenOffError
 from akool_async.emulator import Fault
 
 
@@ -335,20 +331,3 @@ async def test_without_hard_links_nothing_is_overwritten_either(emulator, akool,
         await akool.download(result, tmp_path)
     assert first[0].read_text() == "mine"
     assert len(list(tmp_path.iterdir())) == 5
-
-
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "WEBP"])
-def test_a_whole_picture_is_told_from_a_cut_one(tmp_path_factory, kind):
-    """Every picture that an encoder wrote is whole, and no beginning of it is."""
-    content = picture(kind)
-    path = tmp_path_factory.mktemp(kind) / "picture"
-
-    @given(st.integers(0, len(content) - 1))
-    def check(size):
-        path.write_bytes(content[:size])
-        with pytest.raises(BrokenOffError):
-            require_whole(path)
-
-    check()
-    path.write_bytes(content)
-    require_whole(path)
