@@ -70,18 +70,19 @@ def asked_wait(headers: Mapping[str, str]) -> float | None:
     header = headers.get("Retry-After")
     if header is None:
         return None
-    return retry_after_seconds(header, _read_date(headers.get("Date", "")) or datetime.now(UTC))
+    return retry_after_seconds(header, read_date(headers.get("Date", "")) or datetime.now(UTC))
 
 
 def retry_after_seconds(header: str, now: datetime) -> float | None:
     """Read Retry-After, which is seconds or an HTTP date; None if it is neither."""
     if header.strip().isdecimal():
         return min(float(header), LONGEST_RETRY_AFTER)
-    moment = _read_date(header)
+    moment = read_date(header)
     return None if moment is None else min(max((moment - now).total_seconds(), 0.0), LONGEST_RETRY_AFTER)
 
 
-def _read_date(header: str) -> datetime | None:
+def read_date(header: str) -> datetime | None:
+    """Read an HTTP date, such as a reply's Date; None if it is not one."""
     try:
         moment = parsedate_to_datetime(header)
         return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
