@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 from uuid import uuid4
@@ -13,18 +12,21 @@ from attrs import define, field
 
 from akool_async._picture_files import publish, require_whole, sniff
 from akool_async._picture_formats import ENOUGH_TO_SNIFF
-from akool_async._picture_hosts import BrokenOffError, PictureHosts, RefusedError
+from akool_async._picture_hosts import BrokenOffError, PausedError, PictureHosts, RefusedError
 from akool_async._retry import growing_waits
 from akool_async.errors import AkoolError, DownloadError, NotFoundError, ResultExpiredError, SessionClosedError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
     from typing import BinaryIO
 
     from akool_async.models import ImageResult
 
 TRIES: Final = 5
+"""Failed requests after which a picture is given up. A pause that its host asks for is no failure."""
+LONGEST_PAUSE: Final = 60.0
+"""Seconds for which one picture waits in total because its host asks for pauses."""
 LARGEST_PICTURE: Final = 256 * 2**20
 
 
@@ -45,7 +47,6 @@ class Downloads:
             raise
 
     async def _save_all(self, result: ImageResult, directory: Path) -> list[Path]:
-        _require_not_expired(result)
         if not result.urls:
             raise DownloadError(f"this result has no pictures (status {result.status})")
         await _make(directory)
@@ -92,10 +93,16 @@ class Downloads:
                 except RefusedError as refused:
                     await picture.fetch(await addresses.refresh(index, refused))
             return await asyncio.to_thread(publish, part, directory, stem)
-        except (RefusedError, BrokenOffError) as error:
+        except RefusedError as refused:
+            raise addresses.explain(refused) from refused
+        except (BrokenOffError, PausedError) as error:
             raise DownloadError(*error.args) from error
         finally:
             part.unlink(missing_ok=True)
+
+
+def _waits() -> Iterator[float]:
+    return growing_waits(0.5, 8.0)
 
 
 @define
@@ -106,37 +113,52 @@ class _Picture:
     _part: Path
     _file: BinaryIO
     _version: str | None = None
+    _patience: float = field(factory=lambda: LONGEST_PAUSE)
 
-    async def fetch(self, url: str) -> None:
+    async def fetch(self, address: str) -> None:
         """Fetch until whole, going on where an interrupted try ended, where the host allows that."""
-        for pause in (*islice(growing_waits(0.5, 8.0), TRIES - 1), None):
+        waits_after_failures, shortest_pauses = islice(_waits(), TRIES - 1), _waits()
+        while True:
             try:
-                await self._fetch_rest(url)
+                await self._fetch_rest(address)
                 self._file.flush()
                 await asyncio.to_thread(require_whole, self._part)
+            except PausedError as paused:
+                await self._pause(max(paused.seconds, next(shortest_pauses)), paused)
             except BrokenOffError:
-                if pause is None:
+                wait = next(waits_after_failures, None)
+                if wait is None:
                     raise
-                await asyncio.sleep(pause)
+                await asyncio.sleep(wait)
             else:
                 return
 
-    async def _fetch_rest(self, url: str) -> None:
+    async def _pause(self, seconds: float, paused: PausedError) -> None:
+        self._patience -= seconds
+        if self._patience < 0:
+            raise PausedError(f"{paused.args[0]}; a picture waits for {LONGEST_PAUSE:.0f} s at most")
+        await asyncio.sleep(seconds)
+
+    async def _fetch_rest(self, address: str) -> None:
         start = self._file.tell()
         version, self._version = self._version, None  # a try that gains nothing is followed by one from the beginning
-        async with self._hosts.open(url, start, version) as piece:
-            if piece.start != start:
-                self._file.seek(0)
-                self._file.truncate()
-            async for chunk in piece.chunks:
-                if not self._file.tell() and len(chunk) >= ENOUGH_TO_SNIFF:
-                    sniff(chunk)
-                if self._file.tell() + len(chunk) > LARGEST_PICTURE:
-                    raise DownloadError(f"a picture of more than {LARGEST_PICTURE} bytes")
-                await self._write(chunk)
-                self._version = piece.version
+        try:
+            async with self._hosts.open(address, start, version) as piece:
+                if piece.start != start:
+                    self._file.seek(0)
+                    self._file.truncate()
+                async for chunk in piece.chunks:
+                    await self._take(chunk)
+                    self._version = piece.version
+        except PausedError:
+            self._version = version
+            raise
 
-    async def _write(self, chunk: bytes) -> None:
+    async def _take(self, chunk: bytes) -> None:
+        if not self._file.tell() and len(chunk) >= ENOUGH_TO_SNIFF:
+            sniff(chunk)
+        if self._file.tell() + len(chunk) > LARGEST_PICTURE:
+            raise DownloadError(f"a picture of more than {LARGEST_PICTURE} bytes")
         try:
             await asyncio.to_thread(self._file.write, chunk)
         except OSError as error:  # of this disk, not of the host: no other try will mend it
@@ -169,15 +191,24 @@ class _Addresses:
                 try:
                     self._result = await self._read(self._result.id)
                 except NotFoundError as error:
-                    raise ResultExpiredError(f"AKOOL has this result no more, and {refused.args[0]}") from error
+                    raise ResultExpiredError(
+                        f"AKOOL does not have this result any more (code {error.code}), and {refused.args[0]}"
+                    ) from error
                 except SessionClosedError:
                     raise
                 except AkoolError as error:
                     raise DownloadError(f"{refused.args[0]}, and no fresh address came: {error.args[0]}") from error
-                _require_not_expired(self._result)
         if index >= len(self.urls):
             raise refused
         return self.urls[index]
+
+    def explain(self, refused: RefusedError) -> AkoolError:
+        """The error for a picture that its host does not serve, at the address that AKOOL gives now."""
+        end = self._result.expires_at
+        # By the host's clock: this machine's may be wrong.
+        if refused.at is None or end is None or refused.at < end:
+            return DownloadError(*refused.args)
+        return ResultExpiredError(f"AKOOL keeps results for 7 days, which ended at {end}, and {refused.args[0]}")
 
 
 async def _make(directory: Path) -> None:
@@ -185,8 +216,3 @@ async def _make(directory: Path) -> None:
         await asyncio.to_thread(directory.mkdir, parents=True, exist_ok=True)
     except OSError as error:
         raise DownloadError(f"the folder could not be made ({error})") from error
-
-
-def _require_not_expired(result: ImageResult) -> None:
-    if result.expires_at is not None and datetime.now(UTC) >= result.expires_at:
-        raise ResultExpiredError(f"AKOOL deleted this result at {result.expires_at}")

@@ -131,7 +131,8 @@ class AkoolSession:
             reporter=self._reporter,
         )
         self._api = Api(self._transport)
-        self._downloads = Downloads(PictureHosts(read_timeout=self._request_timeout), self.get_image_result)
+        hosts = PictureHosts(read_timeout=self._request_timeout, injected=http)
+        self._downloads = Downloads(hosts, self.get_image_result)
         turnstile = Turnstile()
         self._watcher = Watcher(
             self._api.look, polling, self._reporter, self._home, self._account, on_end=turnstile.make_room
@@ -402,11 +403,14 @@ class AkoolSession:
         """Save every picture of a result as ``ID-1.png``, ``ID-2.png``, ... and return the paths, in ``urls`` order.
 
         A few at once, 8 in the whole session. One that breaks off is asked for again a few times, from there on where
-        the host allows it; an address that the host does not know (any more) is read anew from AKOOL, once. Nothing is
-        overwritten: an equal file is kept, another one is an error. No key goes to the pictures' host.
+        the host allows it; an address that the host does not know (any more) is read anew from AKOOL, once. If a host
+        asks for a pause (Retry-After), nothing is requested from it meanwhile; a picture waits for at most 60 seconds
+        in total. Nothing is overwritten: an equal file is kept, another one is an error. No key goes to the pictures'
+        host; of an injected ``http`` only the proxy is used.
 
         Raises:
-            ResultExpiredError: the 7 days are over.
+            ResultExpiredError: the host refuses, and AKOOL does not have the result any more or its 7 days are over, by
+                the servers' clocks.
             DownloadError: a picture could not be saved whole, or there is none.
         """
         if not isinstance(result, ImageResult):

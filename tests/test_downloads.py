@@ -4,7 +4,7 @@ import asyncio
 import errno
 import io
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from aiohttp import web
@@ -98,12 +98,46 @@ async def test_the_id_cannot_lead_out_of_the_folder(tmp_path):
     assert path.read_bytes() == png
 
 
-async def test_an_expired_result_is_told_as_such(tmp_path):
-    """After 7 days nothing is asked for: ResultExpiredError with the id."""
-    result = ImageResult(id="image-1", image="http://127.0.0.1:9/x", created_at=datetime(2026, 1, 1, tzinfo=UTC))
-    async with AkoolSession(KEY) as akool:
-        with pytest.raises(ResultExpiredError) as caught:
-            await akool.download(result, tmp_path)
+CREATED = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("years", [-30, 30])
+async def test_no_clock_of_this_machine_makes_a_picture_expire(tmp_path, years):
+    """A picture that its host serves is saved, however wrong this machine's clock may be."""
+    created = datetime.now(UTC) + timedelta(days=365 * years)
+    async with (
+        scripted_server({"body": picture("PNG")}) as server,
+        AkoolSession(KEY, base_url=server.base_url) as akool,
+    ):
+        result = ImageResult(id="image-1", image=f"{server.base_url}/x", created_at=created)
+        assert len(await akool.download(result, tmp_path)) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "date", "expected"),
+    [
+        (403, "Thu, 08 Jan 2026 00:00:00 GMT", ResultExpiredError),
+        (404, "Thu, 08 Jan 2026 00:00:00 GMT", ResultExpiredError),
+        (410, "Sat, 08 Jan 2028 00:00:00 GMT", ResultExpiredError),
+        (400, "Thu, 08 Jan 2026 00:00:00 GMT", DownloadError),
+        (404, "Wed, 07 Jan 2026 23:59:59 GMT", DownloadError),
+        (404, "no date", DownloadError),
+    ],
+)
+async def test_a_refused_picture_is_expired_by_the_hosts_clock(tmp_path, status, date, expected):
+    """If the host refuses what AKOOL still lists, the date of its reply tells whether the 7 days are over."""
+    image = {"_id": "image-1", "image_status": 3, "create_time": int(CREATED.timestamp() * 1000)}
+
+    async def akool_lists_it(request):
+        return web.json_response({"code": 1000, "msg": "OK", "data": image})
+
+    refusal = {"status": status, "headers": {"Date": date}}
+    async with scripted_server(refusal, akool_lists_it, refusal) as server:
+        image["image"] = f"{server.base_url}/x"
+        async with AkoolSession(KEY, base_url=server.base_url) as akool:
+            with pytest.raises(expected, match=f"HTTP {status}") as caught:
+                await akool.download(ImageResult(id="image-1", image=image["image"], created_at=CREATED), tmp_path)
+    assert type(caught.value) is expected
     assert caught.value.operation_id == "image-1"
 
 

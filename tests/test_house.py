@@ -45,6 +45,7 @@ RANKS = {
     "_flight": 3,
     "operations": 9,
     "_picture_formats": 0,
+    "_picture_urls": 1,
     "_picture_hosts": 4,
     "_picture_files": 5,
     "downloads": 9,
@@ -93,6 +94,7 @@ OWNERS = {
     "pytest": {"emulator"},
     "rich": {"cli"},
     "sqlalchemy": {"durable"},
+    "yarl": {"_picture_hosts", "_picture_urls"},
 }
 PUBLIC = [
     "APIError",
