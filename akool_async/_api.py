@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from attrs import evolve, frozen
 
 from akool_async import _wire
-from akool_async._retry import asked_pace, growing_waits, is_passing
+from akool_async._retry import asked_pace, growing_waits, is_passing, read_date
 from akool_async._transport import Call, Transport
 from akool_async.errors import AkoolError, ResponseError
 from akool_async.models import PromptRequest, SourcePromptRequest
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from akool_async.models import ButtonPress, ImageResult
 
 READ_TRIES: Final = 4
+SETTLED_AGE: Final = timedelta(minutes=10)
+"""AKOOL's jobs hardly ever take longer than a minute, and their URLs come within seconds of their end."""
 
 T = TypeVar("T")
 
@@ -35,6 +38,13 @@ class Look:
 
     image: ImageResult
     content: bytes
+    date: str
+
+    @property
+    def is_settled(self) -> bool:
+        """True if the image is so old, by AKOOL's own clock, that no more URLs come."""
+        answered_at, created_at = read_date(self.date), self.image.created_at
+        return answered_at is not None and created_at is not None and answered_at - created_at > SETTLED_AGE
 
 
 class Api:
@@ -89,7 +99,7 @@ class Api:
             image = _wire.read_image(answer)
             if image.id != image_id:
                 raise ResponseError(f"a reply about image {image.id}, which was not asked about")
-            return Look(image, answer.content)
+            return Look(image, answer.content, answer.date)
         except AkoolError as error:
             error.about(operation_id=image_id)
             raise

@@ -42,7 +42,6 @@ LOWEST_CODE: Final = 1000
 """AKOOL's own codes begin here; 500, 0 and -1 are some failing layer's."""
 
 _HOPELESS: Final = (
-    ConfigurationError,
     AuthenticationError,
     AccountBannedError,
     NotPermittedError,

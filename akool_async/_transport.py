@@ -160,10 +160,12 @@ class Transport:
                 if call.on_send is not None:
                     call.on_send()
                 try:
-                    status, retry_after, body = await self._exchange(call, header)
+                    status, headers, body = await self._exchange(call, header)
                     if body == call.known:
                         return _wire.UNCHANGED
-                    envelope = _wire.read_envelope(body, http_status=status, retry_after=retry_after)
+                    envelope = _wire.read_envelope(
+                        body, http_status=status, retry_after=asked_wait(headers), date=headers.get("Date", "")
+                    )
                     _wire.raise_for_code(envelope)
                 except AkoolError as error:
                     self._complete(error, call)
@@ -180,7 +182,7 @@ class Transport:
             self._pace.hold(seconds)
             self._reporter.report(Throttled(code=error.code, seconds=seconds))
 
-    async def _exchange(self, call: Call, header: Header | None) -> tuple[int, float | None, bytes]:
+    async def _exchange(self, call: Call, header: Header | None) -> tuple[int, Mapping[str, str], bytes]:
         headers = {} if header is None else {header[0]: header[1]}
         body = None if call.body is None else RequestBody(call.body)
         failure: BaseException
@@ -200,7 +202,7 @@ class Transport:
                 ) as response,
             ):
                 self._require_no_proxy_page(response.status)
-                return response.status, asked_wait(response.headers), await _read_bounded(response)
+                return response.status, response.headers, await _read_bounded(response)
         except AkoolError:
             raise
         except asyncio.CancelledError as error:

@@ -251,7 +251,8 @@ class Watcher:
             pause = self._interval(watch, age)
             if watch.latest is not None and watch.latest.is_final:
                 final_since = final_since or loop.time()
-                if loop.time() - final_since >= missing_urls_grace(watch.latest, watch.button):
+                is_settled = look.is_settled and not watch.pressed_here
+                if is_settled or loop.time() - final_since >= missing_urls_grace(watch.latest, watch.button):
                     watch.settled = True
                     return
                 pause = min(pause, LATE_URLS_INTERVAL)

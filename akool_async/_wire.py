@@ -39,6 +39,8 @@ class Envelope:
     body: dict[str, Any]
     http_status: int = 200
     retry_after: float | None = None
+    date: str = ""
+    """The reply's Date header, by AKOOL's clock."""
     content: bytes = b""
     """The bytes that were read."""
 
@@ -50,7 +52,7 @@ UNCHANGED: Final = Envelope(SUCCESS, "", None, {})
 # --- reading ---------------------------------------------------------------------------------------------------------
 
 
-def read_envelope(body: bytes, *, http_status: int = 200, retry_after: float | None = None) -> Envelope:
+def read_envelope(body: bytes, *, http_status: int = 200, retry_after: float | None = None, date: str = "") -> Envelope:
     """Read a reply's body; raises :class:`ResponseError`, or :class:`RateLimitedError` for an unreadable HTTP 429."""
     try:
         value = _load(body)
@@ -60,7 +62,7 @@ def read_envelope(body: bytes, *, http_status: int = 200, retry_after: float | N
     if code is None:
         raise _unreadable("JSON without AKOOL's code", http_status, retry_after)
     msg = _text(value.get("msg")) or _text(value.get("message")) or ""
-    return Envelope(code, msg, value.get("data"), value, http_status, retry_after, body)
+    return Envelope(code, msg, value.get("data"), value, http_status, retry_after, date, body)
 
 
 def _load(body: bytes) -> Any:  # noqa: ANN401 - any JSON
