@@ -17,7 +17,8 @@ class RequestBody(aiohttp.Payload):
     """Bytes that are given out only on request, by whatever aiohttp session sends them.
 
     aiohttp asks for a body when it has a connection and begins to write the request, so a body that was never given
-    out proves that AKOOL got no request. It keeps its bytes to itself (aiohttp's own ``value`` stays None), so that no
+    out proves that AKOOL got no request. (Before 3.12 aiohttp writes the headers a moment earlier; without its body a
+    POST is none that AKOOL could accept.) It keeps its bytes to itself (aiohttp's own ``value`` stays None), so that no
     version of aiohttp and no middleware of an injected session can send them unnoticed.
     """
 
