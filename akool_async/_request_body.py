@@ -8,6 +8,8 @@ import aiohttp
 from aiohttp.http import StreamWriter
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from aiohttp.abc import AbstractStreamWriter
 
 JSON: Final = "application/json"
@@ -19,11 +21,13 @@ class RequestBody(aiohttp.Payload):
     aiohttp asks for a body when it has a connection and begins to write the request, so a body that was never given
     out proves that AKOOL got no request. (Before 3.12 aiohttp writes the headers a moment earlier; without its body a
     POST is none that AKOOL could accept.) It keeps its bytes to itself (aiohttp's own ``value`` stays None), so that no
-    version of aiohttp and no middleware of an injected session can send them unnoticed.
+    version of aiohttp and no middleware of an injected session can send them unnoticed. ``on_send`` is called before
+    they are first given out, and keeps them back by raising.
     """
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes, on_send: Callable[[], None] | None = None) -> None:
         super().__init__(None, content_type=JSON)
+        self._on_send = on_send
         self._size = len(content)
         self._content: bytes | None = content
         self._was_given_out = False
@@ -50,5 +54,7 @@ class RequestBody(aiohttp.Payload):
     def _give_out(self) -> bytes:
         if self._content is None:
             raise ConnectionAbortedError("the request was given up before it was written")
+        if not self._was_given_out and self._on_send is not None:
+            self._on_send()
         self._was_given_out = True
         return self._content

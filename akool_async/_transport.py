@@ -69,7 +69,7 @@ class Call:
     body: bytes | None = field(default=None, repr=False)  # Get Token's holds the secret
     query: Mapping[str, str] | None = None
     on_send: Callable[[], None] | None = field(default=None, repr=False)
-    """Called when the request goes out, for one that spends credits; what it raises keeps the request back."""
+    """For a request that spends credits: called when it begins to be written; what it raises keeps it back."""
     known: bytes | None = field(default=None, repr=False)
     """A good answer to the same call; where the same bytes come again, the envelope is ``_wire.UNCHANGED``."""
 
@@ -157,8 +157,6 @@ class Transport:
             async with self._connections:
                 if self._pace.is_held:  # AKOOL asked to wait while this one queued
                     continue
-                if call.on_send is not None:
-                    call.on_send()
                 try:
                     status, headers, body = await self._exchange(call, header)
                     if body == call.known:
@@ -184,7 +182,7 @@ class Transport:
 
     async def _exchange(self, call: Call, header: Header | None) -> tuple[int, Mapping[str, str], bytes]:
         headers = {} if header is None else {header[0]: header[1]}
-        body = None if call.body is None else RequestBody(call.body)
+        body = None if call.body is None else RequestBody(call.body, call.on_send)
         failure: BaseException
         try:
             async with (

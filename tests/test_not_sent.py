@@ -17,7 +17,7 @@ from examples import CREATE_BY_PROMPT_REPLY
 from scripted import KEY, scripted_server
 from sockets import error_of_one_post, hang_up, never, speak_plainly, tcp_server
 
-from akool_async import AkoolSession, OutcomeUnknownError
+from akool_async import AkoolSession, OutcomeUnknownError, SessionClosedError, events
 from akool_async._request_body import RequestBody
 
 PATIENCE = 0.2
@@ -123,6 +123,40 @@ async def test_an_injected_session_that_is_closed_while_a_post_waits_for_a_conne
                 await asyncio.sleep(0)
             await http.close()
             assert [error.delivered for error in await asyncio.gather(first, second)] == [None, False]
+
+
+@pytest.mark.parametrize("ending", ["cancelled", "closed"])
+async def test_a_press_that_ends_while_it_waits_for_a_connection_was_not_sent(ending):
+    """Cancelling its only caller, or closing the session, costs nothing as long as nothing was written."""
+    is_busy = asyncio.Event()
+
+    async def keep_busy(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        is_busy.set()
+        await reader.read()
+
+    seen = []
+    async with tcp_server(keep_busy) as port:
+        base_url = f"http://127.0.0.1:{port}"
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as http:
+            owners = asyncio.create_task(http.get(base_url))
+            await is_busy.wait()
+            akool = AkoolSession(KEY, base_url=base_url, http=http, observer=seen.append)
+            pressing = asyncio.create_task(akool.vary("image-1", 1))
+            while not http.connector._waiters:
+                await asyncio.sleep(0)
+            await (_cancel(pressing) if ending == "cancelled" else akool.aclose())
+            (outcome,) = await asyncio.gather(pressing, return_exceptions=True)
+            await akool.aclose()
+            await _cancel(owners)
+    assert isinstance(outcome, asyncio.CancelledError if ending == "cancelled" else SessionClosedError)
+    assert [type(event) for event in seen] == [events.Queued, events.Refused]
+    assert akool.unclaimed_errors == ()
+
+
+async def _cancel(task):
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 @pytest.mark.parametrize("answer", [never, hang_up, speak_plainly])
