@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,8 @@ from akool_async.cli import _batch_run, _demo, _emulator, _fan_out, _interrupts,
 from akool_async.cli._exit import ExitStatus, status_of
 from akool_async.cli._follow import Wish
 from akool_async.cli._results import ResultsError
-from akool_async.cli._words import explain
+from akool_async.cli._terminal import replace_what_cannot_be_written
+from akool_async.cli._words import LogLines, explain, tell, tell_usage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,20 +25,22 @@ if TYPE_CHECKING:
 
 def run(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit status."""
+    replace_what_cannot_be_written()
+    logging.basicConfig(handlers=[LogLines()])
     try:
         status = akool.main(args=arguments, prog_name="akool", standalone_mode=False)
     except click.UsageError as error:
-        error.show()
+        tell_usage(error)
         status = ExitStatus.USAGE
     except (click.Abort, KeyboardInterrupt, asyncio.CancelledError):
-        click.echo("interrupted", err=True)
+        tell("interrupted")
         status = ExitStatus.INTERRUPTED
     except (click.ClickException, AkoolError, OSError, ResultsError, ModuleNotFoundError) as error:
-        click.echo(f"akool: {explain(error)}", err=True)
+        tell(f"akool: {explain(error)}")
         status = status_of(error, otherwise=ExitStatus.ERROR)
     except ValueError as error:
-        click.echo(f"akool: {error}", err=True)
-        status = ExitStatus.USAGE
+        tell(f"akool: {error}")
+        status = ExitStatus.ERROR if isinstance(error, UnicodeError) else ExitStatus.USAGE
     _let_go_of_stdout()
     return status if isinstance(status, int) else ExitStatus.DONE
 

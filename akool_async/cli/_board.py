@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from attrs import define, field
-from rich import box
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -15,6 +14,8 @@ from rich.text import Text
 
 from akool_async import AkoolError, ImageStatus, PollingError, WaitTimeoutError
 from akool_async.cli._lines import reason_of
+from akool_async.cli._rows import GAP, Column, fits_beside, make_table, print_rows
+from akool_async.cli._terminal import can_redraw, open_console, print_whole
 from akool_async.cli._words import amount, plain, stamped, tell
 
 if TYPE_CHECKING:
@@ -24,7 +25,14 @@ if TYPE_CHECKING:
 
     from akool_async import ImageResult, Operation
 
-ID_LENGTH = 24
+_COLUMNS: Final = (
+    Column("id", min_width=24),
+    Column("button"),
+    Column("status", min_width=len("not finished")),
+    Column("seconds", "right"),
+    Column("credits", "right"),
+    Column("file"),
+)
 _STYLES = {
     "queued here": "dim",
     "accepted": "yellow",
@@ -106,10 +114,11 @@ class Board:
 
     def __init__(self, names: list[str], title: str, *, quiet: bool = False) -> None:
         self.rows = [Row(name) for name in names]
-        self._title = title
+        self._title = Text(plain(title))
         self._quiet = quiet
         self._told: dict[str, str] = {}
-        self._progress = Console(stderr=True)
+        self._progress = open_console(stderr=True)
+        self._is_live = can_redraw(self._progress) and not quiet
         self._began = time.monotonic()
         self._live = Live(
             get_renderable=self._render,
@@ -121,14 +130,14 @@ class Board:
         )
 
     def __enter__(self) -> Self:
-        if self._progress.is_terminal and not self._quiet:
+        if self._is_live:
             self._live.start()
         return self
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._progress.is_terminal and not self._quiet:
+        if self._is_live:
             self._live.stop()
 
     def row(self, name: str) -> Row:
@@ -137,7 +146,7 @@ class Board:
 
     def changed(self, row: Row) -> None:
         """Show a change where there is no live table to show it."""
-        if not self._progress.is_terminal and not self._quiet and self._told.get(row.name) != row.state:
+        if not self._is_live and not self._quiet and self._told.get(row.name) != row.state:
             self._told[row.name] = row.state
             ended = sum(other.ended for other in self.rows)
             after = "" if row.seconds is None else f" after {row.seconds:.1f} s"
@@ -153,46 +162,44 @@ class Board:
 
     def print_summary(self, folder: Path | None = None) -> None:
         """The table of what became of each, on stdout; with the folder of the pictures, how many there are."""
-        output = Console()
-        if not output.is_terminal:
-            output.width = 120
-        output.print(self._table())
+        output = open_console()
+        print_rows(output, _COLUMNS, self._cells(), title=self._title)
         if folder is None:
             return
         done = [row for row in self.rows if row.state == "completed"]
         pictures = sum(len(row.files) for row in done)
-        output.print(
+        told = (
             f"{len(done)} of {len(self.rows)} completed, {amount(self._credits())} credits, {pictures} pictures in "
-            f"{self._elapsed():.1f} s: {folder.resolve()}",
-            highlight=False,
-            soft_wrap=True,
+            f"{self._elapsed():.1f} s: {folder.resolve()}"
         )
+        print_whole(output, plain(told))
 
     def _render(self) -> Group:
         ended = sum(row.ended for row in self.rows)
         bar = Table.grid(padding=(0, 1))
         counts = f"{ended}/{len(self.rows)} done · {amount(self._credits())} credits · {self._elapsed():.0f} s"
         bar.add_row(ProgressBar(total=len(self.rows), completed=ended, width=30), counts)
-        return Group(self._table(), bar)
+        return Group(self._live_table(), bar)
 
-    def _table(self) -> Table:
-        table = Table(title=Text(plain(self._title)), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-        for name in ("id", "button", "status"):
-            table.add_column(name, no_wrap=True, min_width=ID_LENGTH if name == "id" else len("queued here"))
-        for name in ("seconds", "credits"):
-            table.add_column(name, no_wrap=True, justify="right")
-        table.add_column("file", overflow="fold")
-        for row in self.rows:
-            seconds = "" if row.seconds is None else f"{row.seconds:.1f}"
-            table.add_row(
+    def _live_table(self) -> Table:
+        """Files and reasons stand in it if there is room; if not, they are in the summary."""
+        cells = self._cells()
+        if fits_beside(_COLUMNS, cells, self._progress.width):
+            return make_table(_COLUMNS, cells, title=self._title)
+        return make_table(_COLUMNS[:-1], cells, title=self._title, gap=GAP - 1)
+
+    def _cells(self) -> list[tuple[Text, ...]]:
+        return [
+            (
                 Text(plain(row.id)),
                 Text(plain(row.name)),
                 Text(row.state, _STYLES.get(row.state, "")),
-                seconds,
-                amount(row.credits) if row.id else "",
-                Text(_name_files(row.files) if row.error is None else plain(reason_of(row.error))),
+                Text("" if row.seconds is None else f"{row.seconds:.1f}"),
+                Text(amount(row.credits) if row.id else ""),
+                Text(plain(_name_files(row.files) if row.error is None else reason_of(row.error))),
             )
-        return table
+            for row in self.rows
+        ]
 
     def _credits(self) -> float:
         return sum(row.credits for row in self.rows)

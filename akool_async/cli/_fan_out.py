@@ -8,7 +8,6 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 
 from akool_async.cli._account import open_session
 from akool_async.cli._batch import Batch, BatchError, read_batch
@@ -19,6 +18,7 @@ from akool_async.cli._plan import Plan, make_plan
 from akool_async.cli._plan_table import show_plan
 from akool_async.cli._progress import BatchProgress
 from akool_async.cli._results import Results
+from akool_async.cli._terminal import open_console
 from akool_async.cli._words import amount
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ async def run(options: Options) -> ExitStatus:
         batch = read_batch(options.content, options.name)
     except BatchError as error:
         raise click.UsageError(str(error)) from None
-    console = Console(stderr=True)
+    console = open_console(stderr=True)
     if options.gallery is not None:
         require_free(options.gallery)
     results = Results(options.output)
@@ -108,6 +108,6 @@ def _make_folders(options: Options) -> None:
 
 def _tell_plan(plan: Plan, budget: float | None, options: Options) -> None:
     if options.as_json and not options.yes:
-        click.echo(json.dumps(plan.as_json(), ensure_ascii=False))
+        click.echo(json.dumps(plan.as_json()))
     elif not (options.quiet and options.yes):
-        show_plan(plan, budget, Console(stderr=options.yes), is_begun=options.yes)
+        show_plan(plan, budget, open_console(stderr=options.yes), is_begun=options.yes)

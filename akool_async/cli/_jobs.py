@@ -12,9 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from attrs import field, frozen
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from akool_async import AkoolError, ButtonPress, DownloadError, ImageStatus, OperationFailedError
 from akool_async.cli._account import open_session
@@ -22,6 +19,7 @@ from akool_async.cli._board import Board
 from akool_async.cli._exit import ExitStatus, gravest, status_of
 from akool_async.cli._follow import Wish, follow
 from akool_async.cli._lines import describe_prompt, describe_row
+from akool_async.cli._terminal import open_console, print_whole
 from akool_async.cli._words import plain, tell
 
 if TYPE_CHECKING:
@@ -165,7 +163,7 @@ def status_of_board(board: Board) -> ExitStatus:
 async def _read(akool: AkoolSession, image_id: str, options: Options) -> ImageResult:
     if not options.wish.wait:
         return await akool.get_image_result(image_id)
-    with Board([image_id], "waiting", quiet=options.quiet) as board:
+    with Board(["image"], "waiting", quiet=options.quiet) as board:
         (row,) = board.rows
 
         async def take_up() -> Operation:
@@ -197,15 +195,13 @@ def _describe_result(image: ImageResult, files: Sequence[Path], error: Exception
 
 
 def _print_fields(told: dict[str, Any]) -> None:
-    table = Table.grid(padding=(0, 2))
-    for name, value in told.items():
-        if value not in (None, "", (), []) and name != "ok":
-            shown = "\n".join(map(str, value)) if name in {"urls", "files"} else _show(name, value)
-            table.add_row(Text(name.replace("_", " "), "dim"), Text(plain(shown), overflow="fold"))
-    console = Console()
-    if not console.is_terminal:
-        console.width = 10_000  # a URL on one line can be copied
-    console.print(table)
+    console = open_console()
+    fields = {name: value for name, value in told.items() if value not in (None, "", (), []) and name != "ok"}
+    width = max(map(len, fields))
+    for name, value in fields.items():
+        texts = value if name in {"urls", "files"} else [_show(name, value)]
+        for place, text in enumerate(texts):
+            print_whole(console, plain(text), label="" if place else name.replace("_", " "), indent=width + 2)
 
 
 def _show(name: str, value: Any) -> str:  # noqa: ANN401 - whatever AKOOL sent

@@ -22,13 +22,10 @@ if TYPE_CHECKING:
 
 MOST_LINES_TOLD: Final = 8
 MOST_REASONS_TOLD: Final = 20
-WIDTH_ELSEWHERE: Final = 200
 
 
 def show_plan(plan: Plan, budget: float | None, console: Console, *, is_begun: bool) -> None:
     """Print what would be pressed and what that costs, and how to have it done where it is not begun."""
-    if not console.is_terminal:
-        console.width = WIDTH_ELSEWHERE
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column(justify="right", no_wrap=True)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Self
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 from akool_async import ImageStatus
+from akool_async.cli._terminal import can_redraw
 from akool_async.cli._words import amount, stamped, tell
 
 if TYPE_CHECKING:
@@ -24,12 +26,12 @@ class BatchProgress:
 
     def __init__(self, console: Console, *, quiet: bool) -> None:
         self._quiet = quiet
-        self._is_live = console.is_terminal and not console.is_dumb_terminal and not quiet
+        self._is_live = can_redraw(console) and not quiet
         bar = [TextColumn("{task.description}"), BarColumn(BAR_WIDTH)] if console.width >= ROOM_FOR_A_BAR else []
         self._bars = Progress(
             *bar,
             MofNCompleteColumn(),
-            TextColumn("{task.fields[detail]}"),
+            TextColumn("{task.fields[detail]}", table_column=Column()),  # which wraps on a narrow terminal
             TimeRemainingColumn(compact=True),
             TextColumn("left"),
             console=console,

@@ -5,20 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import sys
 from contextlib import aclosing, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import click
-from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from akool_async import AkoolError, Outcome
 from akool_async.cli._account import open_state
 from akool_async.cli._exit import ExitStatus
 from akool_async.cli._lines import describe, reason_of
+from akool_async.cli._rows import Column, print_rows
+from akool_async.cli._terminal import open_console
 from akool_async.cli._words import plain, tell
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ TOLD_EVERY: Final = 2.0
 """Seconds between two lines of a worker's progress."""
 LAST_LOOK: Final = 3.0
 """Seconds for the last line, which no one who stops a worker waits longer for."""
-WIDEST: Final = 1_000
+_COLUMNS: Final = tuple(map(Column, ("image", "button", "state", "operation", "reason")))
 SHOWN: Final = ("open", "failed", "unknown")
 
 
@@ -76,11 +75,11 @@ async def show(
         listed = jobs.jobs(*(states or SHOWN))
         if as_json:
             async for job in listed:
-                click.echo(json.dumps(_describe(job), ensure_ascii=False))
+                click.echo(json.dumps(_describe(job)))
         else:
             click.echo(_sum_up(counts))
             _hint(counts)
-            await _print_table([job async for job in listed])
+            _print_table([job async for job in listed])
     return ExitStatus.DONE
 
 
@@ -177,14 +176,13 @@ def _describe(job: Job) -> dict[str, Any]:
     }
 
 
-async def _print_table(jobs: list[Job]) -> None:
-    if not jobs:
-        return
-    table = Table(box=None, pad_edge=False)
-    for name in ("image", "button", "state", "operation", "reason"):
-        table.add_column(name, overflow="fold")
-    for job in jobs:
-        error = None if job.outcome is None else job.outcome.error
-        reason = "" if error is None else plain(reason_of(error))
-        table.add_row(*map(Text, (job.press.image_id, job.press.button, job.state, job.operation_id or "", reason)))
-    Console(width=None if sys.stdout.isatty() else WIDEST).print(table)  # a pipe gets a line for a press
+def _print_table(jobs: list[Job]) -> None:
+    if jobs:
+        print_rows(open_console(), _COLUMNS, [_cells(job) for job in jobs])  # a pipe gets a line for a press
+
+
+def _cells(job: Job) -> list[Text]:
+    error = None if job.outcome is None else job.outcome.error
+    reason = "" if error is None else reason_of(error)
+    texts = (job.press.image_id, job.press.button, job.state, job.operation_id or "", reason)
+    return [Text(plain(text)) for text in texts]

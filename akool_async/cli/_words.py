@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import re
 import sys
 from contextlib import suppress
 from datetime import datetime
-from typing import IO, Final
+from typing import Final
 
 import click
 
@@ -19,6 +21,7 @@ from akool_async import (
     WaitTimeoutError,
 )
 from akool_async.cli._lines import reason_of
+from akool_async.cli._terminal import is_terminal
 
 REMEDIES: Final = (
     (AuthenticationError, "Set AKOOL_API_KEY to a key of your account, or name a file that holds it with --key-file."),
@@ -65,11 +68,24 @@ def stamped(text: str) -> str:
     return f"{datetime.now().astimezone().isoformat(sep=' ', timespec='seconds')} {text}"
 
 
-def is_terminal(stream: IO[str] | None) -> bool:
-    """Whether it is one, whatever the environment says of colours; a stream that is closed or missing is none."""
-    with suppress(ValueError):
-        return stream is not None and stream.isatty()
-    return False
+def tell_usage(error: click.UsageError) -> None:
+    """What is wrong with the arguments, which may name files."""
+    shown = io.StringIO()
+    error.show(shown)
+    reason = error.format_message()
+    for line in shown.getvalue().replace(reason, plain(reason)).splitlines():
+        tell(line)
+
+
+class LogLines(logging.Handler):
+    """Warnings of libraries, harmless as well."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one, with its traceback, if it has one."""
+        tell(stamped(record.getMessage()))
+        if record.exc_info is not None:
+            for line in logging.Formatter().formatException(record.exc_info).splitlines():
+                tell(line)
 
 
 def explain(error: Exception) -> str:

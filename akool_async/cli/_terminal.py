@@ -1,0 +1,55 @@
+"""The command's two streams: what they can carry, and whether they can redraw."""
+
+from __future__ import annotations
+
+import io
+import sys
+import textwrap
+from contextlib import suppress
+from typing import IO, Final
+
+from rich.console import Console
+from rich.text import Text
+
+WIDTH_OF_A_FILE: Final = 10_000
+"""A row, a reason or a URL is one line in a file or a pipe, where it is searched for and copied."""
+LEAST_WIDTH: Final = 16
+
+
+def replace_what_cannot_be_written() -> None:
+    """Make stdout and stderr escape the characters that their encoding lacks, instead of raising UnicodeEncodeError."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def is_terminal(stream: IO[str] | None) -> bool:
+    """Whether it is one, whatever the environment says of colours; a stream that is closed or missing is not."""
+    with suppress(ValueError):
+        return stream is not None and stream.isatty()
+    return False
+
+
+def can_redraw(console: Console) -> bool:
+    """Whether what was written can be written over: not in a file, even a coloured one, and not if TERM is dumb."""
+    return is_terminal(console.file) and console.is_interactive and not console.is_dumb_terminal
+
+
+def open_console(*, stderr: bool = False) -> Console:
+    """The console of a stream; a file or a pipe is so wide that nothing is wrapped."""
+    console = Console(stderr=stderr)
+    if not is_terminal(console.file):
+        console.width = WIDTH_OF_A_FILE
+    return console
+
+
+def print_whole(console: Console, text: str, *, label: str = "", indent: int = 0) -> None:
+    """Print a text that wraps between words, and leave a longer word, such as a name or a URL, in one piece.
+
+    The label stands before it, within the indent of all its lines.
+    """
+    width = max(console.width - indent, LEAST_WIDTH) if is_terminal(console.file) else len(text) + 1
+    lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
+    for place, line in enumerate(lines):
+        before = Text(("" if place else label).ljust(indent), "dim")
+        console.print(before.append(line, "not dim"), crop=False, overflow="ignore")
