@@ -175,7 +175,9 @@ class BatchRun:
             lines={press: line for press, line in lines.items() if line is not None},
             seconds=self._seconds,
         )
-        await write_gallery(gallery, akool, contents)
+        total = contents.pictures
+        self._progress.draw(0, total)
+        await write_gallery(gallery, akool, contents, lambda drawn: self._progress.draw(drawn, total))
 
     def _stop(self, trouble: Exception) -> None:
         self._trouble = self._trouble or trouble

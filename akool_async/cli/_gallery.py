@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import os
-import tempfile
+import shutil
+import stat
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
-from attrs import define, evolve, field, frozen
+from attrs import field, frozen
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from akool_async import AkoolError, Button, ButtonPress, ImageResult, ImageStatus
-from akool_async.cli._thumbnails import thumbnail
-from akool_async.cli._words import amount
+from akool_async import AkoolError, Button, ButtonPress, ImageResult, ImageStatus, NotFoundError
+from akool_async.cli._gallery_pictures import GONE, Picture, Pictures
+from akool_async.cli._lines import reason_of
+from akool_async.cli._words import amount, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from jinja2 import Template
 
@@ -27,8 +29,7 @@ if TYPE_CHECKING:
 
 GENERATOR: Final = b'<meta name="generator" content="akool_async">'
 HEAD: Final = 1024
-AT_ONCE: Final = 8
-UNAVAILABLE: Final = "its pictures are not at AKOOL any more"
+NO_IMAGE: Final = "AKOOL has no such image"
 
 
 @frozen(kw_only=True)
@@ -46,13 +47,10 @@ class Contents:
     seconds: Mapping[str, float]
     """How long each operation took, where that is known."""
 
-
-@frozen
-class Picture:
-    """A picture in the page, and where a click on it leads."""
-
-    thumbnail: str
-    link: str | None
+    @property
+    def pictures(self) -> int:
+        """How many it shows, or says why not."""
+        return len(self.image_ids) + sum(line.status == ImageStatus.COMPLETED for line in self.lines.values())
 
 
 @frozen(kw_only=True)
@@ -61,12 +59,11 @@ class Tile:
 
     button: str
     state: str = "free"
+    picture: Picture
     told: str = ""
     id: str | None = None
     facts: str = ""
     error: str | None = None
-    picture: Picture | None = None
-    nothing: str = ""
 
 
 @frozen(kw_only=True)
@@ -75,24 +72,25 @@ class Sheet:
 
     id: str
     tiles: Sequence[Tile]
+    picture: Picture
     prompt: str | None = None
-    picture: Picture | None = None
-    nothing: str = UNAVAILABLE
 
 
 async def write_gallery(
     path: Path,
     akool: AkoolSession,
     contents: Contents,
+    on_done: Callable[[int], None] = lambda _: None,
 ) -> None:
     """Write the page of these images; pictures that are not on disk are fetched for it.
+
+    ``on_done`` is called with how many of ``contents.pictures`` are done.
 
     Raises:
         OSError: it could not be written; a page that was there before is as it was.
     """
-    with tempfile.TemporaryDirectory(prefix="akool-gallery-") as folder:
-        pictures = _Pictures(akool, Path(folder), path.parent)
-        sheets = await asyncio.gather(*(_sheet(image_id, contents, pictures) for image_id in contents.image_ids))
+    pictures = Pictures(akool, path, on_done)
+    sheets = await asyncio.gather(*(_sheet(image_id, contents, pictures) for image_id in contents.image_ids))
     done = sum(line.ok for line in contents.lines.values())
     charged = sum(line.credits or 0 for line in contents.lines.values())
     summary = f"{done:,} of {len(contents.lines):,} presses done, {amount(charged)} credits"
@@ -105,102 +103,94 @@ def require_free(path: Path) -> None:
 
     Raises:
         FileExistsError: it has.
+        OSError: nothing can be there, as behind a link that leads to itself.
     """
-    if not path.exists():
+    try:
+        is_file = stat.S_ISREG(path.stat().st_mode)
+    except FileNotFoundError:  # a link to a page that is not there yet included
         return
-    if path.is_file():
+    if is_file:
         with path.open("rb") as file:
             if GENERATOR in file.read(HEAD):
                 return
     raise FileExistsError(f"{path} exists and is not a gallery; it was not overwritten")
 
 
-@define
-class _Pictures:
-    """Thumbnails, and where a click on them leads."""
-
-    _akool: AkoolSession
-    _folder: Path
-    _beside: Path
-    _places: asyncio.Semaphore = field(factory=lambda: asyncio.Semaphore(AT_ONCE), init=False)
-
-    async def show(self, image: ImageResult, file: Path | None) -> Picture | None:
-        """The one picture that stands for an image: the upscale, or the grid of four."""
-        link = image.image if (image.image or "").startswith(("https://", "http://")) else None
-        async with self._places:
-            try:
-                shown = await self._fetch(image) if file is None else file
-            except AkoolError:
-                return None
-            drawn = await asyncio.to_thread(thumbnail, shown)
-        if drawn is None:
-            return None
-        return Picture(drawn, link if file is None else self._link_to(file))
-
-    async def _fetch(self, image: ImageResult) -> Path:
-        return (await self._akool.download(evolve(image, upscaled_urls=(), images=()), self._folder))[0]
-
-    def _link_to(self, file: Path) -> str:
-        return quote(os.path.relpath(file, self._beside))
-
-    async def read(self, image_id: str) -> ImageResult | None:
-        """A source image; None where AKOOL does not have it."""
-        async with self._places:
-            try:
-                return await self._akool.get_image_result(image_id)
-            except AkoolError:
-                return None
-
-
-async def _sheet(image_id: str, contents: Contents, pictures: _Pictures) -> Sheet:
-    source = contents.sources.get(image_id) or await pictures.read(image_id)
-    tiles = await asyncio.gather(*(_tile(image_id, button, source, contents, pictures) for button in Button))
-    if source is None:
-        return Sheet(id=image_id, tiles=tiles)
+async def _sheet(image_id: str, contents: Contents, pictures: Pictures) -> Sheet:
+    try:
+        source = contents.sources.get(image_id) or await pictures.read(image_id)
+    except AkoolError as error:
+        tiles = await _tiles(image_id, None, contents, pictures)
+        was_there = any(tile.id is not None for tile in tiles)
+        pictures.count()
+        unknown = (GONE if was_there else NO_IMAGE) if isinstance(error, NotFoundError) else reason_of(error)
+        return Sheet(id=image_id, tiles=tiles, picture=Picture(reason=unknown))
     return Sheet(
         id=image_id,
-        tiles=tiles,
+        tiles=await _tiles(image_id, source, contents, pictures),
         prompt=source.prompt,
         picture=await pictures.show(source, contents.files.get(image_id)),
     )
 
 
+async def _tiles(image_id: str, source: ImageResult | None, contents: Contents, pictures: Pictures) -> Sequence[Tile]:
+    return await asyncio.gather(*(_tile(image_id, button, source, contents, pictures) for button in Button))
+
+
 async def _tile(
-    image_id: str, button: Button, source: ImageResult | None, contents: Contents, pictures: _Pictures
+    image_id: str, button: Button, source: ImageResult | None, contents: Contents, pictures: Pictures
 ) -> Tile:
     line = contents.lines.get(ButtonPress(image_id, button))
     if line is None:
         is_used = source is not None and button in source.used_buttons
-        return Tile(button=button, nothing="used before" if is_used else "not pressed")
+        return Tile(button=button, picture=Picture(reason="used before" if is_used else "not pressed"))
     if line.id is None:
-        return Tile(button=button, state="failed", told="not pressed", error=line.error, nothing="nothing came of it")
+        nothing = Picture(reason="nothing came of it")
+        return Tile(button=button, state="failed", told="not pressed", error=line.error, picture=nothing)
     seconds = contents.seconds.get(line.id)
     facts = [] if seconds is None else [f"{seconds:.1f} s"]
     facts += [] if line.credits is None else [f"{amount(line.credits)} credits"]
-    tile = Tile(button=button, id=line.id, facts=" \N{MIDDLE DOT} ".join(facts), error=line.error)
-    if line.status == ImageStatus.FAILED:
-        return evolve(tile, state="failed", told="failed", nothing="AKOOL could not make it")
-    if line.status != ImageStatus.COMPLETED:
-        return evolve(tile, state="running", told="not finished", nothing="runs on at AKOOL")
-    file = Path(line.files[-1]) if line.files else None
-    image = ImageResult(id=line.id, image=line.urls[-1] if line.urls else None)
-    picture = await pictures.show(image, file)
-    return evolve(tile, state="completed", told="completed", nothing=UNAVAILABLE, picture=picture)
+    if line.status == ImageStatus.COMPLETED:
+        state, told = "completed", "completed"
+        file = Path(line.files[-1]) if line.files else None
+        picture = await pictures.show(ImageResult(id=line.id, image=line.urls[-1] if line.urls else None), file)
+    elif line.status == ImageStatus.FAILED:
+        state, told, picture = "failed", "failed", Picture(reason="AKOOL could not make it")
+    else:
+        state, told, picture = "running", "not finished", Picture(reason="runs on at AKOOL")
+    return Tile(
+        button=button,
+        state=state,
+        told=told,
+        id=line.id,
+        facts=" \N{MIDDLE DOT} ".join(facts),
+        error=line.error,
+        picture=picture,
+    )
 
 
 def _template() -> Template:
-    environment = Environment(loader=PackageLoader("akool_async.cli", "."), autoescape=True, undefined=StrictUndefined)
+    environment = Environment(
+        loader=PackageLoader("akool_async.cli", "."), autoescape=True, undefined=StrictUndefined, finalize=_harmless
+    )
     return environment.get_template("gallery.html.jinja")
 
 
+def _harmless(value: Any) -> Any:  # noqa: ANN401 - whatever the template shows
+    return plain(value) if type(value) is str else value  # what the template itself has put together is a Markup
+
+
 def _replace(path: Path, page: str) -> None:
-    """Whole or not at all."""
+    """Whole or not at all; a link to a page stays, and that page keeps its permissions."""
     require_free(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}-{uuid4().hex}.part")
+    target = Path(os.path.realpath(path))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{uuid4().hex}.part")
     try:
         with part.open("x", encoding="utf-8") as file:
+            with suppress(FileNotFoundError):
+                shutil.copymode(target, part)
             file.write(page)
-        part.replace(path)
+        part.replace(target)
     finally:
         part.unlink(missing_ok=True)

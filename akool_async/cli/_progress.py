@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from akool_async.cli._lines import Line
 
 BAR_WIDTH, ROOM_FOR_A_BAR = 16, 105
+PICTURES_PER_LINE = 50
 
 
 class BatchProgress:
@@ -44,6 +45,7 @@ class BatchProgress:
         self._credits = 0.0
         self._images = self._bars.add_task("images", total=None, visible=False, detail="read")
         self._presses = self._bars.add_task("presses", total=None, visible=False, detail="")
+        self._pictures = self._bars.add_task("pictures", total=None, visible=False, detail="drawn for the page")
 
     def __enter__(self) -> Self:
         if self._is_live:
@@ -88,6 +90,12 @@ class BatchProgress:
         self._show()
         if not self._is_live and not self._quiet:
             tell(stamped(f"[{self._done + self._failed}/{self._total}] {_describe(line)}"))
+
+    def draw(self, drawn: int, total: int) -> None:
+        """So many pictures of the gallery are drawn, some of which are fetched for that."""
+        self._bars.update(self._pictures, completed=drawn, total=total, visible=True)
+        if not self._is_live and not self._quiet and (drawn % PICTURES_PER_LINE == 0 or drawn == total):
+            tell(stamped(f"[{drawn}/{total}] pictures drawn for the page"))
 
     def _show(self) -> None:
         ended = self._done + self._failed

@@ -4,28 +4,51 @@ from __future__ import annotations
 
 import base64
 import io
+import warnings
 from typing import TYPE_CHECKING, Final
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 SIDE: Final = 480
 QUALITY: Final = 78
-LARGEST: Final = 200_000_000
+LARGEST: Final = 100_000_000
 """Pixels; a 4K picture has some 15 million."""
+UNREADABLE: Final = "this picture cannot be read"
+TOO_LARGE: Final = "this picture is too large to be shown here"
+
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # LARGEST is the bound here
 
 
-def thumbnail(picture: Path) -> str | None:
-    """A data URI of a small copy; None where the file is no picture that can be read."""
+class UnreadableError(Exception):
+    """A file is no picture that can be shown; the message says so to people."""
+
+
+def thumbnail(picture: Path) -> str:
+    """A data URI of a small copy.
+
+    Raises:
+        FileNotFoundError, NotADirectoryError: there is no such file.
+        UnreadableError: it is damaged, or no picture, or too large.
+    """
     try:
-        with Image.open(picture) as opened:
-            if opened.width * opened.height > LARGEST:
-                return None
-            opened.thumbnail((SIDE, SIDE), reducing_gap=2.0)
-            buffer = io.BytesIO()
-            opened.convert("RGB").save(buffer, "WEBP", quality=QUALITY)
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError):
-        return None
-    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+        drawn = _draw(picture)
+    except (FileNotFoundError, NotADirectoryError, UnreadableError):
+        raise
+    except Image.DecompressionBombError:
+        raise UnreadableError(TOO_LARGE) from None
+    except Exception as error:  # decoders raise whatever a damaged file leads them to
+        raise UnreadableError(UNREADABLE) from error
+    return f"data:image/webp;base64,{base64.b64encode(drawn).decode()}"
+
+
+def _draw(picture: Path) -> bytes:
+    with Image.open(picture) as opened:
+        if opened.width * opened.height > LARGEST:
+            raise UnreadableError(TOO_LARGE)
+        opened.thumbnail((SIDE, SIDE), reducing_gap=2.0)
+        buffer = io.BytesIO()
+        opened.convert("RGB").save(buffer, "WEBP", quality=QUALITY)
+        return buffer.getvalue()
