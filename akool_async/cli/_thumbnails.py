@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 SIDE: Final = 480
 QUALITY: Final = 78
-LARGEST: Final = 100_000_000
+LARGEST: Final = 80_000_000
 """Pixels; a 4K picture has some 15 million."""
 UNREADABLE: Final = "this picture cannot be read"
 TOO_LARGE: Final = "this picture is too large to be shown here"
 
-warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # LARGEST is the bound here
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # LARGEST is lower
 
 
 class UnreadableError(Exception):
@@ -37,7 +37,7 @@ def thumbnail(picture: Path) -> str:
         drawn = _draw(picture)
     except (FileNotFoundError, NotADirectoryError, UnreadableError):
         raise
-    except Image.DecompressionBombError:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise UnreadableError(TOO_LARGE) from None
     except Exception as error:  # decoders raise whatever a damaged file leads them to
         raise UnreadableError(UNREADABLE) from error
