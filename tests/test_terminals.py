@@ -147,6 +147,7 @@ async def test_bars_of_a_narrow_terminal_show_all_counts(tmp_path, columns):
         environment = emulator.environment()
         status, shown = await run_on_terminal(*arguments, cwd=tmp_path, environment=environment, columns=columns)
     assert status == 0
+    assert "24/24 0 queued" in without_escapes(shown)
     assert re.search(r"24 done · 0 failed ·[\s\d:left]{,90}credits", without_escapes(shown))
     assert "…" not in shown
 
