@@ -173,6 +173,10 @@ class _Addresses:
     _read: Callable[[str], Awaitable[ImageResult]]
     _was_asked: bool = False
     _asking: asyncio.Lock = field(factory=asyncio.Lock, init=False)
+    _given: ImageResult = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._given = self._result
 
     @property
     def urls(self) -> tuple[str, ...]:
@@ -198,6 +202,8 @@ class _Addresses:
                     raise
                 except AkoolError as error:
                     raise DownloadError(f"{refused.args[0]}, and no fresh address came: {error.args[0]}") from error
+        if self._result.image and self._given.urls[index] == self._given.image:
+            return self._result.image  # whose place differs where the caller's result holds some pictures only
         if index >= len(self.urls):
             raise refused
         return self.urls[index]

@@ -236,6 +236,15 @@ async def test_the_fresh_address_is_used(emulator, akool, tmp_path):
         assert saved.size == (3840, 3840)
 
 
+async def test_the_fresh_address_is_that_of_the_same_picture(emulator, akool, tmp_path):
+    """A result that holds the grid alone gets the grid's new address, not that of the first single picture."""
+    result = await (await akool.vary(emulator.add_image(), 1)).wait_until_complete()
+    (grid,) = await akool.download(ImageResult(id=result.id, image=result.image), tmp_path / "as it is")
+    outdated = ImageResult(id=result.id, image=f"{emulator.pictures_url}/{'0' * 24}/0.png")
+    (path,) = await akool.download(outdated, tmp_path / "outdated")
+    assert path.read_bytes() == grid.read_bytes()
+
+
 async def test_a_result_that_akool_has_no_more_is_expired(emulator, akool, tmp_path):
     """Where neither the host nor AKOOL knows it any more it is told as expired, also without a date of its own."""
     result = await (await akool.upscale(emulator.add_image(), 1)).wait_until_complete()
