@@ -1,99 +1,75 @@
 """The emulator against the facts, asked by a bare HTTP client that knows nothing of the library."""
 
 import asyncio
-import io
 import json
+import math
 import urllib.error
 import urllib.request
 
 import aiohttp
 import pytest
-from examples import CREATE_BY_BUTTON_REPLY, CREATE_BY_PROMPT_REPLY, GET_IMAGE_RESULT_REPLY
-from PIL import Image, ImageChops, ImageStat
+from bare import BUTTON, CREDIT, PROMPT, RESULT, SOURCE_PROMPT, emulated
+from examples import (
+    CREATE_BY_BUTTON_REPLY,
+    CREATE_BY_PROMPT_REPLY,
+    GET_IMAGE_RESULT_REPLY,
+    JPEG_RESULT_REPLY,
+    SOURCE_PROMPT_REPLY,
+)
+from PIL import ImageChops, ImageStat
 
 from akool_async.emulator import Emulator, Fault
 
 pytest_plugins = ["akool_async.emulator.pytest_plugin"]
 
-V3 = "/api/open/v3"
-BUTTON = f"{V3}/content/image/createbybutton"
-PROMPT = f"{V3}/content/image/createbyprompt"
-SOURCE_PROMPT = "/api/open/v4/content/image/createBySourcePrompt"
-RESULT = f"{V3}/content/image/infobymodelid"
-CREDIT = f"{V3}/faceswap/quota/info"
-TOKEN = f"{V3}/getToken"
 ALL = ["U1", "U2", "U3", "U4", "V1", "V2", "V3", "V4"]
 
 
-class Bare:
-    """A client that sends what it is told."""
-
-    def __init__(self, emulator, http):
-        self.emulator = emulator
-        self.http = http
-        self.headers = {"x-api-key": emulator.api_key}
-
-    async def post(self, path, **body):
-        async with self.http.post(self.emulator.base_url + path, json=body, headers=self.headers) as response:
-            return json.loads(await response.read())
-
-    async def get(self, path, **query):
-        async with self.http.get(self.emulator.base_url + path, params=query, headers=self.headers) as response:
-            return json.loads(await response.read())
-
-    async def look(self, image_id):
-        return (await self.get(RESULT, image_model_id=image_id))["data"]
-
-    async def picture(self, url):
-        async with self.http.get(url) as response:
-            assert response.status == 200
-            return Image.open(io.BytesIO(await response.read())).convert("RGB")
+@pytest.fixture
+async def bare():
+    async with emulated() as bare:
+        yield bare
 
 
 @pytest.fixture
-async def emulator():
-    async with Emulator(sigma=0) as emulator:
-        yield emulator
-
-
-@pytest.fixture
-async def bare(emulator):
-    async with aiohttp.ClientSession() as http:
-        yield Bare(emulator, http)
-
-
-async def finished(bare, reply):
-    bare.emulator.advance(60)
-    return await bare.look(reply["data"]["_id"])
+def emulator(bare):
+    return bare.emulator
 
 
 async def test_replies_have_the_documented_fields(emulator, bare):
-    """The fields of the three documented replies, and their types, are those of the emulator's."""
+    """The fields of the documented replies, and of those seen since, are the emulator's, and so are their types."""
     made = await bare.post(PROMPT, prompt="a fox", source_image="https://me.example/a.png")
     assert made.keys() == CREATE_BY_PROMPT_REPLY.keys()
     assert CREATE_BY_PROMPT_REPLY["data"].keys() <= made["data"].keys()
-    done = await finished(bare, made)
+    done = await bare.finished(made)
     assert GET_IMAGE_RESULT_REPLY["data"].keys() <= done.keys()
+    drawn = (await bare.post(SOURCE_PROMPT, prompt="a fox", scale="3:4"))["data"]
     pressed = await bare.post(BUTTON, _id=done["_id"], button="U2")
     assert pressed["data"].keys() == CREATE_BY_BUTTON_REPLY["data"].keys()
-    for example, reply in ((CREATE_BY_PROMPT_REPLY, made["data"]), (CREATE_BY_BUTTON_REPLY, pressed["data"])):
+    for example, reply in (
+        (CREATE_BY_PROMPT_REPLY, made["data"]),
+        (CREATE_BY_BUTTON_REPLY, pressed["data"]),
+        (SOURCE_PROMPT_REPLY, drawn),
+        (JPEG_RESULT_REPLY, done),
+    ):
         assert {name: type(value) for name, value in example["data"].items()} == {
             name: type(reply[name]) for name in example["data"]
         }
 
 
 async def test_statuses_follow_the_clock(emulator, bare):
-    """A prompt takes its median 20 s, a variation 0.75 and an upscale 1.3 of that: 1, then 2, then 3."""
+    """All queue for 3 s, then a prompt takes 30 s, a variation 0.75 and an upscale 1.3 of that: 1, then 2, then 3."""
     source = emulator.add_image()
     ids = [
         (await bare.post(PROMPT, prompt="a fox"))["data"]["_id"],
         *[(await bare.post(BUTTON, _id=source, button=button))["data"]["_id"] for button in ("V1", "U1")],
     ]
     seen = []
-    for step in (0, 5, 9, 2, 3, 1, 4, 3):  # 0, 5, 14, 16, 19, 20+, 24, 27 seconds after the press
-        emulator.advance(step + (0.5 if step == 1 else 0))
+    for step in (0, 1.5, 4, 18, 3, 5, 4, 5, 3):  # 0, 1.5, 5.5, 23.5, 26.5, 31.5, 35.5, 40.5, 43.5 s after the press
+        emulator.advance(step)
         seen.append([(await bare.look(image_id))["image_status"] for image_id in ids])
-    assert seen == [[1, 1, 1], [2, 2, 2], [2, 2, 2], [2, 3, 2], [2, 3, 2], [3, 3, 2], [3, 3, 2], [3, 3, 3]]
+    assert seen[:4] == [[1, 1, 1], [1, 1, 1], [2, 2, 2], [2, 2, 2]]
+    assert seen[4:] == [[2, 3, 2], [2, 3, 2], [3, 3, 2], [3, 3, 2], [3, 3, 3]]
 
 
 async def test_a_button_moves_and_works_once(emulator, bare):
@@ -108,93 +84,13 @@ async def test_a_button_moves_and_works_once(emulator, bare):
     assert emulator.ledger.pressed_twice() == []
 
 
-async def test_used_buttons_can_lag():
-    """With used_buttons_lag the button is offered for that long, and refused all the same."""
-    async with Emulator(used_buttons_lag=30) as emulator, aiohttp.ClientSession() as http:
-        bare = Bare(emulator, http)
-        source = emulator.add_image()
-        await bare.post(BUTTON, _id=source, button="U1")
-        assert (await bare.look(source))["used_buttons"] == []
-        assert (await bare.post(BUTTON, _id=source, button="U1"))["code"] == 1010
-        emulator.advance(31)
-        assert (await bare.look(source))["used_buttons"] == ["U1"]
-
-
-async def test_every_code_has_its_cause(emulator, bare):
-    """Wrong parameters, unknown ids, unfinished sources, upscales: each is refused with the code of the pages."""
-    source = emulator.add_image()
-    running = (await bare.post(BUTTON, _id=source, button="U4"))["data"]["_id"]
-    refused = [
-        (1003, await bare.post(BUTTON, button="U1")),
-        (1003, await bare.post(BUTTON, _id=source, button="U5")),
-        (1003, await bare.post(PROMPT)),
-        (1003, await bare.post(PROMPT, prompt="a fox", scale="5:4")),
-        (1003, await bare.post(PROMPT, prompt="a fox", scale="Original")),
-        (1003, await bare.post(SOURCE_PROMPT, prompt="a fox", batch_quantity=5)),
-        (1003, await bare.get(RESULT)),
-        (1003, await bare.post(TOKEN, clientId="x")),
-        (1008, await bare.post(BUTTON, _id="nowhere", button="U1")),
-        (1008, await bare.get(RESULT, image_model_id="nowhere")),
-        (1010, await bare.post(BUTTON, _id=running, button="U1")),
-        (1101, await bare.post(TOKEN, clientId="x", clientSecret="y")),
-    ]
-    assert [reply["code"] for _, reply in refused] == [code for code, _ in refused]
-    assert emulator.ledger.charged == 2
-
-
-async def test_authentication(emulator, bare):
-    """Key or token; Authorization wins; a wrong one is 1101, none is 1102; tokens end."""
-    token = (await bare.post(TOKEN, clientId=emulator.client_id, clientSecret=emulator.client_secret))["token"]
-    key = emulator.api_key
-    codes = []
-    for headers in (
-        {"x-api-key": key},
-        {"Authorization": f"Bearer {token}"},
-        {"x-api-key": "wrong"},
-        {"Authorization": "Bearer wrong", "x-api-key": key},
-        {},
-    ):
-        bare.headers = headers
-        codes.append((await bare.get(CREDIT))["code"])
-    assert codes == [1000, 1000, 1101, 1101, 1102]
-    assert emulator.ledger.both_headers_sent == 1
-    emulator.expire_tokens()
-    bare.headers = {"Authorization": f"Bearer {token}"}
-    assert (await bare.get(CREDIT))["code"] == 1101
-
-
-async def test_tokens_live_as_long_as_they_are_told():
-    """token_lifetime ends a token by the clock."""
-    async with Emulator(token_lifetime=100) as emulator, aiohttp.ClientSession() as http:
-        bare = Bare(emulator, http)
-        token = (await bare.post(TOKEN, clientId=emulator.client_id, clientSecret=emulator.client_secret))["token"]
-        bare.headers = {"Authorization": f"Bearer {token}"}
-        assert (await bare.get(CREDIT))["code"] == 1000
-        emulator.advance(101)
-        assert (await bare.get(CREDIT))["code"] == 1101
-
-
-async def test_credits_and_plan_run_out():
-    """Each generation costs 2; without credit 1006, over the plan 1005 until one ends, and nothing is charged."""
-    async with Emulator(credits=6, plan_concurrency=2, sigma=0) as emulator, aiohttp.ClientSession() as http:
-        bare = Bare(emulator, http)
-        source = emulator.add_image()
-        codes = [(await bare.post(BUTTON, _id=source, button=button))["code"] for button in ("U1", "U2", "U3")]
-        emulator.advance(60)
-        codes += [(await bare.post(BUTTON, _id=source, button=button))["code"] for button in ("U3", "U4")]
-        assert codes == [1000, 1000, 1005, 1000, 1006]
-        assert (await bare.get(CREDIT))["data"] == {"credit": 0}
-        assert (emulator.credits, emulator.ledger.charged, emulator.ledger.accepted) == (0, 6, 3)
-        assert (emulator.ledger.peak_upscales, emulator.ledger.peak_generations) == (2, 2)
-
-
 async def test_a_batch_is_a_list(emulator, bare):
-    """v4 answers one image as an object, several as a list."""
+    """v4 answers one image as an object, several as a list, each for 4 credits."""
     one = await bare.post(SOURCE_PROMPT, prompt="a fox")
     three = await bare.post(SOURCE_PROMPT, prompt="foxes", batch_quantity=3, webhookurl="https://me.example/")
     assert one["data"]["image_status"] == 1
     assert len({image["_id"] for image in three["data"]}) == 3
-    assert emulator.ledger.charged == 8
+    assert emulator.ledger.charged == 16
 
 
 async def test_results_are_gone_after_seven_days(emulator, bare):
@@ -217,10 +113,10 @@ async def test_pictures_are_real_and_can_be_told_apart(emulator, bare):
     assert grid.size == (2 * width, 2 * height)
     for number, single in enumerate(singles):
         corner = (width * (number % 2), height * (number // 2))
-        assert difference(grid.crop((*corner, corner[0] + width, corner[1] + height)), single) == 0
+        assert difference(grid.crop((*corner, corner[0] + width, corner[1] + height)), single) < 1
     assert min(difference(a, b) for a in singles for b in singles if a is not b) > 1
     pressed = await bare.post(BUTTON, _id=source, button="U3")
-    upscale = await bare.picture((await finished(bare, pressed))["image"])
+    upscale = await bare.picture((await bare.finished(pressed))["image"])
     assert max(upscale.size) == 3840
     near = [difference(upscale.resize(single.size), single) for single in singles]
     assert near.index(min(near)) == 2
@@ -234,9 +130,53 @@ def difference(one, other):
 
 async def test_scale_shapes_the_pictures(emulator, bare):
     """A 16:9 prompt has 16:9 pictures."""
-    done = await finished(bare, await bare.post(PROMPT, prompt="a fox", scale="16:9"))
+    done = await bare.finished(await bare.post(PROMPT, prompt="a fox", scale="16:9"))
     width, height = (await bare.picture(done["upscaled_urls"][0])).size
     assert width * 9 == height * 16
+
+
+@pytest.mark.parametrize(
+    ("options", "suffix", "begins"), [({}, ".jpeg", b"\xff\xd8\xff"), ({"picture_format": "png"}, ".png", b"\x89PNG")]
+)
+async def test_pictures_are_jpeg_or_png(options, suffix, begins):
+    """Names, content types and bytes agree: JPEG, as AKOOL's are, or PNG on request."""
+    async with emulated(**options) as bare:
+        source = bare.emulator.add_image()
+        for url in (
+            *(await bare.look(source))["upscaled_urls"],
+            (await bare.finished(await bare.press(source, "U1")))["image"],
+        ):
+            async with bare.http.get(url) as response:
+                assert url.endswith(suffix)
+                assert response.content_type == f"image/{suffix[1:]}"
+                assert (await response.read()).startswith(begins)
+
+
+@pytest.mark.parametrize(("resolution", "size"), [("4k", (1152, 1536)), ("1080p", (864, 1152))])
+async def test_the_resolution_is_what_akool_makes_of_it(bare, resolution, size):
+    """The grids of both resolutions have the sizes that were seen at 3:4."""
+    made = await bare.post(SOURCE_PROMPT, prompt="a fox", resolution=resolution, scale="3:4")
+    assert (await bare.picture((await bare.finished(made))["image"])).size == size
+
+
+async def test_a_picture_has_one_address(emulator, bare):
+    """A name that differs from a picture's own in time, number or suffix is 404, and so is any other."""
+    url = (await bare.look(emulator.add_image()))["image"]
+    folder, _, name = url.rpartition("/")
+    milliseconds, rest = name.split("-", 1)
+    wrong = [
+        f"{int(milliseconds) + 1}-{rest}",
+        name.replace("-8010.", "-8015."),
+        name.replace(".jpeg", ".png"),
+        name[1:],
+        "0.jpeg",
+        f"{milliseconds}-{'0' * 36}-8010.jpeg",
+    ]
+    statuses = []
+    for other in wrong:
+        async with bare.http.get(f"{folder}/{other}") as response:
+            statuses.append(response.status)
+    assert statuses == [404] * len(wrong)
 
 
 async def test_faults_of_a_job(emulator, bare):
@@ -244,7 +184,7 @@ async def test_faults_of_a_job(emulator, bare):
     source = emulator.add_image()
     emulator.faults.script("create_by_button", Fault.stuck(), Fault.fails(reason="too dark"), Fault.late_urls(5))
     stuck, fails, late = [await bare.post(BUTTON, _id=source, button=button) for button in ("V1", "V2", "V3")]
-    emulator.advance(15)
+    emulator.advance(25)
     while (await bare.look(late["data"]["_id"]))["image_status"] != 3:
         emulator.advance(0.1)
     assert "image" not in await bare.look(late["data"]["_id"])
@@ -292,9 +232,24 @@ async def test_scripts_run_in_order_and_rates_by_their_seed(emulator, bare):
         (lambda faults: faults.rate(2.0, Fault.reset()), "probability"),
         (lambda faults: faults.rate(0.5), "faults"),
         (lambda _: Fault.reset("never"), "when"),
+        (lambda faults: faults.script("get_credit", Fault.deduction_credit(0)), "does not fit"),
         (lambda _: Emulator(speed=0), "speed"),
         (lambda _: Emulator(host="0.0.0.0"), "host"),
         (lambda _: Emulator(failure_rate=2), "failure_rate"),
+        (lambda _: Emulator(queue_median_seconds=-1), "queue_median_seconds"),
+        (lambda _: Emulator(queue_sigma=math.inf), "queue_sigma"),
+        (lambda _: Emulator(plan_queues="yes"), "plan_queues"),
+        (lambda _: Emulator(used_button_codes=(1009,)), "used_button_codes"),
+        (lambda _: Emulator(used_button_codes=()), "used_button_codes"),
+        (lambda _: Emulator(not_found_code=404), "not_found_code"),
+        (lambda _: Emulator(picture_format="gif"), "picture_format"),
+        (lambda _: Emulator(clock_skew=math.nan), "clock_skew"),
+        (lambda _: Emulator(prices={"upscal": 4}), "kind of a price"),
+        (lambda _: Emulator(reported_prices={"4k": 0.5}), "price of 4k"),
+        (lambda _: Emulator().prices.update(upscale=-1), "price of upscale"),
+        (lambda _: setattr(Emulator(), "account_state", "broke"), "account_state"),
+        (lambda _: Emulator(credits=5).spend_elsewhere(6), "credits"),
+        (lambda _: Emulator().spend_elsewhere(-1), "credits"),
         (lambda _: Emulator().advance(-1), "seconds"),
         (lambda _: Emulator().add_image(buttons=["U9"]), "buttons"),
     ],

@@ -5,8 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import attrs
 import pytest
+from examples import GET_IMAGE_RESULT_REPLY, JPEG_RESULT_REPLY, SOURCE_PROMPT_REPLY
+from scripted import KEY, scripted_server
 
-from akool_async import Button, ButtonPress, ImageResult, ImageStatus
+from akool_async import AkoolSession, Button, ButtonPress, ImageResult, ImageStatus
 
 
 def test_buttons_know_what_they_are():
@@ -89,3 +91,29 @@ def test_values_are_frozen_and_pickle():
     assert again == result
     assert again.raw == result.raw
     assert len({result, again}) == 1
+
+
+@pytest.mark.parametrize("reply", [GET_IMAGE_RESULT_REPLY, JPEG_RESULT_REPLY])
+async def test_a_finished_example_is_read(reply):
+    """PNG as documented or JPEG as of late: urls, status, time and raw are those of the reply."""
+    data = reply["data"]
+    async with scripted_server(reply) as server, AkoolSession(KEY, base_url=server.base_url) as akool:
+        result = await akool.wait_until_complete(data["_id"])
+    assert (result.id, result.status, result.deduction_credit) == (data["_id"], ImageStatus.COMPLETED, 2)
+    assert result.urls == (*data["upscaled_urls"], data["image"])
+    assert result.created_at.timestamp() * 1000 == data["create_time"]
+    assert result.raw == data
+
+
+@pytest.mark.parametrize("images", [1, 3])
+async def test_a_v4_example_is_read(images):
+    """Each image of Create By Source Prompt keeps its price, its task_id and its model_name."""
+    data = [SOURCE_PROMPT_REPLY["data"] | {"_id": f"{number:024x}"} for number in range(images)]
+    reply = SOURCE_PROMPT_REPLY | {"data": data if images > 1 else data[0]}
+    async with scripted_server(reply) as server, AkoolSession(KEY, base_url=server.base_url) as akool:
+        operations = await akool.create_by_source_prompt("a lighthouse in a storm", batch_quantity=images)
+        latest = [operation.latest for operation in operations]
+    assert [(result.id, result.deduction_credit, result.status) for result in latest] == [
+        (f"{number:024x}", 4, ImageStatus.QUEUEING) for number in range(images)
+    ]
+    assert [result.raw for result in latest] == data

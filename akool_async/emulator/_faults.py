@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 import threading
@@ -9,7 +10,7 @@ from collections import defaultdict, deque
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,7 +36,9 @@ REPLY_KINDS = frozenset(
     {"reset", "status", "html", "cut", "empty", "huge", "endless", "wrong_length", "stall", "slow", "redirect"}
 )
 WEBHOOK_KINDS = frozenset({"lost", "twice", "forged"})
-KINDS = JOB_KINDS | WEBHOOK_KINDS | REPLY_KINDS | {"throttle", "code", "image_status"}
+REPORT_KINDS = {"image_status": ("get_image_result",), "deduction_credit": (*CREATES, "get_image_result")}
+"""Faults of what a reply says about an image, and the endpoints that they fit."""
+KINDS = JOB_KINDS | WEBHOOK_KINDS | REPLY_KINDS | REPORT_KINDS.keys() | {"throttle", "code"}
 ERROR_STATUSES = range(400, 600)
 
 
@@ -72,6 +75,13 @@ class Fault:
             image.finished_at = math.inf
         elif self.kind == "late_urls":
             image.urls_at = image.finished_at + self.number
+
+    def misreport(self, shown: dict[str, Any]) -> None:
+        """Change what a reply says about an image, if this is a fault of that kind."""
+        if self.kind == "image_status":
+            shown["image_status"] = int(self.number)
+        elif self.kind == "deduction_credit":
+            shown["deduction_credit"] = json.loads(self.text)
 
     @classmethod
     def reset(cls, when: When = "before") -> Fault:
@@ -150,6 +160,11 @@ class Fault:
     def image_status(cls, status: int) -> Fault:
         """This reply of Get Image Result shows ``status``; 2 for an image that seems stuck."""
         return cls("image_status", "after", status)
+
+    @classmethod
+    def deduction_credit(cls, reported: float | str | None) -> Fault:
+        """This reply reports ``reported`` credits, whatever is charged: fewer, 0, a text, or null."""
+        return cls("deduction_credit", "after", text=json.dumps(reported))
 
     @classmethod
     def stuck(cls) -> Fault:
@@ -237,7 +252,7 @@ def _fits(fault: Fault, endpoint: str) -> bool:
         return endpoint in CREATES
     if fault.kind in WEBHOOK_KINDS or endpoint == "webhook":
         return endpoint == "webhook" and fault.kind in {*WEBHOOK_KINDS, "slow"}
-    return fault.kind != "image_status" or endpoint == "get_image_result"
+    return fault.kind not in REPORT_KINDS or endpoint in REPORT_KINDS[fault.kind]
 
 
 def _check_endpoints(endpoints: Iterable[str]) -> None:

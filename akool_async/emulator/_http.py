@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from akool_async.emulator._faults import CREATES, Fault, Faults
+from akool_async.emulator._images import read_picture_name
 from akool_async.emulator._ledger import Ledger, Post
 from akool_async.emulator._parameters import Body, read_body, read_press, read_prompt, read_source_prompt
 from akool_async.emulator._refusals import Refusal
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 Answer = Callable[[web.Request, Body, Fault | None], dict[str, Any]]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 AUTHORIZATION, API_KEY = "Authorization", "x-api-key"
-PNG = "image/png"
 NEVER_ACCEPTED = Reply(json.dumps(envelope({"_id": "0" * 24, "image_status": 1})).encode())
 """What is cut or stalled where nothing was accepted."""
 
@@ -62,13 +62,16 @@ class HttpFront:
     def pictures_application(self) -> web.Application:
         """The pictures' host, which knows no keys."""
         application = web.Application()
-        application.router.add_get("/{image_id}/{index:[0-4]}.png", self._picture)
+        application.router.add_get("/{name}", self._picture)
         return application
 
     # --- endpoints: what AKOOL answers; a Refusal where it refuses ---
 
     def _get_token(self, _: web.Request, body: Body, __: Fault | None) -> dict[str, Any]:
-        return {"code": 1000, "token": self._service.issue_token(body.get("clientId"), body.get("clientSecret"))}
+        return {
+            "code": 1000,
+            "token": self._service.account.issue_token(body.get("clientId"), body.get("clientSecret")),
+        }
 
     def _create_by_button(self, request: web.Request, body: Body, fault: Fault | None) -> dict[str, Any]:
         self._authenticate(request)
@@ -90,20 +93,17 @@ class HttpFront:
         shown = [image.show(image.accepted_at, "") for image in images]
         return envelope(shown if len(shown) > 1 else shown[0])
 
-    def _get_image_result(self, request: web.Request, _: Body, fault: Fault | None) -> dict[str, Any]:
+    def _get_image_result(self, request: web.Request, _: Body, __: Fault | None) -> dict[str, Any]:
         self._authenticate(request)
         image = self._service.find(request.query.get("image_model_id"))
-        shown = image.show(self._service.now(), self.pictures_url)
-        if fault is not None and fault.kind == "image_status":
-            shown["image_status"] = int(fault.number)
-        return envelope(shown)
+        return envelope(image.show(self._service.now(), self.pictures_url))
 
     def _get_credit(self, request: web.Request, _: Body, __: Fault | None) -> dict[str, Any]:
         self._authenticate(request)
         return envelope({"credit": self._service.credits})
 
     def _authenticate(self, request: web.Request) -> None:
-        self._service.authenticate(request.headers.get(AUTHORIZATION), request.headers.get(API_KEY))
+        self._service.account.authenticate(request.headers.get(AUTHORIZATION), request.headers.get(API_KEY))
 
     # --- the way of every request ---
 
@@ -115,11 +115,12 @@ class HttpFront:
             if fault is not None and fault.when == "before":
                 spoilt = await self._strike_before(request, fault)
                 if spoilt is not None:
-                    self._note(endpoint, body, {}, fault, received_at)
+                    self._note(endpoint, body, {}, fault, received_at, 0)
                     return spoilt
             with self._lock:
+                charged_before = self._ledger.charged
                 reply = self._answer(answer, request, body, fault)
-                self._note(endpoint, body, reply, fault, received_at)
+                self._note(endpoint, body, reply, fault, received_at, self._ledger.charged - charged_before)
             encoded = Reply(json.dumps(reply).encode())
             if fault is not None and fault.when == "after":
                 spoilt = await self.spoiler.spoil(request, fault, encoded)
@@ -145,17 +146,35 @@ class HttpFront:
     @staticmethod
     def _answer(answer: Answer, request: web.Request, body: Body, fault: Fault | None) -> dict[str, Any]:
         try:
-            return answer(request, body, fault)
+            reply = answer(request, body, fault)
         except Refusal as refused:
             return refusal(refused.code, refused.msg)
+        if fault is not None:
+            for shown in _read_data(reply):
+                fault.misreport(shown)
+        return reply
 
-    def _note(self, endpoint: str, body: Body, reply: dict[str, Any], fault: Fault | None, received_at: float) -> None:
+    def _note(
+        self,
+        endpoint: str,
+        body: Body,
+        reply: dict[str, Any],
+        fault: Fault | None,
+        received_at: float,
+        charged: int,
+    ) -> None:
         if endpoint not in CREATES:
             return
-        data = reply.get("data") or []
-        new_ids = tuple(image["_id"] for image in (data if isinstance(data, list) else [data]))
-        struck = str(fault) if fault else None
-        post = Post(endpoint, body.get("_id"), body.get("button"), reply.get("code"), struck, new_ids, received_at)
+        post = Post(
+            endpoint,
+            body.get("_id"),
+            body.get("button"),
+            reply.get("code"),
+            str(fault) if fault else None,
+            tuple(image["_id"] for image in _read_data(reply)),
+            received_at,
+            charged,
+        )
         with self._lock:
             self._ledger.posts.append(post)
 
@@ -164,38 +183,48 @@ class HttpFront:
     async def _picture(self, request: web.Request) -> web.StreamResponse:
         if self._render is None:
             raise web.HTTPNotImplemented(reason='pictures need Pillow: pip install "akool-async[emulator]"')
-        index = int(request.match_info["index"])
-        image = self._find_picture(request, index)
+        image, index = self._find_picture(request)
         fault = self._faults.draw("pictures")
-        reply = _reply_picture(request, await asyncio.to_thread(self._render, image, index))
+        picture = await asyncio.to_thread(self._render, image, index)
+        reply = _reply_picture(request, picture, f"image/{image.picture_format}")
         spoilt = None if fault is None else await self.spoiler.spoil(request, fault, reply)
         return reply.whole() if spoilt is None else spoilt
 
-    def _find_picture(self, request: web.Request, index: int) -> Image:
+    def _find_picture(self, request: web.Request) -> tuple[Image, int]:
+        name = request.match_info["name"]
+        image_id, index = read_picture_name(name)
         with self._lock:
             self._ledger.requests["pictures"] += 1
             self._ledger.picture_ranges.append(request.http_range.start or 0)
             if AUTHORIZATION in request.headers or API_KEY in request.headers:
                 self._ledger.pictures_with_key += 1
             try:
-                image = self._service.find(request.match_info["image_id"])
+                image = self._service.find(image_id)
             except Refusal:
                 raise web.HTTPNotFound from None
-            if not image.has_urls(self._service.now()) or (image.kind == "upscale" and index):
+            if not image.has_urls(self._service.now()) or image.picture_name(index) != name:
                 raise web.HTTPNotFound
-            return image
+            if image.kind == "upscale" and index:
+                raise web.HTTPNotFound
+            return image, index
 
 
-def _reply_picture(request: web.Request, picture: bytes) -> Reply:
+def _read_data(reply: dict[str, Any]) -> list[dict[str, Any]]:
+    """The images of a reply: one, several, or none."""
+    data = reply.get("data") or []
+    return data if isinstance(data, list) else [data]
+
+
+def _reply_picture(request: web.Request, picture: bytes, content_type: str) -> Reply:
     """The picture, or what a client that has its beginning asks for."""
     etag = f'"{zlib.crc32(picture):08x}"'
     start = request.http_range.start or 0
     if start >= len(picture):
-        return Reply(b"", PNG, 416, {"Content-Range": f"bytes */{len(picture)}"})
+        return Reply(b"", content_type, 416, {"Content-Range": f"bytes */{len(picture)}"})
     if not start or request.headers.get("If-Range") != etag:
-        return Reply(picture, PNG, headers={"ETag": etag, "Accept-Ranges": "bytes"})
+        return Reply(picture, content_type, headers={"ETag": etag, "Accept-Ranges": "bytes"})
     told = f"bytes {start}-{len(picture) - 1}/{len(picture)}"
-    return Reply(picture[start:], PNG, 206, {"ETag": etag, "Content-Range": told})
+    return Reply(picture[start:], content_type, 206, {"ETag": etag, "Content-Range": told})
 
 
 def _load_renderer() -> Callable[[Image, int], bytes] | None:

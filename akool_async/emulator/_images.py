@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import math
+import re
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 from akool_async.emulator._parameters import BUTTONS
 
-PRICE = 2
 UID = 378337
-QUEUEING_SHARE = 0.1
+FIRST_PICTURE = 8010
+PICTURE_NAME = re.compile(r"\d+-(?P<uuid>[\da-f-]{36})-(?P<number>801[0-4])\.\w+")
 QUEUEING, PROCESSING, COMPLETED, FAILED = 1, 2, 3, 4
 TEXT_TO_IMAGE, IMAGE_TO_IMAGE = 3, 4
 
@@ -23,14 +24,23 @@ class Image:
     kind: str
     """prompt, upscale or variation."""
     accepted_at: float
+    started_at: float
+    """When AKOOL begins to work on it: status 1 until then, 2 from then on."""
     finished_at: float
     look: int
     """Seed of its pictures; an upscale has its source's."""
     hue: int
     """Colour of its pictures in degrees: a variation stays near its source."""
+    reported_price: int
+    """``deduction_credit`` of its replies, whatever was charged."""
+    picture_format: str
+    """jpeg or png."""
     prompt: str = ""
     scale: str = "1:1"
     source_image: str | None = None
+    resolution: str | None = None
+    """Of Create By Source Prompt alone, as is ``model_name``."""
+    model_name: str | None = None
     source: Image | None = None
     button: str | None = None
     urls_at: float = 0.0
@@ -45,25 +55,32 @@ class Image:
         """image_status at ``now``."""
         if now >= self.finished_at:
             return FAILED if self.failure else COMPLETED
-        duration = self.finished_at - self.accepted_at
-        queueing = math.isfinite(duration) and now - self.accepted_at < QUEUEING_SHARE * duration
-        return QUEUEING if queueing else PROCESSING
+        return QUEUEING if now <= self.started_at else PROCESSING
 
     def has_urls(self, now: float) -> bool:
         """Whether its pictures can be fetched."""
         return now >= self.urls_at and self.status(now) == COMPLETED
+
+    def picture_name(self, index: int) -> str:
+        """Its file at the pictures' host; begins with the milliseconds at which it was stored."""
+        number = FIRST_PICTURE + index
+        return f"{milliseconds(self.finished_at)}-{UUID(self._fingerprint)}-{number}.{self.picture_format}"
+
+    @property
+    def _fingerprint(self) -> str:
+        return f"{self.id}{self.look:08x}"
 
     def show(self, now: float, pictures_url: str) -> dict[str, Any]:
         """``data`` as Get Image Result has it, field for field of the documented replies."""
         status = self.status(now)
         shown: dict[str, Any] = {
             "faceswap_quality": 2,
-            "deduction_credit": PRICE,
+            "deduction_credit": self.reported_price,
             "buttons": [],
             "used_buttons": [],
             "upscaled_urls": [],
             "_id": self.id,
-            "create_time": int(self.accepted_at * 1000),
+            "create_time": milliseconds(self.accepted_at),
             "uid": UID,
             "type": IMAGE_TO_IMAGE if self.source_image else TEXT_TO_IMAGE,
             "from": 1,
@@ -91,12 +108,29 @@ class Image:
                 "op_buttonMessageId": self.id[:20],
             }
         origin = {"prompt": self.prompt, "origin_prompt": self.prompt, "scale": self.scale}
-        return origin | ({"source_image": self.source_image} if self.source_image else {})
+        if self.source_image is not None:
+            origin["source_image"] = self.source_image
+        if self.model_name is not None:
+            origin |= {"model_name": self.model_name, "task_id": self._fingerprint}
+        return origin
 
     def _show_buttons(self, now: float) -> dict[str, Any]:
         used = [button for button, shows_at in self.used.items() if now >= shows_at]
         return {"buttons": [button for button in self.buttons if button not in used], "used_buttons": used}
 
     def _show_urls(self, pictures_url: str) -> dict[str, Any]:
-        urls = [f"{pictures_url}/{self.id}/{index}.png" for index in range(5)]
+        urls = [f"{pictures_url}/{self.picture_name(index)}" for index in range(5)]
         return {"image": urls[0], "upscaled_urls": [] if self.kind == "upscale" else urls[1:]}
+
+
+def read_picture_name(name: str) -> tuple[str, int]:
+    """The image's ``_id`` and the index of a picture's name; an empty id if it is no such name."""
+    match = PICTURE_NAME.fullmatch(name)
+    if match is None:
+        return "", 0
+    return match["uuid"].replace("-", "")[:24], int(match["number"]) - FIRST_PICTURE
+
+
+def milliseconds(seconds: float) -> int:
+    """AKOOL's times: whole milliseconds since the epoch."""
+    return int(seconds * 1000)

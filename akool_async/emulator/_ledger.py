@@ -23,6 +23,8 @@ class Post:
     """The images that were accepted: several for a batch."""
     time: float = 0.0
     """When it was received, in seconds since the epoch (UTC) by the service's clock."""
+    charged: int = 0
+    """Credits charged for it, whatever its reply reported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,9 @@ class Ledger:
     accepted: int = 0
     """Generations accepted: images of prompts, variations, upscales."""
     charged: int = 0
-    """Credits charged."""
+    """Credits charged for what was accepted."""
+    spent_elsewhere: int = 0
+    """Credits that another program on the same account spent (``Emulator.spend_elsewhere``); not in ``charged``."""
     tokens_issued: int = 0
     """Tokens that Get Token gave out."""
     picture_ranges: list[int] = field(default_factory=list)

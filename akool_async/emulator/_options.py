@@ -1,11 +1,80 @@
-"""Whether an emulator's options make sense."""
+"""The emulator's options, and whether they make sense."""
 
 from __future__ import annotations
 
 import ipaddress
 import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from akool_async.emulator._refusals import ALREADY_OPERATED, NOT_EXISTING, NOT_OPERABLE, RESOURCE_NOT_EXISTING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 MAX_PORT = 65_535
+PICTURE_FORMATS = ("jpeg", "png")
+NOT_FOUND_CODES = (NOT_EXISTING, RESOURCE_NOT_EXISTING)
+USED_BUTTON_CODES = (NOT_OPERABLE, ALREADY_OPERATED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What ``Emulator`` was told; its docstring says what each option means."""
+
+    speed: float
+    seed: int
+    median_seconds: float
+    sigma: float
+    queue_median_seconds: float
+    queue_sigma: float
+    credits: int
+    plan_concurrency: int | None
+    plan_queues: bool
+    token_lifetime: float | None
+    used_buttons_lag: float
+    used_button_codes: Collection[int]
+    not_found_code: int
+    failure_rate: float
+    picture_format: str
+    clock_skew: float
+    host: str
+    port: int
+
+    def __post_init__(self) -> None:
+        for name, fits, remedy in (
+            ("speed", is_positive(self.speed), "a positive number"),
+            ("seed", type(self.seed) is int, "a whole number"),
+            ("median_seconds", is_positive(self.median_seconds), "a positive number of seconds"),
+            ("sigma", is_number(self.sigma), "a number of at least 0"),
+            ("queue_median_seconds", is_number(self.queue_median_seconds), "at least 0 seconds"),
+            ("queue_sigma", is_number(self.queue_sigma), "a number of at least 0"),
+            ("credits", is_count(self.credits), "a whole number of at least 0"),
+            (
+                "plan_concurrency",
+                self.plan_concurrency is None or is_count(self.plan_concurrency, at_least=1),
+                "a whole number of at least 1, or None for no cap",
+            ),
+            ("plan_queues", type(self.plan_queues) is bool, "True or False"),
+            (
+                "token_lifetime",
+                self.token_lifetime is None or is_positive(self.token_lifetime),
+                "a positive number of seconds, or None for ever",
+            ),
+            ("used_buttons_lag", is_number(self.used_buttons_lag), "at least 0 seconds"),
+            (
+                "used_button_codes",
+                is_some_of(self.used_button_codes, USED_BUTTON_CODES),
+                f"a tuple of one or both of {USED_BUTTON_CODES}",
+            ),
+            ("not_found_code", self.not_found_code in NOT_FOUND_CODES, f"one of {NOT_FOUND_CODES}"),
+            ("failure_rate", is_share(self.failure_rate), "between 0 and 1"),
+            ("picture_format", self.picture_format in PICTURE_FORMATS, f"one of {PICTURE_FORMATS}"),
+            ("clock_skew", is_number(self.clock_skew, at_least=-math.inf), "a number of seconds"),
+            ("host", is_loopback(self.host), "a loopback address such as 127.0.0.1"),
+            ("port", is_port(self.port), "between 0 (any free one) and 65535"),
+        ):
+            require(name, getattr(self, name), fits, remedy)
 
 
 def require(name: str, value: object, fits: bool, remedy: str) -> None:
@@ -32,6 +101,11 @@ def is_count(value: object, *, at_least: int = 0) -> bool:
 def is_share(value: object) -> bool:
     """A number between 0 and 1."""
     return is_number(value) and not is_number(value, at_least=math.nextafter(1, 2))
+
+
+def is_some_of(values: object, known: Collection[int]) -> bool:
+    """A tuple or list of at least one value, all of them known ones."""
+    return isinstance(values, tuple | list) and bool(values) and all(value in known for value in values)
 
 
 def is_port(value: object) -> bool:

@@ -1,4 +1,4 @@
-"""Real PNG pictures one can tell apart: a landscape per image, four lights in it, numerals and labels."""
+"""Real pictures one can tell apart, JPEG or PNG: a landscape per image, four lights in it, numerals and labels."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from PIL import ImageDraw, ImageFont, ImageOps
 if TYPE_CHECKING:
     from akool_async.emulator._images import Image
 
-SINGLE_SIDE = 512
+SINGLE_SIDES = {None: 512, "1080p": 576, "4k": 768}
+"""Pixels of the longer side by resolution; the grid of four is twice as large."""
 UPSCALE_SIDE = 3840
+JPEG_QUALITY = 90
 HILLS = 4
 STEPS = 64
 
@@ -40,32 +42,36 @@ class Drawing:
 
 
 def render(image: Image, index: int) -> bytes:
-    """The PNG of an image: 0 is its ``image`` (the grid, or the upscale), 1-4 are its singles."""
+    """A picture of an image: 0 is its ``image`` (the grid, or the upscale), 1-4 are its singles."""
     hue, button, scale = image.hue / 360, image.button or "", image.scale.replace("Original", "1:1")
     if image.kind == "upscale":
-        return _upscale(Drawing(image.look, hue, int(button[1]), f"{button} \N{MIDDLE DOT} 4K", scale))
+        drawing = Drawing(image.look, hue, int(button[1]), f"{button} \N{MIDDLE DOT} 4K", scale)
+        return _upscale(drawing, image.picture_format)
     singles = tuple(Drawing(image.look, hue, number, button, scale) for number in (1, 2, 3, 4))
-    return _single(singles[index - 1]) if index else _grid(singles)
+    side = SINGLE_SIDES[image.resolution]
+    return (
+        _single(singles[index - 1], side, image.picture_format) if index else _grid(singles, side, image.picture_format)
+    )
 
 
 @lru_cache(maxsize=16)
-def _upscale(drawing: Drawing) -> bytes:
-    return _encode(_draw(drawing, UPSCALE_SIDE))
+def _upscale(drawing: Drawing, picture_format: str) -> bytes:
+    return _encode(_draw(drawing, UPSCALE_SIDE), picture_format)
 
 
 @lru_cache(maxsize=64)
-def _single(drawing: Drawing) -> bytes:
-    return _encode(_draw(drawing, SINGLE_SIDE))
+def _single(drawing: Drawing, side: int, picture_format: str) -> bytes:
+    return _encode(_draw(drawing, side), picture_format)
 
 
 @lru_cache(maxsize=16)
-def _grid(drawings: tuple[Drawing, ...]) -> bytes:
-    singles = [_draw(drawing, SINGLE_SIDE) for drawing in drawings]
+def _grid(drawings: tuple[Drawing, ...], side: int, picture_format: str) -> bytes:
+    singles = [_draw(drawing, side) for drawing in drawings]
     width, height = singles[0].size
     grid = Pillow.new("RGB", (2 * width, 2 * height))
     for number, single in enumerate(singles):
         grid.paste(single, (width * (number % 2), height * (number // 2)))
-    return _encode(grid)
+    return _encode(grid, picture_format)
 
 
 def _draw(drawing: Drawing, side: int) -> Pillow.Image:
@@ -102,7 +108,10 @@ def _colour(hue: float, saturation: float, value: float) -> str:
     return f"#{red:02x}{green:02x}{blue:02x}"
 
 
-def _encode(picture: Pillow.Image) -> bytes:
+def _encode(picture: Pillow.Image, picture_format: str) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG", compress_level=1)
+    if picture_format == "png":
+        picture.save(buffer, "PNG", compress_level=1)
+    else:
+        picture.save(buffer, "JPEG", quality=JPEG_QUALITY)
     return buffer.getvalue()

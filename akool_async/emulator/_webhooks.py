@@ -7,13 +7,14 @@ import heapq
 import logging
 import math
 import random
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import aiohttp
 
-from akool_async.emulator._images import COMPLETED, FAILED
+from akool_async.emulator._images import COMPLETED, FAILED, milliseconds
 from akool_async.emulator._ledger import Callback
 from akool_async.emulator._options import is_loopback
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from akool_async.emulator._faults import Fault, Faults
     from akool_async.emulator._images import Image
     from akool_async.emulator._ledger import Ledger
+    from akool_async.emulator._options import Options
     from akool_async.emulator._service import Service
 
 logger = logging.getLogger("akool_async.emulator")
@@ -48,14 +50,14 @@ class WebhookSender:
         lock: threading.RLock,
         *,
         pictures_url: str,
-        speed: float,
+        options: Options,
     ) -> None:
         self._service = service
         self._ledger = ledger
         self._faults = faults
         self._lock = lock
         self._pictures_url = pictures_url
-        self._speed = speed
+        self._options = options
         self._dice = random.Random(0)  # noqa: S311 - nonces, of which nothing depends
         self._seal = _load_sealer()
         self._due: list[tuple[float, str, Image]] = []
@@ -122,7 +124,7 @@ class WebhookSender:
         for tries in range(TRIES):
             if await self._post(http, image, self._genuine(image), None) == OK:
                 return
-            await asyncio.sleep(FIRST_PAUSE * 2**tries / self._speed)
+            await asyncio.sleep(FIRST_PAUSE * 2**tries / self._options.speed)
 
     async def _post(self, http: aiohttp.ClientSession, image: Image, body: bytes, fault: Fault | None) -> int | None:
         status = None
@@ -143,19 +145,24 @@ class WebhookSender:
             content: dict[str, Any] = {"_id": image.id, "status": status, "type": "image"}
             if status == COMPLETED:
                 content["url"] = image.show(now, self._pictures_url)["image"] if has_urls else ""
-            return self._sealed(content, self._service.client_secret)
+            return self._sealed(content, self._service.account.client_secret)
 
     def _forgery(self, image: Image) -> bytes:
         """What somebody can make who knows the client id and not the secret."""
         with self._lock:
             content = {"_id": image.id, "status": FAILED, "type": "image", "url": "https://forger.invalid/"}
-            return self._sealed(content, self._service.client_secret[::-1])
+            return self._sealed(content, self._service.account.client_secret[::-1])
 
     def _sealed(self, content: dict[str, Any], secret: str) -> bytes:
         if self._seal is None:
             raise RuntimeError("callbacks are only expected where they can be sealed")
-        nonce = self._dice.getrandbits(32)
-        return self._seal(content, client_id=self._service.client_id, client_secret=secret, nonce=nonce)
+        return self._seal(
+            content,
+            client_id=self._service.account.client_id,
+            client_secret=secret,
+            nonce=self._dice.getrandbits(32),
+            timestamp=milliseconds(time.time() + self._options.clock_skew),
+        )
 
     def _note(self, image: Image, status: int | None, fault: str | None) -> None:
         with self._lock:
