@@ -38,9 +38,9 @@ def _account(key_file: Path | None) -> dict[str, Any]:
 
 def _credentials(settings: Mapping[str, str | None], key_file: Path) -> ApiKey | ClientCredentials:
     key, client_id, secret = (settings.get(name) for name in (KEY, ID, SECRET))
-    if key and not (client_id or secret):
+    if key and bool(client_id) == bool(secret):  # the pair beside a key is there to verify webhooks
         return ApiKey(key)
-    if client_id and secret and not key:
+    if client_id and secret:
         return ClientCredentials(client_id, secret)
     raise ConfigurationError(
         f"{key_file} must hold either {KEY}=..., or {ID}=... and {SECRET}=..., each on a line of its own, or nothing "

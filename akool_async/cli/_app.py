@@ -275,15 +275,33 @@ def demo(**options: Any) -> int:  # noqa: ANN401
     show_default=True,
     help="How many times faster than AKOOL it works.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Draws durations, ids and keys.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Draws durations, failures and keys.")
 @click.option("--credits", "credit", type=click.IntRange(min=0), default=10_000, show_default=True)
 @click.option("--plan-concurrency", type=click.IntRange(min=1), help="Refuse more at once with 1005.")
+@click.option(
+    "--failure-rate",
+    type=_options.Number(at_most=1),
+    default=0.0,
+    show_default=True,
+    metavar="SHARE",
+    help="Share of the jobs, 0 to 1, that end as failed (status 4).",
+)
+@click.option(
+    "--lost-replies",
+    type=_options.Number(at_most=1),
+    default=0.0,
+    show_default=True,
+    metavar="SHARE",
+    help="Share of the paid POSTs, 0 to 1, that are accepted and charged, and whose reply is lost.",
+)
 @_options.as_json
 def emulator(**options: Any) -> int:  # noqa: ANN401
     """Serve AKOOL's image API on this machine until Ctrl-C.
 
     Nothing is spent. Prints the environment that points the library at it, which
-    --key-file reads too.
+    --key-file reads too, with the client id and secret that sign its webhooks.
+
+    Failed jobs and lost replies let you rehearse what a batch does about them.
     """
     return _interrupts.run(_emulator.run(**options))
 

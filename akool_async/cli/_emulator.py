@@ -9,18 +9,37 @@ import signal
 import click
 
 from akool_async.cli._exit import ExitStatus
-from akool_async.emulator import Emulator
+from akool_async.emulator import Emulator, Fault
+
+PAID_ENDPOINTS = ("create_by_button", "create_by_prompt", "create_by_source_prompt")
+LOST_REPLY_FAULTS = (Fault.reset("after"), Fault.status(502, "after"))
 
 
 async def run(
-    *, port: int, speed: float, seed: int, credit: int, plan_concurrency: int | None, as_json: bool
+    *,
+    port: int,
+    speed: float,
+    seed: int,
+    credit: int,
+    plan_concurrency: int | None,
+    failure_rate: float,
+    lost_replies: float,
+    as_json: bool,
 ) -> ExitStatus:
     """Serve until SIGINT or SIGTERM."""
     asked_to_stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for stop_signal in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(stop_signal, asked_to_stop.set)
-    emulator = Emulator(port=port, speed=speed, seed=seed, credits=credit, plan_concurrency=plan_concurrency)
+    emulator = Emulator(
+        port=port,
+        speed=speed,
+        seed=seed,
+        credits=credit,
+        plan_concurrency=plan_concurrency,
+        failure_rate=failure_rate,
+    )
+    emulator.faults.rate(lost_replies, *LOST_REPLY_FAULTS, endpoints=PAID_ENDPOINTS, seed=seed)
     async with emulator:
         environment, image_id = emulator.environment(), emulator.add_image()
         if as_json:
@@ -32,5 +51,10 @@ async def run(
         click.echo("AKOOL's image API is emulated; Ctrl-C ends it.", err=True)
         await asked_to_stop.wait()
     ledger = emulator.ledger
-    click.echo(f"accepted {ledger.accepted} operations, charged {ledger.charged} credits", err=True)
+    lost = sum(post.charged for post in ledger.posts if post.fault is not None)
+    click.echo(
+        f"accepted {ledger.accepted} operations, charged {ledger.charged} credits"
+        + (f", {lost} of them for presses and prompts whose reply was lost" if lost else ""),
+        err=True,
+    )
     return ExitStatus.DONE

@@ -1,0 +1,104 @@
+"""`akool emulator`: what other programs, and an operator who rehearses, get from it."""
+
+import json
+import signal
+from contextlib import asynccontextmanager
+
+import pytest
+from commands import run, start
+from receivers import RARE, serve_aiohttp
+
+from akool_async import AkoolSession
+from akool_async.webhooks import WebhookVerifier
+from akool_async.webhooks.aiohttp import webhook_handler
+
+
+class Served:
+    """A running `akool emulator`: what it printed as JSON, and its last words once it has ended."""
+
+    def __init__(self, printed):
+        self.environment = {name: value for name, value in printed.items() if name.isupper()}
+        self.image_id = printed["image_id"]
+        self.last_words = ""
+
+
+@asynccontextmanager
+async def akool_emulator(tmp_path, *options):
+    process = await start("emulator", "--port", "0", "--speed", "200", "--json", *options, cwd=tmp_path)
+    served = Served(json.loads(await process.stdout.readline()))
+    try:
+        yield served
+    finally:
+        process.send_signal(signal.SIGINT)
+        _, errors = await process.communicate()
+        served.last_words = errors.decode().splitlines()[-1]
+
+
+async def test_webhooks_need_nothing_but_what_it_prints(tmp_path, monkeypatch):
+    """The printed key presses, and the printed client id and secret verify the callback that ends the wait."""
+    async with akool_emulator(tmp_path) as served:
+        for name, value in served.environment.items():
+            monkeypatch.setenv(name, value)
+        verifier = WebhookVerifier(served.environment["AKOOL_CLIENT_ID"], served.environment["AKOOL_CLIENT_SECRET"])
+        handlers = []
+
+        async def handle(request):
+            return await handlers[0](request)
+
+        async with (
+            serve_aiohttp(lambda app: app.router.add_post("/akool", handle)) as address,
+            AkoolSession(webhook_url=f"{address}/akool", polling=RARE) as akool,
+        ):
+            handlers.append(webhook_handler(akool, verifier))
+            result = await (await akool.vary(served.image_id, 1)).wait_until_complete()
+    assert len(result.urls) == 5
+    assert served.last_words == "accepted 1 operations, charged 2 credits"
+
+
+async def test_what_it_prints_is_a_key_file(tmp_path):
+    """--key-file takes the lines as they are printed: the key for requests, the pair beside it for webhooks."""
+    async with akool_emulator(tmp_path) as served:
+        (tmp_path / "emulator.env").write_text(
+            "".join(f"export {name}={value}\n" for name, value in served.environment.items())
+        )
+        status, output, errors = await run("credit", "--key-file", "emulator.env", cwd=tmp_path)
+    assert (status, output) == (0, "10000\n"), errors
+    assert served.environment.keys() == {*("AKOOL_API_KEY", "AKOOL_CLIENT_ID", "AKOOL_CLIENT_SECRET", "AKOOL_BASE_URL")}
+
+
+async def test_a_key_file_with_half_a_pair_is_refused(tmp_path):
+    """A client id without its secret beside the key is a mistake that is told before anything is asked."""
+    (tmp_path / "keys").write_text("AKOOL_API_KEY=a\nAKOOL_CLIENT_ID=b\n")
+    status, output, errors = await run("credit", "--key-file", "keys", cwd=tmp_path)
+    assert (status, output) == (1, "")
+    assert "AKOOL_CLIENT_SECRET" in errors
+
+
+async def test_lost_replies_can_be_rehearsed(tmp_path):
+    """--lost-replies 1: every press is charged, and what the operator gets is an unknown outcome."""
+    async with akool_emulator(tmp_path, "--lost-replies", "1") as served:
+        arguments = ("press", served.image_id, "V1", "--json", "-q")
+        status, output, errors = await run(*arguments, cwd=tmp_path, environment=served.environment)
+    assert status == 5, errors
+    assert json.loads(output)["ok"] is False
+    charged = "accepted 1 operations, charged 2 credits, 2 of them for presses and prompts whose reply was lost"
+    assert served.last_words == charged
+
+
+async def test_failures_can_be_rehearsed(tmp_path):
+    """--failure-rate 1: every job ends with status 4, charged."""
+    async with akool_emulator(tmp_path, "--failure-rate", "1") as served:
+        arguments = ("press", served.image_id, "U1", "V1", "--json", "-q")
+        status, output, errors = await run(*arguments, cwd=tmp_path, environment=served.environment)
+    assert status == 3, errors
+    assert [json.loads(line)["status"] for line in output.splitlines()] == [4, 4]
+    assert served.last_words == "accepted 2 operations, charged 4 credits"
+
+
+@pytest.mark.parametrize("option", ["--failure-rate", "--lost-replies"])
+@pytest.mark.parametrize("share", ["1.01", "-0.1", "nan", "half"])
+async def test_a_share_is_between_0_and_1(tmp_path, option, share):
+    """A share that is none is wrong usage: status 2, and the option is named."""
+    status, output, errors = await run("emulator", "--port", "0", option, share, cwd=tmp_path)
+    assert (status, output) == (2, "")
+    assert option in errors
