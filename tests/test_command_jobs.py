@@ -17,7 +17,7 @@ async def test_press_waits_saves_and_tells(emulator, tmp_path):
     arguments = ("press", image_id, "U1,v2", "--download", "pictures")
     status, output, errors = await run(*arguments, cwd=tmp_path, environment=emulator.environment())
     assert status == 0, errors
-    assert re.search(r"\w{24} +U1 +completed +[\d.]+ +2 +\w{24}-1\.png", output)
+    assert re.search(r"\w{24} +U1 +completed +[\d.]+ +2 +\w{24}-1\.jpg", output)
     assert re.search(r"\w{24} +V2 +completed", output)
     assert len(list((tmp_path / "pictures").iterdir())) == 6
     assert set(emulator.ledger.presses_accepted) == {(image_id, "U1"), (image_id, "V2")}

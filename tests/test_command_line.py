@@ -14,10 +14,10 @@ async def test_the_demo_presses_eight_buttons_and_saves_the_pictures(tmp_path):
     """Without any account the demo ends with status 0, a table of nine operations, and 29 pictures."""
     status, output, progress = await run("demo", "--speed", "50", cwd=tmp_path)
     assert status == 0, progress
-    rows = re.findall(r"^ *(\w{24}) +(prompt|[UV][1-4]) +completed +[\d.]+ +2 +(\1-1\.png)", output, flags=re.MULTILINE)
+    rows = re.findall(r"^ *(\w{24}) +(prompt|[UV][1-4]) +completed +[\d.]+ +2 +(\1-1\.jpg)", output, flags=re.MULTILINE)
     assert {button for _, button, _ in rows} == {"prompt", *Button}
     assert "9 of 9 completed, 18 credits, 29 pictures" in output
-    assert len(list((tmp_path / "akool-demo").glob("*.png"))) == 29
+    assert len(list((tmp_path / "akool-demo").glob("*.jpg"))) == 29
     assert "[9/9]" in progress
 
 

@@ -49,10 +49,10 @@ def half_of(old):
 
 
 async def test_every_picture_is_saved_under_the_id(emulator, akool, tmp_path):
-    """A variation's four singles and grid become ID-1.png to ID-5.png, real pictures of the right size."""
+    """A variation's four singles and grid become ID-1.jpg to ID-5.jpg, real pictures of the right size."""
     result = await (await akool.vary(emulator.add_image(), 1)).wait_until_complete()
     paths = await akool.download(result, tmp_path / "new" / "folder")
-    assert [path.name for path in paths] == [f"{result.id}-{i}.png" for i in (1, 2, 3, 4, 5)]
+    assert [path.name for path in paths] == [f"{result.id}-{i}.jpg" for i in (1, 2, 3, 4, 5)]
     sizes = []
     for path in paths:
         with Image.open(path) as picture:

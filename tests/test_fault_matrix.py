@@ -41,6 +41,9 @@ PACED = {
 }
 """Faults that refuse with a pace."""
 
+PROMPT_PRICES = {"create_by_prompt": 2, "create_by_source_prompt": 4}
+"""What a prompt costs that leaves everything to AKOOL."""
+
 
 @pytest.fixture
 async def akool(emulator):
@@ -118,7 +121,7 @@ async def test_a_refusal_is_told_after_one_post(emulator, akool, code):
     assert (await (await akool.upscale(source, 1)).wait_until_complete()).status == ImageStatus.COMPLETED
 
 
-@pytest.mark.parametrize("verb", ["create_by_prompt", "create_by_source_prompt"])
+@pytest.mark.parametrize("verb", PROMPT_PRICES)
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("name", LOST)
 async def test_a_prompt_whose_reply_is_lost_is_never_sent_again(emulator, akool, verb, when, name):
@@ -128,10 +131,10 @@ async def test_a_prompt_whose_reply_is_lost_is_never_sent_again(emulator, akool,
         await getattr(akool, verb)("a fox")
     assert caught.value.charged is None
     assert emulator.ledger.requests == {verb: 1}
-    assert emulator.ledger.charged == (2 if when == "after" else 0)
+    assert emulator.ledger.charged == (PROMPT_PRICES[verb] if when == "after" else 0)
 
 
-@pytest.mark.parametrize("verb", ["create_by_prompt", "create_by_source_prompt"])
+@pytest.mark.parametrize("verb", PROMPT_PRICES)
 @pytest.mark.parametrize("name", PACED)
 async def test_a_prompt_that_is_paced_is_sent_again(emulator, akool, verb, name):
     """A paced refusal of a prompt is not accepted: sent again, charged once."""
@@ -139,7 +142,7 @@ async def test_a_prompt_that_is_paced_is_sent_again(emulator, akool, verb, name)
     made = await getattr(akool, verb)("a fox")
     assert made
     assert emulator.ledger.requests == {verb: 2}
-    assert emulator.ledger.charged == 2
+    assert emulator.ledger.charged == PROMPT_PRICES[verb]
 
 
 @pytest.mark.parametrize("name", [*LOST, *PACED, "1108", "9"])

@@ -7,14 +7,13 @@ import heapq
 import logging
 import math
 import random
-import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import aiohttp
 
-from akool_async.emulator._images import COMPLETED, FAILED, milliseconds
+from akool_async.emulator._images import COMPLETED, FAILED
 from akool_async.emulator._ledger import Callback
 from akool_async.emulator._options import is_loopback
 
@@ -161,7 +160,7 @@ class WebhookSender:
             client_id=self._service.account.client_id,
             client_secret=secret,
             nonce=self._dice.getrandbits(32),
-            timestamp=milliseconds(time.time() + self._options.clock_skew),
+            clock_skew=self._options.clock_skew,
         )
 
     def _note(self, image: Image, status: int | None, fault: str | None) -> None:
