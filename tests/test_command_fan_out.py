@@ -304,7 +304,7 @@ async def test_ids_that_are_in_the_way_are_not_deleted(emulator, tmp_path):
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 async def test_interrupted_it_writes_the_ids_in_flight(tmp_path, stop):
     """Ctrl-C and SIGTERM: no new presses, a line with the id of each press under way, 130; run again, all are done."""
-    async with Emulator(speed=20) as emulator:
+    async with Emulator(speed=32) as emulator:
         write_batch(tmp_path, [emulator.add_image() for _ in range(6)])
         arguments = ("fan-out", "presses.csv", "--yes", "-o", "out.jsonl", "--max-concurrent-upscales", 2)
         process = await start(*arguments, cwd=tmp_path, environment=emulator.environment())
@@ -346,7 +346,7 @@ async def test_a_budget_is_never_passed(emulator, tmp_path):
 
 async def test_a_time_out_is_no_failure(tmp_path):
     """--timeout ends the waiting with status 4 and the ids on record; without it, the same command fetches them."""
-    async with Emulator(speed=10) as emulator:
+    async with Emulator(speed=16) as emulator:
         write_batch(tmp_path, [emulator.add_image()], "V*")
         arguments = ("fan-out", "presses.csv", "--yes", "-o", "out.jsonl")
         environment = emulator.environment()
@@ -442,7 +442,7 @@ async def test_a_reader_that_leaves_stops_the_spending(emulator, tmp_path):
 
 async def test_two_runs_cannot_write_to_one_output(tmp_path):
     """A second run with the same output is turned away before it spends anything."""
-    async with Emulator(speed=5) as emulator:
+    async with Emulator(speed=8) as emulator:
         write_batch(tmp_path, [emulator.add_image()])
         arguments = ("fan-out", "presses.csv", "--yes", "-o", "out.jsonl")
         first = await start(*arguments, cwd=tmp_path, environment=emulator.environment())
@@ -503,7 +503,7 @@ async def test_what_has_no_place_to_go_is_not_pressed(emulator, tmp_path, option
 @pytest.mark.parametrize("colour", [{}, {"NO_COLOR": "1"}])
 async def test_a_terminal_gets_bars(tmp_path, colour):
     """On a terminal the bars tell queued, running, done, failed and credits; NO_COLOR takes the colours away."""
-    async with Emulator(speed=30) as emulator:
+    async with Emulator(speed=48) as emulator:
         write_batch(tmp_path, [emulator.add_image()])
         ours, theirs = pty.openpty()
         environment = emulator.environment() | {"TERM": "xterm-256color", "COLUMNS": "100"} | colour

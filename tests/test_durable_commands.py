@@ -16,7 +16,7 @@ from tests.workers import open_jobs, until, worker
 @pytest.fixture
 def slow():
     """An emulator in a thread of its own, for other processes, on which an upscale takes a second or two."""
-    with Emulator(speed=20) as emulator:
+    with Emulator(speed=32) as emulator:
         yield emulator
 
 

@@ -36,7 +36,7 @@ def own_postgresql(tmp_path):
 @pytest.fixture
 def slow():
     """An emulator in a thread of its own, for other processes, on which an upscale takes a second or two."""
-    with Emulator(speed=20) as emulator:
+    with Emulator(speed=32) as emulator:
         yield emulator
 
 
@@ -99,7 +99,7 @@ async def test_a_worker_killed_after_its_post_is_told_as_unknown_and_charged(slo
 
 async def test_a_dead_workers_slots_are_not_given_away_while_akool_works(state, tmp_path):
     """Three workers share a cap of 8; one dies with slots in hand: its upscales go on to be counted until they end."""
-    with Emulator(speed=5) as emulator:
+    with Emulator(speed=8) as emulator:
         presses = [(emulator.add_image(), f"U{index}") for _ in range(6) for index in (1, 2, 3, 4)]
         options = ("--max-concurrent-upscales", "8", "--until-done")
         async with open_jobs(emulator, state, max_concurrent_upscales=8) as jobs:
@@ -141,7 +141,7 @@ async def test_sigterm_drains_a_worker(slow, state, tmp_path):
 
 async def test_a_rate_limit_is_all_workers_together(state, tmp_path):
     """Two workers with a rate of 10 a second take together at least the time that their requests need at this rate."""
-    with Emulator(speed=50) as emulator:
+    with Emulator(speed=80) as emulator:
         emulator.ledger.requests = TimedCounter()
         presses = [(emulator.add_image(), button) for _ in range(5) for button in Button]
         options = ("--max-requests-per-second", "10", "--until-done")

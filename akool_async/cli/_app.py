@@ -244,7 +244,7 @@ def prune(**options: Any) -> int:  # noqa: ANN401
 @click.option(
     "--speed",
     type=_options.Number(above_zero=True),
-    default=4.0,
+    default=6.0,
     show_default=True,
     help="How many times faster than AKOOL the emulator works.",
 )
