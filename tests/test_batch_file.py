@@ -14,7 +14,11 @@ from akool_async.cli._batch import Batch, BatchError, read_batch
 from akool_async.cli._lines import Line
 
 IMAGE_IDS = st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1, max_size=30)
-ROWS = st.lists(st.tuples(IMAGE_IDS, st.lists(st.sampled_from(list(Button)), min_size=1, max_size=4)), min_size=1)
+BUTTONS = st.lists(st.sampled_from(list(Button)), min_size=1, max_size=4)
+ROWS = st.lists(st.tuples(IMAGE_IDS, BUTTONS), min_size=1)
+NOTES = st.lists(
+    st.sampled_from(['"', ",", ";", "\t", "|", "\n", "\r", " ", "x", "\nb,V1\n", "\rb;x;V1;\r"]), max_size=8
+).map("".join)
 
 
 def presses_of(batch):
@@ -25,17 +29,132 @@ def once(rows):
     return list(dict.fromkeys(ButtonPress(image_id, button) for image_id, buttons in rows for button in buttons))
 
 
-@given(ROWS, st.sampled_from([",", ";", "\t"]), st.sampled_from(["\n", "\r\n"]), st.booleans())
-def test_csv_of_any_dialect_gives_each_press_once(rows, delimiter, newline, has_mark):
-    """Whatever delimiter, line end and byte order mark, the presses come in the file's order, each once."""
-    text = io.StringIO()
-    writer = csv.writer(text, delimiter=delimiter, lineterminator=newline)
-    writer.writerow(["note", "Image_ID", "button"])
-    writer.writerows(["x", image_id, " ".join(buttons)] for image_id, buttons in rows)
-    batch = read_batch(text.getvalue().encode("utf-8-sig" if has_mark else "utf-8"), "presses.csv")
+@st.composite
+def csv_files(draw, **styles):
+    """Rows as Python's csv module writes them, with notes that hold quotes, delimiters, line breaks and rows."""
+    rows = draw(st.lists(st.tuples(IMAGE_IDS, BUTTONS, NOTES), min_size=1, max_size=6))
+    style = {
+        "delimiter": draw(st.sampled_from([",", ";", "\t", "|"])),
+        "lineterminator": draw(st.sampled_from(["\n", "\r\n"])),
+        "quoting": draw(st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC])),
+    }
+    if draw(st.booleans()):  # with these line ends the csv module leaves a line feed unquoted
+        style |= {"lineterminator": "\r", "quoting": csv.QUOTE_ALL}
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, **style | styles)
+    writer.writerow([draw(NOTES).replace("\r", ""), "Image_ID", "button", "price, net; in EUR, 2026"])
+    writer.writerows([note, image_id, " ".join(buttons), note] for image_id, buttons, note in rows)
+    return [(image_id, buttons) for image_id, buttons, _ in rows], text.getvalue()
+
+
+@given(csv_files(), st.booleans())
+def test_csv_of_any_dialect_gives_each_press_once(file, has_mark):
+    """Whatever delimiter, line end, quoting and byte order mark, the presses come in the file's order, each once."""
+    rows, text = file
+    batch = read_batch(text.encode("utf-8-sig" if has_mark else "utf-8"), "presses.csv")
     assert presses_of(batch) == once(rows)
     assert batch.invalid == ()
     assert batch.repeated == sum(len(buttons) for _, buttons in rows) - len(batch.entries)
+
+
+@given(csv_files(quoting=csv.QUOTE_ALL), st.data())
+def test_a_quote_too_many_or_too_few_presses_nothing(file, data):
+    """Where one quote was added or is missing, no one knows where cells begin: the whole file is refused."""
+    _, text = file
+    if data.draw(st.booleans(), "a quote is added"):
+        place = data.draw(st.integers(0, len(text)))
+        broken = text[:place] + '"' + text[place:]
+    else:
+        place = data.draw(st.sampled_from([place for place, letter in enumerate(text) if letter == '"']))
+        broken = text[:place] + text[place + 1 :]
+    with pytest.raises(BatchError, match="quotes"):
+        read_batch(broken.encode(), "presses.csv")
+
+
+@pytest.mark.parametrize(
+    ("rows", "line"),
+    [
+        ('a,U1,"she said "no" to\nb,V1\nand left"\nc,V2,y\n', 2),
+        ('a,U1,she said "no\nb,V1\nand left"\nc,V2,y\n', 2),
+        ('a,U1,she said\nb,V1\nand left"\nc,V2,y\n', 4),
+        ('a,U1,"one ""\nb,V1\n"two"\nc,V2,y\n', 2),
+        ('a,U1,x\nb,V1,"cut off\nc,V2,y\n', 3),
+        ('a,U1,x\nb,V1,"', 3),
+    ],
+)
+def test_a_quote_out_of_place_is_told_with_its_line(rows, line):
+    """A quote not doubled, in an unquoted cell, without its beginning or its end: nothing of the file is a press."""
+    with pytest.raises(BatchError, match=f"presses.csv, line {line}: .*double each quote"):
+        read_batch(f"image_id,button,note\n{rows}".encode(), "presses.csv")
+
+
+def test_a_cell_may_be_of_any_length():
+    """A note beyond the csv module's limit, with rows in it, is one cell; the next row has the number of its line."""
+    note = "words\n" * 25_000 + "b,V1\n"
+    batch = read_batch(f'image_id,button,note\na,U1,"{note}"\nc,V2,y\n'.encode(), "presses.csv")
+    assert [(entry.line, str(entry.press)) for entry in batch.entries] == [
+        (2, "U1 of image a"),
+        (25_004, "V2 of image c"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [
+        ("image_id;button;price, net, in EUR, 2026", "a;U1;2"),
+        ("a;b;c;d,image_id,button", "x,a,U1"),
+        ("image_id\tbutton\ta,b,c,d;e;f;g", "a\tU1\t"),
+        ("image_id|button|a,b,c,d", "a|U1|"),
+        ('"a, b, c, d";"Image_ID"; "BUTTON"', "x;a;U1"),
+        ('"two\nlines, and, commas";image_id;button', "x;a;U1"),
+        ("\n\n  \nimage_id;button;a,b,c,d", "a;U1"),
+        ("image_id;button;a,b\x85c,d", "a;U1"),
+        ("image_id , button,a;b;c", "a,U1,"),
+    ],
+)
+def test_the_delimiter_is_the_one_that_yields_both_columns(header, row):
+    """However many other delimiters, spaces or line breaks the names of the columns hold."""
+    assert presses_of(read_batch(f"{header}\n{row}\n".encode(), "presses.csv")) == [ButtonPress("a", "U1")]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_utf_16_is_told_with_the_remedy(encoding):
+    """As spreadsheets write it, with a byte order mark or without."""
+    with pytest.raises(BatchError, match="save it as CSV UTF-8"):
+        read_batch("image_id,button\na,U1\n".encode(encoding), "presses.csv")
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ('{"image_id": "a", "button": "U1", "button": "V1"}', "button is there twice"),
+        ('{"image_id": "a", "image_id": "b", "button": "V1"}', "image_id is there twice"),
+        ('{"image_id": "\\ud800", "button": "V1"}', "image_id must be"),
+        ('{"image_id": "a\\u0000", "button": "V1"}', "image_id must be"),
+        ('{"image_id": 1e999, "button": "V1"}', "image_id must be"),
+        ('{"image_id": "a", "button": ' + "9" * 5000 + "}", "not JSON"),
+        ('{"image_id": "a", "button": ' + "[" * 100_000, "not JSON"),
+        ('["a", "U1"]', "not an object"),
+        ('{"image_id": "a",\r"button": "U1"', "not JSON"),
+    ],
+    ids=range(9),
+)
+def test_jsonl_that_is_not_meant_so_is_told_by_line(line, told):
+    """What JSON would read as something else, or not at all, is a line that cannot be read; the next line counts."""
+    batch = read_batch(
+        ('{"image_id": "x", "button": "U1"}\n' + line + '\n{"image_id": "y", "button": "U2"}').encode(), "-"
+    )
+    assert presses_of(batch) == [ButtonPress("x", "U1"), ButtonPress("y", "U2")]
+    assert [(invalid.line, told in invalid.reason) for invalid in batch.invalid] == [(2, True)]
+
+
+@pytest.mark.parametrize("name", ["presses.jsonl", "-", "presses.JSONL"])
+@pytest.mark.parametrize("indent", [None, 1])
+def test_a_json_array_is_told_with_the_remedy(name, indent):
+    """Also where it has one object on a line, of which the last would be a line of JSONL."""
+    rows = [{"image_id": "a", "button": "U1"}, {"image_id": "b", "button": "V1"}]
+    with pytest.raises(BatchError, match="a line of its own"):
+        read_batch(json.dumps(rows, indent=indent).encode(), name)
 
 
 @given(ROWS)

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import csv
-import io
+import codecs
 import json
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
 from akool_async import Button, ButtonPress
+from akool_async.cli._csv_rows import QuoteError, read_header, read_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 COLUMNS = ("image_id", "button")
-DELIMITERS = ",;\t"
+DELIMITERS = ",;\t|"
 GROUPS = {"U*": "U", "V*": "V", "*": ""}
 JSONL_SUFFIXES = (".jsonl", ".ndjson")
 
@@ -56,13 +57,11 @@ def read_batch(content: bytes, name: str) -> Batch:
     """Read a whole file.
 
     Raises:
-        BatchError: there is no press in it, or no header, or it is not text.
+        BatchError: there is no press in it, or no header, or it is not text, or the quotes of its cells do not pair up.
     """
-    try:
-        text = content.decode("utf-8-sig")  # spreadsheets put a byte order mark first
-    except UnicodeDecodeError as error:
-        raise BatchError(f"{name} is not UTF-8 text (byte {error.start})") from None
-    is_jsonl = name.endswith(JSONL_SUFFIXES) or (not name.endswith(".csv") and text.lstrip().startswith("{"))
+    text = _decode(content, name)
+    suffix = Path(name).suffix.lower()
+    is_jsonl = suffix in JSONL_SUFFIXES or (suffix != ".csv" and text.lstrip().startswith(("{", "[")))
     entries: dict[ButtonPress, Entry] = {}
     invalid: list[Invalid] = []
     repeated = 0
@@ -83,7 +82,18 @@ def read_batch(content: bytes, name: str) -> Batch:
     return Batch(name, tuple(entries.values()), tuple(invalid), repeated)
 
 
-def _read_jsonl(text: str, _: str) -> Iterator[tuple[int, dict[str, Any] | ValueError]]:
+def _decode(content: bytes, name: str) -> str:
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content:
+        raise BatchError(f"{name} is not UTF-8 text, but UTF-16 or no text at all: save it as CSV UTF-8")
+    try:
+        return content.decode("utf-8-sig")  # spreadsheets put a byte order mark first
+    except UnicodeDecodeError as error:
+        raise BatchError(f"{name} is not UTF-8 text (byte {error.start}): save it as CSV UTF-8") from None
+
+
+def _read_jsonl(text: str, name: str) -> Iterator[tuple[int, dict[str, Any] | ValueError]]:
+    if text.lstrip().startswith("["):
+        raise BatchError(f"{name} is a JSON array: write each of its objects on a line of its own")
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             yield number, _read_json(line)
@@ -91,7 +101,9 @@ def _read_jsonl(text: str, _: str) -> Iterator[tuple[int, dict[str, Any] | Value
 
 def _read_json(line: str) -> dict[str, Any] | ValueError:
     try:
-        fields = json.loads(line)
+        fields = json.loads(line, object_pairs_hook=_read_object)
+    except _RepeatedError as error:
+        return error
     except (ValueError, RecursionError):
         return ValueError('not JSON; write {"image_id": "...", "button": "U1"}')
     return (
@@ -99,30 +111,33 @@ def _read_json(line: str) -> dict[str, Any] | ValueError:
     )
 
 
+class _RepeatedError(ValueError):
+    """A key twice, of which JSON would take the last."""
+
+
+def _read_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    for column in COLUMNS:
+        if names.count(column) > 1:
+            raise _RepeatedError(f'{column} is there twice; write several buttons into a list, such as ["U1", "V2"]')
+    return dict(pairs)
+
+
 def _read_csv(text: str, name: str) -> Iterator[tuple[int, dict[str, Any] | ValueError]]:
-    header = next((line for line in text.splitlines() if line.strip()), "")
-    delimiter = max(DELIMITERS, key=header.count)
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=True)
-    columns: list[str] | None = None
-    while True:
-        try:
-            row = next(rows)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            yield rows.line_num, ValueError(f"not CSV ({error})")
-            continue
-        if not any(cell.strip() for cell in row):
-            continue
-        if columns is not None:
-            yield rows.line_num, _read_row(columns, [cell.strip() for cell in row])
-            continue
-        columns = [cell.strip().lower() for cell in row]
-        if any(columns.count(column) > 1 for column in COLUMNS):
-            raise BatchError(f"{name} has a column twice: write several buttons into one, such as U1 V2")
-        missing = [column for column in COLUMNS if column not in columns]
-        if missing:
-            raise BatchError(f"{name} has no column {' and no '.join(missing)}: its first line must be image_id,button")
+    headers = {delimiter: read_header(text, delimiter) for delimiter in DELIMITERS}
+    delimiter = max(DELIMITERS, key=lambda candidate: len({*COLUMNS} & {*headers[candidate]}))
+    columns = headers[delimiter]
+    if any(columns.count(column) > 1 for column in COLUMNS):
+        raise BatchError(f"{name} has a column twice: write several buttons into one, such as U1 V2")
+    try:
+        rows = list(read_rows(text, delimiter))  # to the end, before a row is taken for a press
+    except QuoteError as error:
+        raise BatchError(f"{name}, {error}") from None
+    missing = [column for column in COLUMNS if column not in columns]
+    if rows and missing:
+        raise BatchError(f"{name} has no column {' and no '.join(missing)}: its first line must be image_id,button")
+    for line, row in rows[1:]:
+        yield line, _read_row(columns, row)
 
 
 def _read_row(columns: list[str], row: list[str]) -> dict[str, Any] | ValueError:
