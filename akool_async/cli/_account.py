@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import io
+import os
+from typing import TYPE_CHECKING, Any, Final, Self
 
+from attrs import field, frozen
 from dotenv import dotenv_values
 
 from akool_async import AkoolSession, ApiKey, ClientCredentials, ConfigurationError
@@ -15,45 +18,73 @@ if TYPE_CHECKING:
     from akool_async.durable import DurableFanOut
 
 KEY, ID, SECRET, BASE_URL = "AKOOL_API_KEY", "AKOOL_CLIENT_ID", "AKOOL_CLIENT_SECRET", "AKOOL_BASE_URL"
+LARGEST_KEY_FILE: Final = 64 * 2**10
 
 
-def open_session(key_file: Path | None, **options: Any) -> AkoolSession:  # noqa: ANN401 - AkoolSession's, handed on by name
+@frozen
+class KeyFile:
+    """The file of --key-file, which is read once, as it may be a pipe."""
+
+    path: Path
+    text: str = field(repr=False)
+    _stat: os.stat_result = field(repr=False)
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read it to its end.
+
+        Raises:
+            ConfigurationError: it is not a text, or too long to be a file of keys.
+            OSError: it cannot be read.
+        """
+        with path.open("rb") as file:
+            content = file.read(LARGEST_KEY_FILE + 1)
+            stat = os.fstat(file.fileno())
+        if len(content) > LARGEST_KEY_FILE:
+            raise ConfigurationError(f"{path} is too long for a file of keys")
+        try:
+            return cls(path, content.decode("utf-8-sig").strip(), stat)
+        except UnicodeDecodeError:
+            raise ConfigurationError(f"{path} is not a text file") from None
+
+    def is_open_as(self, descriptor: int) -> bool:
+        """True if the descriptor is of the same file or pipe, of which nothing is left to read."""
+        return os.path.samestat(self._stat, os.fstat(descriptor))
+
+
+def open_session(key_file: KeyFile | None, **options: Any) -> AkoolSession:  # noqa: ANN401 - AkoolSession's, handed on by name
     """A session of the account in the file, or, without one, in the environment."""
     return AkoolSession(**_account(key_file), **options)
 
 
-def open_state(key_file: Path | None, state: str, **options: Any) -> DurableFanOut:  # noqa: ANN401 - as above
+def open_state(key_file: KeyFile | None, state: str, **options: Any) -> DurableFanOut:  # noqa: ANN401 - as above
     """The recorded presses of that account."""
     from akool_async.durable import DurableFanOut  # noqa: PLC0415 - of another extra, and slow to import
 
     return DurableFanOut(state=state, **_account(key_file), **options)
 
 
-def _account(key_file: Path | None) -> dict[str, Any]:
+def _account(key_file: KeyFile | None) -> dict[str, Any]:
     if key_file is None:
         return {}
-    settings = _read(key_file)
-    return {"auth": _credentials(settings, key_file), "base_url": settings.get(BASE_URL) or None}
+    settings = _settings(key_file.text)
+    return {"auth": _credentials(settings, key_file.path), "base_url": settings.get(BASE_URL) or None}
 
 
-def _credentials(settings: Mapping[str, str | None], key_file: Path) -> ApiKey | ClientCredentials:
+def _credentials(settings: Mapping[str, str | None], path: Path) -> ApiKey | ClientCredentials:
     key, client_id, secret = (settings.get(name) for name in (KEY, ID, SECRET))
     if key and bool(client_id) == bool(secret):  # the pair beside a key is there to verify webhooks
         return ApiKey(key)
     if client_id and secret:
         return ClientCredentials(client_id, secret)
     raise ConfigurationError(
-        f"{key_file} must hold either {KEY}=..., or {ID}=... and {SECRET}=..., each on a line of its own, or nothing "
+        f"{path} must hold either {KEY}=..., or {ID}=... and {SECRET}=..., each on a line of its own, or nothing "
         "but an API key"
     )
 
 
-def _read(key_file: Path) -> Mapping[str, str | None]:
-    """The lines NAME=VALUE of a file, as `akool emulator` prints them, or the one line of a file that is just a key."""
-    try:
-        text = key_file.read_text(encoding="utf-8-sig").strip()
-    except UnicodeDecodeError:
-        raise ConfigurationError(f"{key_file} is not a text file") from None
+def _settings(text: str) -> Mapping[str, str | None]:
+    """The lines NAME=VALUE of a text, as `akool emulator` prints them, or the one line of a text that is just a key."""
     if text and len(text.split()) == 1 and not text.startswith("AKOOL_"):
         return {KEY: text}
-    return dotenv_values(key_file, interpolate=False, encoding="utf-8-sig")
+    return dotenv_values(stream=io.StringIO(text), interpolate=False)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import BinaryIO
 
+    from akool_async.cli._account import KeyFile
+
 
 def run(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit status."""
@@ -71,7 +73,7 @@ def akool() -> None:
 
 
 @akool.command("fan-out")
-@click.argument("file", type=click.File("rb"))
+@click.argument("file", type=_options.Input("rb"))
 @click.option("--yes", is_flag=True, help="Press. Without it nothing is spent: the plan is printed.")
 @click.option(
     "-o", "--output", type=_options.FILE, help="A line of JSON per press; run again, it does what is missing."
@@ -108,7 +110,12 @@ def fan_out(**options: Any) -> int:  # noqa: ANN401 - click's parameters, handed
     if options["account"] is not None and options["state"] is None:
         raise click.UsageError("--account goes with --state: it names whose the recorded presses are")
     file: BinaryIO = options.pop("file")
-    content = file.read()  # here, where Ctrl-C ends it
+    if options["key_file"] is not None and options["key_file"].is_open_as(file.fileno()):
+        raise click.UsageError("FILE and --key-file are the same file or pipe, which can be read for one of them alone")
+    try:
+        content = file.read()  # here, where Ctrl-C ends it
+    except OSError as error:
+        raise click.FileError(file.name, error.strerror) from None
     return _interrupts.run(_fan_out.run(_batch_run.Options(content=content, name=file.name, **options)))
 
 
@@ -263,6 +270,8 @@ def demo(**options: Any) -> int:  # noqa: ANN401
         raise click.UsageError("--webhook needs an address that AKOOL can reach; it goes with the emulator alone")
     if options["key_file"] is not None and not options["live"]:
         raise click.UsageError("--key-file goes with --live alone: the emulator has a key of its own")
+    if options["live"] and not options["yes"]:
+        _require_answers(options["key_file"])
     return _interrupts.run(_demo.run(_demo.Options(**options)))
 
 
@@ -304,6 +313,14 @@ def emulator(**options: Any) -> int:  # noqa: ANN401
     Failed jobs and lost replies let you rehearse what a batch does about them.
     """
     return _interrupts.run(_emulator.run(**options))
+
+
+def _require_answers(key_file: KeyFile | None) -> None:
+    """Someone must be able to say yes or no to a question."""
+    if sys.stdin is None:
+        raise click.ClickException("stdin is closed, so nobody can be asked before credits are spent: add --yes")
+    if key_file is not None and key_file.is_open_as(sys.stdin.fileno()):
+        raise click.UsageError("--key-file is stdin, so nobody can be asked before credits are spent: add --yes")
 
 
 def _read(options: dict[str, Any], *, is_new: bool = True) -> _jobs.Options:

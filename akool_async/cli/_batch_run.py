@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from akool_async import AkoolSession, ButtonPress, ImageResult
+    from akool_async.cli._account import KeyFile
     from akool_async.cli._batch import Batch
     from akool_async.cli._plan import Plan
     from akool_async.cli._progress import BatchProgress
@@ -50,7 +51,7 @@ class Options:
     timeout: float | None
     download: Path | None
     gallery: Path | None
-    key_file: Path | None
+    key_file: KeyFile | None
     as_json: bool
     quiet: bool
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
+    from akool_async.cli._account import KeyFile
     from akool_async.cli._exit import ExitStatus
 
 
@@ -43,7 +44,7 @@ class Options:
     live: bool
     yes: bool
     webhook: bool
-    key_file: Path | None
+    key_file: KeyFile | None
     as_json: bool
     quiet: bool
 

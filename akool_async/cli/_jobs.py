@@ -27,13 +27,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from akool_async import AkoolSession, Button, ImageResult, Operation
+    from akool_async.cli._account import KeyFile
 
 
 @frozen(kw_only=True)
 class Options:
     """What all of them are told."""
 
-    key_file: Path | None
+    key_file: KeyFile | None
     as_json: bool
     quiet: bool = False
     wish: Wish = field(factory=Wish)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from akool_async.cli._account import KeyFile
 from akool_async.cli._batch import expand
 
 if TYPE_CHECKING:
@@ -63,12 +65,27 @@ class ButtonName(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # ge
         return [click.shell_completion.CompletionItem(name) for name in names if name.startswith(incomplete.upper())]
 
 
+class Input(click.File):
+    """A file to read, or - for stdin."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
+        """The open file."""
+        if value == "-" and sys.stdin is None:
+            raise click.ClickException("stdin is closed, so there is nothing to read: name a file in place of -")
+        return super().convert(value, param, ctx)
+
+
+def _read_key_file(_: click.Context, __: click.Parameter, path: Path | None) -> KeyFile | None:
+    return None if path is None else KeyFile.read(path)
+
+
 FOLDER: Final = click.Path(file_okay=False, path_type=Path)
 FILE: Final = click.Path(dir_okay=False, path_type=Path)
 
 key_file = click.option(
     "--key-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    callback=_read_key_file,
     help="Read the keys from a file, not from the environment.",
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")

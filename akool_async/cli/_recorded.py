@@ -22,9 +22,9 @@ from akool_async.cli._words import plain, tell
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
-    from pathlib import Path
 
     from akool_async import Button, ButtonPress
+    from akool_async.cli._account import KeyFile
     from akool_async.durable import DurableFanOut, Job, JobCounts
 
 TOLD_EVERY: Final = 2.0
@@ -35,7 +35,7 @@ _COLUMNS: Final = tuple(map(Column, ("image", "button", "state", "operation", "r
 SHOWN: Final = ("open", "failed", "unknown")
 
 
-async def work(*, state: str, key_file: Path | None, until_done: bool, quiet: bool, **options: Any) -> ExitStatus:  # noqa: ANN401
+async def work(*, state: str, key_file: KeyFile | None, until_done: bool, quiet: bool, **options: Any) -> ExitStatus:  # noqa: ANN401
     """Carry out recorded presses until SIGTERM or Ctrl-C, or until none is open."""
     async with open_state(key_file, state, **options) as jobs:
         if not quiet:
@@ -67,7 +67,7 @@ async def work(*, state: str, key_file: Path | None, until_done: bool, quiet: bo
 
 
 async def show(
-    *, state: str, states: tuple[str, ...], key_file: Path | None, account: str | None, as_json: bool
+    *, state: str, states: tuple[str, ...], key_file: KeyFile | None, account: str | None, as_json: bool
 ) -> ExitStatus:
     """How the recorded presses stand."""
     async with open_state(key_file, state, account=account, create=False) as jobs:
@@ -88,7 +88,7 @@ async def resolve(
     state: str,
     image_id: str,
     button: Button,
-    key_file: Path | None,
+    key_file: KeyFile | None,
     account: str | None,
     operation_id: str | None,
     press_again: bool,
@@ -104,7 +104,7 @@ async def resolve(
     return ExitStatus.DONE
 
 
-async def prune(*, state: str, days: float, key_file: Path | None, account: str | None) -> ExitStatus:
+async def prune(*, state: str, days: float, key_file: KeyFile | None, account: str | None) -> ExitStatus:
     """Forget what ended long ago."""
     async with open_state(key_file, state, account=account, create=False) as jobs:
         pruned = await jobs.prune(timedelta(days=days))

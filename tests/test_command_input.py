@@ -1,0 +1,127 @@
+"""What the command reads beside its arguments: a file of keys, which may be a pipe, and stdin, which may be closed."""
+
+import pytest
+from commands import read_lines, run
+
+
+@pytest.fixture
+def keys(emulator, tmp_path):
+    """A file of keys, as `akool emulator` prints it."""
+    path = tmp_path / "keys"
+    path.write_text("".join(f"export {name}={value}\n" for name, value in emulator.environment().items()))
+    return path
+
+
+def in_bash(script):
+    """What starts the command, which is "$@" in the script."""
+    return ("bash", "-c", script, "bash")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "credit",
+        "result IMAGE",
+        "press IMAGE V1",
+        "prompt lighthouse",
+        "fan-out presses.csv --yes",
+        "fan-out presses.csv --yes --state sqlite:///new.db",
+        "worker --state sqlite:///akool.db --until-done",
+        "jobs --state sqlite:///akool.db",
+        "demo --live --yes",
+    ],
+)
+async def test_keys_may_come_through_a_pipe(emulator, keys, tmp_path, command):
+    """Every command reads the file once, and what was read serves its session, its state and its address of AKOOL."""
+    image_id = emulator.add_image()
+    (tmp_path / "presses.csv").write_text(f"image_id,button\n{image_id},V1\n")
+    if "akool.db" in command:
+        arguments = ("fan-out", "presses.csv", "--yes", "--state", "sqlite:///akool.db", "--key-file", keys)
+        assert (await run(*arguments, cwd=tmp_path))[0] == 0
+    arguments = command.replace("IMAGE", image_id).split()
+    status, _, errors = await run(*arguments, cwd=tmp_path, before=in_bash('"$@" --key-file <(cat keys)'))
+    assert status == 0, errors
+    assert emulator.ledger.requests
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        'mkfifo pipe; (cat keys > pipe &); exec "$@" --key-file pipe',
+        'cat keys | "$@" --key-file /dev/stdin',
+        '"$@" --key-file /dev/fd/5 5< keys',
+        'mkfifo pipe; (head -1 keys; tail -n +2 keys) > pipe & "$@" --key-file pipe',
+        'sed -n "s/.*AKOOL_API_KEY=//p" keys > key; AKOOL_BASE_URL=$URL "$@" --key-file <(cat key)',
+    ],
+    ids=["named pipe", "stdin", "descriptor", "in pieces", "bare key"],
+)
+async def test_any_kind_of_pipe_will_do(emulator, keys, tmp_path, script):
+    """A named one, stdin, one that is written in pieces; with NAME=VALUE lines or with nothing but a key."""
+    assert keys.exists()
+    arguments = ("fan-out", "presses.csv", "--state", "sqlite:///akool.db")
+    (tmp_path / "presses.csv").write_text(f"image_id,button\n{emulator.add_image()},V1\n")
+    status, _, errors = await run(
+        *arguments, cwd=tmp_path, before=in_bash(script), environment={"URL": emulator.base_url}
+    )
+    assert status == 0, errors
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [(b"\xff\xfe", "not a text file"), (b"A=b\n" * 100_000, "too long"), (b"", "AKOOL_API_KEY=...")],
+)
+async def test_a_key_file_of_something_else_is_told(tmp_path, content, told):
+    """Bytes, a file of any size and an empty one are told in one line, with status 1."""
+    (tmp_path / "keys").write_bytes(content)
+    status, _, errors = await run("credit", "--key-file", "keys", cwd=tmp_path)
+    assert status == 1
+    assert told in errors
+    assert len(errors.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "script"),
+    [
+        ("fan-out - --key-file /dev/stdin", 'cat keys | "$@"'),
+        ("fan-out /dev/stdin --key-file /dev/fd/0", 'cat keys | "$@"'),
+        ("fan-out keys --key-file keys", '"$@"'),
+        ("demo --live --key-file /dev/stdin", 'cat keys | "$@"'),
+    ],
+)
+async def test_stdin_cannot_serve_two_ends(emulator, keys, tmp_path, arguments, script):
+    """Keys and the batch, or keys and an answer, from one pipe is wrong usage, told before AKOOL is asked anything."""
+    assert keys.exists()
+    status, _, errors = await run(*arguments.split(), cwd=tmp_path, before=in_bash(script))
+    assert status == 2
+    assert "--key-file" in errors
+    assert not emulator.ledger.requests
+
+
+@pytest.mark.parametrize(
+    ("arguments", "script", "told"),
+    [
+        ("fan-out -", '"$@" <&-', "stdin is closed"),
+        ("fan-out - --yes -o out.jsonl", '"$@" <&-', "stdin is closed"),
+        ("fan-out -", '"$@" 0> written', "stdin"),
+        ("demo --live", '"$@" <&-', "--yes"),
+    ],
+)
+async def test_a_closed_stdin_is_one_line(emulator, tmp_path, arguments, script, told):
+    """Closed, or open for writing alone: no traceback, nothing is spent, status 1."""
+    status, output, errors = await run(
+        *arguments.split(), cwd=tmp_path, before=in_bash(script), environment=emulator.environment()
+    )
+    assert (status, output) == (1, "")
+    assert told in errors
+    assert len(errors.splitlines()) == 1
+    assert emulator.ledger.posts == []
+
+
+async def test_a_command_that_asks_nothing_needs_no_stdin(emulator, tmp_path):
+    """With --yes, and with FILE, a closed stdin is in nobody's way."""
+    (tmp_path / "presses.csv").write_text(f"image_id,button\n{emulator.add_image()},V1\n")
+    arguments = ("fan-out", "presses.csv", "--yes", "-o", "out.jsonl")
+    closed, environment = in_bash('"$@" <&-'), emulator.environment()
+    status, _, errors = await run(*arguments, cwd=tmp_path, before=closed, environment=environment)
+    assert status == 0, errors
+    assert [line["ok"] for line in read_lines(tmp_path / "out.jsonl")] == [True]
