@@ -222,6 +222,18 @@ def test_a_line_survives_the_file(line):
     assert Line.read(text) == line
 
 
+@pytest.mark.parametrize(
+    "other",
+    [{"ok": "yes"}, {"id": 5}, {"status": "3"}, {"credits": "2"}, {"files": [None]}, {"urls": [1]}, {"files": None}],
+    ids=str,
+)
+def test_a_line_of_other_kinds_of_values_is_none(other):
+    """The ten keys alone do not make a line: what a later run counts with is of the kind that was written."""
+    line = json.loads(Line(image_id="image-1", button="U1", ok=True, id="image-2").to_json())
+    with pytest.raises(ValueError, match="not a line"):
+        Line.read(json.dumps(line | other))
+
+
 @given(
     st.recursive(
         st.none() | st.booleans() | st.text() | st.floats(),

@@ -64,6 +64,16 @@ def open_state(key_file: KeyFile | None, state: str, **options: Any) -> DurableF
     return DurableFanOut(state=state, **_account(key_file), **options)
 
 
+def state_files(state: str) -> list[Path]:
+    """The files that a state is kept in; none for a database."""
+    from akool_async.durable._state import State  # noqa: PLC0415 - as above
+
+    file = State.read(state).file
+    return (
+        [] if file is None else [file.with_name(file.name + end) for end in ("", "-wal", "-shm", "-journal", ".lock")]
+    )
+
+
 def _account(key_file: KeyFile | None) -> dict[str, Any]:
     if key_file is None:
         return {}

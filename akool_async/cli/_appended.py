@@ -32,9 +32,23 @@ class AppendedLines:
         """
         content = line.encode() + b"\n"
         size = self.file.seek(0, os.SEEK_END)
-        if self.file.write(content) != len(content):  # a disk that is full takes what it can
+        try:
+            written = self.file.write(content)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, self.file.name) from None
+        if written != len(content):  # a disk that is full takes what it can
             self.file.truncate(size)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.file.name)
+
+    def try_to_write(self) -> None:
+        """Write a line and take it back.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        size = self.file.seek(0, os.SEEK_END)
+        self.append("")
+        self.file.truncate(size)
 
     def close(self) -> None:
         """Close it, and end the lock on it."""

@@ -14,9 +14,10 @@ from akool_async import AkoolSession, ApiKey, Button, ButtonPress
 from akool_async.cli._account import open_session
 from akool_async.cli._board import Board
 from akool_async.cli._follow import Wish, follow
-from akool_async.cli._gallery import Contents, require_free, write_gallery
+from akool_async.cli._gallery import Contents, write_gallery
 from akool_async.cli._jobs import press_all, print_lines, status_of_board, telling_unfinished
 from akool_async.cli._lines import describe_row
+from akool_async.cli._places import prepare_page
 from akool_async.cli._words import amount
 from akool_async.emulator import Emulator
 from akool_async.webhooks import WebhookVerifier
@@ -57,7 +58,7 @@ async def run(options: Options) -> ExitStatus:
         title = f"{options.prompt} (at most {options.max_concurrent_upscales} upscales at once)"
         wish = Wish(folder=options.folder)
         wish.prepare()
-        require_free(options.folder / GALLERY)
+        prepare_page(options.folder / GALLERY)
         with Board(["prompt", *Button], title, quiet=options.quiet) as board:
             async with telling_unfinished(akool, board):
                 await _make_and_press(akool, board, options.prompt, wish)

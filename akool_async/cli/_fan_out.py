@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from akool_async.cli._account import open_session
+from akool_async.cli._account import open_session, state_files
 from akool_async.cli._batch import Batch, BatchError, read_batch
 from akool_async.cli._batch_run import BatchRun
 from akool_async.cli._exit import ExitStatus
 from akool_async.cli._gallery import require_free
+from akool_async.cli._places import prepare_folder, prepare_page, require_apart
 from akool_async.cli._plan import Plan, make_plan
 from akool_async.cli._plan_table import show_plan
 from akool_async.cli._progress import BatchProgress
@@ -22,6 +23,9 @@ from akool_async.cli._terminal import open_console
 from akool_async.cli._words import amount
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
     from akool_async import ButtonPress
     from akool_async.cli._batch_run import Options
     from akool_async.durable import DurableFanOut
@@ -34,11 +38,14 @@ async def run(options: Options) -> ExitStatus:
     except BatchError as error:
         raise click.UsageError(str(error)) from None
     console = open_console(stderr=True)
+    results = Results(options.output, pictures=options.download)
+    require_apart(_written_files(options, results))
     if options.gallery is not None:
         require_free(options.gallery)
-    results = Results(options.output)
     with results if options.yes else nullcontext():
         results.read()
+        if options.yes:
+            _prepare_places(options, results)
         with BatchProgress(console, quiet=options.quiet) as progress:
             batch_run = BatchRun(options, results, progress)
             async with (
@@ -60,7 +67,6 @@ async def run(options: Options) -> ExitStatus:
                 _require_room(plan, budget)
                 if not options.yes:
                     return ExitStatus.USAGE if batch.invalid else ExitStatus.DONE
-                _make_folders(options)
                 await batch_run.carry_out(akool, plan, budget, jobs)
     batch_run.tell_end(plan)
     return batch_run.status(plan)
@@ -98,12 +104,22 @@ def _budget(plan: Plan, options: Options) -> float | None:
     return min(limits, default=None)
 
 
-def _make_folders(options: Options) -> None:
-    """Before anything is spent: a folder that cannot be made would leave paid pictures without a place."""
-    if options.download is not None:
-        options.download.mkdir(parents=True, exist_ok=True)
+def _written_files(options: Options, results: Results) -> Iterator[tuple[str, Path]]:
+    if results.path is not None and results.ids_path is not None:
+        yield "--output", results.path
+        yield "the file of ids beside --output", results.ids_path
     if options.gallery is not None:
-        options.gallery.parent.mkdir(parents=True, exist_ok=True)
+        yield "--gallery", options.gallery
+    if options.state is not None:
+        yield from (("--state", path) for path in state_files(options.state))
+
+
+def _prepare_places(options: Options, results: Results) -> None:
+    results.try_to_write()
+    if options.download is not None:
+        prepare_folder(options.download)
+    if options.gallery is not None:
+        prepare_page(options.gallery)
 
 
 def _tell_plan(plan: Plan, budget: float | None, options: Options) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from akool_async import AkoolError
+from akool_async.cli._places import prepare_folder
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -29,9 +30,13 @@ class Wish:
     """Where its pictures go."""
 
     def prepare(self) -> None:
-        """Before anything is spent: a folder that cannot be made would leave paid pictures without a place."""
+        """Try the folder, before anything is spent.
+
+        Raises:
+            OSError: pictures could not be saved there.
+        """
         if self.folder is not None:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            prepare_folder(self.folder)
 
 
 async def follow(

@@ -92,6 +92,7 @@ async def result(image_id: str, options: Options) -> ExitStatus:
     """Tell how an image stands, wait for it, save its pictures."""
     error: Exception | None = None
     files: list[Path] = []
+    options.wish.prepare()
     async with open_session(options.key_file) as akool:
         image = await _read(akool, image_id, options)
         if image.status == ImageStatus.FAILED:

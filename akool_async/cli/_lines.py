@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -49,7 +50,17 @@ class Line:
     @property
     def has_files(self) -> bool:
         """True where its pictures are on disk."""
-        return bool(self.files) and all(Path(file).exists() for file in self.files)
+        return bool(self.files) and all(has_content(Path(file)) for file in self.files)
+
+    def _require_types(self) -> None:
+        texts, numbers = (*self.urls, *self.files), (self.status, self.credits)
+        if not (
+            isinstance(self.ok, bool)
+            and isinstance(self.id, str | None)
+            and all(isinstance(text, str) for text in texts)
+            and all(isinstance(number, int | float | None) for number in numbers)
+        ):
+            raise TypeError("a value of another kind")
 
     def to_json(self) -> str:
         """One line, without its end."""
@@ -63,9 +74,19 @@ class Line:
             known = {name: fields[name] for name in cls.__annotations__}
             line = cls(**known | {"urls": tuple(fields["urls"]), "files": tuple(fields["files"])})
             line.press  # noqa: B018 - its validators speak up
+            line._require_types()
         except (TypeError, KeyError, UnicodeDecodeError, RecursionError) as error:
             raise ValueError(f"not a line of this command ({error})") from None
         return line
+
+
+def has_content(path: Path) -> bool:
+    """True if there is a file that holds something."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):  # no file, or no name of one
+        return False
+    return stat.S_ISREG(found.st_mode) and found.st_size > 0
 
 
 def describe(outcome: Outcome, *, files: Sequence[Path] = (), trouble: Exception | None = None) -> Line:

@@ -79,7 +79,8 @@ def _read_key_file(_: click.Context, __: click.Parameter, path: Path | None) -> 
     return None if path is None else KeyFile.read(path)
 
 
-FOLDER: Final = click.Path(file_okay=False, path_type=Path)
+FOLDER: Final = click.Path(file_okay=False, path_type=Path, resolve_path=True)
+"""Resolved, so that the names of files in results are valid wherever the next command is started."""
 FILE: Final = click.Path(dir_okay=False, path_type=Path)
 
 key_file = click.option(

@@ -6,22 +6,28 @@ so that a run that is killed loses none.
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
-import portalocker
+from attrs import evolve
 
 from akool_async import ButtonPress
 from akool_async.cli._appended import AppendedLines
-from akool_async.cli._lines import Line
+from akool_async.cli._lines import Line, has_content
+from akool_async.cli._words import tell
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from types import TracebackType
+    from typing import BinaryIO
 
 
 START: Final = b'{"image_id": "'
 """Of every line."""
+WITHOUT_LOCKS: Final = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF, errno.EINVAL}
+"""What file systems say that have no locks, such as some of NFS, FUSE and 9p."""
 
 
 class ResultsError(Exception):
@@ -31,8 +37,9 @@ class ResultsError(Exception):
 class Results:
     """The lines of earlier runs and of this one; of several about one press the last counts. Without a path: stdout."""
 
-    def __init__(self, path: Path | None) -> None:
-        self.path = None if path is None else path.resolve()  # the ids stand beside the file, whatever link led to it
+    def __init__(self, path: Path | None, *, pictures: Path | None) -> None:
+        self.path = None if path is None else Path(os.path.realpath(path))  # the ids stand beside it, not beside a link
+        self._pictures = pictures
         self.lines: dict[ButtonPress, Line] = {}
         self.accepted: dict[ButtonPress, str] = {}
         """Operations that no line tells of."""
@@ -40,29 +47,29 @@ class Results:
         """Lines that tell nothing, such as the one that a killed run could not end."""
         self._has_read = False
         self._file: AppendedLines | None = None
-        self._ids_path = None if self.path is None else self.path.with_name(self.path.name + ".accepted")
+        self.ids_path = None if self.path is None else self.path.with_name(self.path.name + ".accepted")
         self._ids_file: AppendedLines | None = None
 
     def __enter__(self) -> Self:
         """Keep other runs from the file, until this one ends, however it ends."""
-        if self.path is not None and self._ids_path is not None:
+        if self.path is not None and self.ids_path is not None:
             self._require_file(self.path)
             self._file = AppendedLines(self.path)
             try:
-                portalocker.lock(self._file.file, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
-            except portalocker.LockException:
+                _lock(self._file.file, self.path)
+                self._ids_file = AppendedLines(self.ids_path)
+            except (ResultsError, OSError):
                 self._file.close()
-                raise ResultsError(f"another run writes to {self.path}: let it end first") from None
-            self._ids_file = AppendedLines(self._ids_path)
+                raise
         return self
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._ids_file is not None and self._ids_path is not None:
+        if self._ids_file is not None and self.ids_path is not None:
             self._ids_file.close()
-            if (self._has_read and not self.accepted) or not self._ids_path.stat().st_size:
-                self._ids_path.unlink(missing_ok=True)
+            if (self._has_read and not self.accepted) or not self.ids_path.stat().st_size:
+                self.ids_path.unlink(missing_ok=True)
         if self._file is not None:
             self._file.close()
 
@@ -72,7 +79,7 @@ class Results:
         self._has_read = True
 
     def _read(self) -> None:
-        if self.path is None or self._ids_path is None or not self.path.exists():
+        if self.path is None or self.ids_path is None or not self.path.exists():
             return
         self._require_file(self.path)
         texts = [text for text in self.path.read_bytes().split(b"\n") if text.strip()]
@@ -82,11 +89,11 @@ class Results:
             except ValueError:
                 self.unreadable += 1
             else:
-                self.lines[line.press] = line
-        if not self.lines and not all(map(_is_ours, texts)):
+                self.lines[line.press] = evolve(line, files=tuple(map(self._find, line.files)))
+        if not self.lines and not all(map(_is_cut, texts)):
             raise ResultsError(f"{self.path} is not the output of an earlier run: name another file")
-        if self._ids_path.exists():
-            self._read_ids(self._ids_path.read_bytes())
+        if self.ids_path.exists():
+            self._read_ids(self.ids_path.read_bytes())
         if self._file is not None and self._ids_file is not None:
             self._file.mend()
             self._ids_file.mend()
@@ -116,6 +123,27 @@ class Results:
             fields = {"image_id": press.image_id, "button": press.button, "id": operation_id}
             self._ids_file.append(json.dumps(fields))
 
+    def try_to_write(self) -> None:
+        """Try the files, before anything is spent.
+
+        Raises:
+            OSError: nothing can be written to them.
+        """
+        if self._ids_file is not None:  # the output is on the same disk, and is open for writing
+            self._ids_file.try_to_write()
+
+    def _find(self, file: str) -> str:
+        """Where a picture is now: its folder may have been moved, alone or with the output.
+
+        Earlier versions recorded where it was from the folder that they were started in.
+        """
+        beside = [] if self.path is None else [self.path.parent / file]
+        moved = [] if self._pictures is None else [self._pictures / Path(file).name]
+        for place in (Path(file).absolute(), *beside, *moved):
+            if has_content(place):
+                return str(place)
+        return file
+
     @staticmethod
     def _require_file(path: Path) -> None:
         if path.exists() and not path.is_file():
@@ -126,15 +154,40 @@ class Results:
             try:
                 fields = json.loads(text)
                 press, operation_id = ButtonPress(fields["image_id"], fields["button"]), str(fields["id"])
-            except (ValueError, TypeError, KeyError):
-                if not _is_ours(text):
-                    raise ResultsError(f"{self._ids_path} is in the way, and is not of an earlier run") from None
+            except (ValueError, TypeError, KeyError, RecursionError):
+                if not _is_cut(text):
+                    raise ResultsError(f"{self.ids_path} is in the way, and is not of an earlier run") from None
                 continue  # a killed run could not end it
             line = self.lines.get(press)
             if line is None or line.id is None:
                 self.accepted[press] = operation_id
 
 
-def _is_ours(text: bytes) -> bool:
-    """Whether it begins, as far as it goes, like what this command writes."""
-    return text.startswith(START[: len(text)])
+def _is_cut(text: bytes) -> bool:
+    """Whether it is the beginning of a line of this command, and not the whole of another line."""
+    is_whole = b"}" in text.partition(b', "ok": ')[0]
+    return text.startswith(START[: len(text)]) and not is_whole and not _is_json(text)
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _lock(file: BinaryIO, path: Path) -> None:
+    import portalocker  # noqa: PLC0415 - it looks for a temporary folder, and what locks nothing can do without one
+
+    try:
+        portalocker.lock(file, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
+    except portalocker.LockException as error:
+        reason = error.args[0]
+        number = reason.errno if isinstance(reason, OSError) else None
+        if number == errno.EAGAIN or (os.name == "nt" and isinstance(error, portalocker.AlreadyLocked)):
+            raise ResultsError(f"another run writes to {path}: let it end first") from None
+        why = reason if number is None else os.strerror(number)
+        if number not in WITHOUT_LOCKS:
+            raise ResultsError(f"{path} could not be locked against other runs: {why}") from None
+        tell(f"{path} cannot be locked on its file system ({why}): let no other run write to it meanwhile")
