@@ -34,3 +34,10 @@ async def run(*arguments, cwd, environment=None, stdin=b"", before=()):
 def read_lines(path):
     """The JSON values of a file of lines."""
     return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def write_batch(folder, image_ids, button="*"):
+    """A CSV file that asks for the same buttons of each image."""
+    path = folder / "presses.csv"
+    path.write_text("image_id,button\n" + "".join(f"{image_id},{button}\n" for image_id in image_ids))
+    return path

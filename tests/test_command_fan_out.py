@@ -8,7 +8,7 @@ import signal
 from collections import Counter
 
 import pytest
-from commands import read_lines, run, start
+from commands import read_lines, run, start, write_batch
 
 from akool_async import Button
 from akool_async.cli._lines import Line
@@ -16,12 +16,6 @@ from akool_async.emulator import Emulator, Fault
 from tests.workers import TimedCounter
 
 KEYS = ["image_id", "button", "ok", "id", "status", "urls", "files", "credits", "error", "code"]
-
-
-def write_batch(folder, image_ids, button="*"):
-    path = folder / "presses.csv"
-    path.write_text("image_id,button\n" + "".join(f"{image_id},{button}\n" for image_id in image_ids))
-    return path
 
 
 def assert_nothing_lost_or_paid_twice(emulator, output):

@@ -1,7 +1,7 @@
 """What the command reads beside its arguments: a file of keys, which may be a pipe, and stdin, which may be closed."""
 
 import pytest
-from commands import read_lines, run
+from commands import read_lines, run, write_batch
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def in_bash(script):
 async def test_keys_may_come_through_a_pipe(emulator, keys, tmp_path, command):
     """Every command reads the file once, and what was read serves its session, its state and its address of AKOOL."""
     image_id = emulator.add_image()
-    (tmp_path / "presses.csv").write_text(f"image_id,button\n{image_id},V1\n")
+    write_batch(tmp_path, [image_id], "V1")
     if "akool.db" in command:
         arguments = ("fan-out", "presses.csv", "--yes", "--state", "sqlite:///akool.db", "--key-file", keys)
         assert (await run(*arguments, cwd=tmp_path))[0] == 0
@@ -59,7 +59,7 @@ async def test_any_kind_of_pipe_will_do(emulator, keys, tmp_path, script):
     """A named one, stdin, one that is written in pieces; with NAME=VALUE lines or with nothing but a key."""
     assert keys.exists()
     arguments = ("fan-out", "presses.csv", "--state", "sqlite:///akool.db")
-    (tmp_path / "presses.csv").write_text(f"image_id,button\n{emulator.add_image()},V1\n")
+    write_batch(tmp_path, [emulator.add_image()], "V1")
     status, _, errors = await run(
         *arguments, cwd=tmp_path, before=in_bash(script), environment={"URL": emulator.base_url}
     )
@@ -119,7 +119,7 @@ async def test_a_closed_stdin_is_one_line(emulator, tmp_path, arguments, script,
 
 async def test_a_command_that_asks_nothing_needs_no_stdin(emulator, tmp_path):
     """With --yes, and with FILE, a closed stdin is in nobody's way."""
-    (tmp_path / "presses.csv").write_text(f"image_id,button\n{emulator.add_image()},V1\n")
+    write_batch(tmp_path, [emulator.add_image()], "V1")
     arguments = ("fan-out", "presses.csv", "--yes", "-o", "out.jsonl")
     closed, environment = in_bash('"$@" <&-'), emulator.environment()
     status, _, errors = await run(*arguments, cwd=tmp_path, before=closed, environment=environment)

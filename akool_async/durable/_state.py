@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -25,6 +26,8 @@ SECRETS: Final = ("password", "sslpassword")
 """That the query of a URL may hold."""
 OPENING_PATIENCE: Final = 60.0
 """Seconds to wait for another process that makes the tables of an SQLite file."""
+HELD: Final = {errno.EAGAIN, errno.EACCES}
+"""What a lock says that another process has."""
 LOCK_PATIENCE: Final = 5.0
 """Seconds to wait, each time, for another writer of an SQLite file."""
 CONNECTION: Final = {
@@ -111,7 +114,10 @@ class State:
             lock = portalocker.Lock(f"{self.file}.lock", timeout=OPENING_PATIENCE)
             try:
                 lock.acquire()
-            except portalocker.LockException:
+            except portalocker.LockException as error:
+                reason = error.args[0] if error.args else None
+                if isinstance(reason, OSError) and reason.errno not in HELD:
+                    raise StateError(f"state {self}: its folder has no file locks ({reason.strerror})") from None
                 raise StateError(f"state {self}: another process has been making it for too long") from None
             try:
                 yield

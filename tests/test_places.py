@@ -1,0 +1,149 @@
+"""Folders and pages that cannot be written to: told before anything is spent."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from commands import run, write_batch
+
+FAN_OUT = ("fan-out", "presses.csv", "--yes")
+IN_PROC = pytest.mark.skipif(not Path("/proc/self").exists(), reason="there is no /proc here")
+
+
+def as_ordinary_user():
+    """What starts the command so that permissions hold, also for root."""
+    if os.geteuid():
+        return ()
+    if shutil.which("setpriv") is None:
+        pytest.skip("root cannot give up its power over permissions without setpriv")
+    return ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("-o", "out.jsonl", "--download", "locked"),
+        ("-o", "out.jsonl", "--download", "locked/new"),
+        ("-o", "out.jsonl", "--download", "link"),
+        ("-o", "out.jsonl", "--gallery", "locked/gallery.html"),
+        ("-o", "out.jsonl", "--gallery", "page"),
+        ("-o", "locked/out.jsonl"),
+        ("--download", "locked"),
+    ],
+    ids=" ".join,
+)
+async def test_a_folder_without_permission_is_told_before_spending(emulator, tmp_path, options):
+    """For pictures, the page and the output, through links too: one line that names the place, status 1."""
+    write_batch(tmp_path, [emulator.add_image()], "V1")
+    (tmp_path / "locked").mkdir(mode=0o555)
+    (tmp_path / "link").symlink_to("locked")
+    (tmp_path / "page").symlink_to("locked/gallery.html")
+    status, printed, errors = await run(
+        *FAN_OUT, *options, cwd=tmp_path, environment=emulator.environment(), before=as_ordinary_user()
+    )
+    assert (status, printed) == (1, "")
+    assert "Permission denied" in errors
+    assert ".part" not in errors
+    assert len(errors.splitlines()) == 1
+    assert emulator.ledger.posts == []
+
+
+@IN_PROC
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "press IMAGE V1 --download /proc",
+        "prompt lighthouse --download /proc",
+        "result IMAGE --download /proc",
+        "demo --live --yes --folder /proc",
+        "fan-out presses.csv --yes --download /proc",
+        "fan-out presses.csv --yes --gallery /proc/gallery.html",
+        "fan-out presses.csv --yes --state sqlite:///akool.db --download /proc",
+    ],
+)
+async def test_every_command_tries_its_folder_first(emulator, tmp_path, arguments):
+    """A folder in which nobody can make a file, not even root."""
+    image_id = emulator.add_image()
+    write_batch(tmp_path, [image_id], "V1")
+    status, _, errors = await run(
+        *arguments.replace("IMAGE", image_id).split(), cwd=tmp_path, environment=emulator.environment()
+    )
+    assert status == 1
+    assert "/proc" in errors
+    assert len(errors.splitlines()) == 1
+    assert emulator.ledger.posts == []
+    assert emulator.ledger.requests["get_image_result"] == 0
+
+
+@pytest.mark.parametrize("options", [("--download", "pictures"), ("--gallery", "page.html")])
+async def test_a_disk_that_takes_names_but_no_content_is_told_before_spending(emulator, tmp_path, options):
+    """As a full one does, or a quota: files can be made there, and nothing be written to them."""
+    write_batch(tmp_path, [emulator.add_image()], "V1")
+    full = ("bash", "-c", 'ulimit -f 0; exec "$@"', "full")
+    status, printed, errors = await run(
+        *FAN_OUT, *options, cwd=tmp_path, environment=emulator.environment(), before=full
+    )
+    assert (status, printed) == (1, "")
+    assert "File too large" in errors
+    assert emulator.ledger.posts == []
+    assert not list(tmp_path.glob("**/.*"))
+    assert not (tmp_path / "page.html").exists()
+
+
+async def test_an_output_that_is_full_is_told_before_spending(emulator, tmp_path):
+    """Where the file can be opened, and no id could be added to it."""
+    write_batch(tmp_path, [emulator.add_image()], "V1")
+    (tmp_path / "out.jsonl").touch()
+    ids = "".join(json.dumps({"image_id": str(n), "button": "U1", "id": "1" * 24}) + "\n" for n in range(20))
+    (tmp_path / "out.jsonl.accepted").write_text(ids)
+    full = ("bash", "-c", 'ulimit -f 1; exec "$@"', "full")
+    arguments = (*FAN_OUT, "-o", "out.jsonl")
+    status, _, errors = await run(*arguments, cwd=tmp_path, environment=emulator.environment(), before=full)
+    assert status == 1
+    assert "out.jsonl.accepted: File too large" in errors
+    assert (tmp_path / "out.jsonl.accepted").read_text() == ids
+    assert emulator.ledger.posts == []
+
+
+@pytest.mark.parametrize("length", [229, 230, 255])
+async def test_a_page_may_have_a_long_name(emulator, tmp_path, length):
+    """Up to what the file system takes: nothing longer is written beside it."""
+    write_batch(tmp_path, [emulator.add_image()], "V1")
+    name = "g" * (length - 5) + ".html"
+    status, _, errors = await run(*FAN_OUT, "--gallery", name, cwd=tmp_path, environment=emulator.environment())
+    assert status == 0, errors
+    assert "akool_async" in (tmp_path / name).read_text()
+
+
+@pytest.mark.parametrize(
+    ("option", "name", "told"),
+    [
+        ("--gallery", "g" * 256, "File name too long"),
+        ("--download", "g" * 256, "File name too long"),
+        ("-o", "g" * 250, "File name too long"),  # with the name of the ids beside it
+        ("--gallery", "loop", "loop"),
+        ("-o", "loop", "Too many levels of symbolic links"),
+    ],
+)
+async def test_a_name_that_cannot_be_is_told_before_spending(emulator, tmp_path, option, name, told):
+    """Longer than the file system takes, or a link to itself: one line, status 1."""
+    write_batch(tmp_path, [emulator.add_image()], "V1")
+    (tmp_path / "loop").symlink_to("loop")
+    status, _, errors = await run(*FAN_OUT, option, name, cwd=tmp_path, environment=emulator.environment())
+    assert status == 1
+    assert told in errors
+    assert len(errors.splitlines()) == 1
+    assert emulator.ledger.posts == []
+
+
+async def test_trying_a_page_leaves_the_earlier_one(emulator, tmp_path):
+    """A gallery that is there is as it was when the run ends before it is written again."""
+    write_batch(tmp_path, [emulator.add_image()], "V1")
+    arguments = (*FAN_OUT, "-o", "out.jsonl", "--gallery", "page.html")
+    assert (await run(*arguments, cwd=tmp_path, environment=emulator.environment()))[0] == 0
+    before = (tmp_path / "page.html").read_bytes()
+    environment = emulator.environment() | {"AKOOL_API_KEY": "sk-wrong-and-secret"}
+    assert (await run(*arguments, cwd=tmp_path, environment=environment))[0] == 1
+    assert (tmp_path / "page.html").read_bytes() == before

@@ -1,0 +1,89 @@
+"""Pictures on disk, as an output records them: found from any folder, and wherever they were moved to."""
+
+import json
+from pathlib import Path
+
+import pytest
+from commands import read_lines, run, write_batch
+
+FAN_OUT = ("fan-out", "presses.csv", "--yes")
+
+
+@pytest.fixture
+async def finished(emulator, tmp_path):
+    """A batch that was pressed in a folder, with its pictures; and the lines that it wrote."""
+    folder = tmp_path / "first"
+    folder.mkdir()
+    write_batch(folder, [emulator.add_image()], "U1 V1")
+    arguments = (*FAN_OUT, "-o", "out.jsonl", "--download", "pictures")
+    status, _, errors = await run(*arguments, cwd=folder, environment=emulator.environment())
+    assert status == 0, errors
+    return read_lines(folder / "out.jsonl")
+
+
+async def assert_done_elsewhere(emulator, tmp_path, folder, pictures):
+    """Started in another folder after 7 days, the batch is done: AKOOL is asked of no image, and no line is written."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    before = (tmp_path / folder / "out.jsonl").read_bytes()
+    emulator.advance(8 * 24 * 3600)
+    asked = emulator.ledger.requests["get_image_result"]
+    arguments = ("fan-out", f"../{folder}/presses.csv", "--yes", "-o", f"../{folder}/out.jsonl", "--download", pictures)
+    status, _, errors = await run(*arguments, cwd=elsewhere, environment=emulator.environment())
+    assert status == 0, errors
+    assert "2 of 2 presses done" in errors
+    assert emulator.ledger.requests["get_image_result"] == asked
+    assert (tmp_path / folder / "out.jsonl").read_bytes() == before
+    assert list(elsewhere.iterdir()) == []
+
+
+@pytest.mark.usefixtures("finished")
+async def test_pictures_are_found_from_any_folder(emulator, tmp_path):
+    """The same batch from another working directory, as cron starts it."""
+    await assert_done_elsewhere(emulator, tmp_path, "first", "../first/pictures")
+
+
+async def test_recorded_files_are_valid_anywhere(finished):
+    """Every file in the output is a whole name."""
+    files = [Path(file) for line in finished for file in line["files"]]
+    assert len(files) == 6
+    assert all(file.is_absolute() and file.is_file() for file in files)
+
+
+@pytest.mark.usefixtures("finished")
+@pytest.mark.parametrize("is_told", [True, False], ids=["--download names it", "beside the output"])
+async def test_what_an_earlier_version_recorded_is_found(emulator, tmp_path, is_told):
+    """Its files are named from the directory of that run: they are found beside the output, or in --download."""
+    output = tmp_path / "first" / "out.jsonl"
+    output.write_text(output.read_text().replace(f"{tmp_path}/first/", ""))
+    assert not Path(read_lines(output)[0]["files"][0]).is_absolute()
+    await assert_done_elsewhere(emulator, tmp_path, "first", "../first/pictures" if is_told else "../first/new")
+
+
+@pytest.mark.usefixtures("finished")
+async def test_pictures_that_were_moved_with_their_output_are_found(emulator, tmp_path):
+    """The folder of output and pictures may get another name, and the command is told the new one."""
+    (tmp_path / "first").rename(tmp_path / "second")
+    await assert_done_elsewhere(emulator, tmp_path, "second", "../second/pictures")
+
+
+async def test_an_empty_picture_is_none(emulator, tmp_path, finished):
+    """A name without content, as a full disk leaves it, is fetched again."""
+    lost = tmp_path / "first" / "pictures" / Path(finished[0]["files"][0]).name
+    picture = lost.read_bytes()
+    lost.write_bytes(b"")
+    arguments = (*FAN_OUT, "-o", "out.jsonl", "--download", "pictures")
+    status, _, errors = await run(*arguments, cwd=tmp_path / "first", environment=emulator.environment())
+    assert status == 0, errors
+    assert lost.read_bytes() == picture
+    assert emulator.ledger.accepted == 2
+
+
+async def test_other_commands_name_files_in_full_too(emulator, tmp_path):
+    """The JSON of press, as of prompt, result and demo."""
+    arguments = ("press", emulator.add_image(), "V1", "--json", "--download", "pictures")
+    status, output, errors = await run(*arguments, cwd=tmp_path, environment=emulator.environment())
+    assert status == 0, errors
+    (line,) = map(json.loads, output.splitlines())
+    assert len(line["files"]) == 5
+    assert all(Path(file).parent == tmp_path / "pictures" for file in line["files"])
