@@ -1,6 +1,7 @@
 """Create By Button as its page documents it, request and reply to the letter."""
 
 import pytest
+from aiohttp import web
 from examples import CREATE_BY_BUTTON_REPLY
 from scripted import KEY, scripted_server
 
@@ -41,13 +42,20 @@ async def test_the_documented_reply_is_read():
     assert latest.raw == CREATE_BY_BUTTON_REPLY["data"]
 
 
+async def accept(request):
+    """The page's reply, with the button of the request and an id of its own."""
+    press = await request.json()
+    fields = {"_id": f"{press['_id']}-{press['button']}", "op_button": press["button"]}
+    return web.json_response({**CREATE_BY_BUTTON_REPLY, "data": {**CREATE_BY_BUTTON_REPLY["data"], **fields}})
+
+
 async def test_a_key_is_the_only_authentication_header():
     """An API key goes as x-api-key and nothing else."""
     async with (
         scripted_server(CREATE_BY_BUTTON_REPLY) as server,
         AkoolSession(ApiKey(KEY), base_url=server.base_url) as akool,
     ):
-        await akool.create_by_button(SOURCE, "V1")
+        await akool.create_by_button(SOURCE, "U2")
     assert server.asked[0].headers["x-api-key"] == KEY
     assert "authorization" not in server.asked[0].headers
 
@@ -56,7 +64,7 @@ async def test_a_token_is_the_only_authentication_header():
     """Client credentials are traded for a token, which goes as Authorization and nothing else."""
     async with scripted_server(TOKEN_REPLY, CREATE_BY_BUTTON_REPLY) as server:
         async with AkoolSession(ClientCredentials("id", "a-client-secret"), base_url=server.base_url) as akool:
-            await akool.create_by_button(SOURCE, "V1")
+            await akool.create_by_button(SOURCE, "U2")
     get_token, press = server.asked
     assert (get_token.method, get_token.path) == ("POST", "/api/open/v3/getToken")
     assert get_token.json == {"clientId": "id", "clientSecret": "a-client-secret"}
@@ -69,7 +77,7 @@ async def test_a_token_is_the_only_authentication_header():
 async def test_each_button_is_sent_by_its_name(button):
     """All eight buttons of the page can be pressed, by enum, name, or upscale()/vary() and a place."""
     index = int(button[1])
-    async with scripted_server(CREATE_BY_BUTTON_REPLY) as server, AkoolSession(KEY, base_url=server.base_url) as akool:
+    async with scripted_server(accept) as server, AkoolSession(KEY, base_url=server.base_url) as akool:
         await akool.create_by_button("enum", button)
         await akool.create_by_button("name", str(button))
         await (akool.upscale if button.is_upscale else akool.vary)("verb", index)
@@ -79,7 +87,7 @@ async def test_each_button_is_sent_by_its_name(button):
 
 async def test_webhook_url_is_per_session_and_per_press():
     """The session's webhookUrl goes along, with a word for each press, unless a press brings its own or none."""
-    async with scripted_server(CREATE_BY_BUTTON_REPLY) as server:
+    async with scripted_server(accept) as server:
         async with AkoolSession(KEY, base_url=server.base_url, webhook_url="https://me.example/all?a=b") as akool:
             await akool.vary(SOURCE, 1)
             await akool.vary(SOURCE, 2, webhook_url="https://me.example/two")
