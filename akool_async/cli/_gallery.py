@@ -14,6 +14,8 @@ from attrs import define, evolve, field, frozen
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from akool_async import AkoolError, Button, ButtonPress, ImageResult, ImageStatus
+from akool_async.cli._lines import PressState
+from akool_async.cli._money import charges_of
 from akool_async.cli._thumbnails import thumbnail
 from akool_async.cli._words import amount
 
@@ -94,8 +96,8 @@ async def write_gallery(
         pictures = _Pictures(akool, Path(folder), path.parent)
         sheets = await asyncio.gather(*(_sheet(image_id, contents, pictures) for image_id in contents.image_ids))
     done = sum(line.ok for line in contents.lines.values())
-    charged = sum(line.credits or 0 for line in contents.lines.values())
-    summary = f"{done:,} of {len(contents.lines):,} presses done, {amount(charged)} credits"
+    charged = charges_of(contents.lines.values())
+    summary = f"{done:,} of {len(contents.lines):,} presses done, {charged} credits"
     page = _template().render(title=contents.title, summary=summary, sheets=sheets)
     await asyncio.to_thread(_replace, path, page)
 
@@ -172,8 +174,11 @@ async def _tile(
     if line is None:
         is_used = source is not None and button in source.used_buttons
         return Tile(button=button, nothing="used before" if is_used else "not pressed")
+    if line.state in {PressState.LOST, PressState.IN_DOUBT}:
+        return Tile(button=button, state="running", told=line.state, error=line.error, nothing="its id is not known")
     if line.id is None:
-        return Tile(button=button, state="failed", told="not pressed", error=line.error, nothing="nothing came of it")
+        state = "free" if line.code is None else "failed"  # AKOOL refused it
+        return Tile(button=button, state=state, told=line.state, error=line.error, nothing="nothing came of it")
     seconds = contents.seconds.get(line.id)
     facts = [] if seconds is None else [f"{seconds:.1f} s"]
     facts += [] if line.credits is None else [f"{amount(line.credits)} credits"]

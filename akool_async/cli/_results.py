@@ -14,6 +14,7 @@ import portalocker
 from akool_async import ButtonPress
 from akool_async.cli._appended import AppendedLines
 from akool_async.cli._lines import Line
+from akool_async.cli._streams import print_line, require_stdout
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,12 +41,14 @@ class Results:
         """Lines that tell nothing, such as the one that a killed run could not end."""
         self._has_read = False
         self._file: AppendedLines | None = None
-        self._ids_path = None if self.path is None else self.path.with_name(self.path.name + ".accepted")
+        self.ids_path = None if self.path is None else self.path.with_name(self.path.name + ".accepted")
         self._ids_file: AppendedLines | None = None
 
     def __enter__(self) -> Self:
         """Keep other runs from the file, until this one ends, however it ends."""
-        if self.path is not None and self._ids_path is not None:
+        if self.path is None:
+            require_stdout()
+        if self.path is not None and self.ids_path is not None:
             self._require_file(self.path)
             self._file = AppendedLines(self.path)
             try:
@@ -53,16 +56,16 @@ class Results:
             except portalocker.LockException:
                 self._file.close()
                 raise ResultsError(f"another run writes to {self.path}: let it end first") from None
-            self._ids_file = AppendedLines(self._ids_path)
+            self._ids_file = AppendedLines(self.ids_path)
         return self
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._ids_file is not None and self._ids_path is not None:
+        if self._ids_file is not None and self.ids_path is not None:
             self._ids_file.close()
-            if (self._has_read and not self.accepted) or not self._ids_path.stat().st_size:
-                self._ids_path.unlink(missing_ok=True)
+            if (self._has_read and not self.accepted) or not self.ids_path.stat().st_size:
+                self.ids_path.unlink(missing_ok=True)
         if self._file is not None:
             self._file.close()
 
@@ -72,7 +75,7 @@ class Results:
         self._has_read = True
 
     def _read(self) -> None:
-        if self.path is None or self._ids_path is None or not self.path.exists():
+        if self.path is None or self.ids_path is None or not self.path.exists():
             return
         self._require_file(self.path)
         texts = [text for text in self.path.read_bytes().split(b"\n") if text.strip()]
@@ -85,8 +88,8 @@ class Results:
                 self.lines[line.press] = line
         if not self.lines and not all(map(_is_ours, texts)):
             raise ResultsError(f"{self.path} is not the output of an earlier run: name another file")
-        if self._ids_path.exists():
-            self._read_ids(self._ids_path.read_bytes())
+        if self.ids_path.exists():
+            self._read_ids(self.ids_path.read_bytes())
         if self._file is not None and self._ids_file is not None:
             self._file.mend()
             self._ids_file.mend()
@@ -101,7 +104,7 @@ class Results:
         if self._file is not None:
             self._file.append(text)
         else:
-            print(text, flush=True)  # noqa: T201 - results go to stdout
+            print_line(text)
         self.lines[line.press] = line
         self.accepted.pop(line.press, None)
 
@@ -128,7 +131,7 @@ class Results:
                 press, operation_id = ButtonPress(fields["image_id"], fields["button"]), str(fields["id"])
             except (ValueError, TypeError, KeyError):
                 if not _is_ours(text):
-                    raise ResultsError(f"{self._ids_path} is in the way, and is not of an earlier run") from None
+                    raise ResultsError(f"{self.ids_path} is in the way, and is not of an earlier run") from None
                 continue  # a killed run could not end it
             line = self.lines.get(press)
             if line is None or line.id is None:
