@@ -14,7 +14,7 @@ from akool_async.cli._account import open_state
 from akool_async.cli._exit import ExitStatus, gravest, status_of
 from akool_async.cli._gallery import Contents, write_gallery
 from akool_async.cli._lines import Line, PressState, describe, describe_running
-from akool_async.cli._money import Charges, add_what_was_known, charges_of, explain_lost
+from akool_async.cli._money import Charges, add_what_was_known, charges_of, count_presses, explain_lost
 from akool_async.cli._recorded import carry_out
 from akool_async.cli._words import amount, explain, tell
 
@@ -222,7 +222,7 @@ class BatchRun:
         line = self._complete(line)
         if error is not None:
             self._statuses.add(status_of(error))
-        if line.state in {PressState.LOST, PressState.IN_DOUBT}:
+        if not line.is_settled:
             self._statuses.add(ExitStatus.OUTCOME_UNKNOWN)
         self._results.write(line)
         self._ended.pop(line.press, None)
@@ -230,7 +230,9 @@ class BatchRun:
 
     def _complete(self, line: Line) -> Line:
         """A new line with what else is known, counted."""
-        line = add_what_was_known(line, self._results.lines.get(line.press))
+        earlier = self._results.lines.get(line.press)
+        if earlier is None or earlier.is_settled or self._options.state is None:  # a state knows how it was settled
+            line = add_what_was_known(line, earlier)
         if line.state is PressState.LOST and line.credits is None:
             line = evolve(line, credits=self._prices[line.press.button.kind])
         if line.id is None or line.id in self._charges:  # else another run, or another worker, was charged for it
@@ -304,8 +306,8 @@ def _for_lost_ids(lines: Iterable[Line]) -> str:
     lost = [line for line in lines if line.state is PressState.LOST]
     if not lost:
         return ""
-    presses = f"{len(lost):,} press{'es' if len(lost) > 1 else ''}"
-    return f", {amount(sum(line.credits or 0 for line in lost))} of them for {presses} whose id is lost"
+    credits_lost = amount(sum(line.credits or 0 for line in lost))
+    return f", {credits_lost} of them for {count_presses(lost)} whose id is lost"
 
 
 def _out_of_budget(budget: float) -> AkoolError:

@@ -14,7 +14,6 @@ from attrs import define, evolve, field, frozen
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from akool_async import AkoolError, Button, ButtonPress, ImageResult, ImageStatus
-from akool_async.cli._lines import PressState
 from akool_async.cli._money import charges_of
 from akool_async.cli._thumbnails import thumbnail
 from akool_async.cli._words import amount
@@ -174,7 +173,7 @@ async def _tile(
     if line is None:
         is_used = source is not None and button in source.used_buttons
         return Tile(button=button, nothing="used before" if is_used else "not pressed")
-    if line.state in {PressState.LOST, PressState.IN_DOUBT}:
+    if not line.is_settled:
         return Tile(button=button, state="running", told=line.state, error=line.error, nothing="its id is not known")
     if line.id is None:
         state = "free" if line.code is None else "failed"  # AKOOL refused it

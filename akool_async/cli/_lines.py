@@ -78,6 +78,11 @@ class Line:
         return self.ok or self.status == ImageStatus.FAILED
 
     @property
+    def is_settled(self) -> bool:
+        """False where credits are gone, or may be, and no id is known."""
+        return self.state not in {PressState.LOST, PressState.IN_DOUBT}
+
+    @property
     def has_files(self) -> bool:
         """True where its pictures are on disk."""
         return bool(self.files) and all(Path(file).exists() for file in self.files)

@@ -13,14 +13,16 @@ from akool_async.cli._lines import Line, PressState
 from akool_async.cli._words import amount
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sized
     from pathlib import Path
 
 DOCUMENTED_PRICE: Final = 2.0
 """``deduction_credit`` of every example in AKOOL's pages."""
 CODES_OF_USED: Final = (1010, 1011)
 """AKOOL's codes for a button that is used."""
-USED: Final = "the reply was lost, and the button is used: it was charged, its id is not known"
+CODES_OF_UNKNOWN: Final = (1008, 1014)
+"""AKOOL's codes for an id that it does not know."""
+USED: Final = "the reply was lost, and the button is used: it was charged, its new id is not known"
 MOST_COMMANDS: Final = 8
 """Commands that are printed; all presses stand in the output."""
 
@@ -88,18 +90,35 @@ def next_step(earlier: PressState | None, *, is_used: bool, is_offered: bool) ->
 def add_what_was_known(line: Line, earlier: Line | None) -> Line:
     """A new line of a press, with what only an earlier one knew.
 
-    A later look that sees less, as after 7 days, does not take away what is known of the operation. A press in doubt
-    that is not made after all stays in doubt; if AKOOL says that its button is used, the first try was taken.
+    A later look that sees less, as after 7 days, does not take away what is known of the operation.
     """
-    if earlier is None or earlier.id != line.id:
+    if earlier is None:
         return line
-    if line.state is PressState.NOT_PRESSED and earlier.state in {PressState.LOST, PressState.IN_DOUBT}:
-        if line.code in CODES_OF_USED:
-            return evolve(line, error=USED, code=None, charged=True)
-        return evolve(line, credits=earlier.credits, charged=earlier.charged)
-    if line.id is None or line.status is not None:
+    if not earlier.is_settled:
+        return _settle(line, earlier)
+    if line.id is None or line.id != earlier.id or line.status is not None:
         return line
     return evolve(line, status=earlier.status, urls=earlier.urls, files=earlier.files, credits=earlier.credits)
+
+
+def _settle(line: Line, earlier: Line) -> Line:
+    """The new line, unless a press whose id was lost, or that is in doubt, is still no further.
+
+    If it was not pressed now, the earlier press counts; if that was because the button is used, it was taken. An id
+    that AKOOL does not know settles nothing.
+    """
+    if line.id is not None and line.code in CODES_OF_UNKNOWN:
+        return evolve(earlier, error=f"AKOOL does not know the id {line.id} that was written down for it")
+    if line.state is not PressState.NOT_PRESSED:
+        return line
+    if line.code in CODES_OF_USED:
+        return evolve(line, error=USED, code=None, charged=True)
+    return evolve(line, credits=earlier.credits, charged=earlier.charged)
+
+
+def count_presses(lines: Sized) -> str:
+    """Their number, in words."""
+    return f"{len(lines):,} press{'' if len(lines) == 1 else 'es'}"
 
 
 def explain_lost(lines: Iterable[Line], *, ids: Path | None, is_recorded: bool) -> Iterator[str]:
@@ -112,7 +131,7 @@ def explain_lost(lines: Iterable[Line], *, ids: Path | None, is_recorded: bool) 
         some = [line for line in lines if line.state is state]
         if not some:
             continue
-        yield f"{len(some):,} press{'es' if len(some) > 1 else ''} {state}: {_advise(state, ids, is_recorded)}"
+        yield f"{count_presses(some)} {state}: {_advise(state, ids, is_recorded)}"
         commands = dict.fromkeys(_command_for(line, ids, is_recorded) for line in some)
         yield from list(commands)[:MOST_COMMANDS]
         if len(commands) > MOST_COMMANDS:
@@ -121,16 +140,16 @@ def explain_lost(lines: Iterable[Line], *, ids: Path | None, is_recorded: bool) 
 
 def _advise(state: PressState, ids: Path | None, is_recorded: bool) -> str:
     if is_recorded:
-        return "settle with --id if you learn the id, else with --press-again or --give-up"
+        return "settle each with --id if you learn its id, otherwise with --press-again or --give-up"
     if state is PressState.IN_DOUBT:
         again = "run the same again, or look" if ids is not None else "look"
-        return f"{again} whether the button is among the used buttons; it was charged only if it is"
-    if ids is not None:
-        return (
-            "it is not pressed again; if you learn the id (from a webhook, or from AKOOL), add it to the file of ids "
-            "and run the same again; to give it up, remove it from the batch"
-        )
-    return "its button is among the used buttons; if you learn the id, akool result ID --wait fetches it"
+        return f"{again} whether the button is among the used buttons: only then it was charged"
+    if ids is None:
+        return "the button is among the used buttons; if you learn the id, akool result ID --wait fetches it"
+    return (
+        "not pressed again, because a button works once; if you learn an id (from a webhook, or from AKOOL), write it "
+        "down in place of ID and run the same again; to give a press up, remove it from the batch"
+    )
 
 
 def _command_for(line: Line, ids: Path | None, is_recorded: bool) -> str:

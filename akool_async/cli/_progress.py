@@ -108,4 +108,5 @@ def _describe(line: Line) -> str:
     name = f"{line.button} of {line.image_id}" + (f" -> {line.id}" if line.id else "")
     if line.ok:
         return f"{name}: completed" + (f", {amount(line.credits)} credits" if line.credits is not None else "")
-    return f"{name}: {line.state}: {line.error}"
+    reason = line.error or ""
+    return f"{name}: {reason}" if reason.startswith(line.state) else f"{name}: {line.state}: {reason}"
