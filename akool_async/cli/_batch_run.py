@@ -78,6 +78,8 @@ class BatchRun:
     _charges: Charges = field(factory=Charges, init=False)
     _prices: dict[str, float] = field(factory=dict, init=False)
     """Credits for a press of a kind, as last charged."""
+    _recorded: set[ButtonPress] = field(factory=set, init=False)
+    """Presses that a state held before this run."""
     _balance: float | None = field(default=None, init=False)
     _trouble: Exception | None = field(default=None, init=False)
     _was_interrupted: bool = field(default=False, init=False)
@@ -126,6 +128,7 @@ class BatchRun:
         """Press, fetch and save; ends early, with every id on record, where it is interrupted or cannot write."""
         self._task = asyncio.current_task()
         self._prices = {kind: price.credits for kind, price in plan.prices.items()}
+        self._recorded = {entry.press for entry in plan.recorded}
         self._charges = charges_of(plan.lost)
         total = len(plan.to_press) + len(plan.to_fetch) + len(plan.recorded)
         self._progress.begin(total, self._charges, running=len(plan.to_fetch))
@@ -231,10 +234,13 @@ class BatchRun:
     def _complete(self, line: Line) -> Line:
         """A new line with what else is known, counted."""
         earlier = self._results.lines.get(line.press)
-        if earlier is None or earlier.is_settled or self._options.state is None:  # a state knows how it was settled
+        if earlier is None or earlier.is_settled or line.press not in self._recorded:  # a state knows what settled it
             line = add_what_was_known(line, earlier)
+        kind = line.press.button.kind
         if line.state is PressState.LOST and line.credits is None:
-            line = evolve(line, credits=self._prices[line.press.button.kind])
+            line = evolve(line, credits=self._prices[kind])
+        elif line.id in self._charges and line.credits is not None and line.credits > 0:
+            self._prices[kind] = line.credits
         if line.id is None or line.id in self._charges:  # else another run, or another worker, was charged for it
             self._charges.add_line(line)
         return line
