@@ -1,5 +1,6 @@
 """Fixtures: an emulator that works fast, and a session on it."""
 
+import signal
 import tempfile
 from itertools import count
 from pathlib import Path
@@ -15,6 +16,11 @@ from benchmarks._postgresql import postgresql_server
 # How long an example takes tells of the machine, not of the code.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
+
+# Commands inherit what is ignored here, as SIGINT in the background of a shell, and SIGHUP under nohup.
+for _number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, lambda *_: None)
 
 FAST = ExponentialPolling(initial=0.01, max_interval=0.05)
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import pty
+import re
 import signal
 from collections import Counter
 
@@ -368,17 +369,16 @@ async def test_a_failed_job_is_not_pressed_again(emulator, tmp_path):
 
 
 async def test_an_unknown_outcome_is_status_5(emulator, tmp_path):
-    """A lost reply is a line that says so, and the button is never pressed again."""
+    """A lost reply is a line that says so, and the button is never pressed again, nor is it called used already."""
     write_batch(tmp_path, [emulator.add_image()], "V1")
     emulator.faults.script("create_by_button", Fault.reset("after"))
     arguments = ("fan-out", "presses.csv", "--yes", "-o", "out.jsonl")
-    status, _, _ = await run(*arguments, cwd=tmp_path, environment=emulator.environment())
-    assert status == 5
-    (line,) = read_lines(tmp_path / "out.jsonl")
-    assert (line["ok"], line["id"]) == (False, None)
-    status, _, errors = await run(*arguments, cwd=tmp_path, environment=emulator.environment())
-    assert status == 3
-    assert "used already" in errors
+    for _ in range(2):
+        status, _, errors = await run(*arguments, cwd=tmp_path, environment=emulator.environment())
+        assert status == 5
+        assert "used already" not in errors
+        (line,) = read_lines(tmp_path / "out.jsonl")
+        assert (line["ok"], line["id"], line["charged"]) == (False, None, True)
     assert emulator.ledger.charged == 2
 
 
@@ -509,6 +509,19 @@ async def test_a_terminal_gets_bars(tmp_path, colour):
     for word in ("queued", "running", "done", "failed", "credits"):
         assert word in shown
     assert ("\x1b[32m" in shown) is not bool(colour)
+
+
+async def test_the_bar_counts_what_is_pressed(emulator, tmp_path):
+    """What the budget leaves out is told as not pressed, is no failure, and does not fill the bar."""
+    write_batch(tmp_path, [emulator.add_image()], "V*")
+    ours, theirs = pty.openpty()
+    environment = emulator.environment() | {"TERM": "xterm-256color", "COLUMNS": "140"}
+    arguments = ("fan-out", "presses.csv", "--yes", "-o", "out.jsonl", "--max-credits", 2)
+    process = await start(*arguments, cwd=tmp_path, environment=environment, stderr=theirs)
+    os.close(theirs)
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", await asyncio.to_thread(read_terminal, ours))
+    assert await process.wait() == 3
+    assert "1/1 0 queued · 0 running · 1 done · 0 failed · 3 not pressed · 2 credits" in shown
 
 
 def read_terminal(descriptor):

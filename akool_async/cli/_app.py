@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from akool_async.cli import _batch_run, _demo, _emulator, _fan_out, _interrupts,
 from akool_async.cli._exit import ExitStatus, status_of
 from akool_async.cli._follow import Wish
 from akool_async.cli._results import ResultsError
+from akool_async.cli._streams import keep_stderr_usable, let_go_of_stdout
 from akool_async.cli._terminal import replace_what_cannot_be_written
 from akool_async.cli._words import LogLines, explain, tell, tell_usage
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 def run(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit status."""
+    keep_stderr_usable()
     replace_what_cannot_be_written()
     logging.basicConfig(handlers=[LogLines()])
     try:
@@ -43,17 +44,8 @@ def run(arguments: list[str] | None = None) -> int:
     except ValueError as error:
         tell(f"akool: {error}")
         status = ExitStatus.ERROR if isinstance(error, UnicodeError) else ExitStatus.USAGE
-    _let_go_of_stdout()
+    let_go_of_stdout()
     return status if isinstance(status, int) else ExitStatus.DONE
-
-
-def _let_go_of_stdout() -> None:
-    """Python writes what is left at its end, and would complain there of a reader that has gone."""
-    try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})

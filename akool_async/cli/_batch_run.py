@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from contextlib import aclosing, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define, evolve, field, frozen
 
 from akool_async import AkoolError, DownloadError, ImageStatus, OperationFailedError, Outcome, events
+from akool_async.cli import _interrupts
 from akool_async.cli._account import open_state
 from akool_async.cli._exit import ExitStatus, gravest, status_of
 from akool_async.cli._gallery import Contents, write_gallery
-from akool_async.cli._lines import Line, describe, describe_running
+from akool_async.cli._lines import Line, PressState, describe, describe_running
+from akool_async.cli._money import Charges, add_what_was_known, charges_of, count_presses, explain_lost
 from akool_async.cli._recorded import carry_out
 from akool_async.cli._words import amount, explain, tell
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import AsyncGenerator, Iterable, Mapping
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
@@ -75,7 +76,11 @@ class BatchRun:
     """Outcomes whose line is not written yet."""
     _seconds: dict[str, float] = field(factory=dict, init=False)
     _statuses: set[ExitStatus] = field(factory=set, init=False)
-    _charged: float = field(default=0.0, init=False)
+    _charges: Charges = field(factory=Charges, init=False)
+    _prices: dict[str, float] = field(factory=dict, init=False)
+    """Credits for a press of a kind, as last charged."""
+    _recorded: set[ButtonPress] = field(factory=set, init=False)
+    """Presses that a state held before this run."""
     _balance: float | None = field(default=None, init=False)
     _trouble: Exception | None = field(default=None, init=False)
     _was_interrupted: bool = field(default=False, init=False)
@@ -113,21 +118,23 @@ class BatchRun:
         )
 
     def _count(self, pressed: events.Pressed) -> None:
-        self._charged += pressed.credits or 0
-        self._progress.pressed(pressed.credits)
+        self._charges.add(pressed.operation_id, pressed.credits)
+        if pressed.press is not None and (pressed.credits or 0) > 0:
+            self._prices[pressed.press.button.kind] = pressed.credits or 0
+        self._progress.pressed()
 
     async def carry_out(
         self, akool: AkoolSession, plan: Plan, budget: float | None, jobs: DurableFanOut | None
     ) -> None:
         """Press, fetch and save; ends early, with every id on record, where it is interrupted or cannot write."""
-        loop = asyncio.get_running_loop()
         self._task = asyncio.current_task()
-        with suppress(NotImplementedError):  # Windows has none
-            loop.add_signal_handler(signal.SIGTERM, self._cancel)
+        self._prices = {kind: price.credits for kind, price in plan.prices.items()}
+        self._recorded = {entry.press for entry in plan.recorded}
+        self._charges = charges_of(plan.lost)
         total = len(plan.to_press) + len(plan.to_fetch) + len(plan.recorded)
-        self._progress.begin(total, running=len(plan.to_fetch))
+        self._progress.begin(total, self._charges, running=len(plan.to_fetch))
         try:
-            self._write_refused(plan)
+            self._write_not_pressed(plan)
             async with asyncio.TaskGroup() as group:
                 for press, operation_id in plan.to_fetch.items():
                     group.create_task(self._fetch(akool, press, operation_id))
@@ -151,7 +158,7 @@ class BatchRun:
                 self._balance = await akool.get_credit()
         except ExceptionGroup as errors:
             self._trouble = self._trouble or errors.exceptions[0]
-        except OSError as error:
+        except (OSError, ValueError) as error:
             self._trouble = error
         except asyncio.CancelledError:
             self._was_interrupted = self._trouble is None
@@ -159,13 +166,12 @@ class BatchRun:
                 tell("stopping: no new presses; replies under way come first (Ctrl-C again does not wait)")
         finally:
             self._task = None  # from here on nothing is to be stopped any more
-            self._progress.pause()
+            _interrupts.end_undisturbed()
             try:
+                self._progress.pause()
                 await akool.aclose()
             finally:  # a second Ctrl-C included
                 self._write_rest(akool)
-                with suppress(NotImplementedError):
-                    loop.remove_signal_handler(signal.SIGTERM)
 
     async def _show(self, akool: AkoolSession, batch: Batch, sources: Mapping[str, ImageResult], gallery: Path) -> None:
         lines = {entry.press: self._results.lines.get(entry.press) for entry in batch.entries}
@@ -219,18 +225,37 @@ class BatchRun:
         self._write(describe(outcome, files=files, trouble=trouble), outcome.error or trouble)
 
     def _write(self, line: Line, error: Exception | None) -> None:
+        line = self._complete(line)
         if error is not None:
             self._statuses.add(status_of(error))
-        self._results.write(_with_what_was_known(line, self._results.lines.get(line.press)))
+        if not line.is_settled:
+            self._statuses.add(ExitStatus.OUTCOME_UNKNOWN)
+        self._results.write(line)
         self._ended.pop(line.press, None)
         self._progress.ended(line)
 
-    def _write_refused(self, plan: Plan) -> None:
-        """A line for what AKOOL would not take, unless an earlier run has written the very same."""
-        for refused in plan.refused:
-            press = refused.entry.press
-            line = Line(image_id=press.image_id, button=press.button, error=refused.reason, code=refused.code)
-            if self._results.lines.get(press) != line:
+    def _complete(self, line: Line) -> Line:
+        """A new line with what else is known, counted."""
+        earlier = self._results.lines.get(line.press)
+        if earlier is None or earlier.is_settled or line.press not in self._recorded:  # a state knows what settled it
+            line = add_what_was_known(line, earlier)
+        kind = line.press.button.kind
+        if line.state is PressState.LOST and line.credits is None:
+            line = evolve(line, credits=self._prices[kind])
+        elif line.id in self._charges and line.credits is not None and line.credits > 0:
+            self._prices[kind] = line.credits
+        if line.id is None or line.id in self._charges:  # else another run, or another worker, was charged for it
+            self._charges.add_line(line)
+        return line
+
+    def _write_not_pressed(self, plan: Plan) -> None:
+        """A line for each press that this run does not make, unless an earlier run has written the very same."""
+        refused = [
+            Line(image_id=one.entry.press.image_id, button=one.entry.press.button, error=one.reason, code=one.code)
+            for one in plan.refused
+        ]
+        for line in (*refused, *plan.lost):
+            if self._results.lines.get(line.press) != line:
                 self._results.write(line)
 
     def _write_rest(self, akool: AkoolSession) -> None:
@@ -245,6 +270,7 @@ class BatchRun:
         rest += [
             describe(Outcome(error.press, error=error)) for error in akool.unclaimed_errors if error.press is not None
         ]
+        rest = [self._complete(line) for line in rest]
         for place, line in enumerate(rest):
             try:
                 self._results.write(line)
@@ -263,14 +289,16 @@ class BatchRun:
             tell(f"akool: {explain(self._trouble)}")
         if not self._options.quiet:
             by = "" if self._options.state is None else " by this run"
-            told = f"{done:,} of {len(plan.batch.entries):,} presses done, {amount(self._charged)} credits charged{by}"
+            told = f"{done:,} of {len(plan.batch.entries):,} presses done, {self._charges} credits charged{by}"
             balance = "" if self._balance is None else f", {amount(self._balance)} left"
             where = f": {self._options.output}" if self._options.output is not None else ""
             invalid = len(plan.batch.invalid)
             dropped = f"; {invalid:,} line{'s' if invalid > 1 else ''} of {plan.batch.name} could not be read"
-            tell(told + balance + where + (dropped if invalid else ""))
+            tell(told + _for_lost_ids(lines) + balance + where + (dropped if invalid else ""))
             if (self._was_interrupted or self._trouble is not None) and self._options.state is not None:
                 tell("what is open stays recorded: run the same again, or akool worker with the same --state")
+        for text in explain_lost(lines, ids=self._results.ids_path, is_recorded=self._options.state is not None):
+            tell(text)
 
     def status(self, plan: Plan) -> ExitStatus:
         """What the shell is told."""
@@ -279,14 +307,16 @@ class BatchRun:
         if self._was_interrupted:
             return ExitStatus.INTERRUPTED
         are_missing = bool(plan.failed or plan.refused or plan.batch.invalid)
-        return gravest(self._statuses | ({ExitStatus.SOME_FAILED} if are_missing else set()))
+        earlier = {ExitStatus.SOME_FAILED: are_missing, ExitStatus.OUTCOME_UNKNOWN: bool(plan.lost)}
+        return gravest(self._statuses | {status for status, is_so in earlier.items() if is_so})
 
 
-def _with_what_was_known(line: Line, earlier: Line | None) -> Line:
-    """A later look that sees less, as after 7 days, does not take away what an earlier line tells of the operation."""
-    if earlier is None or earlier.id != line.id or line.status is not None:
-        return line
-    return evolve(line, status=earlier.status, urls=earlier.urls, files=earlier.files, credits=earlier.credits)
+def _for_lost_ids(lines: Iterable[Line]) -> str:
+    lost = [line for line in lines if line.state is PressState.LOST]
+    if not lost:
+        return ""
+    credits_lost = amount(sum(line.credits or 0 for line in lost))
+    return f", {credits_lost} of them for {count_presses(lost)} whose id is lost"
 
 
 def _out_of_budget(budget: float) -> AkoolError:

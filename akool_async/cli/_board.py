@@ -5,15 +5,16 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final, Self
 
-from attrs import define, field
+from attrs import define, evolve, field
 from rich.console import Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from akool_async import AkoolError, ImageStatus, PollingError, WaitTimeoutError
-from akool_async.cli._lines import reason_of
+from akool_async import AkoolError, ImageStatus, OutcomeUnknownError, PollingError, WaitTimeoutError
+from akool_async.cli._lines import Line, PressState, describe_row, reason_of
+from akool_async.cli._money import DOCUMENTED_PRICE, Charges
 from akool_async.cli._rows import GAP, Column, fits_beside, make_table, print_rows
 from akool_async.cli._terminal import can_redraw, open_console, print_whole
 from akool_async.cli._words import amount, plain, stamped, tell
@@ -42,6 +43,8 @@ _STYLES = {
     "saving": "blue",
     "completed": "green",
     "failed": "bold red",
+    PressState.LOST: "bold magenta",
+    PressState.IN_DOUBT: "bold magenta",
 }
 
 
@@ -79,7 +82,7 @@ class Row:
     @property
     def ended(self) -> bool:
         """True once nothing more will happen."""
-        return self.state in {"completed", "failed", "not finished"}
+        return self.state in {"completed", "failed", "not finished", PressState.LOST, PressState.IN_DOUBT}
 
     def begin(self, operation: Operation) -> None:
         """AKOOL accepted it."""
@@ -105,7 +108,10 @@ class Row:
     def fail(self, error: AkoolError | OSError) -> None:
         """It will not end well, or not while this program waits."""
         self.error = error
-        self.state = "not finished" if isinstance(error, WaitTimeoutError | PollingError) else "failed"
+        if isinstance(error, OutcomeUnknownError) and not self.id:
+            self.state = PressState.LOST if error.charged else PressState.IN_DOUBT
+        else:
+            self.state = "not finished" if isinstance(error, WaitTimeoutError | PollingError) else "failed"
         self._took = self._took or time.monotonic()
 
 
@@ -153,8 +159,16 @@ class Board:
             name = f"{row.name} {row.id}".rstrip()
             tell(stamped(f"[{ended}/{len(self.rows)}] {name}: {row.state}{after}"))
 
+    def describe(self, row: Row, image_id: str) -> Line:
+        """The line of a row; if its id was lost, with the price that rows of its kind tell."""
+        line = describe_row(row, image_id)
+        return evolve(line, credits=self._price_of(row)) if line.state is PressState.LOST else line
+
     def tell_unfinished(self, unclaimed: Iterable[Operation]) -> None:
-        """The ids of what runs on at AKOOL, for a person who stops waiting; some came when nobody waited any more."""
+        """The ids of what was paid for, for a person who stops waiting; some came when nobody waited any more."""
+        for row in self.rows:
+            if row.ended and (row.id or row.state in {PressState.LOST, PressState.IN_DOUBT}):
+                tell(f"{row.name} {row.id}".rstrip() + f": {row.state}")
         running = {row.id: row.name for row in self.rows if row.id and not row.ended}
         running |= {operation.id: str(operation.button or "prompt") for operation in unclaimed}
         for operation_id, name in running.items():
@@ -169,7 +183,7 @@ class Board:
         done = [row for row in self.rows if row.state == "completed"]
         pictures = sum(len(row.files) for row in done)
         told = (
-            f"{len(done)} of {len(self.rows)} completed, {amount(self._credits())} credits, {pictures} pictures in "
+            f"{len(done)} of {len(self.rows)} completed, {self._charges()} credits, {pictures} pictures in "
             f"{self._elapsed():.1f} s: {folder.resolve()}"
         )
         print_whole(output, plain(told))
@@ -177,7 +191,7 @@ class Board:
     def _render(self) -> Group:
         ended = sum(row.ended for row in self.rows)
         bar = Table.grid(padding=(0, 1))
-        counts = f"{ended}/{len(self.rows)} done · {amount(self._credits())} credits · {self._elapsed():.0f} s"
+        counts = f"{ended}/{len(self.rows)} done · {self._charges()} credits · {self._elapsed():.0f} s"
         bar.add_row(ProgressBar(total=len(self.rows), completed=ended, width=30), counts)
         return Group(self._live_table(), bar)
 
@@ -201,8 +215,20 @@ class Board:
             for row in self.rows
         ]
 
-    def _credits(self) -> float:
-        return sum(row.credits for row in self.rows)
+    def _charges(self) -> Charges:
+        charges = Charges()
+        for row in self.rows:
+            if row.id:
+                charges.add(row.name, row.credits)
+            elif row.state in {PressState.LOST, PressState.IN_DOUBT}:
+                charges.add(row.name, self._price_of(row) if row.state == PressState.LOST else None, is_told=False)
+        return charges
+
+    def _price_of(self, row: Row) -> float:
+        kind = row.name[:1]
+        return max(
+            (other.credits for other in self.rows if other.name[:1] == kind and other.credits), default=DOCUMENTED_PRICE
+        )
 
     def _elapsed(self) -> float:
         return time.monotonic() - self._began

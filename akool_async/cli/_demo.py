@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -11,13 +11,15 @@ from aiohttp import web
 from attrs import define, frozen
 
 from akool_async import AkoolSession, ApiKey, Button, ButtonPress
+from akool_async.cli import _interrupts
 from akool_async.cli._account import open_session
 from akool_async.cli._board import Board
+from akool_async.cli._exit import after_spending
 from akool_async.cli._follow import Wish, follow
 from akool_async.cli._gallery import Contents, write_gallery
-from akool_async.cli._jobs import press_all, print_lines, status_of_board, telling_unfinished
-from akool_async.cli._lines import describe_row
+from akool_async.cli._jobs import press_all, status_of_board, tell_lost, tell_lost_prompt, telling_unfinished
 from akool_async.cli._places import prepare_page
+from akool_async.cli._streams import print_results
 from akool_async.cli._words import amount
 from akool_async.emulator import Emulator
 from akool_async.webhooks import WebhookVerifier
@@ -62,11 +64,13 @@ async def run(options: Options) -> ExitStatus:
         with Board(["prompt", *Button], title, quiet=options.quiet) as board:
             async with telling_unfinished(akool, board):
                 await _make_and_press(akool, board, options.prompt, wish)
-        if options.as_json:
-            print_lines(describe_row(row, board.row("prompt").id).to_json() for row in board.rows)
-        else:
-            board.print_summary(options.folder)
-        page = await _show(akool, board, options)
+        tell_lost_prompt(board.row("prompt"))
+        lines = [board.describe(row, board.row("prompt").id) for row in board.rows]
+        tell_lost(lines[1:])
+        show = None if options.as_json else partial(board.print_summary, options.folder)
+        print_results((line.to_json() for line in lines), show)
+        with after_spending():
+            page = await _show(akool, board, options)
     if page is not None:
         click.echo(f"All of it on one page: {page.resolve().as_uri()}", err=True)
     counters = akool.counters()
@@ -135,8 +139,9 @@ async def _open_door(emulator: Emulator, *, wanted: bool) -> AsyncIterator[_Door
 async def _ask_before_spending(akool: AkoolSession, *, yes: bool) -> None:
     credit = await akool.get_credit()
     question = f"Make 1 image and press its {len(Button)} buttons? The account has {amount(credit)} credits."
-    if not yes and not await asyncio.to_thread(click.confirm, question, err=True):
-        raise click.Abort
+    if not yes:
+        with _interrupts.uncaught():  # nothing else runs yet
+            click.confirm(question, err=True, abort=True)
 
 
 async def _make_and_press(akool: AkoolSession, board: Board, prompt: str, wish: Wish) -> None:
@@ -157,7 +162,7 @@ async def _show(akool: AkoolSession, board: Board, options: Options) -> Path | N
         image_ids=[source.id],
         sources={source.id: source.result},
         files={source.id: source.files[-1]} if source.files else {},
-        lines={ButtonPress(source.id, row.name): describe_row(row, source.id) for row in rows},
+        lines={ButtonPress(source.id, row.name): board.describe(row, source.id) for row in rows},
         seconds={row.id: row.seconds for row in rows if row.seconds is not None},
     )
     page = options.folder / GALLERY

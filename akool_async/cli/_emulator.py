@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import signal
 
 import click
 
+from akool_async.cli import _interrupts
 from akool_async.cli._exit import ExitStatus
+from akool_async.cli._words import tell
 from akool_async.emulator import Emulator, Fault
 
 PAID_ENDPOINTS = ("create_by_button", "create_by_prompt", "create_by_source_prompt")
@@ -26,11 +27,7 @@ async def run(
     lost_replies: float,
     as_json: bool,
 ) -> ExitStatus:
-    """Serve until SIGINT or SIGTERM."""
-    asked_to_stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for stop_signal in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(stop_signal, asked_to_stop.set)
+    """Serve until Ctrl-C, SIGTERM or SIGHUP."""
     emulator = Emulator(
         port=port,
         speed=speed,
@@ -48,13 +45,12 @@ async def run(
             for name, value in environment.items():
                 click.echo(f"export {name}={value}")
             click.echo(f"# a finished image to press buttons on: {image_id}")
-        click.echo("AKOOL's image API is emulated; Ctrl-C ends it.", err=True)
-        await asked_to_stop.wait()
+        tell("AKOOL's image API is emulated; Ctrl-C ends it.")
+        await _interrupts.is_stopped_before(asyncio.get_running_loop().create_future())
     ledger = emulator.ledger
     lost = sum(post.charged for post in ledger.posts if post.fault is not None)
-    click.echo(
+    tell(
         f"accepted {ledger.accepted} operations, charged {ledger.charged} credits"
-        + (f", {lost} of them for presses and prompts whose reply was lost" if lost else ""),
-        err=True,
+        + (f", {lost} of them for presses and prompts whose reply was lost" if lost else "")
     )
     return ExitStatus.DONE

@@ -1,10 +1,12 @@
 """What the command tells the shell."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 
 from akool_async import (
     AccountBannedError,
+    AkoolError,
     AuthenticationError,
     OperationFailedError,
     OutcomeUnknownError,
@@ -45,3 +47,14 @@ def gravest(statuses: Iterable[ExitStatus]) -> ExitStatus:
     """Of several, the one that the shell is told."""
     found = set(statuses)
     return next((status for status in _GRAVEST_FIRST if status in found), ExitStatus.DONE)
+
+
+@contextmanager
+def after_spending() -> Iterator[None]:
+    """For what follows a paid request: a ``ValueError`` is no wrong usage (2) here, but an error (1)."""
+    try:
+        yield
+    except ValueError as error:
+        if isinstance(error, AkoolError):
+            raise
+        raise AkoolError(str(error)) from error

@@ -55,6 +55,10 @@ async def follow(
             row.complete([])
     except (AkoolError, OSError) as error:
         row.fail(error)
+    except ValueError as error:
+        if row.operation is None:  # a bad argument: nothing was sent
+            raise
+        row.fail(AkoolError(str(error)))
     if wish.wait or row.error is not None:
         board.changed(row)
 

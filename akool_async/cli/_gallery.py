@@ -17,6 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from akool_async import AkoolError, Button, ButtonPress, ImageResult, ImageStatus, NotFoundError
 from akool_async.cli._gallery_pictures import GONE, Picture, Pictures
 from akool_async.cli._lines import reason_of
+from akool_async.cli._money import charges_of
 from akool_async.cli._words import amount, plain
 
 if TYPE_CHECKING:
@@ -92,8 +93,8 @@ async def write_gallery(
     pictures = Pictures(akool, path, on_done)
     sheets = await asyncio.gather(*(_sheet(image_id, contents, pictures) for image_id in contents.image_ids))
     done = sum(line.ok for line in contents.lines.values())
-    charged = sum(line.credits or 0 for line in contents.lines.values())
-    summary = f"{done:,} of {len(contents.lines):,} presses done, {amount(charged)} credits"
+    charged = charges_of(contents.lines.values())
+    summary = f"{done:,} of {len(contents.lines):,} presses done, {charged} credits"
     page = _template().render(title=contents.title, summary=summary, sheets=sheets)
     await asyncio.to_thread(_replace, path, page)
 
@@ -144,9 +145,13 @@ async def _tile(
     if line is None:
         is_used = source is not None and button in source.used_buttons
         return Tile(button=button, picture=Picture(reason="used before" if is_used else "not pressed"))
+    if not line.is_settled:
+        lost = Picture(reason="its id is not known")
+        return Tile(button=button, state="running", told=line.state, error=line.error, picture=lost)
     if line.id is None:
+        state = "free" if line.code is None else "failed"  # AKOOL refused it
         nothing = Picture(reason="nothing came of it")
-        return Tile(button=button, state="failed", told="not pressed", error=line.error, picture=nothing)
+        return Tile(button=button, state=state, told=line.state, error=line.error, picture=nothing)
     seconds = contents.seconds.get(line.id)
     facts = [] if seconds is None else [f"{seconds:.1f} s"]
     facts += [] if line.credits is None else [f"{amount(line.credits)} credits"]

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import json
-import signal
-import sys
-from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
-import click
 from attrs import field, frozen
 
-from akool_async import AkoolError, ButtonPress, DownloadError, ImageStatus, OperationFailedError
+from akool_async import AkoolError, ButtonPress, DownloadError, ImageStatus, OperationFailedError, Outcome
+from akool_async.cli import _interrupts
 from akool_async.cli._account import open_session
 from akool_async.cli._board import Board
 from akool_async.cli._exit import ExitStatus, gravest, status_of
 from akool_async.cli._follow import Wish, follow
-from akool_async.cli._lines import describe_prompt, describe_row
+from akool_async.cli._lines import Line, PressState, describe, describe_prompt
+from akool_async.cli._money import explain_lost
+from akool_async.cli._streams import print_results
 from akool_async.cli._terminal import open_console, print_whole
 from akool_async.cli._words import plain, tell
 
@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 
     from akool_async import AkoolSession, Button, ImageResult, Operation
     from akool_async.cli._account import KeyFile
+    from akool_async.cli._board import Row
+
+
+LOST_PROMPT: Final = (
+    "the prompt's outcome is unknown: AKOOL may have charged for it, and no id is known; akool credit shows the balance"
+)
 
 
 @frozen(kw_only=True)
@@ -48,10 +54,10 @@ async def press(image_id: str, buttons: Sequence[Button], max_concurrent_upscale
         with Board(list(buttons), f"image {image_id}", quiet=options.quiet) as board:
             async with telling_unfinished(akool, board):
                 await press_all(akool, board, presses, options.wish)
-    if options.as_json:
-        print_lines(describe_row(row, image_id).to_json() for row in board.rows)
-    else:
-        board.print_summary()
+        # Before the session is closed: an interruption of that would leave the ids unprinted.
+        lines = [board.describe(row, image_id) for row in board.rows]
+        tell_lost(lines)
+        print_results((line.to_json() for line in lines), None if options.as_json else board.print_summary)
     return status_of_board(board)
 
 
@@ -81,10 +87,8 @@ async def prompt(text: str, scale: str, source_image: str | None, options: Optio
                     options.wish,
                     lambda: akool.create_by_prompt(text, scale=scale, source_image=source_image),
                 )
-    if options.as_json:
-        print_lines([json.dumps(describe_prompt(row, text))])
-    else:
-        board.print_summary()
+        tell_lost_prompt(row)
+        print_results([json.dumps(describe_prompt(row, text))], None if options.as_json else board.print_summary)
     return status_of_board(board)
 
 
@@ -104,10 +108,7 @@ async def result(image_id: str, options: Options) -> ExitStatus:
         elif options.wish.folder is not None:
             files = await akool.download(image, options.wish.folder)
     told = _describe_result(image, files, error)
-    if options.as_json:
-        print_lines([json.dumps(told)])
-    else:
-        _print_fields(told)
+    print_results([json.dumps(told)], None if options.as_json else partial(_print_fields, told))
     return ExitStatus.DONE if error is None else status_of(error)
 
 
@@ -115,46 +116,38 @@ async def credit(options: Options) -> ExitStatus:
     """Tell the balance."""
     async with open_session(options.key_file) as akool:
         balance = await akool.get_credit()
-    click.echo(json.dumps({"credit": balance}) if options.as_json else f"{balance:.10g}")
+    print_results([json.dumps({"credit": balance}) if options.as_json else f"{balance:.10g}"])
     return ExitStatus.DONE
 
 
 @asynccontextmanager
 async def telling_unfinished(akool: AkoolSession, board: Board) -> AsyncIterator[None]:
     """Where waiting ends early, for whatever reason, tell the ids of what runs on; POSTs under way end first."""
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    with suppress(NotImplementedError):  # Windows has none
-        loop.add_signal_handler(signal.SIGTERM, lambda: task and task.cancel())
     try:
         yield
     except BaseException:
+        _interrupts.end_undisturbed()
         try:
             await akool.aclose()
         finally:  # a second Ctrl-C included
             board.tell_unfinished(akool.unclaimed)
+            errors = akool.unclaimed_errors
+            tell_lost(describe(Outcome(error.press, error=error)) for error in errors if error.press is not None)
+            if any(error.press is None for error in errors):
+                tell(LOST_PROMPT)
         raise
-    finally:
-        with suppress(NotImplementedError):
-            loop.remove_signal_handler(signal.SIGTERM)
 
 
-def print_lines(lines: Iterable[str]) -> None:
-    """Results on stdout; where they cannot be written, what was paid for is told on stderr.
+def tell_lost(lines: Iterable[Line]) -> None:
+    """Which presses were charged, or perhaps, though their id is lost, and what to do next."""
+    for text in explain_lost(lines, ids=None, is_recorded=False):
+        tell(text)
 
-    Raises:
-        OSError: they could not.
-    """
-    lines = list(lines)
-    trouble = OSError(errno.EBADF, "stdout is closed") if sys.stdout is None else None
-    try:
-        for line in lines:
-            click.echo(line)
-    except OSError as error:
-        trouble = error
-    if trouble is not None:
-        for line in lines:
-            tell(line)
-        raise trouble
+
+def tell_lost_prompt(row: Row) -> None:
+    """The same of a prompt."""
+    if row.state in {PressState.LOST, PressState.IN_DOUBT}:
+        tell(LOST_PROMPT)
 
 
 def status_of_board(board: Board) -> ExitStatus:

@@ -4,18 +4,35 @@ from __future__ import annotations
 
 import json
 import stat
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from attrs import asdict, frozen
 
-from akool_async import AkoolError, APIError, ButtonPress, ImageStatus, WaitTimeoutError
+from akool_async import AkoolError, APIError, ButtonPress, ImageStatus, OutcomeUnknownError, WaitTimeoutError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from akool_async import ImageResult, Operation, Outcome
     from akool_async.cli._board import Row
+
+
+class PressState(StrEnum):
+    """How a press stands, in the words that people read."""
+
+    DONE = "done"
+    FAILED = "failed"
+    """By AKOOL, for good."""
+    NOT_FINISHED = "not finished"
+    """AKOOL has it, and the command can fetch it."""
+    NOT_PRESSED = "not pressed"
+    """Nothing was charged."""
+    LOST = "charged, id lost"
+    """AKOOL took it, and the reply with its id was lost."""
+    IN_DOUBT = "outcome unknown"
+    """The reply was lost, and whether AKOOL took it cannot be told yet."""
 
 
 @frozen(kw_only=True)
@@ -33,9 +50,12 @@ class Line:
     urls: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     credits: float | None = None
+    """Charged, as AKOOL said; for a press whose id was lost, what a press of its kind costs."""
     error: str | None = None
     code: int | None = None
     """AKOOL's code, where it refused."""
+    charged: bool | None = False
+    """Of a press without an id: True if it was charged, None if that cannot be told. In a line only if not False."""
 
     @property
     def press(self) -> ButtonPress:
@@ -43,9 +63,25 @@ class Line:
         return ButtonPress(self.image_id, self.button)
 
     @property
+    def state(self) -> PressState:
+        """How the press stands."""
+        if self.ok:
+            return PressState.DONE
+        if self.id is not None:
+            return PressState.FAILED if self.status == ImageStatus.FAILED else PressState.NOT_FINISHED
+        if self.charged is None:
+            return PressState.IN_DOUBT
+        return PressState.LOST if self.charged else PressState.NOT_PRESSED
+
+    @property
     def is_over(self) -> bool:
         """True where nothing more will come of it: completed, or failed for good."""
         return self.ok or self.status == ImageStatus.FAILED
+
+    @property
+    def is_settled(self) -> bool:
+        """False where credits are gone, or may be, and no id is known."""
+        return self.state not in {PressState.LOST, PressState.IN_DOUBT}
 
     @property
     def has_files(self) -> bool:
@@ -57,20 +93,28 @@ class Line:
         if not (
             isinstance(self.ok, bool)
             and isinstance(self.id, str | None)
+            and isinstance(self.charged, bool | None)
             and all(isinstance(text, str) for text in texts)
             and all(isinstance(number, int | float | None) for number in numbers)
         ):
             raise TypeError("a value of another kind")
 
+    def fields(self) -> dict[str, Any]:
+        """What is written of it."""
+        fields = asdict(self)
+        if self.charged is False:
+            del fields["charged"]
+        return fields
+
     def to_json(self) -> str:
         """One line, without its end."""
-        return json.dumps(asdict(self))
+        return json.dumps(self.fields())
 
     @classmethod
     def read(cls, text: str | bytes) -> Self:
         """The line in a text of ``to_json``; a ``ValueError`` where it is something else."""
         try:
-            fields: dict[str, Any] = json.loads(text)
+            fields: dict[str, Any] = {"charged": False} | json.loads(text)
             known = {name: fields[name] for name in cls.__annotations__}
             line = cls(**known | {"urls": tuple(fields["urls"]), "files": tuple(fields["files"])})
             line.press  # noqa: B018 - its validators speak up
@@ -100,7 +144,7 @@ def describe(outcome: Outcome, *, files: Sequence[Path] = (), trouble: Exception
         id=None if outcome.operation is None else outcome.operation.id,
         **_describe_image(latest),
         files=tuple(map(str, files)),
-        **_describe_error(error),
+        **_describe_error(error, is_id_known=outcome.operation is not None),
     )
 
 
@@ -120,13 +164,13 @@ def describe_row(row: Row, image_id: str) -> Line:
         id=row.id or None,
         **_describe_image(row.latest),
         files=tuple(map(str, row.files)),
-        **_describe_error(row.error),
+        **_describe_error(row.error, is_id_known=bool(row.id)),
     )
 
 
 def describe_prompt(row: Row, prompt: str) -> dict[str, Any]:
     """The same of a prompt, with the buttons that its image offers."""
-    line = asdict(describe_row(row, ""))
+    line = describe_row(row, "").fields()
     del line["image_id"], line["button"]
     return {"prompt": prompt, **line, "buttons": () if row.result is None else row.result.buttons}
 
@@ -138,10 +182,14 @@ def reason_of(error: Exception) -> str:
     return str(error.args[0]) if isinstance(error, AkoolError) and error.args else str(error) or type(error).__name__
 
 
-def _describe_error(error: Exception | None) -> dict[str, Any]:
+def _describe_error(error: Exception | None, *, is_id_known: bool) -> dict[str, Any]:
     if error is None:
         return {}
-    return {"error": reason_of(error), "code": error.code if isinstance(error, APIError) else None}
+    return {
+        "error": reason_of(error),
+        "code": error.code if isinstance(error, APIError) else None,
+        "charged": error.charged if isinstance(error, OutcomeUnknownError) and not is_id_known else False,
+    }
 
 
 def _describe_image(image: ImageResult | None) -> dict[str, Any]:

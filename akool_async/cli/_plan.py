@@ -7,10 +7,11 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from akool_async import APIError, NotFoundError, NotPermittedError
-from akool_async.cli._lines import Line, reason_of
+from akool_async.cli._lines import Line, PressState, reason_of
+from akool_async.cli._money import DOCUMENTED_PRICE, USED, Step, next_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from akool_async.cli._batch import Batch, Entry
     from akool_async.cli._results import Results
 
-DOCUMENTED_PRICE: Final = 2.0
-"""``deduction_credit`` of every example in AKOOL's pages."""
 READS_AT_ONCE: Final = 8
 NOT_OPERABLE: Final = 1010
 KINDS: Final = ("upscale", "variation")
@@ -62,6 +61,8 @@ class Plan:
     done: list[Line] = field(factory=list)
     failed: list[Line] = field(factory=list)
     """Pressed by an earlier run, and failed at AKOOL: a button works once."""
+    lost: list[Line] = field(factory=list)
+    """Pressed by an earlier run, and charged or perhaps charged, without an id: not to be pressed again."""
     refused: list[Refused] = field(factory=list)
     sources: dict[str, ImageResult] = field(factory=dict)
     prices: dict[str, Price] = field(factory=dict)
@@ -108,6 +109,7 @@ class Plan:
             "waiting": self.waiting.total(),
             "done": len(self.done),
             "failed": len(self.failed),
+            "lost": [{"image_id": line.image_id, "button": line.button, "state": line.state} for line in self.lost],
             "used": [_locate(refused) for refused in self.refused if refused.is_used],
             "not_offered": [_locate(refused) for refused in self.refused if not refused.is_used],
             "invalid": [{"line": invalid.line, "error": invalid.reason} for invalid in self.batch.invalid],
@@ -143,6 +145,8 @@ async def make_plan(
             plan.to_fetch[entry.press] = accepted
         elif entry.press in recorded and not (line is not None and line.is_over):
             plan.recorded.append(entry)
+        elif line is not None and line.state is PressState.LOST:
+            plan.lost.append(line)
         elif line is None or line.id is None:
             open_entries.append(entry)
         elif not line.is_over or (line.ok and with_files and not line.has_files):
@@ -151,10 +155,10 @@ async def make_plan(
             (plan.done if line.ok else plan.failed).append(line)
     image_ids = list(dict.fromkeys(entry.press.image_id for entry in open_entries))
     sources = await _read_sources(akool, image_ids, on_read)
-    for entry in open_entries:
-        _sort(plan, entry, sources[entry.press.image_id])
     plan.sources = {image_id: source for image_id, source in sources.items() if not isinstance(source, APIError)}
     plan.prices = _prices(results.lines.values(), plan.sources.values())
+    for entry in open_entries:
+        _sort(plan, entry, sources[entry.press.image_id], results.lines.get(entry.press))
     return plan
 
 
@@ -181,17 +185,25 @@ async def _read_sources(
     return sources
 
 
-def _sort(plan: Plan, entry: Entry, source: ImageResult | APIError) -> None:
+def _sort(plan: Plan, entry: Entry, source: ImageResult | APIError, earlier: Line | None) -> None:
     button = entry.press.button
-    if isinstance(source, APIError):
-        plan.refused.append(Refused(entry, reason_of(source), source.code))
-    elif button in source.used_buttons:
-        plan.refused.append(Refused(entry, f"{button} is used already", NOT_OPERABLE, is_used=True))
-    elif button not in source.buttons:
-        offered = ", ".join(source.buttons) or f"nothing (status {source.status})"
-        plan.refused.append(Refused(entry, f"{button} is not offered, but {offered}", NOT_OPERABLE))
-    else:
+    offered, used = ((), ()) if isinstance(source, APIError) else (source.buttons, source.used_buttons)
+    state = None if earlier is None else earlier.state
+    step = next_step(state, is_used=button in used, is_offered=button in offered)
+    if step is Step.PRESS:
         plan.to_press.append(entry)
+    elif step is Step.KEEP_LOST and earlier is not None:
+        price = plan.prices[button.kind].credits
+        plan.lost.append(evolve(earlier, charged=True, credits=price, error=USED, code=None))
+    elif step is Step.KEEP_IN_DOUBT and earlier is not None:
+        plan.lost.append(earlier)
+    elif isinstance(source, APIError):
+        plan.refused.append(Refused(entry, reason_of(source), source.code))
+    elif step is Step.REFUSE_USED:
+        plan.refused.append(Refused(entry, f"{button} is used already", NOT_OPERABLE, is_used=True))
+    else:
+        others = ", ".join(offered) or f"nothing (status {source.status})"
+        plan.refused.append(Refused(entry, f"{button} is not offered, but {others}", NOT_OPERABLE))
 
 
 def _prices(lines: Iterable[Line], sources: Iterable[ImageResult]) -> dict[str, Price]:
@@ -199,10 +211,10 @@ def _prices(lines: Iterable[Line], sources: Iterable[ImageResult]) -> dict[str, 
     charged: dict[str, float] = {}
     for source in sources:
         kind = {"U": "upscale", "V": "variation"}.get((source.op_button or "")[:1])
-        if kind is not None and source.deduction_credit is not None:
+        if kind is not None and source.deduction_credit is not None and source.deduction_credit > 0:
             charged[kind] = source.deduction_credit
     for line in lines:
-        if line.credits is not None:
+        if line.credits is not None and line.credits > 0 and line.id is not None:
             charged[line.press.button.kind] = line.credits
     return {kind: Price(charged.get(kind, DOCUMENTED_PRICE), kind in charged) for kind in KINDS}
 

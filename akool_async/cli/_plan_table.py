@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Final
 
 from rich.table import Table
 from rich.text import Text
 
+from akool_async.cli._lines import PressState
 from akool_async.cli._plan import KINDS
 from akool_async.cli._words import amount, plain
 
@@ -55,11 +56,18 @@ def _earlier(plan: Plan) -> Iterator[Row]:
         ("waiting", plan.waiting.total(), "in the state, of this file or not: pressed by this run as well", ""),
         ("done already", len(plan.done), "by an earlier run", ""),
         ("failed already", len(plan.failed), "at AKOOL; a button works once", "red"),
+        *_lost(plan),
         ("asked for again", plan.batch.repeated, "pressed once all the same", ""),
         ("cut lines", plan.unreadable, "in the output, of a run that was killed: passed over", "yellow"),
     ):
         if count:
             yield name, f"{count:,}", detail, style
+
+
+def _lost(plan: Plan) -> Iterator[tuple[str, int, str, str]]:
+    counts = Counter(line.state for line in plan.lost)
+    yield PressState.LOST, counts[PressState.LOST], "by an earlier run; not pressed again", "magenta"
+    yield PressState.IN_DOUBT, counts[PressState.IN_DOUBT], "of an earlier run, and AKOOL does not show it", "magenta"
 
 
 def _not_pressed(plan: Plan) -> Iterator[Row]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Self
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
-from akool_async import ImageStatus
+from akool_async.cli._lines import PressState
+from akool_async.cli._money import Charges
 from akool_async.cli._terminal import can_redraw
 from akool_async.cli._words import amount, stamped, tell
 
@@ -41,8 +43,9 @@ class BatchProgress:
             redirect_stderr=False,
         )
         self._total = 0
-        self._running = self._done = self._failed = 0
-        self._credits = 0.0
+        self._running = 0
+        self._ended: Counter[PressState] = Counter()
+        self._charges = Charges()
         self._images = self._bars.add_task("images", total=None, visible=False, detail="read")
         self._presses = self._bars.add_task("presses", total=None, visible=False, detail="")
         self._pictures = self._bars.add_task("pictures", total=None, visible=False, detail="drawn for the page")
@@ -67,29 +70,27 @@ class BatchProgress:
         """So many source images were read."""
         self._bars.update(self._images, completed=images, total=total, visible=True)
 
-    def begin(self, total: int, *, running: int) -> None:
-        """So many presses come, of which some run at AKOOL since an earlier run."""
-        self._total, self._running = total, running
+    def begin(self, total: int, charges: Charges, *, running: int) -> None:
+        """So many presses come, of which some run at AKOOL since an earlier run; ``charges`` grows meanwhile."""
+        self._total, self._charges, self._running = total, charges, running
         if self._is_live:
             self._bars.start()
         self._bars.update(self._images, visible=False)
         self._bars.update(self._presses, total=total, visible=True)
         self._show()
 
-    def pressed(self, credits_charged: float | None) -> None:
+    def pressed(self) -> None:
         """AKOOL accepted one."""
         self._running += 1
-        self._credits += credits_charged or 0
         self._show()
 
     def ended(self, line: Line) -> None:
         """What became of one is known."""
         self._running = max(self._running - (line.id is not None), 0)  # another worker may have pressed it
-        self._done += line.ok
-        self._failed += not line.ok
+        self._ended[line.state] += 1
         self._show()
         if not self._is_live and not self._quiet:
-            tell(stamped(f"[{self._done + self._failed}/{self._total}] {_describe(line)}"))
+            tell(stamped(f"[{self._ended.total()}/{self._total}] {_describe(line)}"))
 
     def draw(self, drawn: int, total: int) -> None:
         """So many pictures of the gallery are drawn, some of which are fetched for that."""
@@ -98,18 +99,24 @@ class BatchProgress:
             tell(stamped(f"[{drawn}/{total}] pictures drawn for the page"))
 
     def _show(self) -> None:
-        ended = self._done + self._failed
-        queued = self._total - ended - self._running
+        """What is not pressed takes no time, so that it is no part of the bar."""
+        ended = self._ended.total()
+        done, not_pressed = self._ended[PressState.DONE], self._ended[PressState.NOT_PRESSED]
+        lost = self._ended[PressState.LOST] + self._ended[PressState.IN_DOUBT]
+        failed = ended - done - not_pressed - lost
         detail = (
-            f"{queued} queued · {self._running} running · [green]{self._done} done[/] · "
-            f"{'[bold red]' if self._failed else '[dim]'}{self._failed} failed[/] · {amount(self._credits)} credits"
+            f"{self._total - ended - self._running} queued · {self._running} running · [green]{done} done[/] · "
+            f"{'[bold red]' if failed else '[dim]'}{failed} failed[/]"
+            + (f" · [yellow]{not_pressed} not pressed[/]" if not_pressed else "")
+            + (f" · [magenta]{lost} ids lost[/]" if lost else "")
+            + f" · {self._charges} credits"
         )
-        self._bars.update(self._presses, completed=ended, detail=detail)
+        self._bars.update(self._presses, completed=ended - not_pressed, total=self._total - not_pressed, detail=detail)
 
 
 def _describe(line: Line) -> str:
     name = f"{line.button} of {line.image_id}" + (f" -> {line.id}" if line.id else "")
     if line.ok:
         return f"{name}: completed" + (f", {amount(line.credits)} credits" if line.credits is not None else "")
-    state = "failed" if line.status == ImageStatus.FAILED or line.id is None else "not finished"
-    return f"{name}: {state}: {line.error}"
+    reason = line.error or ""
+    return f"{name}: {reason}" if reason.startswith(line.state) else f"{name}: {line.state}: {reason}"

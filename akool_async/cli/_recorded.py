@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import signal
 from contextlib import aclosing, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -13,6 +12,7 @@ import click
 from rich.text import Text
 
 from akool_async import AkoolError, Outcome
+from akool_async.cli import _interrupts
 from akool_async.cli._account import open_state
 from akool_async.cli._exit import ExitStatus
 from akool_async.cli._lines import describe, reason_of
@@ -36,26 +36,19 @@ SHOWN: Final = ("open", "failed", "unknown")
 
 
 async def work(*, state: str, key_file: KeyFile | None, until_done: bool, quiet: bool, **options: Any) -> ExitStatus:  # noqa: ANN401
-    """Carry out recorded presses until SIGTERM or Ctrl-C, or until none is open."""
+    """Carry out recorded presses until Ctrl-C, SIGTERM or SIGHUP, or until none is open."""
     async with open_state(key_file, state, **options) as jobs:
         if not quiet:
             _hint(await jobs.status())
         working = asyncio.create_task(jobs.run(until_done=until_done))
-        loop = asyncio.get_running_loop()
-
-        def stop() -> None:  # once: a second time it would not wait for replies under way
-            if not working.cancelling():
-                working.cancel()
-
-        for stop_signal in (signal.SIGINT, signal.SIGTERM):
-            with suppress(NotImplementedError):  # Windows has none
-                loop.add_signal_handler(stop_signal, stop)
         telling = asyncio.create_task(_tell_progress(jobs)) if not quiet else None
         try:
-            await working
-        except asyncio.CancelledError:
-            if not quiet:
-                tell("stopped: what was in hand is left to other workers, and to the next")
+            if await _interrupts.is_stopped_before(working):
+                working.cancel()  # once: a second time it would not wait for replies under way
+                with suppress(asyncio.CancelledError):
+                    await working
+                if not quiet:
+                    tell("stopped: what was in hand is left to other workers, and to the next")
         finally:
             if telling is not None:
                 telling.cancel()

@@ -17,6 +17,7 @@ from attrs import evolve
 from akool_async import ButtonPress
 from akool_async.cli._appended import AppendedLines
 from akool_async.cli._lines import Line, has_content
+from akool_async.cli._streams import print_line, require_stdout
 from akool_async.cli._words import tell
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ class Results:
 
     def __enter__(self) -> Self:
         """Keep other runs from the file, until this one ends, however it ends."""
+        if self.path is None:
+            require_stdout()
         if self.path is not None and self.ids_path is not None:
             self._require_file(self.path)
             self._file = AppendedLines(self.path)
@@ -108,7 +111,7 @@ class Results:
         if self._file is not None:
             self._file.append(text)
         else:
-            print(text, flush=True)  # noqa: T201 - results go to stdout
+            print_line(text)
         self.lines[line.press] = line
         self.accepted.pop(line.press, None)
 

@@ -1,0 +1,102 @@
+"""Whatever becomes of stdout, a paid id is printed somewhere, and the status is never that of wrong usage (2)."""
+
+import json
+from itertools import product
+
+import pytest
+from commands import read_lines, run
+
+FULL, CLOSED = 'exec "$@" > /dev/full', 'exec "$@" >&-'
+OPTIONS = [(), ("--json",), ("-q",), ("--json", "-q")]
+TWO_DRIVES = """
+import os
+def relpath(path, start=None):
+    raise ValueError("path is on mount 'D:', start on mount 'C:'")
+os.path.relpath = relpath
+"""
+
+
+@pytest.fixture
+def arguments(emulator, tmp_path):
+    """The arguments of each command that spends, by its name."""
+    image_id = emulator.add_image()
+    (tmp_path / "presses.csv").write_text(f"image_id,button\n{image_id},V1\n")
+    return {
+        "press": ("press", image_id, "V1", "V2"),
+        "prompt": ("prompt", "a fox"),
+        "demo": ("demo", "--live", "--yes"),
+        "fan-out": ("fan-out", "presses.csv", "--yes"),
+    }
+
+
+def paid_ids(emulator):
+    return {new_id for post in emulator.ledger.posts for new_id in post.new_ids}
+
+
+@pytest.mark.parametrize("redirect", [FULL, CLOSED], ids=["full", "closed"])
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        *product(["press", "prompt"], OPTIONS),
+        ("demo", ()),
+        ("demo", ("--json",)),
+        ("fan-out", ()),
+        ("fan-out", ("-q",)),
+    ],
+)
+async def test_paid_ids_go_to_stderr(emulator, tmp_path, arguments, command, redirect, options):
+    """With stdout full or closed, what was paid for stands on stderr, with and without --json and -q; status 1."""
+    before = ("bash", "-c", redirect, "shell")
+    environment = emulator.environment()
+    status, _, errors = await run(*arguments[command], *options, cwd=tmp_path, environment=environment, before=before)
+    assert status == 1
+    assert "Traceback" not in errors
+    assert all(new_id in errors for new_id in paid_ids(emulator))
+    assert paid_ids(emulator) or (command, redirect) == ("fan-out", CLOSED)  # which is refused before it spends
+
+
+@pytest.mark.parametrize("redirect", [FULL, CLOSED], ids=["full", "closed"])
+@pytest.mark.parametrize(
+    "command", [("credit",), ("credit", "--json"), ("result", "{image}"), ("result", "{image}", "--json")]
+)
+async def test_what_was_read_and_not_printed_is_an_error(emulator, tmp_path, command, redirect):
+    """A balance or a result that nobody could read is no success."""
+    command = [part.format(image=emulator.add_image()) for part in command]
+    before = ("bash", "-c", redirect, "shell")
+    status, _, _ = await run(*command, cwd=tmp_path, environment=emulator.environment(), before=before)
+    assert status == 1
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
+@pytest.mark.parametrize("options", OPTIONS, ids=" ".join)
+async def test_an_encoding_that_lacks_a_letter_is_no_wrong_usage(emulator, tmp_path, options, encoding):
+    """A Japanese prompt on a narrow stdout: the id is printed, and the status is not 2."""
+    environment = emulator.environment() | {"PYTHONIOENCODING": encoding}
+    arguments = ("prompt", "\u65e5\u672c\u306e\u706f\u53f0 \U0001f5fc", "--no-wait", *options)
+    status, output, errors = await run(*arguments, cwd=tmp_path, environment=environment)
+    assert status != 2
+    assert "Traceback" not in errors
+    assert paid_ids(emulator) <= {word.strip('",') for word in (output + errors).split()}
+
+
+async def test_an_error_after_spending_is_no_wrong_usage(emulator, tmp_path, arguments):
+    """On Windows no path leads from one drive to another: the press is on record, and the status is not 2."""
+    (tmp_path / "sitecustomize.py").write_text(TWO_DRIVES)
+    environment = emulator.environment() | {"PYTHONPATH": str(tmp_path)}
+    options = ("-o", "out.jsonl", "--download", "pictures", "--gallery", "page.html")
+    status, _, errors = await run(*arguments["fan-out"], *options, cwd=tmp_path, environment=environment)
+    assert status != 2, errors
+    (line,) = read_lines(tmp_path / "out.jsonl")
+    assert ({line["id"]}, line["ok"]) == (paid_ids(emulator), True)
+    status, output, errors = await run(*arguments["demo"], "--json", cwd=tmp_path, environment=environment)
+    assert status != 2, errors
+    assert {json.loads(line)["id"] for line in output.splitlines()} | {line["id"]} == paid_ids(emulator)
+
+
+@pytest.mark.parametrize("prompt", ["", " ", "half \udcff"])
+async def test_a_prompt_that_cannot_be_sent_is_wrong_usage(emulator, tmp_path, prompt):
+    """What is wrong with the arguments is told before anything is sent, with status 2."""
+    status, _, errors = await run("prompt", prompt, cwd=tmp_path, environment=emulator.environment())
+    assert status == 2, errors
+    assert "prompt must be" in errors
+    assert emulator.ledger.posts == []

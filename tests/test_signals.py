@@ -1,0 +1,248 @@
+"""Signals and closed terminals, sent to commands in real subprocesses while replies to paid requests are under way."""
+
+import asyncio
+import os
+import pty
+import signal
+import sys
+from contextlib import asynccontextmanager
+
+import pytest
+from commands import read_lines, start
+
+from akool_async import AkoolSession
+from akool_async.durable import DurableFanOut
+from akool_async.emulator import Emulator, Fault
+
+FAN_OUT = ("fan-out", "presses.csv", "--yes", "-o", "out.jsonl")
+STOPS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+TAKE_THE_TERMINAL = "import fcntl, os, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0)"
+IGNORE = "import signal; signal.signal({}, signal.SIG_IGN)"
+
+
+@pytest.fixture
+async def slow():
+    """An emulator whose images take some seconds, and whose replies to presses and prompts half a second."""
+    async with Emulator(speed=5) as emulator:
+        for endpoint in ("create_by_button", "create_by_prompt"):
+            emulator.faults.rate(1, Fault.slow(0.5, "after"), endpoints=[endpoint])
+        yield emulator
+
+
+def after(*statements):
+    """The beginning of a command line that is carried out after these statements."""
+    run_the_rest = "import os, sys; os.execvp(sys.argv[1], sys.argv[1:])"
+    return (sys.executable, "-c", "; ".join([*statements, run_the_rest]))
+
+
+def write_batch(folder, emulator, buttons="V*"):
+    image_id = emulator.add_image()
+    (folder / "presses.csv").write_text(f"image_id,button\n{image_id},{buttons}\n")
+    return image_id
+
+
+def paid_ids(emulator):
+    return {new_id for post in emulator.ledger.posts for new_id in post.new_ids}
+
+
+async def until(condition):
+    """Wait for the other process; the test's own time-out bounds it."""
+    while not condition():
+        await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def on_terminal(*arguments, cwd, environment, before=(), **pipes):
+    """The command as the leader of a session with a terminal of its own, and a function that closes the terminal."""
+    ours, theirs = pty.openpty()
+    is_open = True
+
+    def close():
+        nonlocal is_open
+        if is_open:
+            is_open = False
+            os.close(ours)
+
+    process = await start(
+        *arguments,
+        cwd=cwd,
+        environment={"TERM": "xterm-256color", **environment},
+        before=after(TAKE_THE_TERMINAL, *before),
+        **{"stdin": theirs, "stdout": theirs, "stderr": theirs, **pipes},
+    )
+    os.close(theirs)
+    try:
+        yield process, close
+    finally:
+        close()
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+@pytest.mark.parametrize("stop", STOPS)
+async def test_a_stopped_fan_out_reads_the_replies_under_way(slow, tmp_path, stop):
+    """Every id that was paid for is in the output, none waits beside it, and the status is 130."""
+    write_batch(tmp_path, slow)
+    process = await start(*FAN_OUT, cwd=tmp_path, environment=slow.environment())
+    await until(lambda: slow.ledger.accepted == 4)
+    process.send_signal(stop)
+    await process.communicate()
+    assert process.returncode == 130
+    assert {line["id"] for line in read_lines(tmp_path / "out.jsonl")} == paid_ids(slow)
+    assert not (tmp_path / "out.jsonl.accepted").exists()
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [(signal.SIGHUP, signal.SIGHUP), (signal.SIGHUP, signal.SIGTERM), (signal.SIGINT, signal.SIGHUP)],
+)
+async def test_a_second_hangup_does_not_cut_replies_short(slow, tmp_path, first, then):
+    """The kernel and the shell both send SIGHUP when a terminal is closed, and a supervisor may add SIGTERM."""
+    write_batch(tmp_path, slow)
+    process = await start(*FAN_OUT, cwd=tmp_path, environment=slow.environment())
+    await until(lambda: slow.ledger.accepted == 4)
+    process.send_signal(first)
+    while b"no new presses" not in await process.stderr.readline():
+        pass
+    process.send_signal(then)
+    await process.communicate()
+    assert process.returncode == 130
+    assert {line["id"] for line in read_lines(tmp_path / "out.jsonl")} == paid_ids(slow)
+
+
+@pytest.mark.parametrize("ignored", STOPS)
+async def test_what_was_ignored_stays_ignored(emulator, tmp_path, ignored):
+    """Under nohup a hangup changes nothing, nor does Ctrl-C in the background of a shell: the run goes on."""
+    write_batch(tmp_path, emulator)
+    emulator.faults.rate(1, Fault.slow(0.3, "after"), endpoints=["create_by_button"])
+    before = after(IGNORE.format(int(ignored)))
+    process = await start(*FAN_OUT, cwd=tmp_path, environment=emulator.environment(), before=before)
+    await until(lambda: emulator.ledger.accepted == 4)
+    process.send_signal(ignored)
+    _, errors = await process.communicate()
+    assert process.returncode == 0, errors
+    assert [line["ok"] for line in read_lines(tmp_path / "out.jsonl")] == [True] * 4
+
+
+async def test_a_closed_terminal_loses_no_id(slow, tmp_path):
+    """With stdout and stderr gone, after bars were drawn, the ids are in the output all the same."""
+    write_batch(tmp_path, slow)
+    async with on_terminal(*FAN_OUT, cwd=tmp_path, environment=slow.environment()) as (process, close):
+        await until(lambda: slow.ledger.accepted == 4)
+        close()
+        assert await process.wait() == 130
+    assert {line["id"] for line in read_lines(tmp_path / "out.jsonl")} == paid_ids(slow)
+
+
+async def test_a_closed_terminal_does_not_end_what_ignores_it(emulator, tmp_path):
+    """With SIGHUP ignored, bars and messages that nobody can see any more do not fail: status 0, and all is saved."""
+    write_batch(tmp_path, emulator)
+    emulator.faults.rate(1, Fault.slow(0.5, "after"), endpoints=["create_by_button"])
+    arguments = (*FAN_OUT, "--download", "pictures")
+    before = [IGNORE.format(int(signal.SIGHUP))]
+    terminal = on_terminal(*arguments, cwd=tmp_path, environment=emulator.environment(), before=before)
+    async with terminal as (process, close):
+        await until(lambda: emulator.ledger.accepted == 4)
+        close()
+        assert await process.wait() == 0
+    assert [len(line["files"]) for line in read_lines(tmp_path / "out.jsonl")] == [5] * 4
+
+
+@pytest.mark.parametrize("command", ["press", "prompt"])
+async def test_a_closed_terminal_leaves_the_ids_in_a_file(slow, tmp_path, command):
+    """`akool press ... 2> messages` names what it paid for, though stdout is a terminal that is gone."""
+    arguments = ("press", slow.add_image(), "V1", "V2") if command == "press" else ("prompt", "a fox")
+    with (tmp_path / "messages").open("wb") as messages:
+        terminal = on_terminal(*arguments, "-q", cwd=tmp_path, environment=slow.environment(), stderr=messages)
+        async with terminal as (process, close):
+            await until(lambda: slow.ledger.accepted == len(arguments[1:]) - (command == "press"))
+            close()
+            assert await process.wait() == 130
+    told = (tmp_path / "messages").read_text()
+    assert all(new_id in told for new_id in paid_ids(slow))
+
+
+@pytest.mark.parametrize("stop", STOPS)
+async def test_an_interrupted_press_names_what_had_ended_too(tmp_path, stop):
+    """Of two buttons, one was completed and one runs on: both ids were paid for, and both are printed with -q."""
+    async with Emulator(speed=200) as emulator:
+        emulator.faults.script("create_by_button", None, Fault.stuck())
+        arguments = ("press", emulator.add_image(), "V1", "V2", "--download", "pictures", "-q")
+        process = await start(*arguments, cwd=tmp_path, environment=emulator.environment())
+        await until(lambda: len(list(tmp_path.glob("pictures/*-5.png"))) == 1)
+        process.send_signal(stop)
+        _, errors = await process.communicate()
+        assert process.returncode == 130
+        assert all(new_id in errors.decode() for new_id in paid_ids(emulator))
+
+
+async def test_no_half_picture_is_left(tmp_path):
+    """After a hangup while pictures come, the folder holds whole pictures alone."""
+    async with Emulator(speed=200) as emulator:
+        write_batch(tmp_path, emulator, "V1")
+        emulator.faults.script("pictures", None, None, Fault.stall("after"), Fault.stall("after"), Fault.stall("after"))
+        process = await start(*FAN_OUT, "--download", "pictures", cwd=tmp_path, environment=emulator.environment())
+        await until(lambda: emulator.ledger.requests["pictures"] == 5)
+        process.send_signal(signal.SIGHUP)
+        await process.communicate()
+        assert process.returncode == 130
+        names = [path.name for path in (tmp_path / "pictures").iterdir()]
+        assert all(name.endswith(".png") and not name.startswith(".") for name in names)
+        (line,) = read_lines(tmp_path / "out.jsonl")
+        assert (line["ok"], line["id"]) == (False, emulator.ledger.posts[0].new_ids[0])
+
+
+@pytest.mark.parametrize("stop", STOPS)
+async def test_a_wait_for_a_result_is_interrupted(tmp_path, stop):
+    """`akool result --wait`, which spends nothing, ends with 130 as well."""
+    async with Emulator(speed=200) as emulator, AkoolSession(emulator.api_key, base_url=emulator.base_url) as akool:
+        emulator.faults.script("create_by_button", Fault.stuck())
+        operation = await akool.vary(emulator.add_image(), 1)
+        read = emulator.ledger.requests["get_image_result"]
+        process = await start("result", operation.id, "--wait", cwd=tmp_path, environment=emulator.environment())
+        await until(lambda: emulator.ledger.requests["get_image_result"] > read)
+        process.send_signal(stop)
+        await process.communicate()
+        assert process.returncode == 130
+
+
+@pytest.mark.parametrize("stop", STOPS)
+async def test_a_question_is_left_immediately(emulator, tmp_path, stop):
+    """While the demo asks whether it may spend, one signal ends it, and nothing was spent."""
+    process = await start("demo", "--live", cwd=tmp_path, environment=emulator.environment())
+    while b"credits" not in await process.stderr.readuntil(b"."):
+        pass
+    process.send_signal(stop)
+    assert await process.wait() in {130, -stop}
+    assert emulator.ledger.posts == []
+
+
+@pytest.mark.parametrize("stop", STOPS)
+async def test_the_emulator_ends_with_0(tmp_path, stop):
+    """Any of these signals ends it, and what it charged is told."""
+    process = await start("emulator", "--port", "0", cwd=tmp_path)
+    while b"Ctrl-C" not in await process.stderr.readline():
+        pass
+    process.send_signal(stop)
+    _, errors = await process.communicate()
+    assert process.returncode == 0
+    assert b"accepted 0 operations" in errors
+
+
+async def test_a_worker_hands_over_on_a_hangup(tmp_path):
+    """The replies under way are read, their ids are recorded, and the status is 0."""
+    with Emulator(speed=20) as emulator:
+        state = f"sqlite:///{tmp_path}/akool.db"
+        jobs = DurableFanOut(emulator.api_key, state, base_url=emulator.base_url)
+        async with jobs:
+            await jobs.submit([(emulator.add_image(), "V1"), (emulator.add_image(), "V2")])
+            emulator.faults.script("create_by_button", *[Fault.slow(1, "after")] * 2)
+            process = await start("worker", "--state", state, cwd=tmp_path, environment=emulator.environment())
+            draining = asyncio.create_task(process.communicate())
+            await until(lambda: emulator.ledger.accepted == 2)
+            process.send_signal(signal.SIGHUP)
+            _, errors = await draining
+            assert process.returncode == 0, errors
+            assert b"stopped: what was in hand is left" in errors
+            assert {job.operation_id async for job in jobs.jobs("open")} == paid_ids(emulator)
