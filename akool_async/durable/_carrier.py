@@ -214,13 +214,16 @@ class Carrier:
         Raises:
             OutcomeUnknownError: nobody told it.
         """
-        waited = await self._record(lambda state: self._jobs.unknown_for(state, job))
-        deadline = asyncio.get_running_loop().time() + self._lost_reply_patience - waited
+        loop = asyncio.get_running_loop()
+        counted = loop.time()
+        looked = await self._record(lambda state: self._jobs.look(state, job, 0.0))
         while (told := await self._record(lambda state: self._jobs.known_id(state, job))) is None:
-            left = deadline - asyncio.get_running_loop().time()
+            left = self._lost_reply_patience - looked
             if left <= 0:
                 raise unknown
             await self._pause(min(left, LOOK_INTERVAL))
+            seconds, counted = loop.time() - counted, loop.time()
+            looked = await self._record(lambda state: self._jobs.look(state, job, seconds))  # noqa: B023 - awaited here
         return told
 
     async def _wait(self, press: ButtonPress, operation: Operation) -> Outcome:
