@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sqlalchemy import Connection, Engine
+    from sqlalchemy.engine import ExceptionContext
 
 EXAMPLES: Final = "such as 'sqlite:///akool.db' or 'postgresql://user:password@host/database'"
 POSTGRESQL: Final = {"postgresql", "postgres", "postgresql+psycopg"}
@@ -33,9 +34,16 @@ CONNECTION: Final = {
     "keepalives_idle": "5",
     "keepalives_interval": "5",
     "keepalives_count": "3",
+    "target_session_attrs": "read-write",
 }
 """How long a connection is waited for, and how soon one is known to be dead that nobody has closed: some 20 seconds.
+A server that cannot be written to counts as away: during a failover it may stay read-only for ever.
 What the URL itself says counts before it. https://www.postgresql.org/docs/current/libpq-connect.html"""
+LOCKED_FOR: Final = "10s"
+"""How long PostgreSQL waits in the middle of a transaction for a machine that says no more, as one that lost its power:
+others wait for what the transaction has locked."""
+READ_ONLY: Final = "25006"
+"""PostgreSQL's SQLSTATE. https://www.postgresql.org/docs/current/errcodes-appendix.html"""
 READS: Final = "akool_reads"
 """Execution option of connections that only read."""
 
@@ -96,7 +104,10 @@ class State:
     def engine(self) -> Engine:
         """A pool of connections."""
         if self.file is None:
-            return create_engine(self._driver_url, pool_pre_ping=True)
+            engine = create_engine(self._driver_url, pool_pre_ping=True)
+            event.listen(engine, "connect", _set_up_postgresql)
+            event.listen(engine, "handle_error", _leave_what_is_read_only)
+            return engine
         engine = create_engine(self.url, connect_args={"timeout": LOCK_PATIENCE})
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
@@ -130,6 +141,17 @@ class State:
 def _show(url: URL) -> str:
     """Without its secrets."""
     return url.difference_update_query(SECRETS).render_as_string(hide_password=True)
+
+
+def _set_up_postgresql(connection: Any, _: object) -> None:  # noqa: ANN401 - DB-API's, which has no type
+    connection.execute(f"SET idle_in_transaction_session_timeout = '{LOCKED_FOR}'")
+    connection.commit()
+
+
+def _leave_what_is_read_only(context: ExceptionContext) -> None:
+    """A server that was written to before and cannot be now is not the one that will be: give up its connections."""
+    if getattr(context.original_exception, "sqlstate", None) == READ_ONLY:
+        context.is_disconnect = True
 
 
 def _set_up_sqlite(connection: Any, _: object) -> None:  # noqa: ANN401 - DB-API's, which has no type
