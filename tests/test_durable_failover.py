@@ -136,6 +136,18 @@ def test_a_server_that_turned_read_only_is_left(postgresql):
     engine.dispose()
 
 
+def test_a_file_that_was_read_only_is_opened_again(tmp_path):
+    """SQLite opens a file that can only be read, and keeps that for ever: such a connection is given up."""
+    engine = State.read(f"sqlite:///{tmp_path}/a.db").engine()
+    with engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA query_only = on")
+    with pytest.raises(DBAPIError, match="readonly database"), engine.begin() as connection:
+        connection.execute(text("CREATE TABLE anything (number int)"))
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE anything (number int)"))
+    engine.dispose()
+
+
 def test_a_machine_that_says_no_more_does_not_keep_its_locks(postgresql):
     """PostgreSQL ends what stands still in a transaction: others wait for its locks, such as that of the next end."""
     engine = State.read(postgresql()).engine()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -44,6 +45,8 @@ LOCKED_FOR: Final = "10s"
 others wait for what the transaction has locked."""
 READ_ONLY: Final = "25006"
 """PostgreSQL's SQLSTATE. https://www.postgresql.org/docs/current/errcodes-appendix.html"""
+PRIMARY_CODE: Final = 0xFF
+"""The part of SQLite's error codes that tells the kind. https://www.sqlite.org/rescode.html"""
 READS: Final = "akool_reads"
 """Execution option of connections that only read."""
 
@@ -111,6 +114,7 @@ class State:
         engine = create_engine(self.url, connect_args={"timeout": LOCK_PATIENCE})
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
+        event.listen(engine, "handle_error", _leave_what_is_read_only)
         return engine
 
     @contextmanager
@@ -149,8 +153,12 @@ def _set_up_postgresql(connection: Any, _: object) -> None:  # noqa: ANN401 - DB
 
 
 def _leave_what_is_read_only(context: ExceptionContext) -> None:
-    """A server that was written to before and cannot be now is not the one that will be: give up its connections."""
-    if getattr(context.original_exception, "sqlstate", None) == READ_ONLY:
+    """Give up the connections of one that turns out to be read-only, for it may be so for ever: a server that was left
+    behind by a failover, or a file that was opened while it could only be read.
+    """
+    error = context.original_exception
+    is_read_only_file = getattr(error, "sqlite_errorcode", 0) & PRIMARY_CODE == sqlite3.SQLITE_READONLY
+    if is_read_only_file or getattr(error, "sqlstate", None) == READ_ONLY:
         context.is_disconnect = True
 
 
