@@ -15,7 +15,7 @@ from rich.text import Text
 
 from akool_async import AkoolError, ImageStatus, PollingError, WaitTimeoutError
 from akool_async.cli._lines import reason_of
-from akool_async.cli._words import amount, plain, tell
+from akool_async.cli._words import amount, plain, stamped, tell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -142,7 +142,7 @@ class Board:
             ended = sum(other.ended for other in self.rows)
             after = "" if row.seconds is None else f" after {row.seconds:.1f} s"
             name = f"{row.name} {row.id}".rstrip()
-            tell(f"[{ended}/{len(self.rows)}] {name}: {row.state}{after}")
+            tell(stamped(f"[{ended}/{len(self.rows)}] {name}: {row.state}{after}"))
 
     def tell_unfinished(self, unclaimed: Iterable[Operation]) -> None:
         """The ids of what runs on at AKOOL, for a person who stops waiting; some came when nobody waited any more."""

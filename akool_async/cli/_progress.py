@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from akool_async import ImageStatus
-from akool_async.cli._words import amount, tell
+from akool_async.cli._words import amount, stamped, tell
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -85,7 +85,7 @@ class BatchProgress:
         self._failed += not line.ok
         self._show()
         if not self._is_live and not self._quiet:
-            tell(f"[{self._done + self._failed}/{self._total}] {_describe(line)}")
+            tell(stamped(f"[{self._done + self._failed}/{self._total}] {_describe(line)}"))
 
     def _show(self) -> None:
         ended = self._done + self._failed

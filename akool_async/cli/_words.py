@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import sys
 from contextlib import suppress
-from typing import Final
+from datetime import datetime
+from typing import IO, Final
 
 import click
 
@@ -29,11 +31,20 @@ REMEDIES: Final = (
         "akool result on the source image tells whether its button is used; akool resolve settles it in a state.",
     ),
 )
+LINE_BREAKS: Final = re.compile(r"[\t-\r\x1c-\x1e\x85\u2028\u2029]+")
+HARMFUL: Final = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
+)
+HALVES: Final = re.compile(r"[\ud800-\udfff]")
 
 
 def plain(text: str) -> str:
-    """A text of AKOOL's or of a file, without what would move a terminal's cursor."""
-    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "", text)
+    """A text from elsewhere (AKOOL, a host, a file's name), harmless and on one line.
+
+    Without control characters, invisible ones and those that reverse the direction of writing; joiners, which emoji
+    need, stay. Halves of a character, which no encoding can carry, are replaced.
+    """
+    return HALVES.sub("\ufffd", HARMFUL.sub("", LINE_BREAKS.sub(" ", text)))
 
 
 def amount(credits: float) -> str:  # noqa: A002 - AKOOL's word
@@ -42,9 +53,23 @@ def amount(credits: float) -> str:  # noqa: A002 - AKOOL's word
 
 
 def tell(text: str) -> None:
-    """A line on stderr. That nobody reads it there is no reason to end what was paid for."""
+    """Print a line on stderr. If nobody can read it there, the work that was paid for goes on."""
     with suppress(OSError, ValueError):
         click.echo(plain(text), err=True)
+
+
+def stamped(text: str) -> str:
+    """A line for a log: with the local time before it, unless stderr is a terminal, where somebody is watching."""
+    if is_terminal(sys.stderr):
+        return text
+    return f"{datetime.now().astimezone().isoformat(sep=' ', timespec='seconds')} {text}"
+
+
+def is_terminal(stream: IO[str] | None) -> bool:
+    """Whether it is one, whatever the environment says of colours; a stream that is closed or missing is none."""
+    with suppress(ValueError):
+        return stream is not None and stream.isatty()
+    return False
 
 
 def explain(error: Exception) -> str:
