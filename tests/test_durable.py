@@ -331,6 +331,31 @@ async def test_a_press_made_anew_has_the_whole_patience(emulator, state):
         assert (await jobs.job(press)).outcome.ok
 
 
+async def test_without_a_network_no_job_is_in_doubt(state, unused_tcp_port, monkeypatch, caplog):
+    """While AKOOL cannot be reached jobs stay open, with no intent on disk between tries: a worker that is killed then
+    leaves nothing in doubt. They are pressed when it can be reached.
+    """
+    monkeypatch.setattr("akool_async._retry.UNDELIVERED_TRIES", 1)  # else a press has six before its job is told
+    monkeypatch.setattr("akool_async.durable._worker.KEY_PATIENCE", 0.1)
+    caplog.set_level("INFO", "akool_async")
+    emulator = Emulator(speed=200, port=unused_tcp_port)
+    emulator.base_url = f"http://127.0.0.1:{unused_tcp_port}"
+    async with open_jobs(emulator, state) as jobs:
+        await jobs.submit([(emulator.add_image(), button) for button in ("U1", "V1", "V2")])
+        running = asyncio.create_task(jobs.run())
+        await until(lambda: caplog.text.count("trying again: ") >= 3)
+
+        async def are_waiting():
+            return (await jobs.status()).waiting == 3
+
+        await until(are_waiting)
+        async with emulator:
+            await running
+        assert (await jobs.status()).done == 3
+    assert emulator.ledger.accepted == 3
+    assert change(state, "UPDATE akool_jobs SET in_doubt = true WHERE in_doubt") == 0
+
+
 async def test_presses_in_doubt_hold_up_no_others(emulator, state):
     """While AKOOL does not tell of eight presses whether they were taken, others are made."""
     async with open_jobs(emulator, state) as jobs:
