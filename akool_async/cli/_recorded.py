@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import shlex
 import signal
 import sys
-from contextlib import aclosing, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,10 +21,10 @@ from akool_async import AkoolError, Outcome
 from akool_async.cli._account import open_state
 from akool_async.cli._exit import ExitStatus
 from akool_async.cli._lines import describe, reason_of
-from akool_async.cli._words import plain, tell
+from akool_async.cli._words import plain, stamped, tell
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, AsyncIterator, Collection
     from pathlib import Path
 
     from akool_async import Button, ButtonPress
@@ -38,7 +40,7 @@ SHOWN: Final = ("open", "failed", "unknown")
 
 async def work(*, state: str, key_file: Path | None, until_done: bool, quiet: bool, **options: Any) -> ExitStatus:  # noqa: ANN401
     """Carry out recorded presses until SIGTERM or Ctrl-C, or until none is open."""
-    async with open_state(key_file, state, **options) as jobs:
+    async with _logging(), open_state(key_file, state, **options) as jobs:
         if not quiet:
             _hint(await jobs.status())
         working = asyncio.create_task(jobs.run(until_done=until_done))
@@ -56,24 +58,28 @@ async def work(*, state: str, key_file: Path | None, until_done: bool, quiet: bo
             await working
         except asyncio.CancelledError:
             if not quiet:
-                tell("stopped: what was in hand is left to other workers, and to the next")
+                tell(stamped("stopped: what was in hand is left to other workers, and to the next"))
         finally:
             if telling is not None:
                 telling.cancel()
+        if working.cancelled():
+            await _tell_last(jobs, quiet=quiet)
+            return ExitStatus.DONE
+        counts = await jobs.status()
         if not quiet:
-            with suppress(AkoolError, TimeoutError):  # its work is done, and the state may be away
-                async with asyncio.timeout(LAST_LOOK):
-                    tell(_sum_up(await jobs.status()))
-    return ExitStatus.DONE
+            tell(stamped(_sum_up(counts)))
+        await _tell_next(jobs, counts)
+    return _status(counts, SHOWN)
 
 
 async def show(
     *, state: str, states: tuple[str, ...], key_file: Path | None, account: str | None, as_json: bool
 ) -> ExitStatus:
-    """How the recorded presses stand."""
+    """Show how the recorded presses stand; the exit status tells the worst of those that are listed."""
+    wanted = states or SHOWN
     async with open_state(key_file, state, account=account, create=False) as jobs:
         counts = await jobs.status()
-        listed = jobs.jobs(*(states or SHOWN))
+        listed = jobs.jobs(*wanted)
         if as_json:
             async for job in listed:
                 click.echo(json.dumps(_describe(job), ensure_ascii=False))
@@ -81,7 +87,9 @@ async def show(
             click.echo(_sum_up(counts))
             _hint(counts)
             await _print_table([job async for job in listed])
-    return ExitStatus.DONE
+        if "unknown" in wanted:
+            await _tell_next(jobs, counts)
+    return _status(counts, wanted)
 
 
 async def resolve(
@@ -151,9 +159,54 @@ async def _tell_progress(jobs: DurableFanOut) -> None:
         with suppress(AkoolError):  # the state is away, which is told where it is used
             counts = _sum_up(await jobs.status())
             if counts != told:
-                tell(counts)
+                tell(stamped(counts))
             told = counts
         await asyncio.sleep(TOLD_EVERY)
+
+
+async def _tell_last(jobs: DurableFanOut, *, quiet: bool) -> None:
+    if not quiet:
+        with suppress(AkoolError, TimeoutError):  # its work is done, and the state may be away
+            async with asyncio.timeout(LAST_LOOK):
+                tell(stamped(_sum_up(await jobs.status())))
+
+
+async def _tell_next(jobs: DurableFanOut, counts: JobCounts) -> None:
+    """How to settle what is unknown: it may have been charged, and stays until somebody does."""
+    if not counts.unknown:
+        return
+    async with aclosing(jobs.jobs("unknown")) as unknown:
+        async for job in unknown:
+            press = f"{shlex.quote(job.press.image_id)} {job.press.button}"
+            tell(
+                f"{counts.unknown:,} unknown: charged, or perhaps so, and the new id is lost. Settle each with "
+                f"the same --state: akool resolve {press} --id ID where you find it, else --press-again or --give-up"
+            )
+            return
+
+
+def _status(counts: JobCounts, states: Collection[str]) -> ExitStatus:
+    """The worst that is among these states; what is open is no failure."""
+    if counts.unknown and "unknown" in states:
+        return ExitStatus.OUTCOME_UNKNOWN
+    return ExitStatus.SOME_FAILED if counts.failed and "failed" in states else ExitStatus.DONE
+
+
+@asynccontextmanager
+async def _logging() -> AsyncIterator[None]:
+    """Print the library's warnings as the worker's own lines."""
+    logger, handler = logging.getLogger("akool_async"), _Lines(logging.WARNING)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+class _Lines(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        for line in self.format(record).splitlines():
+            tell(stamped(line))
 
 
 def _sum_up(counts: JobCounts) -> str:
