@@ -2,8 +2,9 @@
 
 import asyncio
 import sqlite3
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from datetime import UTC, timedelta
+from typing import Final
 
 import portalocker
 import pytest
@@ -40,6 +41,12 @@ from tests.workers import change, open_jobs, until
 
 async def outcomes_of(jobs, presses=None):
     return [outcome async for outcome in jobs.outcomes(presses)]
+
+
+async def read_ended(jobs, number):
+    """So many outcomes, while others are open."""
+    async with aclosing(jobs.outcomes()) as outcomes:
+        return [await anext(outcomes) for _ in range(number)]
 
 
 async def test_what_is_submitted_is_pressed_once_and_read_again_after_a_restart(emulator, state):
@@ -277,17 +284,17 @@ async def looks_for_an_id(emulator, jobs, state):
     emulator.faults.script("create_by_button", Fault.reset("after"))
     await jobs.submit([press])
     running = asyncio.create_task(jobs.run())
-    await until(lambda: change(state, "UPDATE akool_jobs SET attempt = attempt WHERE unknown_since > 0") == 1)
+    await until(lambda: change(state, "UPDATE akool_jobs SET attempt = attempt WHERE looked_for >= 0") == 1)
     return press, running
 
 
 async def test_a_lost_id_is_looked_for_once_whoever_looks(emulator, state):
-    """Workers that end before the patience is over do not begin it anew: an hour after the first it is told."""
+    """Workers that end before the patience is over do not begin it anew: after an hour of looking in all it is told."""
     async with open_jobs(emulator, state, lost_reply_patience=3_600) as jobs:
         press, running = await looks_for_an_id(emulator, jobs, state)
         running.cancel()
         await asyncio.wait([running])
-        change(state, "UPDATE akool_jobs SET unknown_since = unknown_since - 3600000000")
+        change(state, "UPDATE akool_jobs SET looked_for = looked_for + 3600000000")
         await jobs.run()
         assert (await jobs.job(press)).state is JobState.UNKNOWN
         await jobs.resolve(press, press_again=True)
@@ -313,15 +320,40 @@ async def test_a_press_made_anew_has_the_whole_patience(emulator, state):
     async with open_jobs(emulator, state, lost_reply_patience=3_600) as jobs:
         press = ButtonPress(emulator.add_image(), "U1")
         await jobs.submit([press])
-        change(state, "UPDATE akool_jobs SET unknown_since = 1, in_doubt = true")
+        change(state, "UPDATE akool_jobs SET looked_for = 3600000000, in_doubt = true")
         emulator.faults.script("create_by_button", Fault.reset("after"))
         running = asyncio.create_task(jobs.run())
-        await until(lambda: change(state, "UPDATE akool_jobs SET attempt = attempt WHERE unknown_since > 1") == 1)
+        await until(lambda: change(state, "UPDATE akool_jobs SET attempt = attempt WHERE looked_for < 3600000000") == 1)
         assert (await jobs.job(press)).state is JobState.OPEN
         (post,) = emulator.ledger.posts
         await jobs.resolve(press, operation_id=post.new_ids[0])
         await running
         assert (await jobs.job(press)).outcome.ok
+
+
+async def test_without_a_network_no_job_is_in_doubt(state, unused_tcp_port, monkeypatch, caplog):
+    """While AKOOL cannot be reached jobs stay open, with no intent on disk between tries: a worker that is killed then
+    leaves nothing in doubt. They are pressed when it can be reached.
+    """
+    monkeypatch.setattr("akool_async._retry.UNDELIVERED_TRIES", 1)  # else a press has six before its job is told
+    monkeypatch.setattr("akool_async.durable._worker.KEY_PATIENCE", 0.1)
+    caplog.set_level("INFO", "akool_async")
+    emulator = Emulator(speed=200, port=unused_tcp_port)
+    emulator.base_url = f"http://127.0.0.1:{unused_tcp_port}"
+    async with open_jobs(emulator, state) as jobs:
+        await jobs.submit([(emulator.add_image(), button) for button in ("U1", "V1", "V2")])
+        running = asyncio.create_task(jobs.run())
+        await until(lambda: caplog.text.count("trying again: ") >= 3)
+
+        async def are_waiting():
+            return (await jobs.status()).waiting == 3
+
+        await until(are_waiting)
+        async with emulator:
+            await running
+        assert (await jobs.status()).done == 3
+    assert emulator.ledger.accepted == 3
+    assert change(state, "UPDATE akool_jobs SET in_doubt = true WHERE in_doubt") == 0
 
 
 async def test_presses_in_doubt_hold_up_no_others(emulator, state):
@@ -364,7 +396,8 @@ async def test_a_job_that_was_dropped_is_taken_up_again(state):
         change(
             state,
             "INSERT INTO akool_jobs SELECT replace(job, :old, :new), account, :image, :button, state, attempt, "
-            "submitted_at, ended_at, :run, in_doubt, :new, NULL, told_id, told_status, outcome, NULL FROM akool_jobs",
+            "submitted_at, ended_at, :run, in_doubt, :new, NULL, told_id, told_status, outcome, NULL, NULL "
+            "FROM akool_jobs",
             old=f"{first.image_id}:{first.button}",
             new=f"{given_up.image_id}:{given_up.button}",
             image=given_up.image_id,
@@ -609,19 +642,41 @@ async def test_finished_jobs_are_pruned_and_unknown_ones_kept(emulator, state):
     assert emulator.ledger.accepted == 3
 
 
-async def test_a_state_of_an_older_format_is_brought_up_to_date(emulator, state):
+OLDER: Final = {
+    2: [
+        "DROP INDEX akool_jobs_by_number",
+        "ALTER TABLE akool_jobs DROP COLUMN ended_number",
+        "ALTER TABLE akool_jobs RENAME COLUMN looked_for TO unknown_since",
+        "DROP TABLE akool_ends",
+    ],
+    1: ["ALTER TABLE akool_jobs DROP COLUMN unknown_since"],
+}
+"""What takes a state of today back to each older format."""
+
+
+@pytest.mark.parametrize("older", [1, 2])
+async def test_a_state_of_an_older_format_is_brought_up_to_date(emulator, state, older):
     """What an older version recorded is carried out by this one, and the older one refuses the state from then on."""
     async with open_jobs(emulator, state) as jobs:
         press, _ = await an_unknown_job(emulator, jobs)
-        await jobs.submit([(emulator.add_image(), "U1")])
-    change(state, "UPDATE akool_format SET format = 1")
-    change(state, "ALTER TABLE akool_jobs DROP COLUMN unknown_since")
+        await jobs.submit([(press.image_id, "U2")])
+        await jobs.run()
+        before = await outcomes_of(jobs)
+        await jobs.submit([(press.image_id, "U3")])
+    for number in range(2, older - 1, -1):
+        for statement in OLDER[number]:
+            change(state, statement)
+    change(state, "UPDATE akool_format SET format = :older", older=older)
     async with open_jobs(emulator, state) as jobs:
+        assert [outcome.press for outcome in await read_ended(jobs, 2)] == [outcome.press for outcome in before]
         await jobs.resolve(press, press_again=True)
         await jobs.run()
         counts = await jobs.status()
-        assert (counts.done, counts.unknown) == (1, 1)
-    assert change(state, "UPDATE akool_format SET format = 2 WHERE format = 2") == 1
+        assert (counts.done, counts.unknown) == (2, 1)
+        assert len(await outcomes_of(jobs)) == 3
+    assert change(state, "UPDATE akool_format SET format = 3 WHERE format = 3") == 1
+    async with open_jobs(emulator, state) as jobs:
+        assert (await jobs.status()).done == 2
 
 
 async def test_a_state_of_a_newer_format_is_refused(emulator, tmp_path):
@@ -632,7 +687,7 @@ async def test_a_state_of_a_newer_format_is_refused(emulator, tmp_path):
         database.execute("UPDATE akool_format SET format = 99")
     database.close()
     with pytest.raises(
-        ConfigurationError, match=r"is of format 99, and this version .* knows up to 2: install a newer"
+        ConfigurationError, match=r"is of format 99, and this version .* knows up to 3: install a newer"
     ):
         await open_jobs(emulator, f"sqlite:///{tmp_path}/a.db").__aenter__()
 

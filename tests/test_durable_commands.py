@@ -3,6 +3,7 @@
 import asyncio
 import json
 import signal
+from datetime import datetime
 
 import pytest
 
@@ -10,7 +11,7 @@ from akool_async import Button
 from akool_async.cli import ExitStatus
 from akool_async.emulator import Emulator, Fault
 from tests import commands
-from tests.workers import open_jobs, until, worker
+from tests.workers import Line, open_jobs, until, worker
 
 
 @pytest.fixture
@@ -186,11 +187,12 @@ async def test_a_lost_press_is_listed_and_resolved(slow, state, akool, tmp_path)
     async with open_jobs(slow, state) as jobs:
         await jobs.submit([(image_id, "U1")])
     async with worker(slow, state, tmp_path, "--until-done") as process:
-        assert await process.wait() == ExitStatus.DONE
+        assert await process.wait() == ExitStatus.OUTCOME_UNKNOWN
     status, output, _ = await akool("fan-out", "batch.csv", "--yes")
     assert status == ExitStatus.OUTCOME_UNKNOWN
-    status, output, _ = await akool("jobs")
-    assert status == ExitStatus.DONE
+    status, output, errors = await akool("jobs")
+    assert status == ExitStatus.OUTCOME_UNKNOWN
+    assert f"akool resolve {image_id} U1 --id ID" in errors
     assert "0 waiting, 0 running, 0 done, 0 failed, 1 unknown" in output
     (line,) = [line for line in output.splitlines() if image_id in line]
     assert "the button is used" in line  # whole, where it is no terminal
@@ -205,6 +207,60 @@ async def test_a_lost_press_is_listed_and_resolved(slow, state, akool, tmp_path)
     assert (job["id"], job["state"], job["ok"]) == (new_id, "done", True)
     status, _, errors = await akool("prune", "--days", "0")
     assert (status, errors) == (ExitStatus.DONE, "1 presses that ended more than 0 days ago are forgotten\n")
+
+
+async def test_the_exit_status_tells_the_worst_that_is_listed(slow, state, akool, tmp_path):
+    """5 with an unknown press, 3 with a failed one, 0 with neither; of `akool jobs` among the states that it lists.
+
+    A press stays unknown, in every sum and with the command that settles it, until somebody does.
+    """
+    image_id = slow.add_image()
+    slow.faults.script("create_by_button", Fault.reset("after"), Fault.code(1009))
+    async with open_jobs(slow, state, max_concurrent_upscales=1) as jobs:
+        for button in ("U1", "U2"):
+            await jobs.submit([(image_id, button)])
+            await jobs.run()
+        await jobs.submit([(image_id, "V1")])
+        status, _, errors = await akool("worker", "--until-done", "--quiet")
+        assert status == ExitStatus.OUTCOME_UNKNOWN
+        assert "1 unknown: charged, or perhaps so, and the new id is lost" in errors
+        expected = {
+            (): ExitStatus.OUTCOME_UNKNOWN,
+            ("unknown", "--json"): ExitStatus.OUTCOME_UNKNOWN,
+            ("open", "failed"): ExitStatus.SOME_FAILED,
+            ("done",): ExitStatus.DONE,
+        }
+        for (status, _, errors), wanted in zip(
+            await asyncio.gather(*(akool("jobs", *states) for states in expected)), expected.values(), strict=True
+        ):
+            assert status == wanted
+            assert (f"akool resolve {image_id} U1 --id ID" in errors) == (wanted == ExitStatus.OUTCOME_UNKNOWN)
+        await jobs.resolve((image_id, "U1"), operation_id=slow.ledger.posts[0].new_ids[0])
+    status, _, errors = await akool("worker", "--until-done")
+    assert status == ExitStatus.SOME_FAILED
+    assert "0 waiting, 0 running, 2 done, 1 failed, 0 unknown" in errors
+    assert "akool resolve" not in errors
+
+
+async def test_a_worker_says_when(slow, postgresql, tmp_path):
+    """Each line of a worker has the time before it, a warning of the library's too."""
+    async with Line(postgresql()) as line:
+        async with open_jobs(slow, line.state) as jobs:
+            await jobs.submit([(slow.add_image(), button) for button in ("V1", "V2")])
+        line.cut()
+        process = await commands.start(
+            *("worker", "--until-done", "--state", line.state), cwd=tmp_path, environment=slow.environment()
+        )
+        await until(lambda: line.refused >= 2)
+        line.mend()
+        _, errors = await process.communicate()
+    assert process.returncode == ExitStatus.DONE
+    lines = errors.decode().splitlines()
+    assert "cannot be used" in lines[0]
+    assert lines[-1].endswith(" 0 waiting, 0 running, 2 done, 0 failed, 0 unknown")
+    for told in lines:
+        day, moment, _ = told.split(" ", 2)
+        assert datetime.fromisoformat(f"{day} {moment}").tzinfo is not None
 
 
 async def test_wrong_usage_is_told(slow, state, akool, tmp_path):

@@ -10,6 +10,7 @@ from contextlib import suppress
 import pytest
 
 from akool_async import Button, ButtonPress, OutcomeUnknownError
+from akool_async.cli import ExitStatus
 from akool_async.durable import JobState, StateError
 from akool_async.durable._alive import AliveLock, sign_of_life
 from akool_async.durable._state import State
@@ -89,7 +90,7 @@ async def test_a_worker_killed_after_its_post_is_told_as_unknown_and_charged(slo
             first.kill()
             await first.wait()
         async with worker(slow, state, tmp_path, "--until-done") as second:
-            assert await second.wait() == 0
+            assert await second.wait() == ExitStatus.OUTCOME_UNKNOWN
         job = await jobs.job(press)
     assert job.state is JobState.UNKNOWN
     assert isinstance(job.outcome.error, OutcomeUnknownError)
@@ -205,7 +206,7 @@ async def test_a_worker_that_was_cut_off_still_tells_its_id(slow, postgresql, tm
             await until(lambda: slow.ledger.accepted == 1)
             line.cut()
             async with worker(slow, state, tmp_path, "--lost-reply-patience=0.1", "--until-done") as second:
-                assert await second.wait() == 0
+                assert await second.wait() == ExitStatus.OUTCOME_UNKNOWN
             assert (await jobs.status()).unknown == 1
             line.mend()
 

@@ -92,7 +92,7 @@ class Line:
         self._is_cut = False
         self._flows = asyncio.Event()
         self._flows.set()
-        self.refused = 0
+        self.refused = self.made = 0
 
     async def __aenter__(self):
         self._server = await asyncio.start_server(self._connect, "127.0.0.1", 0)
@@ -126,6 +126,7 @@ class Line:
             self.refused += 1
             writer.transport.abort()
             return
+        self.made += 1
         beyond, to_beyond = await asyncio.open_unix_connection(self._socket)
         self._ends += (writer, to_beyond)
         await asyncio.gather(self._carry(reader, to_beyond), self._carry(beyond, writer))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shlex
 from contextlib import aclosing, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -18,10 +19,10 @@ from akool_async.cli._exit import ExitStatus
 from akool_async.cli._lines import describe, reason_of
 from akool_async.cli._rows import Column, print_rows
 from akool_async.cli._terminal import open_console
-from akool_async.cli._words import plain, tell
+from akool_async.cli._words import plain, stamped, tell
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Collection
 
     from akool_async import Button, ButtonPress
     from akool_async.cli._account import KeyFile
@@ -48,24 +49,28 @@ async def work(*, state: str, key_file: KeyFile | None, until_done: bool, quiet:
                 with suppress(asyncio.CancelledError):
                     await working
                 if not quiet:
-                    tell("stopped: what was in hand is left to other workers, and to the next")
+                    tell(stamped("stopped: what was in hand is left to other workers, and to the next"))
         finally:
             if telling is not None:
                 telling.cancel()
+        if working.cancelled():
+            await _tell_last(jobs, quiet=quiet)
+            return ExitStatus.DONE
+        counts = await jobs.status()
         if not quiet:
-            with suppress(AkoolError, TimeoutError):  # its work is done, and the state may be away
-                async with asyncio.timeout(LAST_LOOK):
-                    tell(_sum_up(await jobs.status()))
-    return ExitStatus.DONE
+            tell(stamped(_sum_up(counts)))
+        await _tell_next(jobs, counts)
+    return _status(counts, SHOWN)
 
 
 async def show(
     *, state: str, states: tuple[str, ...], key_file: KeyFile | None, account: str | None, as_json: bool
 ) -> ExitStatus:
-    """How the recorded presses stand."""
+    """Show how the recorded presses stand; the exit status tells the worst of those that are listed."""
+    wanted = states or SHOWN
     async with open_state(key_file, state, account=account, create=False) as jobs:
         counts = await jobs.status()
-        listed = jobs.jobs(*(states or SHOWN))
+        listed = jobs.jobs(*wanted)
         if as_json:
             async for job in listed:
                 click.echo(json.dumps(_describe(job)))
@@ -73,7 +78,9 @@ async def show(
             click.echo(_sum_up(counts))
             _hint(counts)
             _print_table([job async for job in listed])
-    return ExitStatus.DONE
+        if "unknown" in wanted:
+            await _tell_next(jobs, counts)
+    return _status(counts, wanted)
 
 
 async def resolve(
@@ -143,9 +150,37 @@ async def _tell_progress(jobs: DurableFanOut) -> None:
         with suppress(AkoolError):  # the state is away, which is told where it is used
             counts = _sum_up(await jobs.status())
             if counts != told:
-                tell(counts)
+                tell(stamped(counts))
             told = counts
         await asyncio.sleep(TOLD_EVERY)
+
+
+async def _tell_last(jobs: DurableFanOut, *, quiet: bool) -> None:
+    if not quiet:
+        with suppress(AkoolError, TimeoutError):  # its work is done, and the state may be away
+            async with asyncio.timeout(LAST_LOOK):
+                tell(stamped(_sum_up(await jobs.status())))
+
+
+async def _tell_next(jobs: DurableFanOut, counts: JobCounts) -> None:
+    """How to settle what is unknown: it may have been charged, and stays until somebody does."""
+    if not counts.unknown:
+        return
+    async with aclosing(jobs.jobs("unknown")) as unknown:
+        async for job in unknown:
+            press = f"{shlex.quote(job.press.image_id)} {job.press.button}"
+            tell(
+                f"{counts.unknown:,} unknown: charged, or perhaps so, and the new id is lost. Settle each with "
+                f"the same --state: akool resolve {press} --id ID where you find it, else --press-again or --give-up"
+            )
+            return
+
+
+def _status(counts: JobCounts, states: Collection[str]) -> ExitStatus:
+    """The worst that is among these states; what is open is no failure."""
+    if counts.unknown and "unknown" in states:
+        return ExitStatus.OUTCOME_UNKNOWN
+    return ExitStatus.SOME_FAILED if counts.failed and "failed" in states else ExitStatus.DONE
 
 
 def _sum_up(counts: JobCounts) -> str:

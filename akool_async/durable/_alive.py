@@ -23,8 +23,11 @@ LISTEN: Final = """
     SELECT set_config('tcp_keepalives_idle', '5', false), set_config('tcp_keepalives_interval', '5', false),
         set_config('tcp_keepalives_count', '3', false)
 """
-# One lock of two numbers, for the account and the worker.
-TAKE: Final = "SELECT pg_try_advisory_lock(hashtext(%s), hashtext(%s))"
+# One lock of two numbers, for the account and the worker; and whether it is where the others look, as a server that was
+# left behind by a failover is not.
+TAKE: Final = """
+    SELECT pg_try_advisory_lock(hashtext(%s), hashtext(%s)), current_setting('transaction_read_only') = 'on'
+"""
 LOCKS: Final = """
     FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database AND datname = current_database()
     WHERE locktype = 'advisory' AND granted AND classid::bigint = hashtext(%s)::bigint & 4294967295
@@ -133,9 +136,9 @@ class AliveLock:
     async def show(self) -> None:
         """Take the lock, or take it once more: a connection of before, lost, may have had it until now."""
         try:
-            await self._ask(TAKE, self._account, self._worker)
+            await self._take()
         except psycopg.Error:
-            await self._ask(TAKE, self._account, self._worker)
+            await self._take()
 
     async def count(self) -> int:
         """Locks that are held."""
@@ -156,6 +159,12 @@ class AliveLock:
         if connection is not None:
             _DESCRIPTORS.discard(self._descriptor)
             await connection.close()
+
+    async def _take(self) -> None:
+        ((_, is_read_only),) = await self._ask(TAKE, self._account, self._worker)
+        if is_read_only:
+            await self.end()
+            raise psycopg.OperationalError("the server can only be read")
 
     async def _ask(self, query: str, *values: object) -> list[tuple[object, ...]]:
         try:

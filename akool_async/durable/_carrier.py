@@ -47,6 +47,8 @@ MOST_PRESSING: Final = 8
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 PASSING: Final = (TransportError, ResponseError, RateLimitedError, GenerationError, PollingError)
 """Errors of reads and waits that a job outlasts: it is asked again for as long as it takes."""
+NOT_ACCEPTED: Final = (TransportError, RateLimitedError)
+"""Errors of a press that never arrived, or was refused for its pace alone: it is made again for as long as it takes."""
 POINTLESS: Final = (AuthenticationError, AccountBannedError, InsufficientCreditError)
 """Errors that are the account's and not the job's: the job stays open, and the worker ends."""
 
@@ -138,12 +140,16 @@ class Carrier:
     async def _id_of(self, job: str, press: ButtonPress) -> str | None:
         """The id of the press, however it came to be known; None where the job is over."""
         try:
-            return await self._press(job, press)
+            return await self._outlast(lambda: self._press(job, press), *NOT_ACCEPTED)
         except OutcomeUnknownError as error:
             return await self._find_id(job, error)
 
     async def _press(self, job: str, press: ButtonPress) -> str | None:
-        """The id of the press, which is on disk when this returns; None where the job is over."""
+        """The id of the press, which is on disk when this returns; None where the job is over.
+
+        Raises:
+            TransportError, RateLimitedError: AKOOL surely did not take it, and no intent to press is on disk any more.
+        """
         async with self._pressing[press.button.kind]:
             self._require_work()
             claim = await self._record(lambda state: self._jobs.claim(state, job, self._run_id))
@@ -166,9 +172,7 @@ class Carrier:
 
     async def _post(self, job: str, press: ButtonPress, claim: Claim) -> str:
         try:
-            operation_id = await self._outlast(
-                lambda: self._create(job, press, claim.word), TransportError, RateLimitedError
-            )
+            operation_id = await self._create(job, press, claim.word)
         except NotOperableError as error:
             if claim.in_doubt:
                 raise _charged(f"another worker pressed before ({error})") from error
@@ -185,7 +189,7 @@ class Carrier:
     async def _create(self, job: str, press: ButtonPress, word: str) -> str:
         try:
             return (await self._akool.create_by_button(press.image_id, press.button, word=word)).id
-        except (SessionClosedError, *POINTLESS):
+        except (SessionClosedError, *NOT_ACCEPTED, *POINTLESS):
             await self._record(lambda state: self._jobs.release(state, job, self._run_id))
             raise
 
@@ -214,13 +218,16 @@ class Carrier:
         Raises:
             OutcomeUnknownError: nobody told it.
         """
-        waited = await self._record(lambda state: self._jobs.unknown_for(state, job))
-        deadline = asyncio.get_running_loop().time() + self._lost_reply_patience - waited
+        loop = asyncio.get_running_loop()
+        counted = loop.time()
+        looked = await self._record(lambda state: self._jobs.look(state, job, 0.0))
         while (told := await self._record(lambda state: self._jobs.known_id(state, job))) is None:
-            left = deadline - asyncio.get_running_loop().time()
+            left = self._lost_reply_patience - looked
             if left <= 0:
                 raise unknown
             await self._pause(min(left, LOOK_INTERVAL))
+            seconds, counted = loop.time() - counted, loop.time()
+            looked = await self._record(lambda state: self._jobs.look(state, job, seconds))  # noqa: B023 - awaited here
         return told
 
     async def _wait(self, press: ButtonPress, operation: Operation) -> Outcome:

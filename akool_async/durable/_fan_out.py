@@ -289,6 +289,8 @@ class DurableFanOut:
         except (AkoolError, OperationalError):  # the latter may pass, as when a server starts
             raise
         except Exception as error:
+            if getattr(error, "connection_invalidated", False):  # as where a server can only be read for a while
+                raise
             reason = getattr(error, "orig", None) or error
             raise ConfigurationError(f"state {self._state} cannot be used ({reason})") from error
 

@@ -12,9 +12,6 @@ if TYPE_CHECKING:
 
     from akool_async import Button, ButtonPress, Outcome
 
-End = tuple[int, str]
-"""When a job was over, and its name."""
-
 
 class JobState(StrEnum):
     """How a job stands."""

@@ -14,13 +14,12 @@ from sqlalchemy.dialects import postgresql, sqlite
 from akool_async import AkoolError, Button, ButtonPress, NotFoundError, Outcome, OutcomeUnknownError
 from akool_async.durable._job import Claim, Entry, Job, JobCounts, JobState
 from akool_async.durable._record import read_outcome, write_outcome
-from akool_async.durable._tables import IS_RUN, JOBS
+from akool_async.durable._tables import ENDS, IS_RUN, JOBS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from akool_async import WebhookEvent
-    from akool_async.durable._job import End
 
 logger = logging.getLogger("akool_async")
 
@@ -106,18 +105,16 @@ class Jobs:
     def press_anew(connection: sa.Connection, job: str) -> bool:
         """An earlier press was not accepted, and there is another one now; False where an id was told meanwhile."""
         unpressed = _open(job).where(_known_id().is_(None))
-        return bool(connection.execute(unpressed.values(unknown_since=None)).rowcount)
+        return bool(connection.execute(unpressed.values(looked_for=None)).rowcount)
 
     @staticmethod
-    def unknown_for(connection: sa.Connection, job: str) -> float:
-        """Seconds for which the id of this press has been looked for, by whichever workers; now at the latest."""
-        since = sa.func.coalesce(JOBS.c.unknown_since, _now(connection))
-        looking = sa.update(JOBS).where(JOBS.c.job == job).values(unknown_since=since).returning(JOBS.c.unknown_since)
-        began: int | None = connection.execute(looking).scalar()
-        return 0.0 if began is None else max(Jobs.now(connection) - began, 0) / 1_000_000
+    def look(connection: sa.Connection, job: str, seconds: float) -> float:
+        """Its id was looked for, for so many seconds; how many they are by now, at whichever workers."""
+        so_far = sa.func.coalesce(JOBS.c.looked_for, 0) + round(seconds * 1_000_000)
+        looking = sa.update(JOBS).where(JOBS.c.job == job).values(looked_for=so_far).returning(JOBS.c.looked_for)
+        return (connection.execute(looking).scalar() or 0) / 1_000_000
 
-    @staticmethod
-    def end(connection: sa.Connection, job: str, run_id: str, outcome: Outcome) -> None:
+    def end(self, connection: sa.Connection, job: str, run_id: str, outcome: Outcome) -> None:
         """The job is over, unless another worker has taken it up since; where that one knew no outcome, this counts."""
         operation_id = None if outcome.operation is None else outcome.operation.id
         is_mine = (JOBS.c.run_id == run_id) & JOBS.c.ended_at.is_(None)
@@ -129,10 +126,18 @@ class Jobs:
             .values(
                 state=_state_of(outcome),
                 ended_at=_now(connection),
+                ended_number=self._next_end(connection),
                 operation_id=sa.func.coalesce(operation_id, JOBS.c.operation_id),
                 outcome=write_outcome(outcome),
             )
         )
+
+    def _next_end(self, connection: sa.Connection) -> int:
+        dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+        first = dialect.insert(ENDS).values(account=self.account, number=1)
+        following = first.on_conflict_do_update(index_elements=[ENDS.c.account], set_={"number": ENDS.c.number + 1})
+        number: int = connection.execute(following.returning(ENDS.c.number)).scalar_one()
+        return number
 
     # --- webhooks ---
 
@@ -181,6 +186,7 @@ class Jobs:
             .values(
                 state=JobState.OPEN,
                 ended_at=None,
+                ended_number=None,
                 outcome=None,
                 run_id=None,
                 operation_id=operation_id,
@@ -194,7 +200,7 @@ class Jobs:
     @staticmethod
     def tell_id(connection: sa.Connection, job: str, operation_id: str) -> bool:
         """Give the id of an open job to the worker that looks for it; False where none does."""
-        is_looked_for = JOBS.c.unknown_since.is_not(None) & _known_id().is_(None)
+        is_looked_for = JOBS.c.looked_for.is_not(None) & _known_id().is_(None)
         return bool(connection.execute(_open(job).where(is_looked_for).values(operation_id=operation_id)).rowcount)
 
     @staticmethod
@@ -238,7 +244,7 @@ class Jobs:
     @staticmethod
     def named(connection: sa.Connection, names: Sequence[str]) -> list[Job]:
         """Those of these names, in the order of their ends."""
-        jobs = _select().where(JOBS.c.job.in_(names)).order_by(JOBS.c.ended_at, JOBS.c.job)
+        jobs = _select().where(JOBS.c.job.in_(names)).order_by(JOBS.c.ended_number, JOBS.c.job)
         return [_read(row) for row in connection.execute(jobs)]
 
     def page(self, connection: sa.Connection, states: Sequence[JobState], after: ButtonPress | None) -> list[Job]:
@@ -248,20 +254,16 @@ class Jobs:
             wanted = wanted.where(JOBS.c.job > self.job_of(after))
         return [_read(row) for row in connection.execute(wanted.order_by(JOBS.c.job).limit(PAGE))]
 
-    def ends(self, connection: sa.Connection, after: End) -> list[End]:
-        """The next ends after this one."""
-        place = sa.tuple_(JOBS.c.ended_at, JOBS.c.job)
-        ends = sa.select(JOBS.c.ended_at, JOBS.c.job).where(
-            JOBS.c.account == self.account, place > sa.tuple_(*map(sa.literal, after))
-        )
-        in_order = ends.order_by(JOBS.c.ended_at, JOBS.c.job)
-        return [(moment, job) for moment, job in connection.execute(in_order.limit(PAGE))]
+    def ended_after(self, connection: sa.Connection, number: int) -> list[tuple[int, Job]]:
+        """The next that ended after the end of this number, each with its own."""
+        ended = _select().where(JOBS.c.account == self.account, JOBS.c.ended_number > number)
+        in_order = ended.order_by(JOBS.c.ended_number).limit(PAGE)
+        return [(row.ended_number, _read(row)) for row in connection.execute(in_order)]
 
-    @staticmethod
-    def now(connection: sa.Connection) -> int:
-        """The moment, in microseconds since the epoch."""
-        moment: int = connection.execute(sa.select(_now(connection))).scalar_one()
-        return moment
+    def last_end(self, connection: sa.Connection) -> int:
+        """The number of the latest end, 0 before the first."""
+        latest = sa.select(ENDS.c.number).where(ENDS.c.account == self.account)
+        return connection.execute(latest).scalar() or 0
 
     # --- forgetting ---
 
@@ -293,7 +295,7 @@ def _unsettled(job: str) -> sa.Update:
 
 def _was_given_up() -> sa.ColumnElement[bool]:
     """Its id may have come to be known since."""
-    return (JOBS.c.state == JobState.FAILED) & JOBS.c.unknown_since.is_not(None)
+    return (JOBS.c.state == JobState.FAILED) & JOBS.c.looked_for.is_not(None)
 
 
 def _known_id() -> sa.ColumnElement[str | None]:
@@ -330,6 +332,7 @@ def _select() -> sa.Select[Any]:
         _known_id().label("operation_id"),
         columns.submitted_at,
         columns.ended_at,
+        columns.ended_number,
         columns.outcome,
     )
 

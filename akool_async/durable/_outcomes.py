@@ -13,15 +13,13 @@ if TYPE_CHECKING:
 
     from akool_async import ButtonPress, Outcome
     from akool_async.durable._database import Database
-    from akool_async.durable._job import End, Job
+    from akool_async.durable._job import Job
     from akool_async.durable._jobs import Jobs
 
 LOOK_INTERVAL: Final = 0.5
 """Seconds between two looks for what has ended."""
 FEW: Final = 100
 """Presses that are asked for by name; of more, it is cheaper to see what has ended at all."""
-OVERLAP: Final = 60_000_000
-"""Microseconds by which ended jobs are read again: a transaction is seen some time after the moment that it notes."""
 
 
 class Outcomes:
@@ -31,22 +29,17 @@ class Outcomes:
         self._jobs = jobs
         self._database = database
 
-    async def all(self, since: int = 0) -> AsyncGenerator[Outcome, None]:
-        """Of jobs that ended since then, in microseconds since the epoch, until none is open."""
-        recent: set[End] = set()
+    async def all(self, after: int = 0) -> AsyncGenerator[Outcome, None]:
+        """Of jobs whose ends are numbered higher than this, until no job is open."""
         while True:
             is_last = not await self._database().read(self._jobs.has_open)
-            place: End = (since - OVERLAP, "")
-            while page := await self._ends(place):
-                place = page[-1]
-                new = [job for moment, job in page if (moment, job) not in recent]
-                recent = {end for end in (*recent, *page) if end[0] >= place[0] - OVERLAP}
-                for job in await self._named(new):
-                    if job.outcome is not None:  # it was not opened again meanwhile
+            while page := await self._ended_after(after):
+                for number, job in page:
+                    after = number
+                    if job.outcome is not None:
                         yield job.outcome
             if is_last:
                 return
-            since = max(since, place[0])
             await asyncio.sleep(LOOK_INTERVAL)
 
     async def of(self, presses: list[ButtonPress]) -> AsyncGenerator[Outcome, None]:
@@ -57,7 +50,7 @@ class Outcomes:
         """
         left = set(presses)
         while left:
-            began = await self._database().read(self._jobs.now)
+            began = await self._database().read(self._jobs.last_end)
             for some in pages([press for press in dict.fromkeys(presses) if press in left]):
                 for job in await self._find(some):
                     if job.outcome is not None:
@@ -83,8 +76,5 @@ class Outcomes:
             raise ValueError(f"presses: {missing.pop()} was not submitted, or is forgotten")
         return found
 
-    async def _ends(self, after: End) -> list[End]:
-        return await self._database().read(lambda state: self._jobs.ends(state, after))
-
-    async def _named(self, names: list[str]) -> list[Job]:
-        return await self._database().read(lambda state: self._jobs.named(state, names)) if names else []
+    async def _ended_after(self, number: int) -> list[tuple[int, Job]]:
+        return await self._database().read(lambda state: self._jobs.ended_after(state, number))

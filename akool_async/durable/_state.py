@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import sqlite3
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sqlalchemy import Connection, Engine
+    from sqlalchemy.engine import ExceptionContext
 
 EXAMPLES: Final = "such as 'sqlite:///akool.db' or 'postgresql://user:password@host/database'"
 POSTGRESQL: Final = {"postgresql", "postgres", "postgresql+psycopg"}
@@ -36,9 +38,18 @@ CONNECTION: Final = {
     "keepalives_idle": "5",
     "keepalives_interval": "5",
     "keepalives_count": "3",
+    "target_session_attrs": "read-write",
 }
 """How long a connection is waited for, and how soon one is known to be dead that nobody has closed: some 20 seconds.
+A server that cannot be written to counts as away: during a failover it may stay read-only for ever.
 What the URL itself says counts before it. https://www.postgresql.org/docs/current/libpq-connect.html"""
+LOCKED_FOR: Final = "10s"
+"""How long PostgreSQL waits in the middle of a transaction for a machine that says no more, as one that lost its power:
+others wait for what the transaction has locked."""
+READ_ONLY: Final = "25006"
+"""PostgreSQL's SQLSTATE. https://www.postgresql.org/docs/current/errcodes-appendix.html"""
+PRIMARY_CODE: Final = 0xFF
+"""The part of SQLite's error codes that tells the kind. https://www.sqlite.org/rescode.html"""
 READS: Final = "akool_reads"
 """Execution option of connections that only read."""
 
@@ -99,10 +110,14 @@ class State:
     def engine(self) -> Engine:
         """A pool of connections."""
         if self.file is None:
-            return create_engine(self._driver_url, pool_pre_ping=True)
+            engine = create_engine(self._driver_url, pool_pre_ping=True)
+            event.listen(engine, "connect", _set_up_postgresql)
+            event.listen(engine, "handle_error", _leave_what_is_read_only)
+            return engine
         engine = create_engine(self.url, connect_args={"timeout": LOCK_PATIENCE})
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
+        event.listen(engine, "handle_error", _leave_what_is_read_only)
         return engine
 
     @contextmanager
@@ -136,6 +151,21 @@ class State:
 def _show(url: URL) -> str:
     """Without its secrets."""
     return url.difference_update_query(SECRETS).render_as_string(hide_password=True)
+
+
+def _set_up_postgresql(connection: Any, _: object) -> None:  # noqa: ANN401 - DB-API's, which has no type
+    connection.execute(f"SET idle_in_transaction_session_timeout = '{LOCKED_FOR}'")
+    connection.commit()
+
+
+def _leave_what_is_read_only(context: ExceptionContext) -> None:
+    """Give up the connections of one that turns out to be read-only, for it may be so for ever: a server that was left
+    behind by a failover, or a file that was opened while it could only be read.
+    """
+    error = context.original_exception
+    is_read_only_file = getattr(error, "sqlite_errorcode", 0) & PRIMARY_CODE == sqlite3.SQLITE_READONLY
+    if is_read_only_file or getattr(error, "sqlstate", None) == READ_ONLY:
+        context.is_disconnect = True
 
 
 def _set_up_sqlite(connection: Any, _: object) -> None:  # noqa: ANN401 - DB-API's, which has no type

@@ -14,7 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from akool_async import ConfigurationError
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 """Of what is kept: raised where an older version of this library could not go on with it."""
 
 METADATA: Final = sa.MetaData()
@@ -37,13 +37,44 @@ JOBS: Final = sa.Table(
     sa.Column("told_id", sa.Text),
     sa.Column("told_status", sa.Integer),
     sa.Column("outcome", sa.Text),
-    sa.Column("unknown_since", sa.BigInteger),
+    sa.Column("looked_for", sa.BigInteger),
+    sa.Column("ended_number", sa.BigInteger),
 )
-"""Moments are whole microseconds since the epoch, by one clock for all who share the state."""
+"""Moments (``..._at``) are whole microseconds since the epoch, for people and for pruning: a clock may be set back.
+``looked_for``: microseconds for which workers have looked for a lost id; ``ended_number``: see :data:`ENDS`."""
+ENDS: Final = sa.Table(
+    "akool_ends",
+    METADATA,
+    sa.Column("account", sa.Text, primary_key=True),
+    sa.Column("number", sa.BigInteger, nullable=False),
+)
+"""The number of the latest end of an account. The transaction that ends a job raises it, and locks the row until it
+commits: so numbers are seen in their order, and whoever has read up to one has missed none before it."""
 sa.Index("akool_jobs_by_state", JOBS.c.account, JOBS.c.state, JOBS.c.job)
 sa.Index("akool_jobs_by_end", JOBS.c.account, JOBS.c.ended_at, JOBS.c.job)
+BY_NUMBER: Final = sa.Index("akool_jobs_by_number", JOBS.c.account, JOBS.c.ended_number)
 IS_RUN: Final = JOBS.c.run_id.is_not(None) & JOBS.c.ended_at.is_(None)
 sa.Index("akool_jobs_by_run", JOBS.c.run_id, postgresql_where=IS_RUN, sqlite_where=IS_RUN)
+
+UPGRADES: Final = {
+    1: ["ALTER TABLE akool_jobs ADD COLUMN unknown_since BIGINT"],
+    2: [
+        "ALTER TABLE akool_jobs RENAME COLUMN unknown_since TO looked_for",  # a moment, which is counted anew
+        "UPDATE akool_jobs SET looked_for = 0 WHERE looked_for IS NOT NULL",
+        "ALTER TABLE akool_jobs ADD COLUMN ended_number BIGINT",
+        """
+        UPDATE akool_jobs SET ended_number = ends.number FROM (
+            SELECT job, row_number() OVER (PARTITION BY account ORDER BY ended_at, job) AS number
+            FROM akool_jobs WHERE ended_at IS NOT NULL
+        ) AS ends WHERE ends.job = akool_jobs.job
+        """,
+        """
+        INSERT INTO akool_ends SELECT account, max(ended_number) FROM akool_jobs
+        WHERE ended_number IS NOT NULL GROUP BY account
+        """,
+    ],
+}
+"""What brings a state from each older format to the next."""
 
 
 def are_there(connection: sa.Connection) -> bool:
@@ -52,21 +83,24 @@ def are_there(connection: sa.Connection) -> bool:
 
 
 def prepare(connection: sa.Connection) -> None:
-    """Make the tables where there are none.
+    """Make the tables where there are none, and bring those of older versions up to date.
 
     Raises:
         ConfigurationError: they are of a newer version of this library.
     """
     if connection.dialect.name == "postgresql":  # where CREATE TABLE IF NOT EXISTS fails for one of two at once
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(FORMATS.name))))
-    METADATA.create_all(connection)
-    newest = connection.execute(sa.select(sa.func.max(FORMATS.c.format))).scalar()
-    if newest is None or newest < FORMAT:
-        if newest is not None:  # a state of before: format 2 tells since when a job's id is looked for
-            connection.execute(sa.text("ALTER TABLE akool_jobs ADD COLUMN unknown_since BIGINT"))
-        dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-        connection.execute(dialect.insert(FORMATS).values(format=FORMAT).on_conflict_do_nothing())
-    elif newest > FORMAT:
+    found = connection.execute(sa.select(sa.func.max(FORMATS.c.format))).scalar() if are_there(connection) else None
+    if found is not None and found > FORMAT:
         raise ConfigurationError(
-            f"state is of format {newest}, and this version of akool_async knows up to {FORMAT}: install a newer one"
+            f"state is of format {found}, and this version of akool_async knows up to {FORMAT}: install a newer one"
         )
+    METADATA.create_all(connection)
+    for older, statements in UPGRADES.items():
+        if found is not None and found <= older:
+            for statement in statements:
+                connection.execute(sa.text(statement))
+    if found is not None and found < FORMAT:
+        BY_NUMBER.create(connection, checkfirst=True)
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    connection.execute(dialect.insert(FORMATS).values(format=FORMAT).on_conflict_do_nothing())

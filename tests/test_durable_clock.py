@@ -1,0 +1,147 @@
+"""What the wall clock does changes nothing in a durable run: outcomes are counted, and patience is measured."""
+
+import asyncio
+import time
+from collections import Counter
+from contextlib import aclosing
+from datetime import timedelta
+
+import psycopg
+import pytest
+
+from akool_async import Button, ButtonPress
+from akool_async.durable import JobState
+from akool_async.emulator import Fault
+from tests.workers import change, open_jobs, until
+
+DAY = 86_400_000_000_000
+"""Nanoseconds."""
+
+
+@pytest.fixture
+def move_clock(monkeypatch):
+    """Set this machine's clock forward, or back, by so many nanoseconds."""
+    seconds, nanoseconds = time.time, time.time_ns
+
+    def move(by):
+        monkeypatch.setattr(time, "time", lambda: seconds() + by / 1e9)
+        monkeypatch.setattr(time, "time_ns", lambda: nanoseconds() + by)
+
+    return move
+
+
+async def test_every_outcome_is_read_once_though_the_clock_is_set_back(emulator, state):
+    """What ends after the clock was set back by five minutes is read after what ended before it."""
+    first, *others = [ButtonPress(emulator.add_image(), button) for button in ("V1", "V2", "U1")]
+    async with open_jobs(emulator, state) as jobs, aclosing(jobs.outcomes()) as outcomes:
+        await jobs.submit([first])
+        await jobs.run()
+        change(state, "UPDATE akool_jobs SET ended_at = ended_at + 300000000")
+        await jobs.submit(others)
+        assert (await anext(outcomes)).press == first
+        await jobs.run()
+        assert Counter([outcome.press async for outcome in outcomes]) == Counter(others)
+
+
+async def test_outcomes_of_many_presses_come_though_the_clock_is_set_back(emulator, tmp_path, move_clock):
+    """Asked for more presses than are looked up by name, while the clock is set back by a day: all are read."""
+    state = f"sqlite:///{tmp_path}/a.db"
+    presses = [(emulator.add_image(), f"V{index}") for _ in range(26) for index in (1, 2, 3, 4)]
+    async with open_jobs(emulator, state) as jobs:
+        await jobs.submit(presses)
+        read = []
+        async with asyncio.TaskGroup() as group:
+            group.create_task(jobs.run())
+            async for outcome in jobs.outcomes(presses):
+                read.append((outcome.press.image_id, outcome.press.button))
+                if len(read) == 1:
+                    move_clock(-DAY)
+    assert Counter(read) == Counter(presses)
+
+
+async def test_an_outcome_that_is_slow_to_be_committed_is_not_skipped(emulator, postgresql):
+    """The end of V1 waits in its COMMIT while V2 ends: whoever reads meanwhile gets both, each once."""
+    state = postgresql()
+    presses = [ButtonPress(emulator.add_image(), button) for button in ("V1", "V2")]
+    read = []
+
+    async def read_outcomes(jobs):
+        async for outcome in jobs.outcomes():
+            read.append(outcome.press)  # noqa: PERF401 - looked at while it grows
+
+    with psycopg.connect(state, autocommit=True) as holder:
+        async with open_jobs(emulator, state) as jobs:
+            holder.execute("SELECT pg_advisory_lock(15)")
+            holder.execute("""
+                CREATE FUNCTION hold_up() RETURNS trigger LANGUAGE plpgsql AS
+                $$ BEGIN PERFORM pg_advisory_xact_lock_shared(15); RETURN NULL; END $$
+            """)
+            holder.execute("""
+                CREATE CONSTRAINT TRIGGER held_up AFTER UPDATE OF ended_at ON akool_jobs DEFERRABLE INITIALLY DEFERRED
+                FOR EACH ROW WHEN (NEW.button = 'V1' AND NEW.ended_at IS NOT NULL) EXECUTE FUNCTION hold_up()
+            """)
+            await jobs.submit(presses[:1])
+            reading = asyncio.create_task(read_outcomes(jobs))
+            running = asyncio.create_task(jobs.run(until_done=False))
+
+            def count(event):
+                waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND wait_event = %s"
+                return holder.execute(waits, [event]).fetchone()[0]
+
+            await until(lambda: count("advisory") == 1)
+            await jobs.submit(presses[1:])
+            await until(lambda: read or count("transactionid") == 1)
+            holder.execute("SELECT pg_advisory_unlock(15)")
+            await reading
+            running.cancel()
+            await asyncio.wait([running])
+    assert Counter(read) == Counter(presses)
+
+
+async def test_pruning_what_was_read_hides_nothing_that_comes(emulator, state):
+    """All that has ended is pruned while it is read: what ends later is read all the same."""
+    first, later = (ButtonPress(emulator.add_image(), "V1") for _ in range(2))
+    async with open_jobs(emulator, state) as jobs, aclosing(jobs.outcomes()) as outcomes:
+        await jobs.submit([first])
+        await jobs.run()
+        await jobs.submit([later])
+        assert (await anext(outcomes)).press == first
+        assert await jobs.prune(timedelta(0)) == 1
+        await jobs.run()
+        assert [outcome.press async for outcome in outcomes] == [later]
+
+
+async def test_a_job_that_ends_again_is_read_again(emulator, state):
+    """A press that was unknown and is settled has two outcomes: whoever has read the first gets the second."""
+    press = ButtonPress(emulator.add_image(), Button.U1)
+    emulator.faults.script("create_by_button", Fault.reset("after"))
+    async with open_jobs(emulator, state) as jobs, aclosing(jobs.outcomes()) as outcomes:
+        await jobs.submit([press])
+        await jobs.run()
+        (post,) = emulator.ledger.posts
+        await jobs.submit([(emulator.add_image(), "V1")])
+        assert (await anext(outcomes)).error.charged is True
+        await jobs.resolve(press, operation_id=post.new_ids[0])
+        await jobs.run()
+        assert {outcome.press.button: outcome.ok async for outcome in outcomes} == {"U1": True, "V1": True}
+
+
+async def test_a_lost_id_is_looked_for_though_the_clock_is_set_forward(emulator, tmp_path, move_clock):
+    """A day that passed by the clock alone ends no patience: the next worker goes on, and takes the id that is told."""
+    press = ButtonPress(emulator.add_image(), "U1")
+    emulator.faults.script("create_by_button", Fault.reset("after"))
+    state = f"sqlite:///{tmp_path}/a.db"
+    async with open_jobs(emulator, state, lost_reply_patience=3_600) as jobs:
+        await jobs.submit([press])
+        running = asyncio.create_task(jobs.run())
+        await until(lambda: change(state, "UPDATE akool_jobs SET attempt = attempt WHERE looked_for > 0") == 1)
+        running.cancel()
+        await asyncio.wait([running])
+        (post,) = emulator.ledger.posts
+        move_clock(DAY)
+        running = asyncio.create_task(jobs.run())
+        await until(lambda: change(state, "UPDATE akool_jobs SET attempt = attempt WHERE looked_for > 1000000") == 1)
+        assert (await jobs.job(press)).state is JobState.OPEN
+        await jobs.resolve(press, operation_id=post.new_ids[0])
+        await running
+        assert (await jobs.job(press)).outcome.ok

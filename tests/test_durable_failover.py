@@ -1,0 +1,156 @@
+"""PostgreSQL fails over: connections that were made meanwhile lead to a server that can only be read, for ever."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import psycopg
+import pytest
+from sqlalchemy import make_url, text
+from sqlalchemy.exc import DBAPIError
+
+from akool_async import Button
+from akool_async.durable import StateError
+from akool_async.durable._alive import AliveLock
+from akool_async.durable._state import State
+from tests.workers import Line, open_jobs, until
+
+PID = text("SELECT pg_backend_pid()")
+
+
+class Failover(Line):
+    """A line to a PostgreSQL database that fails over."""
+
+    def __init__(self, state):
+        super().__init__(state)
+        self._owner = psycopg.connect(state, autocommit=True)
+        self._name = make_url(state).database
+
+    async def __aexit__(self, *_):
+        await super().__aexit__(*_)
+        self._owner.close()
+
+    def begin(self):
+        """All connections end, and new ones can only read, whatever comes later."""
+        self._owner.execute(f"ALTER DATABASE {self._name} SET default_transaction_read_only = on")
+        self.cut()
+        self.mend()
+
+    def end(self):
+        """New connections can write."""
+        self._owner.execute(f"ALTER DATABASE {self._name} RESET default_transaction_read_only")
+
+    @asynccontextmanager
+    async def under_way(self, connections):
+        """It ends with the block, once so many connections were made in vain, or were made that can only read."""
+        made = self.made
+        self.begin()
+        try:
+            yield
+            await until(lambda: self.made >= made + connections)
+        finally:
+            self.end()
+
+
+@pytest.fixture(params=["", "?target_session_attrs=any"], ids=["as we connect", "as a user may connect"])
+async def failover(request, postgresql):
+    """Such a line; with a state's URL that leaves the choice of a server to us, and with one that takes any."""
+    async with Failover(postgresql()) as failover:
+        failover.state += request.param
+        yield failover
+
+
+async def test_a_run_goes_on_after_a_failover(emulator, failover):
+    """The worker and its queue press the rest, once each, with connections that can write."""
+    async with open_jobs(emulator, failover.state, max_concurrent_upscales=1) as jobs:
+        await jobs.submit([(emulator.add_image(), button) for button in Button])
+        running = asyncio.create_task(jobs.run())
+        await until(lambda: emulator.ledger.accepted >= 1)
+        async with failover.under_way(connections=20):
+            pass
+        await running
+        assert (await jobs.status()).done == 8
+    assert emulator.ledger.accepted == 8
+
+
+async def test_a_caller_goes_on_after_a_failover(emulator, failover):
+    """What is submitted and read meanwhile is done when a connection can write, and nobody is told of an error."""
+    press = (emulator.add_image(), "V1")
+    async with open_jobs(emulator, failover.state) as jobs:
+        await jobs.status()
+        async with failover.under_way(connections=4):
+            submitting = asyncio.create_task(jobs.submit([press]))
+        assert await submitting == 1
+        assert (await jobs.job(press)).outcome is None
+
+
+async def test_a_state_can_be_opened_during_a_failover(emulator, failover):
+    """A state that was made before is entered as soon as a connection can write, and one that is new is made then."""
+    for _ in range(2):
+        jobs = open_jobs(emulator, failover.state)
+        async with failover.under_way(connections=2):
+            entering = asyncio.create_task(jobs.__aenter__())
+        await entering
+        assert (await jobs.status()).open == 0
+        await jobs.__aexit__(None, None, None)
+
+
+async def test_a_state_that_stays_read_only_is_told(emulator, postgresql):
+    """A caller hears within its time that the state cannot be written, and why."""
+    async with Failover(postgresql()) as failover, open_jobs(emulator, failover.state) as jobs:
+        failover.begin()
+        with pytest.raises(StateError, match=r"cannot be used \(.*read-only"):
+            await jobs.submit([(emulator.add_image(), "V1")])
+        failover.end()
+        assert await jobs.submit([(emulator.add_image(), "V1")]) == 1
+
+
+async def test_a_sign_of_life_is_shown_where_the_others_look(failover):
+    """A lock at a server that can only be read is none: the next try takes it at the one that can write."""
+    worker, other = (AliveLock(failover.state, "account", name) for name in ("a", "b"))
+    await worker.show()
+    failover.begin()
+    with pytest.raises(psycopg.Error, match="read"):
+        await worker.show()
+    failover.end()
+    await worker.show()
+    await other.show()
+    assert await other.count() == 2
+    await worker.end()
+    await other.end()
+
+
+def test_a_server_that_turned_read_only_is_left(postgresql):
+    """A connection that could write before, and cannot now, is given up with all that stand beside it in the pool."""
+    state = postgresql()
+    engine = State.read(state).engine()
+    with engine.begin() as one, engine.begin() as another:
+        before = {one.scalar(PID), another.scalar(PID)}
+        for connection in (one, another):
+            connection.execute(text("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"))
+    with pytest.raises(DBAPIError, match="read-only transaction"), engine.begin() as connection:
+        connection.execute(text("CREATE TABLE anything (number int)"))
+    with engine.begin() as one, engine.begin() as another:
+        one.execute(text("CREATE TABLE anything (number int)"))
+        after = {one.scalar(PID), another.scalar(PID)}
+    assert not before & after
+    engine.dispose()
+
+
+def test_a_file_that_was_read_only_is_opened_again(tmp_path):
+    """SQLite opens a file that can only be read, and keeps that for ever: such a connection is given up."""
+    engine = State.read(f"sqlite:///{tmp_path}/a.db").engine()
+    with engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA query_only = on")
+    with pytest.raises(DBAPIError, match="readonly database"), engine.begin() as connection:
+        connection.execute(text("CREATE TABLE anything (number int)"))
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE anything (number int)"))
+    engine.dispose()
+
+
+def test_a_machine_that_says_no_more_does_not_keep_its_locks(postgresql):
+    """PostgreSQL ends what stands still in a transaction: others wait for its locks, such as that of the next end."""
+    engine = State.read(postgresql()).engine()
+    with engine.connect() as connection:
+        assert connection.scalar(text("SHOW idle_in_transaction_session_timeout")) == "10s"
+    engine.dispose()
