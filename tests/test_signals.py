@@ -170,7 +170,7 @@ async def test_an_interrupted_press_names_what_had_ended_too(tmp_path, stop):
         emulator.faults.script("create_by_button", None, Fault.stuck())
         arguments = ("press", emulator.add_image(), "V1", "V2", "--download", "pictures", "-q")
         process = await start(*arguments, cwd=tmp_path, environment=emulator.environment())
-        await until(lambda: len(list(tmp_path.glob("pictures/*-5.png"))) == 1)
+        await until(lambda: len(list(tmp_path.glob("pictures/*-5.jpg"))) == 1)
         process.send_signal(stop)
         _, errors = await process.communicate()
         assert process.returncode == 130
@@ -188,7 +188,7 @@ async def test_no_half_picture_is_left(tmp_path):
         await process.communicate()
         assert process.returncode == 130
         names = [path.name for path in (tmp_path / "pictures").iterdir()]
-        assert all(name.endswith(".png") and not name.startswith(".") for name in names)
+        assert all(name.endswith(".jpg") and not name.startswith(".") for name in names)
         (line,) = read_lines(tmp_path / "out.jsonl")
         assert (line["ok"], line["id"]) == (False, emulator.ledger.posts[0].new_ids[0])
 
