@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import asyncio
 import platform
+import random
 import resource
+import socket
 import sys
 import time
 from collections import Counter
 
 import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
 from attrs import define, field, frozen
 
 from akool_async import AkoolError, AkoolSession, Button, ExponentialPolling, OperationFailedError, OutcomeUnknownError
@@ -18,6 +21,9 @@ from akool_async import __version__ as our_version
 from akool_async.emulator import Emulator, Fault
 
 PRICE = 2
+NAME = "akool.test"
+LOOKUPS_THAT_FAIL, LOOKUPS_THAT_HANG = 0.04, 0.002
+"""Shares of the look-ups of AKOOL's name: what then is not delivered is sent again."""
 REPLY_FAULTS = [
     fault
     for when in ("before", "after")
@@ -36,12 +42,15 @@ REPLY_FAULTS = [
 OTHER_FAULTS = [
     Fault.throttle(retry_after=1),
     Fault.code(1005),
+    Fault.code(1103),
     Fault.code(1108),
-    Fault.image_status(9),
-    Fault.image_status(2),
-    Fault.late_urls(0.2),
-    Fault.fails("chaos"),
+    Fault.other_image(),
+    Fault.bad_bytes(),
 ]
+
+PRESS_FAULTS = [Fault.late_urls(0.2), Fault.fails("chaos"), Fault.deduction_credit(0), Fault.deduction_credit(1)]
+"""Some replies report less than was charged; the results report the truth."""
+POLL_FAULTS = [Fault.image_status(9), Fault.image_status(2)]
 
 
 @frozen(kw_only=True)
@@ -53,6 +62,34 @@ class Plan:
     fault_rate: float = 0.1
     seed: int = 0
     speed: float = 200.0
+
+
+class UnsureResolver(AbstractResolver):
+    """A name server that fails at random, or answers later than a request may take."""
+
+    def __init__(self, seed: int) -> None:
+        self.is_failing = True
+        self.failed = 0
+        self._rng = random.Random(seed)
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """This machine, whatever the name."""
+        drawn = self._rng.random() if self.is_failing else 1.0
+        if drawn < LOOKUPS_THAT_FAIL + LOOKUPS_THAT_HANG:
+            self.failed += 1
+            if drawn < LOOKUPS_THAT_HANG:
+                await asyncio.sleep(3600)
+            raise OSError("temporary failure in name resolution")
+        return [
+            ResolveResult(
+                hostname=host, host="127.0.0.1", port=port, family=family, proto=0, flags=socket.AI_NUMERICHOST
+            )
+        ]
+
+    async def close(self) -> None:
+        """Nothing is open."""
 
 
 @define
@@ -71,7 +108,9 @@ class Account:
     lost: int = 0
     charged: int = 0
     accounted_for: float = 0
-    """Credits that the client's own words add up to: deduction_credit, charged=True, and reconcile()."""
+    """Credits that the session's own counters add up to, and what reconcile() found."""
+    not_delivered: int = 0
+    """POSTs and polls that never left, because AKOOL's name could not be looked up."""
     slots_leaked: int = 0
     seconds: float = 0.0
     requests: int = 0
@@ -93,6 +132,7 @@ class Account:
             "credits charged": self.charged,
             "credits accounted for": f"{self.accounted_for:g}",
             "slots leaked": self.slots_leaked,
+            "look-ups that failed": self.not_delivered,
             "requests": self.requests,
             "seconds": f"{self.seconds:.1f}",
         }
@@ -101,17 +141,26 @@ class Account:
 
 async def run(plan: Plan) -> Account:
     """Press, under faults, and settle the account."""
+    resolver = UnsureResolver(plan.seed)
+    connector = aiohttp.TCPConnector(resolver=resolver, use_dns_cache=False, limit=0, keepalive_timeout=1.0)
     async with (
-        Emulator(speed=plan.speed, seed=plan.seed, credits=10 * PRICE * plan.presses) as emulator,
+        Emulator(
+            speed=plan.speed, seed=plan.seed, credits=10 * PRICE * plan.presses, used_button_codes=(1010, 1011)
+        ) as emulator,
+        aiohttp.ClientSession(connector=connector) as http,
         AkoolSession(
             emulator.api_key,
-            base_url=emulator.base_url,
+            base_url=emulator.base_url.replace("127.0.0.1", NAME),
+            allow_http=True,
+            http=http,
             max_concurrent_upscales=plan.cap,
             polling=ExponentialPolling(initial=0.1, max_interval=0.5),
             request_timeout=2.0,
         ) as akool,
     ):
-        emulator.faults.rate(plan.fault_rate, *REPLY_FAULTS, *OTHER_FAULTS, seed=plan.seed)
+        emulator.faults.rate(plan.fault_rate, *REPLY_FAULTS, *OTHER_FAULTS, *POLL_FAULTS, seed=plan.seed)
+        press_faults = (*REPLY_FAULTS, *OTHER_FAULTS, *PRESS_FAULTS)
+        emulator.faults.rate(plan.fault_rate, *press_faults, endpoints=["create_by_button"], seed=plan.seed)
         presses = [
             (image_id, f"U{index}")
             for image_id in (emulator.add_image() for _ in range(-(-plan.presses // 4)))
@@ -122,8 +171,10 @@ async def run(plan: Plan) -> Account:
         await _press_all(akool, account, presses, width=2 * plan.cap)
         account.seconds = time.monotonic() - began
         emulator.faults.clear()
+        account.not_delivered, resolver.is_failing = resolver.failed, False
         taken = await asyncio.gather(*(akool.reconcile(*press) for press in account.in_doubt))
-        account.accounted_for += PRICE * sum(map(bool, taken))
+        counters = akool.counters()
+        account.accounted_for = counters.credits_charged + counters.credits_lost + PRICE * sum(map(bool, taken))
         _settle(account, emulator)
         account.slots_leaked = await _count_leaked_slots(akool, emulator, plan.cap)
         return account
@@ -145,16 +196,13 @@ async def _press(akool: AkoolSession, account: Account, image_id: str, button: s
     try:
         operation = await akool.create_by_button(image_id, button)
         account.told.add((image_id, button))
-        account.accounted_for += operation.latest.deduction_credit if operation.latest else 0
         await operation.wait_until_complete()
     except OperationFailedError:
         account.failed += 1
     except OutcomeUnknownError as error:
         account.unknown += 1
         account.told.add((image_id, button))
-        if error.charged:
-            account.accounted_for += PRICE
-        else:
+        if not error.charged:
             account.in_doubt.append((image_id, button))
     except AkoolError as error:
         account.refused[type(error).__name__] += 1

@@ -86,6 +86,32 @@ async def test_a_press_that_is_lost_before_acceptance_is_pressed_again(emulator,
     assert emulator.ledger.charged == 2
 
 
+async def test_a_press_whose_reply_is_about_another_image_is_told_as_charged(emulator, akool):
+    """Mixed up with another reply: one POST, one charge, OutcomeUnknownError(charged=True), slot back."""
+    emulator.faults.script("create_by_button", Fault.other_image())
+    with pytest.raises(OutcomeUnknownError) as caught:
+        await akool.upscale(emulator.add_image(), 1)
+    assert caught.value.charged is True
+    assert emulator.ledger.requests["create_by_button"] == 1
+    assert emulator.ledger.charged == 2
+    await assert_slot_free(akool, emulator)
+
+
+async def test_bad_bytes_lose_nothing(emulator, akool):
+    """Bytes that are not UTF-8, in the reply to a press, a prompt and polls: each gives its operation and result."""
+    faults = [Fault.bad_bytes()] * 2
+    for endpoint in ("create_by_button", "create_by_prompt", "create_by_source_prompt", "get_image_result"):
+        emulator.faults.script(endpoint, *faults)
+    operations = [
+        await akool.upscale(emulator.add_image(), 1),
+        await akool.create_by_prompt("a fox"),
+        *await akool.create_by_source_prompt("a fox"),
+    ]
+    for operation in operations:
+        assert (await operation.wait_until_complete()).status == ImageStatus.COMPLETED
+    assert emulator.ledger.accepted == 3
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_repress_false_never_presses_again(emulator, when):
     """With repress=False a lost reply is told as unknown, whether or not AKOOL accepted, after one POST."""

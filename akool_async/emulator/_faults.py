@@ -33,10 +33,27 @@ API_ENDPOINTS = ENDPOINTS[:-2]
 CREATES = ("create_by_button", "create_by_prompt", "create_by_source_prompt")
 JOB_KINDS = frozenset({"stuck", "late_urls", "fails"})
 REPLY_KINDS = frozenset(
-    {"reset", "status", "html", "cut", "empty", "huge", "endless", "wrong_length", "stall", "slow", "redirect"}
+    {
+        "reset",
+        "status",
+        "html",
+        "cut",
+        "empty",
+        "huge",
+        "endless",
+        "wrong_length",
+        "stall",
+        "slow",
+        "redirect",
+        "bad_bytes",
+    }
 )
 WEBHOOK_KINDS = frozenset({"lost", "twice", "forged"})
-REPORT_KINDS = {"image_status": ("get_image_result",), "deduction_credit": (*CREATES, "get_image_result")}
+REPORT_KINDS = {
+    "image_status": ("get_image_result",),
+    "deduction_credit": (*CREATES, "get_image_result"),
+    "other_image": (*CREATES, "get_image_result"),
+}
 """Faults of what a reply says about an image, and the endpoints that they fit."""
 KINDS = JOB_KINDS | WEBHOOK_KINDS | REPLY_KINDS | REPORT_KINDS.keys() | {"throttle", "code"}
 ERROR_STATUSES = range(400, 600)
@@ -165,6 +182,16 @@ class Fault:
     def deduction_credit(cls, reported: float | str | None) -> Fault:
         """This reply reports ``reported`` credits, whatever is charged: fewer, 0, a text, or null."""
         return cls("deduction_credit", "after", text=json.dumps(reported))
+
+    @classmethod
+    def other_image(cls) -> Fault:
+        """This reply is about another image and another button, as a cache may mix them up."""
+        return cls("other_image", "after")
+
+    @classmethod
+    def bad_bytes(cls) -> Fault:
+        """A text in this reply holds a byte that is not UTF-8, and a raw control character."""
+        return cls("bad_bytes", "after")
 
     @classmethod
     def stuck(cls) -> Fault:

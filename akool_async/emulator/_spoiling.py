@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import struct
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
@@ -71,7 +72,7 @@ class Spoiler:
         """The reply as the fault leaves it; None where it goes out as it is."""
         way = self._ways.get(fault.kind)
         if way is None:
-            return _replacement(fault)
+            return _replacement(fault, reply)
         try:
             return await way(request, fault, reply)
         except ConnectionResetError:  # its client has left meanwhile
@@ -138,7 +139,7 @@ def is_gone(request: web.Request) -> bool:
     return request.transport is None or request.transport.is_closing()
 
 
-def _replacement(fault: Fault) -> web.Response | None:
+def _replacement(fault: Fault, reply: Reply) -> web.Response | None:  # noqa: PLR0911 - one for each kind
     match fault.kind:
         case "status" | "html":
             status = int(fault.number) or 200
@@ -149,10 +150,24 @@ def _replacement(fault: Fault) -> web.Response | None:
             return web.Response(status=429, text="slow down", headers={"Retry-After": fault.text})
         case "redirect":
             return web.Response(status=302, headers={"Location": fault.text})
+        case "bad_bytes":
+            return web.Response(body=reply.body.replace(b'"OK"', b'"O\xff\x01K"'), content_type=JSON)
+        case "other_image":
+            return web.json_response(_mix_up(json.loads(reply.body)))
         case "code":
             return refuse(int(fault.number), fault.text)
         case _:
             return None
+
+
+def _mix_up(reply: dict[str, Any]) -> dict[str, Any]:
+    """The same about another image."""
+    data = reply.get("data")
+    for image in data if isinstance(data, list) else [data]:
+        if isinstance(image, dict):
+            image["_id"] = image["_id"][::-1]
+            image["op_button"] = "V1" if image.get("op_button") != "V1" else "U1"
+    return reply
 
 
 async def _send_half(request: web.Request, reply: Reply) -> web.StreamResponse:
