@@ -226,7 +226,7 @@ class Spender:
         except BaseException as error:
             for slot in slots:
                 slot.release()
-            self._report_end(flight, callback, 1, error)
+            self._report_end(flight, callback, batch, error)
             raise
         operations = []
         for image, slot in zip_longest(images, slots):  # AKOOL may make fewer or more than were asked for

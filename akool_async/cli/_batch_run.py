@@ -14,7 +14,7 @@ from akool_async.cli._account import open_state
 from akool_async.cli._exit import ExitStatus, gravest, status_of
 from akool_async.cli._gallery import Contents, write_gallery
 from akool_async.cli._lines import Line, PressState, describe, describe_running
-from akool_async.cli._money import Charges, add_what_was_known, charges_of, count_presses, explain_lost
+from akool_async.cli._money import Charges, add_what_was_known, charges_of, count_presses, explain_account, explain_lost
 from akool_async.cli._recorded import carry_out
 from akool_async.cli._words import amount, explain, tell
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
-    from akool_async import AkoolSession, ButtonPress, ImageResult
+    from akool_async import AkoolSession, ButtonPress, Counters, ImageResult
     from akool_async.cli._account import KeyFile
     from akool_async.cli._batch import Batch
     from akool_async.cli._plan import Plan
@@ -82,6 +82,8 @@ class BatchRun:
     _recorded: set[ButtonPress] = field(factory=set, init=False)
     """Presses that a state held before this run."""
     _balance: float | None = field(default=None, init=False)
+    _counters: Counters | None = field(default=None, init=False)
+    """The session's account, if the balance was read before and after."""
     _trouble: Exception | None = field(default=None, init=False)
     _was_interrupted: bool = field(default=False, init=False)
     _task: asyncio.Task[object] | None = field(default=None, init=False)
@@ -156,6 +158,7 @@ class BatchRun:
                 await self._show(akool, plan.batch, plan.sources, self._options.gallery)
             with suppress(AkoolError):  # all is done; it is only told
                 self._balance = await akool.get_credit()
+                self._counters = akool.counters() if jobs is None else None  # a state's presses are another session's
         except ExceptionGroup as errors:
             self._trouble = self._trouble or errors.exceptions[0]
         except (OSError, ValueError) as error:
@@ -295,6 +298,8 @@ class BatchRun:
             invalid = len(plan.batch.invalid)
             dropped = f"; {invalid:,} line{'s' if invalid > 1 else ''} of {plan.batch.name} could not be read"
             tell(told + _for_lost_ids(lines) + balance + where + (dropped if invalid else ""))
+            for text in () if self._counters is None else explain_account(self._counters):
+                tell(text)
             if (self._was_interrupted or self._trouble is not None) and self._options.state is not None:
                 tell("what is open stays recorded: run the same again, or akool worker with the same --state")
         for text in explain_lost(lines, ids=self._results.ids_path, is_recorded=self._options.state is not None):

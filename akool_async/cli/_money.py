@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sized
     from pathlib import Path
 
+    from akool_async import Counters
+
 DOCUMENTED_PRICE: Final = 2.0
 """``deduction_credit`` of every example in AKOOL's pages."""
 CODES_OF_USED: Final = (1010, 1011)
@@ -23,6 +25,8 @@ CODES_OF_USED: Final = (1010, 1011)
 CODES_OF_UNKNOWN: Final = (1008, 1014)
 """AKOOL's codes for an id that it does not know."""
 USED: Final = "the reply was lost, and the button is used: it was charged, its new id is not known"
+SMALLEST_AMOUNT: Final = 0.005
+"""Credits; less is an error of rounding."""
 MOST_COMMANDS: Final = 8
 """Commands that are printed; all presses stand in the output."""
 
@@ -114,6 +118,24 @@ def _settle(line: Line, earlier: Line) -> Line:
     if line.code in CODES_OF_USED:
         return evolve(line, error=USED, code=None, charged=True)
     return evolve(line, credits=earlier.credits, charged=earlier.charged)
+
+
+def explain_account(counters: Counters) -> Iterator[str]:
+    """Sentences on what is not plain in a session's account: estimates, and what the balance does not explain."""
+    if counters.credits_estimated:
+        yield f"{amount(counters.credits_estimated)} credits of that are an estimate: AKOOL reported no price"
+    if counters.credits_in_doubt:
+        in_doubt = amount(counters.credits_in_doubt)
+        yield f"up to {in_doubt} credits more may have been charged for presses whose outcome is unknown"
+    elsewhere = counters.credits_elsewhere or 0.0
+    if elsewhere >= SMALLEST_AMOUNT:
+        or_unknown = ", or a press whose outcome is unknown" if counters.credits_in_doubt else ""
+        yield (
+            f"{amount(elsewhere)} credits went elsewhere: another program on this account, or a price that AKOOL "
+            f"reported too low{or_unknown}"
+        )
+    elif elsewhere <= -SMALLEST_AMOUNT:
+        yield f"the balance is {amount(-elsewhere)} credits higher than that explains: a top-up, or a refund"
 
 
 def count_presses(lines: Sized) -> str:
