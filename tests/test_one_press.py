@@ -134,7 +134,10 @@ async def test_a_press_after_the_last_caller_left_the_queue_begins_anew(emulator
 async def test_closing_lets_a_post_under_way_end():
     """A POST that was sent when the session closes ends first, and its caller gets the operation."""
     gate = Gate(CREATE_BY_BUTTON_REPLY)
-    async with scripted_server(gate) as server, AkoolSession(KEY, base_url=server.base_url) as akool:
+    async with (
+        scripted_server(gate) as server,
+        AkoolSession(KEY, base_url=server.base_url, max_concurrent_upscales=1) as akool,
+    ):
         caller = asyncio.create_task(akool.upscale("image-1", 2))
         queued = [asyncio.create_task(akool.upscale("image-2", i)) for i in (1, 2, 3, 4)]
         await gate.arrived.wait()
@@ -144,7 +147,7 @@ async def test_closing_lets_a_post_under_way_end():
         await closing
         assert (await caller).id == CREATE_BY_BUTTON_REPLY["data"]["_id"]
         outcomes = await asyncio.gather(*queued, return_exceptions=True)
-        assert isinstance(outcomes[-1], SessionClosedError)
+        assert {type(outcome) for outcome in outcomes} == {SessionClosedError}
         with pytest.raises(SessionClosedError):
             await akool.upscale("image-1", 3)
 

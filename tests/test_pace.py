@@ -4,6 +4,7 @@ import asyncio
 from itertools import pairwise
 
 import pytest
+from aiohttp import web
 from conftest import FAST
 from scripted import KEY, scripted_server
 
@@ -29,8 +30,12 @@ async def test_no_more_requests_go_out_than_the_rate(emulator):
 
 async def test_presses_do_not_queue_behind_polls():
     """With a hundred polls waiting for their turn a press is among the next two requests."""
-    running = {"code": 1000, "data": {"_id": "image", "image_status": 2}}
-    async with scripted_server(running) as server:
+
+    async def answer(request):
+        image_id = request.query.get("image_model_id", "new")
+        return web.json_response({"code": 1000, "data": {"_id": image_id, "image_status": 2}})
+
+    async with scripted_server(answer) as server:
         async with AkoolSession(KEY, base_url=server.base_url, max_requests_per_second=50) as akool:
             waiters = [asyncio.create_task(akool.wait_until_complete(f"image-{i}")) for i in range(100)]
             while len(server.asked) < 2:
