@@ -79,9 +79,10 @@ class Api:
             endpoint, "POST", path, _wire.prompt_body(evolve(request, webhook_url=webhook_url)), on_send=on_send
         )
         images = _wire.read_images(await self._transport.request(call))
-        for image in images:
-            _require_answer(image, None)
-        return images
+        answers = [image for image in images if contradiction(image, None) is None]
+        if not answers:
+            _require_answer(images[0], None)
+        return answers
 
     async def get_image_result(self, image_id: str) -> ImageResult:
         """Get Image Result."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 
 from attrs import Attribute, field, frozen
 
-from akool_async.errors import AkoolError, ConfigurationError
+from akool_async.errors import AkoolError, ConfigurationError, SessionClosedError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -149,6 +149,11 @@ class TokenAuthenticator(_Unpicklable):
             return await asyncio.shield(self._fetching)  # a caller that is cancelled leaves the others their token
         except AkoolError as error:
             raise error.fresh() from error.__cause__
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            raise SessionClosedError from None  # close() ended the fetch
 
     def renew(self, header: Header) -> bool:
         """Drop ``header`` unless another request has replaced it already."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from akool_async.errors import BudgetError, OutcomeUnknownError
 
@@ -12,7 +12,12 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from akool_async._money import Prices
-    from akool_async.models import Button, ImageResult
+    from akool_async.models import Button
+
+CAUTION: Final = 10
+"""Times the expected price that is set aside for a press of a kind that AKOOL has not charged for yet."""
+PATIENCE: Final = 120.0
+"""Seconds for which others wait for the price of a press that goes alone; AKOOL's jobs hardly ever take that long."""
 
 
 class Budget:
@@ -23,9 +28,14 @@ class Budget:
         self._prices = prices
         self._charged = 0.0
         self._reserved = 0.0
-        self._asking: set[str] = set()
-        self._asked: set[str] = set()
+        self._alone: dict[str, tuple[object, float]] = {}  # by kind: which press goes alone, and how long others wait
+        self._tried: set[str] = set()  # kinds of which a press went alone and showed no price
         self._changed = asyncio.Condition()
+
+    @property
+    def is_limited(self) -> bool:
+        """False without ``max_credits``."""
+        return self._max_credits < math.inf
 
     def refuse_if_spent(self, button: Button) -> None:
         """Raise :class:`BudgetError` if the credits for a press will not be there, whatever else happens."""
@@ -33,40 +43,63 @@ class Budget:
         if self._charged + price > self._max_credits:
             raise BudgetError(max_credits=self._max_credits, charged=self._charged, price=price)
 
-    async def reserve(self, button: Button) -> float:
-        """Set credits aside for a press, waiting for what is under way if the answer depends on it.
+    def price_of(self, button: Button) -> float:
+        """What a press may cost, as far as is known."""
+        return self._prices.largest(button.kind)
 
-        The first press of a kind goes alone until its result shows what the others cost.
+    async def reserve(self, button: Button, buyer: object) -> float:
+        """Set credits aside for a press, and return how many, waiting for what is under way if that may suffice.
+
+        Before AKOOL has charged for the kind, a press sets aside several times the expected price. If that much is not
+        there, it goes alone until its result shows what the others cost.
 
         Raises:
-            BudgetError: they are not there.
+            BudgetError: the credits are not there.
         """
-        if self._max_credits == math.inf:
-            return 0.0
+        kind = button.kind
         async with self._changed:
             while True:
                 self.refuse_if_spent(button)
-                price = self._prices.largest(button.kind)
-                fits = self._charged + self._reserved + price <= self._max_credits
-                if fits and button.kind not in self._asking:
-                    if not self._prices.is_known(button.kind) and button.kind not in self._asked:
-                        self._asking.add(button.kind)
-                    self._reserved += price
-                    return price
-                await self._changed.wait()
+                price, left = self.price_of(button), self._max_credits - self._charged - self._reserved
+                is_known = self._prices.is_known(kind) or kind in self._tried
+                until = None if is_known else self._until_another_is_priced(kind)
+                if not is_known and price * CAUTION <= left:
+                    price *= CAUTION
+                elif until is not None or price > left:
+                    await self._wait_for_change(until)
+                    continue
+                elif not is_known:
+                    self._alone[kind] = (buyer, asyncio.get_running_loop().time() + PATIENCE)
+                self._reserved += price
+                return price
 
-    async def count(self, kind: str, *, reserved: float, charged: float, is_over: bool) -> None:
+    async def count(self, *, reserved: float, charged: float) -> None:
         """Of a press ``reserved`` is no longer set aside, and ``charged`` more is spent."""
-        if self._max_credits == math.inf:
-            return
         async with self._changed:
             self._reserved -= reserved
             self._charged += charged
-            if is_over:
-                self._asking.discard(kind)
-            if is_over and charged:  # AKOOL may never report a price: then the next ones do not go alone
-                self._asked.add(kind)
             self._changed.notify_all()
+
+    async def end(self, button: Button, buyer: object, *, is_charged: bool) -> None:
+        """Nothing more is heard of a press."""
+        async with self._changed:
+            if self._alone.get(button.kind, (None, 0.0))[0] is buyer:
+                del self._alone[button.kind]
+            if is_charged:  # AKOOL may never report a price: then the next ones do not go alone
+                self._tried.add(button.kind)
+            self._changed.notify_all()
+
+    def _until_another_is_priced(self, kind: str) -> float | None:
+        """The time until which to wait for the press of this kind that goes alone; None if there is no such press."""
+        _, until = self._alone.get(kind, (None, 0.0))
+        return until if until > asyncio.get_running_loop().time() else None
+
+    async def _wait_for_change(self, until: float | None) -> None:
+        try:
+            async with asyncio.timeout_at(until):
+                await self._changed.wait()
+        except TimeoutError:
+            pass
 
 
 class Purchase:
@@ -75,34 +108,40 @@ class Purchase:
     def __init__(self, budget: Budget, button: Button) -> None:
         self._budget = budget
         self._button = button
-        self._reserved: float | None = None
+        self._reserved = 0.0
         self._charged = 0.0
         self._reported = 0.0
+        self._is_open = False
         self._is_accepted = False
 
     async def reserve(self) -> None:
-        """Set the credits aside. Never called for a press that is under way or known already: it is charged once.
+        """Set the credits aside. Not to be called for a press that was sent already: it is charged once.
 
         Raises:
             BudgetError: they are not there.
         """
-        self._reserved = await self._budget.reserve(self._button)
+        if self._budget.is_limited:
+            self._reserved = await self._budget.reserve(self._button, self)
+            self._is_open = True
 
-    async def accept(self, reply: ImageResult | None) -> None:
-        """AKOOL accepted the press. A price below what was set aside is not believed before the result confirms it."""
-        self._is_accepted = True
-        self._reported = (reply and reply.deduction_credit) or 0.0
-        if self._reserved is not None and self._reported >= self._reserved:
-            await self._count(self._reported, is_over=False)
+    async def accept(self, reported: float | None) -> None:
+        """AKOOL accepted the press, with this ``deduction_credit`` in its reply.
 
-    async def end(self, result: ImageResult | None) -> None:
-        """The result came, or None: nothing more is heard of a press that may have been charged.
-
-        The larger of the two reports counts. None and 0 are no price: what was set aside is counted.
+        A price below what was set aside is not believed before the result confirms it.
         """
-        reported = result and result.deduction_credit
-        known = max(reported, self._reported) if reported else 0.0
-        await self._count(max(known or self._reserved or 0.0, self._charged), is_over=True)
+        self._is_accepted = True
+        self._reported = reported or 0.0
+        if self._is_open and self._reported >= self._reserved:
+            await self._count(self._reported)
+
+    async def end(self, reported: float | None) -> None:
+        """The result came with this ``deduction_credit``; None and 0 if it has none, or if no result comes.
+
+        The larger report counts. If there is none, what the press was likely to cost is counted.
+        """
+        if self._is_open:
+            known = max(reported, self._reported) if reported else 0.0
+            await self._close(max(known or self._reported, self._charged) or self._budget.price_of(self._button))
 
     async def __aenter__(self) -> Self:
         return self
@@ -110,16 +149,17 @@ class Purchase:
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if exc is None:
-            return
         if self._is_accepted or isinstance(exc, OutcomeUnknownError):
             await self.end(None)
-        else:
-            await self._count(0.0, is_over=True)
+        elif self._is_open:
+            await self._close(0.0)
 
-    async def _count(self, charged: float, *, is_over: bool) -> None:
-        if self._reserved is None:
-            return
+    async def _close(self, charged: float) -> None:
+        self._is_open = False
+        await self._count(charged)
+        await self._budget.end(self._button, self, is_charged=charged > 0)
+
+    async def _count(self, charged: float) -> None:
         reserved, self._reserved = self._reserved, 0.0
         more, self._charged = charged - self._charged, charged
-        await self._budget.count(self._button.kind, reserved=reserved, charged=more, is_over=is_over)
+        await self._budget.count(reserved=reserved, charged=more)

@@ -40,13 +40,13 @@ REMEMBERED: Final = 10_000
 class Callback:
     """What is told by webhook of one POST."""
 
-    __slots__ = ("_bell", "_closed", "_told", "_untaken", "kind", "loss", "url", "word")
+    __slots__ = ("_bell", "_closed", "_told", "_untaken", "kind", "losses", "url", "word")
 
     def __init__(self, url: str | None, word: str | None, kind: str) -> None:
         self.kind = kind
         """What the images of the POST cost by."""
-        self.loss: Loss | None = None
-        """What was counted for an image of it when its outcome was unknown."""
+        self.losses: list[Loss] = []
+        """What was counted for each of its images when its outcome was unknown."""
         self.url = url
         """What AKOOL is to call."""
         self.word = word

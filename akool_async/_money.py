@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 EXPECTED_PRICES: Final = {"upscale": 2.0, "variation": 2.0, "prompt": 2.0, "v4 4k": 4.0, "v4 1080p": 3.0}
 """Credits for one image: ``deduction_credit`` of the examples in AKOOL's pages; for v4, as seen in use."""
 DEFAULT_RESOLUTION: Final = "4k"
+MAX_PRICE: Final = 1_000.0
+"""Credits for one image. A report beyond it makes no sense, and would end all presses under a budget."""
 REMEMBERED: Final = 100_000
 """Operations whose result is awaited for its price."""
 
@@ -26,6 +28,10 @@ def price_kind(made_by: ButtonPress | PromptRequest | SourcePromptRequest) -> st
     if isinstance(made_by, SourcePromptRequest):
         return f"v4 {made_by.resolution or DEFAULT_RESOLUTION}"
     return "prompt"
+
+
+def _as_price(reported: float | None) -> float | None:
+    return reported if reported and reported <= MAX_PRICE else None
 
 
 @define
@@ -94,6 +100,7 @@ class Account:
 
     def accept(self, operation_id: str, kind: str, reported: float | None) -> None:
         """AKOOL accepted an image, with the ``deduction_credit`` of its reply."""
+        reported = _as_price(reported)
         charge = _Charge(kind, reported or self.prices.expected(kind), not reported)
         if reported:
             self.prices.observe(kind, reported)
@@ -107,6 +114,7 @@ class Account:
         charge = self._open.pop(operation_id, None)
         if charge is None:
             return
+        reported = _as_price(reported)
         if reported and (charge.is_estimate or reported > charge.credits):
             self._count(charge, -1)
             charge = _Charge(charge.kind, reported, is_estimate=False)
@@ -114,16 +122,16 @@ class Account:
         if not charge.is_estimate:
             self.prices.learn(charge.kind, charge.credits)
 
-    def lose(self, kind: str, images: int, *, charged: bool | None) -> Loss:
-        """The reply to a POST was lost for good. Returns what this counts for one image."""
-        loss = Loss(self.prices.expected(kind), is_charged=bool(charged))
-        self._count_loss(loss, images)
-        return loss
+    def lose(self, kind: str, images: int, *, charged: bool | None) -> list[Loss]:
+        """The reply to a POST was lost for good. Returns what this counts for each of its images."""
+        losses = [Loss(self.prices.expected(kind), is_charged=bool(charged)) for _ in range(images)]
+        for loss in losses:
+            self._count_loss(loss, 1)
+        return losses
 
-    def find(self, loss: Loss | None) -> None:
+    def find(self, loss: Loss) -> None:
         """An image that was counted as lost has come to be known after all."""
-        if loss is not None:
-            self._count_loss(loss, -1)
+        self._count_loss(loss, -1)
 
     def read_balance(self, balance: float) -> None:
         """AKOOL reports the account's balance."""
@@ -146,8 +154,8 @@ class Account:
         if charge.is_estimate:
             self.estimated += sign * charge.credits
 
-    def _count_loss(self, loss: Loss, images: int) -> None:
+    def _count_loss(self, loss: Loss, sign: int) -> None:
         if loss.is_charged:
-            self.lost += images * loss.credits
+            self.lost += sign * loss.credits
         else:
-            self.in_doubt += images * loss.credits
+            self.in_doubt += sign * loss.credits

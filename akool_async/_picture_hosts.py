@@ -119,7 +119,10 @@ class PictureHosts:
                 if not location:
                     yield response
                     return
-            address = follow(url, location)
+            try:
+                address = follow(url, location)
+            except ValueError as error:
+                raise RefusedError(f"the picture's address leads astray ({error})") from None
         raise RefusedError(f"the picture's address leads astray (more than {MOST_REDIRECTS} redirects)")
 
     @asynccontextmanager
@@ -159,7 +162,7 @@ class PictureHosts:
         """Send nothing to this host for so long."""
         now = asyncio.get_running_loop().time()
         self._paused_until = {host: until for host, until in self._paused_until.items() if until > now}
-        self._paused_until[url.origin()] = now + seconds
+        self._paused_until[url.origin()] = max(now + seconds, self._paused_until.get(url.origin(), 0.0))
 
     def _require_no_pause(self, url: URL) -> None:
         seconds = self._paused_until.get(url.origin(), 0.0) - asyncio.get_running_loop().time()

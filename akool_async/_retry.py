@@ -138,7 +138,9 @@ def says_nothing(http_status: int) -> bool:
 
 
 UNDELIVERED_TRIES: Final = 6
-"""POSTs that never reach AKOOL before the caller is told; with their waits some 20 s."""
+"""POSTs that never reach AKOOL before the caller is told; where they fail immediately, some 15 s with their waits."""
+UNDELIVERED_PATIENCE: Final = 60.0
+"""Seconds after which no more are tried: each may take the whole request timeout."""
 FORGOTTEN_AFTER: Final = 60.0
 """Seconds without a try after which a refusal is the first of its kind again."""
 PACED_PATIENCE: Final = 900.0
@@ -149,13 +151,16 @@ PACED_PATIENCE: Final = 900.0
 class UndeliveredRetry:
     """When to send a POST again that never arrived."""
 
+    began: float
+    """When the first POST was sent, on the event loop's clock."""
     _tries: int = 0
     _waits: Iterator[float] = Factory(lambda: growing_waits(0.5, 10.0))
 
-    def pause(self) -> float | None:
-        """Seconds to wait before the next try, None where there is to be none."""
+    def pause(self, now: float) -> float | None:
+        """Seconds to wait before the next try; None if there is to be none."""
         self._tries += 1
-        return next(self._waits) if self._tries < UNDELIVERED_TRIES else None
+        is_over = self._tries >= UNDELIVERED_TRIES or now - self.began >= UNDELIVERED_PATIENCE
+        return None if is_over else next(self._waits)
 
 
 @define
@@ -201,8 +206,4 @@ class Streak:
     @property
     def stretch(self) -> float:
         """How many times longer than usual to wait before the next poll: doubling, up to ten."""
-        return float(min(2 ** (self.failures - 1), 10)) if self.failures else 1.0
-
-    def reset(self) -> None:
-        """A good poll."""
-        self.failures = 0
+        return float(min(2 ** (self.failures - 1), 10))

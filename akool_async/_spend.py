@@ -20,7 +20,6 @@ from akool_async._retry import UndeliveredRetry, Verdict, is_pointless, judge_sp
 from akool_async._slots import Slot
 from akool_async.errors import (
     AkoolError,
-    BudgetError,
     OutcomeUnknownError,
     RateLimitedError,
     ResponseError,
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
     from akool_async._watcher import Watcher
     from akool_async.models import ImageResult, PromptRequest
 
-    Permit = Callable[[], Awaitable[None]]
     Send = Callable[[Callable[[], None]], Awaitable[list[ImageResult]]]
 
 logger = logging.getLogger("akool_async")
@@ -105,28 +103,21 @@ class Spender:
         """True where pressing the same again sends nothing: it is under way, or its outcome is remembered."""
         return press in self._operations or press in self._presses or press in self._charged
 
-    async def press(
-        self, press: ButtonPress, webhook_url: str | None, permit: Permit | None = None, *, word: str | None = None
-    ) -> Operation:
+    async def press(self, press: ButtonPress, webhook_url: str | None, *, word: str | None = None) -> Operation:
         """The one operation of this press: remembered, under way, or begun now.
 
-        ``permit`` is awaited before the POST, when its slot is there; what it raises is the outcome. ``word`` is what
-        the webhook is to be known by.
+        ``word`` is what the webhook is to be known by.
         """
-        while True:
-            self._check_open()
-            if press in self._operations:
-                self._operations.move_to_end(press)
-                return self._operations[press]
-            if press in self._charged:
-                raise self._charged[press].fresh()
-            under_way = self._presses.get(press)
-            if under_way is None or under_way.dropped:
-                return (await self._begin(press, webhook_url, permit, word).join())[0]
-            try:
-                return (await under_way.join())[0]
-            except BudgetError:  # of whoever began it, and nobody else's
-                self._forget_press(under_way)
+        self._check_open()
+        if press in self._operations:
+            self._operations.move_to_end(press)
+            return self._operations[press]
+        if press in self._charged:
+            raise self._charged[press].fresh()
+        flight = self._presses.get(press)
+        if flight is None or flight.dropped:
+            flight = self._begin(press, webhook_url, word)
+        return (await flight.join())[0]
 
     async def create(self, request: PromptRequest | SourcePromptRequest) -> list[Operation]:
         """The operations of a prompt, one for each image."""
@@ -166,11 +157,9 @@ class Spender:
                 flight.task.cancel()
         await asyncio.gather(*(flight.task for flight in flights), return_exceptions=True)
 
-    def _begin(
-        self, press: ButtonPress, webhook_url: str | None, permit: Permit | None, word: str | None
-    ) -> Flight[list[Operation]]:
+    def _begin(self, press: ButtonPress, webhook_url: str | None, word: str | None) -> Flight[list[Operation]]:
         flight = self._presses[press] = Flight(
-            lambda flight: self._press(flight, press, webhook_url, permit, word),
+            lambda flight: self._press(flight, press, webhook_url, word),
             press=press,
             leave=self.keep_unclaimed,
             forget=self._forget_press,
@@ -182,15 +171,12 @@ class Spender:
         flight: Flight[list[Operation]],
         press: ButtonPress,
         webhook_url: str | None,
-        permit: Permit | None,
         word: str | None,
     ) -> list[Operation]:
         self._reporter.report(Queued(press=press))
         slot, callback = Slot(), None
         try:
             slot = await self._slots.acquire(press.button)
-            if permit is not None:  # not later: at the turnstile it would keep out those that it may wait for
-                await permit()
             callback = self.lost_replies.expect(webhook_url, price_kind(press), word)
             (created,) = await self._make(
                 flight,
@@ -251,6 +237,7 @@ class Spender:
         except OutcomeUnknownError as error:
             found = await self.lost_replies.find(callback, press, images)
             if found:
+                callback.losses = self._account.lose(callback.kind, images - len(found), charged=None)
                 return found
             if error.charged and press is not None:
                 _remember(self._charged, press, _bare(error))
@@ -264,7 +251,8 @@ class Spender:
         """A webhook came after its POST was told as unknown: that turns into its operation after all."""
         if press in self._operations or any(known.id == image.id for known in self.unclaimed):
             return  # AKOOL repeats its webhooks
-        self._account.find(callback.loss)
+        if callback.losses:
+            self._account.find(callback.losses.pop())
         operation = self._adopt(image, Slot(), press, callback)
         self.unclaimed.append(operation)
         if press is not None:
@@ -281,16 +269,16 @@ class Spender:
         callback: Callback,
     ) -> list[ImageResult]:
         """Send until accepted or refused; raise :class:`OutcomeUnknownError` where neither can be told."""
-        undelivered: UndeliveredRetry | None = None
+        clock = asyncio.get_running_loop().time
+        undelivered = UndeliveredRetry(clock())
         doubts = 0
         while True:
             try:
                 created = await self._send_at_pace(flight, send, in_doubt=doubts > 0)
-                self._require_new(created)
+                created = self._only_new(created)
             except AkoolError as error:
                 verdict = judge_spending_post(error)
-                undelivered = undelivered or UndeliveredRetry()
-                pause = undelivered.pause() if verdict is Verdict.NOT_DELIVERED and not self._closed else None
+                pause = undelivered.pause(clock()) if verdict is Verdict.NOT_DELIVERED and not self._closed else None
                 if verdict is Verdict.UNKNOWN:
                     doubts += 1
                     await self._require_not_taken(press, error, doubts, callback)
@@ -330,7 +318,8 @@ class Spender:
 
     def _commit(self, flight: Flight[list[Operation]]) -> None:
         """The POST goes out now: from here on it may have been accepted."""
-        if self._closed and not flight.committed:
+        # A cancellation is on its way to the flight, while aiohttp writes in a task of its own: it would lose the id.
+        if flight.dropped or (self._closed and not flight.committed):
             raise SessionClosedError("the session was closed before this was sent; nothing was spent")
         flight.committed = True
 
@@ -351,26 +340,28 @@ class Spender:
         elif isinstance(error, asyncio.CancelledError) and flight.committed:
             charged = None
         else:
-            self._reporter.report(Refused(press=flight.press, error=error if isinstance(error, Exception) else None))
+            reason = error if isinstance(error, Exception) else SessionClosedError() if self._closed else None
+            self._reporter.report(Refused(press=flight.press, error=reason))
             return
         if callback is not None:
-            callback.loss = self._account.lose(callback.kind, images, charged=charged)
+            callback.losses = self._account.lose(callback.kind, images, charged=charged)
         self._reporter.report(Unknown(press=flight.press, charged=charged))
 
-    def _require_new(self, created: list[ImageResult]) -> None:
+    def _only_new(self, created: list[ImageResult]) -> list[ImageResult]:
         """An id that AKOOL gave before is the answer to an earlier POST, such as a cache may give again."""
-        for image in created:
-            if image.id in self._accepted:
-                raise ResponseError(f"a reply with the id of an earlier operation, {image.id}")
+        new = [image for image in created if image.id not in self._accepted]
+        if not new:
+            raise ResponseError(f"a reply with the id of an earlier operation, {created[0].id}")
+        return new
 
     def _adopt(self, created: ImageResult, slot: Slot, press: ButtonPress | None, callback: Callback) -> Operation:
         button, source_image_id = (None, None) if press is None else (press.button, press.image_id)
-        watch = self._watcher.adopt(
-            created, button, slot, called_back=callback.word is not None, is_new=not callback.has_told
-        )
         _remember(self._accepted, created.id, None)
         self._account.accept(created.id, callback.kind, created.deduction_credit)
         self._reporter.report(Pressed(operation_id=created.id, press=press, credits=created.deduction_credit))
+        watch = self._watcher.adopt(
+            created, button, slot, called_back=callback.word is not None, is_new=not callback.has_told
+        )
         return Operation(created.id, button, source_image_id, watch=watch, watcher=self._watcher)
 
     def _forget_press(self, flight: Flight[list[Operation]]) -> None:

@@ -107,6 +107,7 @@ class Transport:
             proxy = proxy_for(base_url)
             self._options = _BOUNDS | {"proxy": proxy}
             self._route = describe_route(urlsplit(base_url).hostname or "", proxy)
+        self._is_proxied = http is not None or self._options.get("proxy") is not None
         self._is_plain = base_url.startswith("http:")
         self._connections = asyncio.Semaphore(MOST_CONNECTIONS)
         self._authenticator = self._choose_authenticator(credentials)
@@ -135,6 +136,8 @@ class Transport:
     async def _acquire_header(self, call: Call) -> Header:
         try:
             return await self._authenticator.acquire()
+        except (SessionClosedError, ConfigurationError):
+            raise
         except AkoolError as error:
             if isinstance(error, APIError) and not says_nothing(error.http_status):
                 raise
@@ -216,7 +219,7 @@ class Transport:
 
     def _require_no_proxy_page(self, status: int) -> None:
         """Without TLS a proxy that wants a password answers in AKOOL's place, and passes nothing on."""
-        if status == PROXY_WANTS_PASSWORD and self._is_plain:
+        if status == PROXY_WANTS_PASSWORD and self._is_proxied and self._is_plain:
             raise TransportError("a proxy asks for a user and password (HTTP 407)", delivered=False)
 
     def _opened(self) -> aiohttp.ClientSession:

@@ -205,6 +205,8 @@ class Watcher:
         error = None if task.cancelled() else task.exception()
         if task.cancelled() or isinstance(error, SessionClosedError):
             error = SessionClosedError(operation_ids=(watch.id,))
+        elif error is not None and watch.is_final:  # its end is known, and no more URLs of it are to be had
+            watch.settled, error = True, None
         if error is not None and not watch.waiters and not task.cancelled():
             logger.warning("operation %s is no longer watched: %s", watch.id, error)
         if not watch.is_final:

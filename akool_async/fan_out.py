@@ -93,6 +93,7 @@ class FanOut:
         ready = min(upscale_cap, max_in_flight // 4)
         self._upscales, self._variations = _Lane(upscale_cap + ready), _Lane(max_in_flight)
         self._jobs: set[_Job] = set()
+        self._pressing: dict[ButtonPress, asyncio.Event] = {}
         self._done: deque[Outcome] = deque()
         self._news = asyncio.Event()  # something was done, or all is over
         self._wanted = asyncio.Event()  # more input is wanted
@@ -212,12 +213,9 @@ class FanOut:
         try:
             await self._check(job.press)
             async with Purchase(self._budget, job.press.button) as purchase:
-                job.has_begun_pressing = True
-                # Known to the job before anything else is awaited: from here on the operation is this run's to keep.
-                operation = job.operation = await self._spender.press(job.press, self._webhook_url, purchase.reserve)
-                await purchase.accept(operation.latest)
+                operation = await self._press(job, purchase)
                 result = await operation.wait_until_complete(timeout=self._timeout, raise_on_failure=False)
-                await purchase.end(result)
+                await purchase.end(result.deduction_credit)
             if result.status == ImageStatus.FAILED:
                 error = OperationFailedError(result)
         except Exception as caught:  # noqa: BLE001 - whatever it is, it is this press's and touches no other
@@ -225,6 +223,23 @@ class FanOut:
             if isinstance(caught, AkoolError) and is_pointless(caught):
                 self._stop(caught)
         return Outcome(job.press, job.operation, result, error)
+
+    async def _press(self, job: _Job, purchase: Purchase) -> Operation:
+        """Press within the budget. If the same press stands in the input twice, the second waits for the first."""
+        while (first := self._pressing.get(job.press)) is not None:
+            await first.wait()
+        pressed = self._pressing[job.press] = asyncio.Event()
+        try:
+            if not self._spender.has_sent(job.press):  # or else it is charged to whoever sent it
+                await purchase.reserve()
+            job.has_begun_pressing = True
+            # Known to the job before anything else is awaited: from here on the operation is this run's to keep.
+            operation = job.operation = await self._spender.press(job.press, self._webhook_url)
+            await purchase.accept(None if operation.latest is None else operation.latest.deduction_credit)
+        finally:
+            del self._pressing[job.press]
+            pressed.set()
+        return operation
 
     async def _check(self, press: ButtonPress) -> None:
         """Refuse a press that cannot be made, before it queues."""

@@ -369,6 +369,60 @@ async def test_the_budget_holds_whatever_akool_reports_first(price, in_reply, in
     assert len(refused) == len(presses) - 10 / price
 
 
+async def test_a_fan_out_that_is_left_holds_nobody_up(emulator, akool):
+    """Left while its first press is under way: a caller who joined one of its presses gets it, and so do others."""
+    source = emulator.add_image()
+    emulator.faults.script("create_by_button", Fault.slow(0.2))
+    outcomes = akool.fan_out([(source, button) for button in VARIATIONS], max_credits=6)
+    taking = asyncio.create_task(anext(outcomes))
+    while not emulator.ledger.requests["create_by_button"]:
+        await asyncio.sleep(0.001)
+    joined = [asyncio.create_task(akool.create_by_button(source, button)) for button in VARIATIONS]
+    await asyncio.sleep(0)
+    taking.cancel()
+    await asyncio.gather(taking, return_exceptions=True)
+    await outcomes.aclose()
+    operations = await asyncio.gather(*joined)
+    assert [operation.button for operation in operations] == list(VARIATIONS)
+    again = await collect(akool.fan_out([(emulator.add_image(), "V1")], max_credits=2))
+    assert again[0].ok
+
+
+async def test_a_budget_counts_a_press_that_another_fan_out_began(emulator, akool):
+    """What a fan-out takes over from one that was left is counted: two presses do not fit a budget for one."""
+    source = emulator.add_image()
+    emulator.faults.script("create_by_button", Fault.slow(0.2))
+    first = akool.fan_out([(source, "V1"), (source, "V2")], max_credits=2)
+    taking = asyncio.create_task(anext(first))
+    while not emulator.ledger.requests["create_by_button"]:
+        await asyncio.sleep(0.001)
+    second = asyncio.create_task(collect(akool.fan_out([(source, "V2"), (source, "V3")], max_credits=2)))
+    await asyncio.sleep(0)
+    taking.cancel()
+    await asyncio.gather(taking, return_exceptions=True)
+    await first.aclose()
+    assert sorted(outcome.ok for outcome in await second) == [False, True]
+
+
+async def test_a_first_press_that_never_ends_does_not_stop_the_others(emulator, akool):
+    """With credits to spare, presses of a kind that has no price yet go on beside the first."""
+    emulator.faults.script("create_by_button", Fault.stuck())
+    presses = [ButtonPress(emulator.add_image(), "V1") for _ in range(6)]
+    outcomes = akool.fan_out(presses, max_credits=1000)
+    assert [outcome.ok async for outcome in _first(outcomes, 5)] == [True] * 5
+    await outcomes.aclose()
+
+
+async def test_a_price_that_makes_no_sense_does_not_end_a_budget(emulator, akool):
+    """A reply that reports a thousand million credits is not believed; the result is."""
+    source = emulator.add_image()
+    emulator.faults.script("create_by_button", Fault.deduction_credit(1e9))
+    await (await akool.upscale(source, 1)).wait_until_complete()
+    outcomes = await collect(akool.fan_out([(source, "U2"), (source, "V1")], max_credits=10))
+    assert all(outcome.ok for outcome in outcomes)
+    assert akool.counters().credits_charged == emulator.ledger.charged == 6
+
+
 async def test_a_fan_out_says_so_in_another_event_loop(emulator):
     """A fan-out that is iterated in another thread's event loop ends at once, before anything is pulled or sent."""
     async with AkoolSession(emulator.api_key, base_url=emulator.base_url) as akool:
@@ -599,11 +653,11 @@ async def test_variations_are_not_shut_out_where_little_is_in_flight(emulator):
 
 
 async def test_the_budget_of_a_fan_out_binds_nobody_else(emulator, akool):
-    """A caller who joins a press of a fan-out that cannot pay for it presses on its own account."""
+    """A press that waits for the budget of a fan-out can be made by anyone else, on their own account."""
     first, second = emulator.add_image(), emulator.add_image()
     emulator.faults.script("create_by_button", Fault.slow(0.3))
     running = asyncio.create_task(collect(akool.fan_out([(first, "V1"), (second, "V1")], max_credits=2)))
-    while ButtonPress(second, "V1") not in akool._spender._presses:
+    while not emulator.ledger.requests["create_by_button"]:
         await asyncio.sleep(0.001)
     operation = await akool.vary(second, 1)
     errors = {outcome.press.image_id: type(outcome.error) for outcome in await running}

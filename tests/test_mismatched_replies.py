@@ -101,6 +101,32 @@ async def test_a_prompt_answered_with_a_press_is_of_unknown_outcome():
     assert posts(server) == 2
 
 
+async def test_a_batch_keeps_the_images_that_can_be_its_own():
+    """Of a batch, an image that another press made or that came before is left out, and the others are not lost."""
+    old, new, other = (image(f"65d3206b83cc00000000001{place}")["data"] for place in range(3))
+    replies = [
+        {"code": 1000, "data": [old]},
+        {"code": 1000, "data": [old, new]},
+        {"code": 1000, "data": [{**other, "op_button": "U1"}, {**other, "_id": "65d3206b83cc000000000020"}]},
+    ]
+    async with scripted_server(Replies(replies)) as server, session(server) as akool:
+        made = [await akool.create_by_source_prompt("foxes", batch_quantity=2) for _ in replies]
+    assert [[operation.id for operation in batch] for batch in made] == [
+        [old["_id"]],
+        [new["_id"]],
+        ["65d3206b83cc000000000020"],
+    ]
+
+
+async def test_an_end_that_was_seen_is_not_taken_back_by_an_error():
+    """Status 3 without URLs, then 1008: the wait ends with the result that is known."""
+    gone = {"code": 1008, "msg": "the content does not exist"}
+    replies = Replies(**{NEW: [image(NEW, image_status=3), gone]})
+    async with scripted_server(replies) as server, session(server) as akool:
+        result = await akool.wait_until_complete(NEW)
+    assert (result.status, result.urls) == (3, ())
+
+
 async def test_two_presses_answered_with_one_id_are_noticed():
     """The second press does not get the operation of the first, though its button is the same."""
     reads = {OTHER: [finished(OTHER, used_buttons=["U1"])]}

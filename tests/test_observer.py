@@ -17,6 +17,7 @@ from akool_async import (
     InvalidParameterError,
     NotOperableError,
     OutcomeUnknownError,
+    SessionClosedError,
     events,
 )
 from akool_async.emulator import Fault
@@ -144,6 +145,8 @@ async def test_every_press_that_queued_has_one_end(emulator):
     await akool.aclose()
     await asyncio.gather(stalled, return_exceptions=True)
     began = [event.press.button for event in seen if isinstance(event, events.Queued)]
+    (unsent,) = [event for event in seen if isinstance(event, events.Refused) and event.press.button == "U2"]
+    assert unsent.error is None  # all who waited were cancelled
     ends = {
         event.press.button: type(event)
         for event in seen
@@ -170,6 +173,32 @@ async def test_every_press_of_a_fan_out_that_stops_has_one_end(emulator):
     ends = Counter(event.press for event in seen if isinstance(event, events.Pressed | events.Refused))
     assert ends == Counter(outcome.press for outcome in outcomes)
     assert sum(isinstance(event, events.Pressed) for event in seen) == sum(outcome.ok for outcome in outcomes)
+
+
+async def test_what_ended_immediately_was_pressed_before_it_finished():
+    """A reply that shows the end already: Queued, Pressed, Finished, and its price is known."""
+    seen = []
+    made = {"code": 1000, "data": {"_id": "image-1", "image_status": 3, "image": "https://a.example/1.jpeg"}}
+    async with scripted_server(made) as server:
+        async with AkoolSession(KEY, base_url=server.base_url, observer=seen.append) as akool:
+            await akool.create_by_prompt("a fox")
+    assert [type(event) for event in seen] == [events.Queued, events.Pressed, events.Finished]
+
+
+async def test_closing_is_the_reason_of_what_it_refuses(emulator):
+    """A press that queues when the session closes is refused with the error that its caller gets."""
+    seen = []
+    akool = AkoolSession(emulator.api_key, base_url=emulator.base_url, observer=seen.append, max_concurrent_upscales=1)
+    emulator.faults.script("create_by_button", Fault.stuck())
+    source = emulator.add_image()
+    await akool.upscale(source, 1)
+    queued = asyncio.create_task(akool.upscale(source, 2))
+    while len(seen) < 3:  # it has queued
+        await asyncio.sleep(0)
+    await akool.aclose()
+    await asyncio.gather(queued, return_exceptions=True)
+    assert isinstance(seen[-1].error, SessionClosedError)
+    assert isinstance(queued.exception(), SessionClosedError)
 
 
 async def _failing(event):

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from scripted import KEY
+from scripted import KEY, scripted_server
 
 from akool_async import AkoolSession, ConfigurationError, DownloadError, ImageResult, downloads
 from akool_async._picture_urls import as_written, follow
@@ -414,3 +414,12 @@ async def test_a_variable_that_names_no_proxy_is_told(tmp_path, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "socks5://127.0.0.1:9")
     with pytest.raises(ConfigurationError, match="HTTP_PROXY"):
         await save(ELSEWHERE, tmp_path)
+
+
+async def test_a_redirect_that_makes_no_sense_is_a_download_error(tmp_path):
+    """A Location that no parser reads ends in an error of the library, for one picture alone."""
+    astray = {"status": 302, "headers": {"Location": "https\t://[x"}}
+    same = {"code": 1000, "data": {"_id": "image-1", "image_status": 3, "image": "http://127.0.0.1:9/a.png"}}
+    async with scripted_server(astray, same) as server, AkoolSession(KEY, base_url=server.base_url) as akool:
+        with pytest.raises(DownloadError):
+            await akool.download(ImageResult(id="image-1", image=f"{server.base_url}/a.png"), tmp_path)

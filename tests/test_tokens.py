@@ -2,11 +2,12 @@
 
 import asyncio
 
+import aiohttp
 import pytest
 from conftest import FAST
 from scripted import scripted_server
 
-from akool_async import AkoolSession, AuthenticationError, ClientCredentials, TransportError
+from akool_async import AkoolSession, AuthenticationError, ClientCredentials, SessionClosedError, TransportError
 from akool_async.emulator import Fault
 
 ENDED = {"code": 1101, "msg": "token expired"}
@@ -17,6 +18,29 @@ async def akool(emulator):
     credentials = ClientCredentials(emulator.client_id, emulator.client_secret)
     async with AkoolSession(credentials, base_url=emulator.base_url, polling=FAST) as akool:
         yield akool
+
+
+async def test_closing_ends_a_wait_for_a_token(emulator):
+    """Whoever waits for a token when the session closes gets SessionClosedError, not a CancelledError."""
+    emulator.faults.script("get_token", Fault.stall("after"))
+    credentials = ClientCredentials(emulator.client_id, emulator.client_secret)
+    akool = AkoolSession(credentials, base_url=emulator.base_url)
+    reading = asyncio.create_task(akool.get_credit())
+    while not emulator.ledger.requests["get_token"]:
+        await asyncio.sleep(0.001)
+    await akool.aclose()
+    with pytest.raises(SessionClosedError):
+        await reading
+
+
+async def test_an_injected_session_that_is_closed_is_told_at_once(emulator):
+    """With client credentials too, a closed aiohttp session is SessionClosedError and no missing token."""
+    http = aiohttp.ClientSession()
+    credentials = ClientCredentials(emulator.client_id, emulator.client_secret)
+    async with AkoolSession(credentials, base_url=emulator.base_url, http=http) as akool:
+        await http.close()
+        with pytest.raises(SessionClosedError):
+            await akool.get_credit()
 
 
 async def test_one_token_for_any_number_of_callers(emulator, akool):
