@@ -6,7 +6,7 @@ import asyncio
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
-from akool_async.errors import AkoolError, AlreadyUsedError, NotFoundError, NotOperableError
+from akool_async.errors import AkoolError, AlreadyUsedError, NotFoundError, NotOperableError, codes_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -17,8 +17,8 @@ AT_ONCE: Final = 8
 """Reads under way: a bad key costs no more of them."""
 REMEMBERED: Final = 10_000
 """Source images remembered, so that one with eight buttons is read once."""
-NOT_OPERABLE: Final = 1010
-ALREADY_USED: Final = 1011
+NOT_OPERABLE: Final = codes_of(NotOperableError)[0]
+ALREADY_USED: Final = codes_of(AlreadyUsedError)[0]
 
 
 class Preflight:

@@ -213,6 +213,11 @@ CODES: Final = {
 """AKOOL's error-code page, as far as it concerns images. Codes of other products stay :class:`APIError`."""
 
 
+def codes_of(kind: type[APIError]) -> tuple[int, ...]:
+    """The codes that are an error of this class, the most general first."""
+    return tuple(code for code, known in CODES.items() if issubclass(known.error, kind))
+
+
 class OutcomeUnknownError(AkoolError):
     """A POST that spends credits was sent and its reply was lost. It is never sent again blindly.
 

@@ -176,7 +176,7 @@ async def test_used_and_unknown_images_are_not_pressed(emulator, tmp_path):
         lines = read_lines(tmp_path / "second.jsonl")
         codes = {(line["image_id"], line["button"]): line["code"] for line in lines}
         assert len(lines) == 4
-        assert codes == {(image_id, "U1"): 1010, (image_id, "V1"): None, ("0" * 24, "U1"): 1008, ("0" * 24, "V1"): 1008}
+        assert codes == {(image_id, "U1"): 1011, (image_id, "V1"): None, ("0" * 24, "U1"): 1008, ("0" * 24, "V1"): 1008}
     assert emulator.ledger.accepted == 2
 
 

@@ -134,19 +134,6 @@ async def test_a_paced_refusal_is_tried_again(emulator, akool, name):
     assert emulator.ledger.charged == 2
 
 
-@pytest.mark.parametrize("code", [1003, 1006, 1008, 1009, 1010, 1101, 1102, 1104, 1108, 1200, 4711])
-async def test_a_refusal_is_told_after_one_post(emulator, akool, code):
-    """A code is an answer: one POST, nothing charged, nothing read, slot back, and the press may be tried later."""
-    source = emulator.add_image()
-    emulator.faults.script("create_by_button", Fault.code(code))
-    with pytest.raises(APIError) as caught:
-        await akool.upscale(source, 1)
-    assert caught.value.code == code
-    assert emulator.ledger.requests == {"create_by_button": 1}
-    assert emulator.ledger.charged == 0
-    assert (await (await akool.upscale(source, 1)).wait_until_complete()).status == ImageStatus.COMPLETED
-
-
 @pytest.mark.parametrize("verb", PROMPT_PRICES)
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("name", LOST)

@@ -254,6 +254,18 @@ async def test_the_block_for_users_own_fault_tests():
     await names_of("a_lost_reply_is_told")["test_a_lost_reply_is_told_and_not_paid_twice"]()
 
 
+@pytest.mark.parametrize("text", [README, errors.__doc__], ids=["README", "akool_async.errors"])
+def test_the_errors_that_are_listed_have_their_codes(text):
+    """Every class stands beside exactly those codes of AKOOL's that raise it."""
+    listed = re.findall(r"^[ │]*[|├└][─ ]*`?(\w+Error)`? *\|?(.*)$", text, flags=re.MULTILINE)
+    assert len(listed) == len(dict(listed))
+    found = {name: sorted(map(int, re.findall(r"\b1\d{3}\b", told.partition("|")[0]))) for name, told in listed}
+    expected = {}
+    for code, known in errors.CODES.items():
+        expected.setdefault(known.error.__name__, []).append(code)
+    assert {name: codes for name, codes in found.items() if codes and name != "APIError"} == expected
+
+
 def test_the_fixture_of_the_readme_exists():
     """The plugin that the README names can be loaded."""
     assert names_of("pytest_plugins")["pytest_plugins"] == ["akool_async.emulator.pytest_plugin"]

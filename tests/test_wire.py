@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from akool_async import _wire
 from akool_async.errors import AkoolError, APIError, RateLimitedError, ResponseError
 from akool_async.models import ButtonPress, ImageResult, ImageStatus, SourcePromptRequest
+from tests.codes import each_code
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -222,30 +223,14 @@ def test_a_batch_is_a_list_of_images():
     assert [image.id for image in _wire.read_images(half)] == ["a"]  # a paid id is not lost to its neighbour
 
 
-@pytest.mark.parametrize(
-    ("code", "name"),
-    [
-        (1003, "InvalidParameterError"),
-        (1005, "RateLimitedError"),
-        (1006, "InsufficientCreditError"),
-        (1104, "InsufficientCreditError"),
-        (1008, "NotFoundError"),
-        (1009, "NotPermittedError"),
-        (1010, "NotOperableError"),
-        (1101, "AuthenticationError"),
-        (1102, "AuthenticationError"),
-        (1108, "GenerationError"),
-        (1200, "AccountBannedError"),
-        (4711, "APIError"),
-    ],
-)
+@each_code
 @pytest.mark.parametrize("text_name", ["msg", "message"])
-def test_every_code_is_its_class(code, name, text_name):
+def test_every_code_is_its_class(code, expected, text_name):
     """Under HTTP 200 the code decides; an unknown one keeps its number and text; msg is seen as message too."""
     envelope = _wire.read_envelope(json.dumps({"code": code, text_name: "because", "data": None}).encode())
     with pytest.raises(APIError, match="because") as caught:
         _wire.raise_for_code(envelope)
-    assert type(caught.value).__name__ == name
+    assert type(caught.value) is expected.error
     assert (caught.value.code, caught.value.msg, caught.value.http_status) == (code, "because", 200)
 
 

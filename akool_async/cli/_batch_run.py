@@ -16,7 +16,7 @@ from akool_async.cli._gallery import Contents, write_gallery
 from akool_async.cli._lines import Line, PressState, describe, describe_running
 from akool_async.cli._money import Charges, add_what_was_known, charges_of, count_presses, explain_account, explain_lost
 from akool_async.cli._recorded import carry_out
-from akool_async.cli._words import amount, explain, tell
+from akool_async.cli._words import account_trouble, amount, explain, tell
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping
@@ -76,6 +76,7 @@ class BatchRun:
     """Outcomes whose line is not written yet."""
     _seconds: dict[str, float] = field(factory=dict, init=False)
     _statuses: set[ExitStatus] = field(factory=set, init=False)
+    _account_troubles: dict[str, None] = field(factory=dict, init=False)
     _charges: Charges = field(factory=Charges, init=False)
     _prices: dict[str, float] = field(factory=dict, init=False)
     """Credits for a press of a kind, as last charged."""
@@ -231,6 +232,7 @@ class BatchRun:
         line = self._complete(line)
         if error is not None:
             self._statuses.add(status_of(error))
+            self._account_troubles |= dict.fromkeys(account_trouble([error]))
         if not line.is_settled:
             self._statuses.add(ExitStatus.OUTCOME_UNKNOWN)
         self._results.write(line)
@@ -290,6 +292,8 @@ class BatchRun:
         done = sum(line.ok for line in lines)
         if self._trouble is not None:
             tell(f"akool: {explain(self._trouble)}")
+        for text in self._account_troubles:
+            tell(text)
         if not self._options.quiet:
             by = "" if self._options.state is None else " by this run"
             told = f"{done:,} of {len(plan.batch.entries):,} presses done, {self._charges} credits charged{by}"

@@ -17,7 +17,14 @@ from akool_async.cli._board import Board
 from akool_async.cli._exit import after_spending
 from akool_async.cli._follow import Wish, follow
 from akool_async.cli._gallery import Contents, write_gallery
-from akool_async.cli._jobs import press_all, status_of_board, tell_lost, tell_lost_prompt, telling_unfinished
+from akool_async.cli._jobs import (
+    press_all,
+    status_of_board,
+    tell_account_trouble,
+    tell_lost,
+    tell_lost_prompt,
+    telling_unfinished,
+)
 from akool_async.cli._places import prepare_page
 from akool_async.cli._streams import print_results
 from akool_async.cli._words import amount
@@ -67,6 +74,7 @@ async def run(options: Options) -> ExitStatus:
         tell_lost_prompt(board.row("prompt"))
         lines = [board.describe(row, board.row("prompt").id) for row in board.rows]
         tell_lost(lines[1:])
+        tell_account_trouble(board)
         show = None if options.as_json else partial(board.print_summary, options.folder)
         print_results((line.to_json() for line in lines), show)
         with after_spending():

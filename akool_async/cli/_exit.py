@@ -3,16 +3,10 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from enum import IntEnum
+from typing import Final
 
-from akool_async import (
-    AccountBannedError,
-    AkoolError,
-    AuthenticationError,
-    OperationFailedError,
-    OutcomeUnknownError,
-    PollingError,
-    WaitTimeoutError,
-)
+from akool_async import AkoolError, APIError, OperationFailedError, OutcomeUnknownError, PollingError, WaitTimeoutError
+from akool_async._retry import is_pointless
 
 
 class ExitStatus(IntEnum):
@@ -27,9 +21,9 @@ class ExitStatus(IntEnum):
     INTERRUPTED = 130
 
 
+CODES_OF_NO_CREDIT: Final = (1006, 1104)
+"""Credit that runs out is the account's trouble as well, but an end that a run is planned with: its rest has failed."""
 _OF_ERRORS = (
-    (AuthenticationError, ExitStatus.ERROR),
-    (AccountBannedError, ExitStatus.ERROR),
     (OutcomeUnknownError, ExitStatus.OUTCOME_UNKNOWN),
     (OperationFailedError, ExitStatus.SOME_FAILED),
     (WaitTimeoutError, ExitStatus.TIMED_OUT),
@@ -40,6 +34,8 @@ _GRAVEST_FIRST = (ExitStatus.ERROR, ExitStatus.OUTCOME_UNKNOWN, ExitStatus.SOME_
 
 def status_of(error: Exception, otherwise: ExitStatus = ExitStatus.SOME_FAILED) -> ExitStatus:
     """The status for one error; ``otherwise`` where it has none of its own."""
+    if isinstance(error, APIError) and is_pointless(error) and error.code not in CODES_OF_NO_CREDIT:
+        return ExitStatus.ERROR
     return next((status for kind, status in _OF_ERRORS if isinstance(error, kind)), otherwise)
 
 

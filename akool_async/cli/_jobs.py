@@ -20,7 +20,7 @@ from akool_async.cli._lines import Line, PressState, describe, describe_prompt
 from akool_async.cli._money import explain_lost
 from akool_async.cli._streams import print_results
 from akool_async.cli._terminal import open_console, print_whole
-from akool_async.cli._words import plain, tell
+from akool_async.cli._words import account_trouble, plain, tell
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Sequence
@@ -57,6 +57,7 @@ async def press(image_id: str, buttons: Sequence[Button], max_concurrent_upscale
         # Before the session is closed: an interruption of that would leave the ids unprinted.
         lines = [board.describe(row, image_id) for row in board.rows]
         tell_lost(lines)
+        tell_account_trouble(board)
         print_results((line.to_json() for line in lines), None if options.as_json else board.print_summary)
     return status_of_board(board)
 
@@ -88,6 +89,7 @@ async def prompt(text: str, scale: str, source_image: str | None, options: Optio
                     lambda: akool.create_by_prompt(text, scale=scale, source_image=source_image),
                 )
         tell_lost_prompt(row)
+        tell_account_trouble(board)
         print_results([json.dumps(describe_prompt(row, text))], None if options.as_json else board.print_summary)
     return status_of_board(board)
 
@@ -148,6 +150,12 @@ def tell_lost_prompt(row: Row) -> None:
     """The same of a prompt."""
     if row.state in {PressState.LOST, PressState.IN_DOUBT}:
         tell(LOST_PROMPT)
+
+
+def tell_account_trouble(board: Board) -> None:
+    """What kept the account from pressing, and what to do."""
+    for text in account_trouble(row.error for row in board.rows):
+        tell(text)
 
 
 def status_of_board(board: Board) -> ExitStatus:

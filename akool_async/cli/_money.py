@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import define, evolve, field
 
+from akool_async import NotFoundError, NotOperableError
 from akool_async.cli._lines import Line, PressState
 from akool_async.cli._words import amount
+from akool_async.errors import codes_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sized
@@ -20,9 +22,9 @@ if TYPE_CHECKING:
 
 DOCUMENTED_PRICE: Final = 2.0
 """``deduction_credit`` of every example in AKOOL's pages."""
-CODES_OF_USED: Final = (1010, 1011)
+CODES_OF_USED: Final = codes_of(NotOperableError)
 """AKOOL's codes for a button that is used."""
-CODES_OF_UNKNOWN: Final = (1008, 1014)
+CODES_OF_UNKNOWN: Final = codes_of(NotFoundError)
 """AKOOL's codes for an id that it does not know."""
 USED: Final = "the reply was lost, and the button is used: it was charged, its new id is not known"
 SMALLEST_AMOUNT: Final = 0.005

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define, evolve, field, frozen
 
-from akool_async import APIError, NotFoundError, NotPermittedError
+from akool_async import AlreadyUsedError, APIError, NotFoundError, NotOperableError, NotPermittedError
+from akool_async._retry import is_pointless
 from akool_async.cli._lines import Line, PressState, reason_of
 from akool_async.cli._money import DOCUMENTED_PRICE, USED, Step, next_step
+from akool_async.errors import codes_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
     from akool_async.cli._results import Results
 
 READS_AT_ONCE: Final = 8
-NOT_OPERABLE: Final = 1010
+NOT_OPERABLE: Final = codes_of(NotOperableError)[0]
+ALREADY_USED: Final = codes_of(AlreadyUsedError)[0]
 KINDS: Final = ("upscale", "variation")
 
 
@@ -173,6 +176,8 @@ async def _read_sources(
             try:
                 sources[image_id] = await akool.get_image_result(image_id)
             except (NotFoundError, NotPermittedError) as error:
+                if is_pointless(error):
+                    raise
                 sources[image_id] = error
             on_read(len(sources), len(image_ids))
 
@@ -200,7 +205,7 @@ def _sort(plan: Plan, entry: Entry, source: ImageResult | APIError, earlier: Lin
     elif isinstance(source, APIError):
         plan.refused.append(Refused(entry, reason_of(source), source.code))
     elif step is Step.REFUSE_USED:
-        plan.refused.append(Refused(entry, f"{button} is used already", NOT_OPERABLE, is_used=True))
+        plan.refused.append(Refused(entry, f"{button} is used already", ALREADY_USED, is_used=True))
     else:
         others = ", ".join(offered) or f"nothing (status {source.status})"
         plan.refused.append(Refused(entry, f"{button} is not offered, but {others}", NOT_OPERABLE))

@@ -8,11 +8,14 @@ import re
 import sys
 from contextlib import suppress
 from datetime import datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from akool_async import (
+    AccountBannedError,
+    AkoolError,
+    APIError,
     AuthenticationError,
     BudgetError,
     InsufficientCreditError,
@@ -20,20 +23,28 @@ from akool_async import (
     TransportError,
     WaitTimeoutError,
 )
+from akool_async._retry import is_pointless
 from akool_async.cli._lines import reason_of
 from akool_async.cli._terminal import is_terminal
+from akool_async.errors import CODES
 
-REMEDIES: Final = (
-    (AuthenticationError, "Set AKOOL_API_KEY to a key of your account, or name a file that holds it with --key-file."),
-    (InsufficientCreditError, "akool credit tells the balance."),
-    (BudgetError, "Raise --max-credits, or lower --reserve."),
-    (TransportError, "Nothing is wrong with the command: try again when AKOOL can be reached."),
-    (WaitTimeoutError, "akool result ID --wait, with its id, takes it up."),
-    (
-        OutcomeUnknownError,
-        "akool result on the source image tells whether its button is used; akool resolve settles it in a state.",
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+REMEDIES: Final[dict[int | type[AkoolError], str]] = {
+    1004: "Verify the account at AKOOL, then run the same again.",
+    1103: "Pay what is due to AKOOL, then run the same again.",
+    AuthenticationError: "Set AKOOL_API_KEY to a key of your account, or name a file that holds it with --key-file.",
+    InsufficientCreditError: "akool credit tells the balance.",
+    AccountBannedError: "Only AKOOL can lift that: write to its support.",
+    BudgetError: "Raise --max-credits, or lower --reserve.",
+    TransportError: "Nothing is wrong with the command: try again when AKOOL can be reached.",
+    WaitTimeoutError: "akool result ID --wait, with its id, takes it up.",
+    OutcomeUnknownError: (
+        "akool result on the source image tells whether its button is used; akool resolve settles it in a state."
     ),
-)
+}
+"""What to do about an error of AKOOL's code, or else of the class."""
 LINE_BREAKS: Final = re.compile(r"[\t-\r\x1c-\x1e\x85\u2028\u2029]+")
 HARMFUL: Final = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
@@ -97,5 +108,16 @@ def explain(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror and not isinstance(error, WaitTimeoutError):
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     told = reason_of(error) if isinstance(error, WaitTimeoutError) else str(error)
-    remedy = next((remedy for kind, remedy in REMEDIES if isinstance(error, kind)), "")
-    return f"{told}. {remedy}" if remedy else told
+    return _with_remedy(told, error)
+
+
+def account_trouble(errors: Iterable[Exception | None]) -> list[str]:
+    """What kept the account from pressing, and what to do: once, however many presses met it."""
+    troubles = [error for error in errors if isinstance(error, APIError) and is_pointless(error)]
+    return list(dict.fromkeys(f"akool: {_with_remedy(CODES[error.code].hint, error)}" for error in troubles))
+
+
+def _with_remedy(told: str, error: Exception) -> str:
+    keys = (error.code if isinstance(error, APIError) else None, *type(error).__mro__)
+    remedy = next((REMEDIES[key] for key in keys if key in REMEDIES), None)
+    return told if remedy is None else f"{told}. {remedy}"

@@ -9,23 +9,18 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from akool_async import (
-    AccountBannedError,
     AkoolError,
-    AuthenticationError,
-    GenerationError,
+    APIError,
     ImageStatus,
-    InsufficientCreditError,
     NotOperableError,
     OperationFailedError,
     Outcome,
     OutcomeUnknownError,
     PollingError,
-    RateLimitedError,
-    ResponseError,
     SessionClosedError,
-    TransportError,
     WebhookEvent,
 )
+from akool_async._retry import Verdict, is_passing, is_pointless, judge_spending_post
 from akool_async.durable._database import pauses
 
 if TYPE_CHECKING:
@@ -45,12 +40,6 @@ LOOK_INTERVAL: Final = 1.0
 MOST_PRESSING: Final = 8
 """POSTs of a kind that one worker has under way at once: their ids are lost where it is killed."""
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
-PASSING: Final = (TransportError, ResponseError, RateLimitedError, GenerationError, PollingError)
-"""Errors of reads and waits that a job outlasts: it is asked again for as long as it takes."""
-NOT_ACCEPTED: Final = (TransportError, RateLimitedError)
-"""Errors of a press that never arrived, or was refused for its pace alone: it is made again for as long as it takes."""
-POINTLESS: Final = (AuthenticationError, AccountBannedError, InsufficientCreditError)
-"""Errors that are the account's and not the job's: the job stays open, and the worker ends."""
 
 logger = logging.getLogger("akool_async")
 
@@ -140,7 +129,7 @@ class Carrier:
     async def _id_of(self, job: str, press: ButtonPress) -> str | None:
         """The id of the press, however it came to be known; None where the job is over."""
         try:
-            return await self._outlast(lambda: self._press(job, press), *NOT_ACCEPTED)
+            return await self._outlast(lambda: self._press(job, press), _was_not_accepted)
         except OutcomeUnknownError as error:
             return await self._find_id(job, error)
 
@@ -173,10 +162,13 @@ class Carrier:
     async def _post(self, job: str, press: ButtonPress, claim: Claim) -> str:
         try:
             operation_id = await self._create(job, press, claim.word)
-        except NotOperableError as error:
-            if claim.in_doubt:
+        except APIError as error:
+            if not claim.in_doubt or is_pointless(error) or _was_not_accepted(error):
+                raise
+            if isinstance(error, NotOperableError):
                 raise _charged(f"another worker pressed before ({error})") from error
-            raise
+            message = f"an earlier press was under way, and another try was refused ({error})"
+            raise OutcomeUnknownError(message, charged=None) from error
         except OutcomeUnknownError as error:
             if self._draining.is_set() and not error.charged:
                 raise _Left from None  # there was no time to ask, which the next worker has
@@ -189,8 +181,9 @@ class Carrier:
     async def _create(self, job: str, press: ButtonPress, word: str) -> str:
         try:
             return (await self._akool.create_by_button(press.image_id, press.button, word=word)).id
-        except (SessionClosedError, *NOT_ACCEPTED, *POINTLESS):
-            await self._record(lambda state: self._jobs.release(state, job, self._run_id))
+        except AkoolError as error:
+            if isinstance(error, SessionClosedError) or is_pointless(error) or _was_not_accepted(error):
+                await self._record(lambda state: self._jobs.release(state, job, self._run_id))
             raise
 
     async def _rule_out_an_earlier(self, press: ButtonPress) -> None:
@@ -201,7 +194,7 @@ class Carrier:
         """
         why = "AKOOL does not tell"
         try:
-            taken = await self._outlast(lambda: self._akool.reconcile(press.image_id, press.button), *PASSING)
+            taken = await self._outlast(lambda: self._akool.reconcile(press.image_id, press.button), _may_pass)
         except AkoolError as error:
             taken, why = None, str(error)
         if taken:
@@ -231,22 +224,24 @@ class Carrier:
         return told
 
     async def _wait(self, press: ButtonPress, operation: Operation) -> Outcome:
-        result = await self._outlast(lambda: operation.wait_until_complete(raise_on_failure=False), *PASSING)
+        result = await self._outlast(lambda: operation.wait_until_complete(raise_on_failure=False), _may_pass)
         failure = OperationFailedError(result) if result.status == ImageStatus.FAILED else None
         return Outcome(press, operation, result, failure)
 
-    async def _outlast(self, ask: Callable[[], Awaitable[T]], *passing: type[AkoolError]) -> T:
-        """Ask until there is an answer; what is not the job's own trouble leaves the job to other workers."""
+    async def _outlast(self, ask: Callable[[], Awaitable[T]], passes: Callable[[AkoolError], bool]) -> T:
+        """Ask until there is an answer; trouble of the account, not of the job, leaves it to other workers."""
         waits = pauses(FIRST_PAUSE, LONGEST_PAUSE)
         while True:
             try:
                 return await ask()
             except SessionClosedError:
                 raise _Left from None
-            except POINTLESS as error:
-                self.stopped_by = self.stopped_by or error
-                raise _Left from None
-            except passing as error:
+            except AkoolError as error:
+                if is_pointless(error):
+                    self.stopped_by = self.stopped_by or error
+                    raise _Left from None
+                if not passes(error):
+                    raise
                 logger.info("trying again: %s", error)
             await self._pause(next(waits))
 
@@ -259,6 +254,16 @@ class Carrier:
     async def _record(self, work: Callable[[Connection], T]) -> T:
         """What must be written is written, however long the database is away or the disk full."""
         return await self._database.write(work, patience=math.inf)
+
+
+def _may_pass(error: AkoolError) -> bool:
+    """True for an error of a read or a wait that a job outlasts: it is asked again for as long as it takes."""
+    return is_passing(error) or isinstance(error, PollingError)
+
+
+def _was_not_accepted(error: AkoolError) -> bool:
+    """True for a press that never arrived, or that was refused for its pace alone: it is made again."""
+    return judge_spending_post(error) in {Verdict.NOT_DELIVERED, Verdict.PACED}
 
 
 def _charged(reason: str) -> OutcomeUnknownError:

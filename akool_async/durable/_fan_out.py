@@ -148,7 +148,7 @@ class DurableFanOut:
 
         Raises:
             AuthenticationError, AccountBannedError: no job would fare better; they stay open.
-            InsufficientCreditError: the same, once what was paid for has ended.
+            InsufficientCreditError, NotPermittedError (1004): the same, once what was paid for has ended.
             ConfigurationError: another one runs in this process.
         """
         self._require_entered()

@@ -190,7 +190,7 @@ class Jobs:
                 outcome=None,
                 run_id=None,
                 operation_id=operation_id,
-                in_doubt=operation_id is None,
+                in_doubt=_may_have_been_pressed() if operation_id is None else False,
                 attempt=JOBS.c.attempt + 1,
             )
             .returning(*_ENTRY)
@@ -296,6 +296,11 @@ def _unsettled(job: str) -> sa.Update:
 def _was_given_up() -> sa.ColumnElement[bool]:
     """Its id may have come to be known since."""
     return (JOBS.c.state == JobState.FAILED) & JOBS.c.looked_for.is_not(None)
+
+
+def _may_have_been_pressed() -> sa.ColumnElement[bool]:
+    """Of a press that is over and has no operation: AKOOL may have taken it all the same."""
+    return JOBS.c.in_doubt | (JOBS.c.state == JobState.UNKNOWN) | JOBS.c.looked_for.is_not(None)
 
 
 def _known_id() -> sa.ColumnElement[str | None]:

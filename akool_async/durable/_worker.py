@@ -15,7 +15,7 @@ import psycopg
 from attrs import frozen
 from sqlalchemy.exc import SQLAlchemyError
 
-from akool_async import AccountBannedError, AkoolError, AuthenticationError, InsufficientCreditError
+from akool_async import AccountBannedError, AkoolError, AuthenticationError
 from akool_async.durable._alive import sign_of_life
 from akool_async.durable._carrier import Carrier
 from akool_async.durable._database import Database
@@ -43,6 +43,8 @@ DRAIN_PATIENCE: Final = 10.0
 """Seconds to record what was under way."""
 HAND_OVER_PATIENCE: Final = 3.0
 """Seconds to record what is left to others, who find it in any case."""
+UNANSWERED: Final = (AuthenticationError, AccountBannedError)
+"""Errors with which AKOOL answers every request; with other trouble of the account, results can still be read."""
 
 AWAY: Final = (StateError, SQLAlchemyError, psycopg.Error, OSError)
 """How a state that cannot be used at the moment shows."""
@@ -152,7 +154,7 @@ class Worker:
         try:
             async with asyncio.timeout(KEY_PATIENCE):
                 await akool.get_credit()
-        except (AuthenticationError, AccountBannedError):
+        except UNANSWERED:
             raise
         except (AkoolError, TimeoutError) as error:
             logger.info("AKOOL does not tell whether the key is right: %s", error)
@@ -240,6 +242,7 @@ class Worker:
 
 
 def _is_pointless(carrier: Carrier) -> bool:
-    """True where nothing is left to be done: without credit there is still what was paid for before."""
-    is_out_of_credit = isinstance(carrier.stopped_by, InsufficientCreditError)
-    return carrier.stopped_by is not None and not (is_out_of_credit and carrier.in_hand)
+    """True if nothing is left to be done: where results can be read, what was paid for before is waited for."""
+    if carrier.stopped_by is None:
+        return False
+    return isinstance(carrier.stopped_by, UNANSWERED) or not carrier.in_hand

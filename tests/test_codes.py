@@ -1,0 +1,304 @@
+"""Every code of AKOOL's at every place that decides by codes; what is expected stands in one table."""
+
+import json
+import re
+
+import pytest
+
+from akool_async import APIError, Button, ButtonPress, ImageStatus, OutcomeUnknownError
+from akool_async.cli._exit import CODES_OF_NO_CREDIT, status_of
+from akool_async.cli._words import REMEDIES, explain
+from akool_async.durable import JobState
+from akool_async.emulator import Emulator, Fault
+from akool_async.errors import CODES, codes_of
+from tests.codes import EXPECTED, OF_ACCOUNT, OF_PRESS, each_code, one_of_each
+from tests.commands import read_lines, run, write_batch
+from tests.workers import change, open_jobs
+
+
+def check(error, code, expected):
+    """The error is of its class, and keeps the code's number and text."""
+    assert type(error) is expected.error
+    assert (error.code, error.msg) == (code, "because")
+    assert expected.hint in str(error)
+
+
+async def what_comes_of(doing):
+    try:
+        return await doing
+    except APIError as error:
+        return error
+
+
+def test_every_code_that_is_known_is_expected_somewhere():
+    """No code is added to the library and forgotten here, and no class of the table is made up."""
+    assert CODES.keys() <= EXPECTED.keys()
+    assert {expected.error for expected in EXPECTED.values()} == {known.error for known in CODES.values()} | {APIError}
+    assert codes_of(APIError) == tuple(CODES)
+
+
+# --- one request ---
+
+
+@each_code
+async def test_a_read(emulator, akool, code, expected):
+    """A read that is answered with a code raises its error at once, or is asked again where that may pass."""
+    image_id = emulator.add_image()
+    emulator.faults.script("get_image_result", Fault.code(code, "because"))
+    answer = await what_comes_of(akool.get_image_result(image_id))
+    assert emulator.ledger.requests["get_image_result"] == 1 + expected.is_read_again
+    if expected.is_read_again:
+        assert answer.id == image_id
+    else:
+        check(answer, code, expected)
+        assert answer.operation_id == image_id
+
+
+@each_code
+async def test_a_press(emulator, akool, code, expected):
+    """A code is an answer: one POST and nothing charged, or one more where only the pace was refused."""
+    press = ButtonPress(emulator.add_image(), "U1")
+    emulator.faults.script("create_by_button", Fault.code(code, "because"))
+    answer = await what_comes_of(akool.create_by_button(press.image_id, press.button))
+    assert emulator.ledger.requests == {"create_by_button": 1 + expected.is_paced}
+    assert emulator.ledger.accepted == expected.is_paced
+    if not expected.is_paced:
+        check(answer, code, expected)
+        assert answer.press == press
+        operation = await akool.upscale(press.image_id, 1)  # the slot is back, and the press may be tried later
+        assert (await operation.wait_until_complete()).status == ImageStatus.COMPLETED
+
+
+@each_code
+async def test_a_press_after_a_lost_reply(emulator, akool, monkeypatch, code, expected):
+    """1010 and 1011 prove that the lost press was taken; any other refusal leaves it in doubt, never refused."""
+    monkeypatch.setattr("akool_async._reconcile.RECONCILE_GAP", 0.01)
+    source = emulator.add_image()
+    emulator.faults.script("create_by_button", Fault.reset("before"), Fault.code(code, "because"))
+    if expected.is_paced:
+        await akool.upscale(source, 1)
+        assert emulator.ledger.accepted == 1
+        return
+    with pytest.raises(OutcomeUnknownError, match=str(code)) as caught:
+        await akool.upscale(source, 1)
+    assert caught.value.charged is (True if expected.proves_press else None)
+    assert emulator.ledger.requests["create_by_button"] == 2
+
+
+@each_code
+async def test_a_poll(emulator, akool, code, expected):
+    """A wait ends by a code that no later poll will mend, with the operation's id, and outlasts any other."""
+    image_id = emulator.add_image()
+    emulator.faults.script("get_image_result", Fault.code(code, "because"))
+    answer = await what_comes_of(akool.operation(image_id).wait_until_complete())
+    assert emulator.ledger.requests["get_image_result"] == 2 - expected.ends_wait
+    if expected.ends_wait:
+        check(answer, code, expected)
+        assert answer.operation_id == image_id
+    else:
+        assert answer.status == ImageStatus.COMPLETED
+
+
+@pytest.mark.parametrize("code", codes_of(OF_PRESS[1008].error))
+async def test_an_operation_that_is_not_found_yet_is_asked_for_again(emulator, akool, code):
+    """Just after a press, AKOOL may not know the new id everywhere."""
+    operation = await akool.upscale(emulator.add_image(), 1)
+    emulator.faults.script("get_image_result", Fault.code(code))
+    assert (await operation.wait_until_complete()).status == ImageStatus.COMPLETED
+
+
+# --- many presses ---
+
+
+@each_code
+@pytest.mark.parametrize("endpoint", ["create_by_button", "get_image_result"])
+async def test_a_fan_out(emulator, akool, endpoint, code, expected):
+    """The account's trouble ends new presses, wherever it is met: all come out with it. Any other is one press's."""
+    presses = [ButtonPress(emulator.add_image(), "V1") for _ in range(3)]
+    emulator.faults.script(endpoint, Fault.code(code, "because"))
+    outcomes = [
+        outcome async for outcome in akool.fan_out(presses, preflight=endpoint == "get_image_result", max_in_flight=1)
+    ]
+    is_tried_again = expected.is_paced if endpoint == "create_by_button" else expected.is_read_again
+    refused = [outcome.error for outcome in outcomes if not outcome.ok]
+    assert len(outcomes) == 3
+    assert len(refused) == (3 if expected.ends_presses else 0 if is_tried_again else 1)
+    assert emulator.ledger.accepted == 3 - len(refused)
+    for error in refused:
+        check(error, code, expected)
+
+
+async def run_to_its_end(jobs):
+    """A run of recorded presses; the error that ended it."""
+    try:
+        await jobs.run()
+    except APIError as error:
+        return error
+    return None
+
+
+async def test_a_durable_run_records_refusals(emulator, tmp_path):
+    """A code that is not about the account ends its own job, which keeps class, number and text."""
+    async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db", max_concurrent_upscales=50) as jobs:
+        await jobs.submit([(emulator.add_image(), "V1") for _ in OF_PRESS])
+        emulator.faults.script("create_by_button", *[Fault.code(code, "because") for code in OF_PRESS])
+        await jobs.run()
+        failed = [job.outcome.error async for job in jobs.jobs("failed")]
+        counts = await jobs.status()
+    assert {error.code for error in failed} == OF_PRESS.keys() - {1005}
+    assert (counts.done, counts.failed) == (1, len(OF_PRESS) - 1)
+    for error in failed:
+        check(error, error.code, OF_PRESS[error.code])
+
+
+async def test_a_durable_run_tells_refusals_after_a_takeover(emulator, tmp_path, monkeypatch):
+    """An earlier worker may have pressed: a used button proves that it did; no other refusal says that it did not."""
+    monkeypatch.setattr("akool_async._reconcile.RECONCILE_GAP", 0.01)
+    state = f"sqlite:///{tmp_path}/a.db"
+    async with open_jobs(emulator, state, max_concurrent_upscales=50) as jobs:
+        await jobs.submit([(emulator.add_image(), "V1") for _ in OF_PRESS])
+        change(state, "UPDATE akool_jobs SET in_doubt = true")
+        emulator.faults.script("create_by_button", *[Fault.code(code, "because") for code in OF_PRESS])
+        await jobs.run()
+        unknown = [job.outcome.error async for job in jobs.jobs("unknown")]
+        counts = await jobs.status()
+    assert (counts.done, counts.failed) == (1, 0)
+    charged = {int(re.search(r"AKOOL answered (\d+)", str(error))[1]): error.charged for error in unknown}
+    assert charged == {
+        code: True if expected.proves_press else None for code, expected in OF_PRESS.items() if not expected.is_paced
+    }
+
+
+@one_of_each
+async def test_a_durable_run_ends_by_the_accounts_trouble(tmp_path, code, expected):
+    """run() raises, no job is spent on it, and what was paid for is waited for if results can still be read."""
+    async with Emulator(speed=50) as emulator, open_jobs(emulator, f"sqlite:///{tmp_path}/a.db") as jobs:
+        image_id = emulator.add_image()
+        await jobs.submit([(image_id, button) for button in Button])
+        emulator.faults.script("create_by_button", None, None)
+        emulator.faults.rate(1.0, Fault.code(code, "because"), endpoints=["create_by_button"])
+        check(await run_to_its_end(jobs), code, expected)
+        counts = await jobs.status()
+        assert (counts.done + counts.open, counts.failed, counts.unknown) == (8, 0, 0)
+        assert counts.done == 2 or not expected.results_can_be_read
+        assert emulator.ledger.accepted == 2
+
+
+async def test_a_durable_run_leaves_what_it_waited_for(emulator, tmp_path):
+    """A poll that meets the account's trouble ends the run, and never counts the paid job as failed."""
+    press = ButtonPress(emulator.add_image(), "V1")
+    async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db") as jobs:
+        await jobs.submit([press])
+        emulator.faults.script("get_image_result", Fault.code(1004, "because"))
+        check(await run_to_its_end(jobs), 1004, OF_ACCOUNT[1004])
+        job = await jobs.job(press)
+        assert job.state is JobState.OPEN
+        assert job.operation_id is not None
+        await jobs.run()
+        assert (await jobs.job(press)).state is JobState.DONE
+    assert emulator.ledger.accepted == 1
+
+
+async def test_the_accounts_trouble_leaves_a_press_in_doubt(emulator, tmp_path, monkeypatch):
+    """A run that ends by 1103 does not forget that an earlier worker may have pressed: the next one asks again."""
+    monkeypatch.setattr("akool_async._reconcile.RECONCILE_GAP", 0.01)
+    state = f"sqlite:///{tmp_path}/a.db"
+    press = ButtonPress(emulator.add_image(), "V1")
+    async with open_jobs(emulator, state) as jobs:
+        await jobs.submit([press])
+        change(state, "UPDATE akool_jobs SET in_doubt = true")
+        emulator.faults.script("create_by_button", Fault.code(1103), Fault.code(1011))
+        assert (await run_to_its_end(jobs)).code == 1103
+        await jobs.run()
+        job = await jobs.job(press)
+    assert (job.state, job.outcome.error.charged) == (JobState.UNKNOWN, True)
+
+
+@pytest.mark.parametrize("code", [1003, 1011])
+async def test_a_refused_job_is_refused_again(emulator, tmp_path, code):
+    """Pressed again because its operator says so, a job that AKOOL refused is in no doubt: a refusal is one again."""
+    press = ButtonPress(emulator.add_image(), "V1")
+    emulator.faults.script("create_by_button", *[Fault.code(code)] * 2)
+    async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db") as jobs:
+        await jobs.submit([press])
+        await jobs.run()
+        await jobs.resolve(press, press_again=True)
+        await jobs.run()
+        job = await jobs.job(press)
+    assert (job.state, job.outcome.error.code) == (JobState.FAILED, code)
+    assert emulator.ledger.requests["create_by_button"] == 2
+
+
+# --- the command line ---
+
+
+@each_code
+def test_what_the_shell_and_people_are_told(code, expected):
+    """The account's trouble is an error with a remedy; running out of credit and other refusals are failed jobs."""
+    error = expected.error(code, "because")
+    assert status_of(error) == expected.status
+    assert explain(error).startswith(f"AKOOL answered {code} 'because'")
+    assert (expected.remedy is None) == (explain(error) == str(error))
+    assert expected.remedy is None or expected.remedy in explain(error)
+
+
+def test_every_trouble_of_the_account_has_a_remedy():
+    """Whoever is told that nothing can be pressed is told what to do."""
+    for code, known in CODES.items():
+        assert not known.is_of_account or REMEDIES.keys() & {code, *known.error.__mro__}
+    assert set(CODES_OF_NO_CREDIT) == {code for code in OF_ACCOUNT if OF_ACCOUNT[code].status == 3}
+
+
+@one_of_each
+async def test_a_command_that_presses(emulator, tmp_path, code, expected):
+    """The account's trouble is told once, in words and with its remedy, however many buttons met it."""
+    emulator.faults.rate(1.0, Fault.code(code), endpoints=["create_by_button"])
+    arguments = ("press", emulator.add_image(), "V1", "V2", "--json")
+    status, output, errors = await run(*arguments, cwd=tmp_path, environment=emulator.environment())
+    assert status == expected.status
+    assert [json.loads(line)["code"] for line in output.splitlines()] == [code, code]
+    assert errors.count(expected.remedy) == 1
+    assert expected.hint in errors
+
+
+@pytest.mark.parametrize("state", [(), ("--state", "sqlite:///a.db")], ids=["without a state", "with a state"])
+async def test_a_batch_of_an_unpaid_account(emulator, tmp_path, state):
+    """1103 ends the batch with status 1, and says "unpaid" and what to do, once; the same again does the rest."""
+    write_batch(tmp_path, [emulator.add_image()], "V*")
+    arguments = ("fan-out", "presses.csv", "--yes", "--output", "out.jsonl", *state)
+    emulator.faults.rate(1.0, Fault.code(1103), endpoints=["create_by_button"])
+    status, _, errors = await run(*arguments, cwd=tmp_path, environment=emulator.environment())
+    assert status == 1, errors
+    assert "unpaid" in errors
+    assert errors.count(EXPECTED[1103].remedy) == 1
+    emulator.faults.clear()
+    status, _, errors = await run(*arguments, cwd=tmp_path, environment=emulator.environment())
+    assert status == 0, errors
+    assert {line["button"] for line in read_lines(tmp_path / "out.jsonl") if line["ok"]} == {"V1", "V2", "V3", "V4"}
+    assert emulator.ledger.accepted == 4
+
+
+async def test_a_plan_of_an_unverified_account(emulator, tmp_path):
+    """1004 is no trouble of the image that met it: there is no plan, and nothing is pressed."""
+    write_batch(tmp_path, [emulator.add_image(), emulator.add_image()], "V1")
+    emulator.faults.script("get_image_result", Fault.code(1004))
+    arguments = ("fan-out", "presses.csv", "--yes", "--output", "out.jsonl")
+    status, _, errors = await run(*arguments, cwd=tmp_path, environment=emulator.environment())
+    assert status == 1
+    assert EXPECTED[1004].remedy in errors
+    assert not emulator.ledger.posts
+
+
+async def test_a_worker_of_an_unpaid_account(emulator, tmp_path):
+    """`akool worker` ends with status 1, "unpaid" and the remedy; its jobs stay open."""
+    state = f"sqlite:///{tmp_path}/a.db"
+    async with open_jobs(emulator, state) as jobs:
+        await jobs.submit([(emulator.add_image(), "V1")])
+    emulator.faults.script("create_by_button", Fault.code(1103))
+    arguments = ("worker", "--state", state, "--until-done")
+    status, _, errors = await run(*arguments, cwd=tmp_path, environment=emulator.environment())
+    assert status == 1
+    assert "unpaid" in errors
+    assert errors.count(EXPECTED[1103].remedy) == 1
+    async with open_jobs(emulator, state) as jobs:
+        assert (await jobs.status()).waiting == 1
