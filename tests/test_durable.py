@@ -396,8 +396,8 @@ async def test_a_job_that_was_dropped_is_taken_up_again(state):
         change(
             state,
             "INSERT INTO akool_jobs SELECT replace(job, :old, :new), account, :image, :button, state, attempt, "
-            "submitted_at, ended_at, :run, in_doubt, :new, NULL, told_id, told_status, outcome, NULL, NULL "
-            "FROM akool_jobs",
+            "submitted_at, ended_at, :run, in_doubt, :new, NULL, told_id, told_status, outcome, NULL, NULL, "
+            "NULL, NULL, NULL FROM akool_jobs",
             old=f"{first.image_id}:{first.button}",
             new=f"{given_up.image_id}:{given_up.button}",
             image=given_up.image_id,
@@ -648,6 +648,10 @@ OLDER: Final = {
         "ALTER TABLE akool_jobs DROP COLUMN ended_number",
         "ALTER TABLE akool_jobs RENAME COLUMN looked_for TO unknown_since",
         "DROP TABLE akool_ends",
+        "DROP TABLE akool_prices",
+        "DROP INDEX akool_jobs_by_credits",
+        "DROP INDEX akool_jobs_by_estimate",
+        *(f"ALTER TABLE akool_jobs DROP COLUMN {column}" for column in ("charged", "credits", "estimate")),
     ],
     1: ["ALTER TABLE akool_jobs DROP COLUMN unknown_since"],
 }
