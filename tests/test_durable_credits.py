@@ -23,7 +23,8 @@ async def carry_out(jobs, *presses):
 
 async def test_the_account_adds_up(emulator, state):
     """Lost replies, a job that fails, a press that is refused, a price that rises and a reply that tells too little:
-    what is charged and lost is what AKOOL took, to the credit, also once a lost press is given up."""
+    what is charged and lost is what AKOOL took, to the credit, also once a lost press is given up.
+    """
     first, second = emulator.add_image(), emulator.add_image()
     faults = [None, Fault.reset("after"), Fault.fails(), Fault.deduction_credit(1), Fault.code(1009)]
     emulator.faults.script("create_by_button", *faults)
