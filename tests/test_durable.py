@@ -396,8 +396,8 @@ async def test_a_job_that_was_dropped_is_taken_up_again(state):
         change(
             state,
             "INSERT INTO akool_jobs SELECT replace(job, :old, :new), account, :image, :button, state, attempt, "
-            "submitted_at, ended_at, :run, in_doubt, :new, NULL, told_id, told_status, outcome, NULL, NULL "
-            "FROM akool_jobs",
+            "submitted_at, ended_at, :run, in_doubt, :new, NULL, told_id, told_status, outcome, NULL, NULL, "
+            "NULL, NULL, NULL FROM akool_jobs",
             old=f"{first.image_id}:{first.button}",
             new=f"{given_up.image_id}:{given_up.button}",
             image=given_up.image_id,
@@ -648,6 +648,10 @@ OLDER: Final = {
         "ALTER TABLE akool_jobs DROP COLUMN ended_number",
         "ALTER TABLE akool_jobs RENAME COLUMN looked_for TO unknown_since",
         "DROP TABLE akool_ends",
+        "DROP TABLE akool_prices",
+        "DROP INDEX akool_jobs_by_credits",
+        "DROP INDEX akool_jobs_by_estimate",
+        *(f"ALTER TABLE akool_jobs DROP COLUMN {column}" for column in ("charged", "credits", "estimate")),
     ],
     1: ["ALTER TABLE akool_jobs DROP COLUMN unknown_since"],
 }
@@ -656,23 +660,31 @@ OLDER: Final = {
 
 @pytest.mark.parametrize("older", [1, 2])
 async def test_a_state_of_an_older_format_is_brought_up_to_date(emulator, state, older):
-    """What an older version recorded is carried out by this one, and the older one refuses the state from then on."""
+    """What an older version recorded is carried out by this one, and the older one refuses the state from then on.
+
+    Prices are read from the results; what has none, as a lost press, counts by estimate.
+    """
+    emulator.prices["upscale"] = 3
     async with open_jobs(emulator, state) as jobs:
         press, _ = await an_unknown_job(emulator, jobs)
         await jobs.submit([(press.image_id, "U2")])
         await jobs.run()
         before = await outcomes_of(jobs)
         await jobs.submit([(press.image_id, "U3")])
+    change(state, """UPDATE akool_jobs SET outcome = replace(outcome, '"raw"', '"half":"\\ud800","raw"')""")
     for number in range(2, older - 1, -1):
         for statement in OLDER[number]:
             change(state, statement)
     change(state, "UPDATE akool_format SET format = :older", older=older)
     async with open_jobs(emulator, state) as jobs:
         assert [outcome.press for outcome in await read_ended(jobs, 2)] == [outcome.press for outcome in before]
+        counts = await jobs.status()
+        assert (counts.credits_charged, counts.credits_lost, counts.credits_estimated) == (3, 2, 0)
         await jobs.resolve(press, press_again=True)
         await jobs.run()
         counts = await jobs.status()
         assert (counts.done, counts.unknown) == (2, 1)
+        assert (counts.credits_charged, counts.credits_lost, counts.credits_in_doubt) == (6, 2, 0)
         assert len(await outcomes_of(jobs)) == 3
     assert change(state, "UPDATE akool_format SET format = 3 WHERE format = 3") == 1
     async with open_jobs(emulator, state) as jobs:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import signal
+from contextlib import suppress
 from datetime import datetime
 
 import pytest
@@ -193,7 +194,10 @@ async def test_a_lost_press_is_listed_and_resolved(slow, state, akool, tmp_path)
     status, output, errors = await akool("jobs")
     assert status == ExitStatus.OUTCOME_UNKNOWN
     assert f"akool resolve {image_id} U1 --id ID" in errors
-    assert "0 waiting, 0 running, 0 done, 0 failed, 1 unknown" in output
+    assert output.startswith(
+        "0 waiting, 0 running, 0 done, 0 failed, 1 unknown; "
+        "2 credits charged, 2 of them for presses whose id is lost, 2 by estimate\n"
+    )
     (line,) = [line for line in output.splitlines() if image_id in line]
     assert "the button is used" in line  # whole, where it is no terminal
     (new_id,) = slow.ledger.posts[0].new_ids
@@ -202,11 +206,35 @@ async def test_a_lost_press_is_listed_and_resolved(slow, state, akool, tmp_path)
     assert "is open again" in errors
     async with worker(slow, state, tmp_path, "--until-done") as process:
         assert await process.wait() == ExitStatus.DONE
+    _, output, _ = await akool("jobs")
+    assert output == "0 waiting, 0 running, 1 done, 0 failed, 0 unknown; 2 credits charged\n"
     _, output, _ = await akool("jobs", "done", "--json")
     (job,) = read(output)
     assert (job["id"], job["state"], job["ok"]) == (new_id, "done", True)
     status, _, errors = await akool("prune", "--days", "0")
     assert (status, errors) == (ExitStatus.DONE, "1 presses that ended more than 0 days ago are forgotten\n")
+
+
+async def test_a_run_counts_a_press_whose_id_is_told_while_it_looks(slow, state, akool, tmp_path):
+    """The reply was lost, and another process tells the id: what this run was charged for it is in its sum."""
+    press = (slow.add_image(), "U1")
+    slow.prices["upscale"] = 3
+    (tmp_path / "batch.csv").write_text("image_id,button\n" + ",".join(press))
+    slow.faults.script("create_by_button", Fault.reset("after"))
+    running = asyncio.create_task(akool("fan-out", "batch.csv", "--yes"))
+    await until(lambda: slow.ledger.accepted == 1)
+    async with open_jobs(slow, state) as jobs:
+
+        async def is_settled():
+            with suppress(ValueError):  # until the run looks for it
+                await jobs.resolve(press, operation_id=slow.ledger.posts[0].new_ids[0])
+                return True
+
+        await until(is_settled)
+        status, _, errors = await running
+        assert (await jobs.status()).credits_charged == 3
+    assert status == ExitStatus.DONE, errors
+    assert "1 of 1 presses done, 3 credits charged by this run" in errors
 
 
 async def test_the_exit_status_tells_the_worst_that_is_listed(slow, state, akool, tmp_path):

@@ -55,8 +55,8 @@ RANKS = {
 }
 EDGES = {"cli", "durable", "emulator", "opentelemetry", "webhooks"}
 PUBLIC_ROOMS = {"events"}
-OPEN_TO_EDGES = {"errors", "_retry"}
-"""Rooms whose rules edges follow too: which code is which error, and what an error says of the next try."""
+OPEN_TO_EDGES = {"errors", "_money", "_retry"}
+"""Rooms whose rules edges follow too: which code is which error, what an error says of the next try, and prices."""
 OWNERS = {
     "aiohttp": {"_transport", "_request_body", "_failures", "_picture_hosts", "emulator", "webhooks", "cli"},
     "aiolimiter": {"_pace"},
@@ -200,6 +200,7 @@ def test_imports_go_down_and_packages_have_owners():
         ("emulator/_http.py", "from akool_async._wire import read_image"),
         ("emulator/_http.py", "from akool_async import Button"),
         ("emulator/_http.py", "from akool_async.errors import CODES"),
+        ("emulator/_http.py", "from akool_async._money import EXPECTED_PRICES"),
         ("cli/_app.py", "from akool_async._transport import Transport"),
         ("session.py", "from akool_async.emulator import Emulator"),
         ("session.py", "import requests"),

@@ -82,6 +82,8 @@ class BatchRun:
     """Credits for a press of a kind, as last charged."""
     _recorded: set[ButtonPress] = field(factory=set, init=False)
     """Presses that a state held before this run."""
+    _replies_lost: set[ButtonPress] = field(factory=set, init=False)
+    """Presses of this run that a state may yet learn the id of."""
     _balance: float | None = field(default=None, init=False)
     _counters: Counters | None = field(default=None, init=False)
     """The session's account, if the balance was read before and after."""
@@ -111,6 +113,8 @@ class BatchRun:
         def observe(event: events.Event) -> None:  # in the worker's thread
             if isinstance(event, events.Pressed):
                 loop.call_soon_threadsafe(self._count, event)
+            elif isinstance(event, events.Unknown) and event.press is not None:
+                loop.call_soon_threadsafe(self._replies_lost.add, event.press)
 
         return open_state(
             self._options.key_file,
@@ -249,7 +253,9 @@ class BatchRun:
             line = evolve(line, credits=self._prices[kind])
         elif line.id in self._charges and line.credits is not None and line.credits > 0:
             self._prices[kind] = line.credits
-        if line.id is None or line.id in self._charges:  # else another run, or another worker, was charged for it
+        if (
+            line.id is None or line.id in self._charges or line.press in self._replies_lost
+        ):  # else another run, or another worker, was charged for it
             self._charges.add_line(line)
         return line
 

@@ -19,7 +19,7 @@ from akool_async.cli._exit import ExitStatus
 from akool_async.cli._lines import describe, reason_of
 from akool_async.cli._rows import Column, print_rows
 from akool_async.cli._terminal import open_console
-from akool_async.cli._words import plain, stamped, tell
+from akool_async.cli._words import amount, plain, stamped, tell
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Collection
@@ -75,7 +75,7 @@ async def show(
             async for job in listed:
                 click.echo(json.dumps(_describe(job)))
         else:
-            click.echo(_sum_up(counts))
+            click.echo(_sum_up(counts) + _charges(counts))
             _hint(counts)
             _print_table([job async for job in listed])
         if "unknown" in wanted:
@@ -188,6 +188,20 @@ def _sum_up(counts: JobCounts) -> str:
         f"{counts.waiting:,} waiting, {counts.running:,} running, {counts.done:,} done, {counts.failed:,} failed, "
         f"{counts.unknown:,} unknown"
     )
+
+
+def _charges(counts: JobCounts) -> str:
+    """What they cost; nothing where nothing was charged."""
+    charged = counts.credits_charged + counts.credits_lost
+    by_estimate = counts.credits_estimated + counts.credits_lost
+    told = f"; {amount(charged)} credits charged" if charged or counts.credits_in_doubt else ""
+    if counts.credits_lost:
+        told += f", {amount(counts.credits_lost)} of them for presses whose id is lost"
+    if by_estimate:
+        told += f", {amount(by_estimate)} by estimate"
+    if counts.credits_in_doubt:
+        told += f", and perhaps {amount(counts.credits_in_doubt)} more"
+    return told
 
 
 def _describe(job: Job) -> dict[str, Any]:

@@ -161,7 +161,7 @@ class Carrier:
 
     async def _post(self, job: str, press: ButtonPress, claim: Claim) -> str:
         try:
-            operation_id = await self._create(job, press, claim.word)
+            operation = await self._create(job, press, claim.word)
         except APIError as error:
             if not claim.in_doubt or is_pointless(error) or _was_not_accepted(error):
                 raise
@@ -173,14 +173,15 @@ class Carrier:
             if self._draining.is_set() and not error.charged:
                 raise _Left from None  # there was no time to ask, which the next worker has
             raise
-        self._unrecorded[job] = operation_id
-        await self._record(lambda state: self._jobs.accept(state, job, operation_id))
+        self._unrecorded[job] = operation.id
+        reported = None if operation.latest is None else operation.latest.deduction_credit
+        await self._record(lambda state: self._jobs.accept(state, job, operation.id, reported))
         del self._unrecorded[job]
-        return operation_id
+        return operation.id
 
-    async def _create(self, job: str, press: ButtonPress, word: str) -> str:
+    async def _create(self, job: str, press: ButtonPress, word: str) -> Operation:
         try:
-            return (await self._akool.create_by_button(press.image_id, press.button, word=word)).id
+            return await self._akool.create_by_button(press.image_id, press.button, word=word)
         except AkoolError as error:
             if isinstance(error, SessionClosedError) or is_pointless(error) or _was_not_accepted(error):
                 await self._record(lambda state: self._jobs.release(state, job, self._run_id))

@@ -262,7 +262,7 @@ class DurableFanOut:
             last = page[-1].press
 
     async def status(self) -> JobCounts:
-        """How many jobs stand how."""
+        """How many jobs stand how, and what AKOOL charged for them."""
         return await self._read(self._jobs.count)
 
     async def prune(self, older_than: timedelta) -> int:

@@ -43,13 +43,28 @@ class Job:
 
 @frozen(kw_only=True)
 class JobCounts:
-    """How the jobs of an account stand."""
+    """How the jobs of an account stand, and what AKOOL charged for them. What is pruned is not counted.
+
+    At any moment AKOOL has charged at least ``credits_charged + credits_lost`` for these jobs, and at most
+    ``credits_in_doubt`` more, as far as the estimates hold.
+    """
 
     waiting: int
     running: int
     done: int
     failed: int
     unknown: int
+    credits_charged: float
+    """Credits charged for jobs whose operation id is known, those that are still open or have failed at AKOOL included:
+    of each the larger of what the reply to the press and the result reported."""
+    credits_lost: float
+    """Credits charged for presses whose id was lost (``OutcomeUnknownError.charged`` is True), by estimate. Giving a
+    job up does not take it from here."""
+    credits_in_doubt: float
+    """Credits that may have been charged, by estimate: for presses that are being made, and for those of which it is
+    not known whether AKOOL accepted them."""
+    credits_estimated: float
+    """Of ``credits_charged``: what AKOOL has reported no price for, at the price of the last one of its kind."""
 
     @property
     def open(self) -> int:

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from akool_async import AkoolError, Button, ButtonPress, NotFoundError, Outcome, OutcomeUnknownError
+from akool_async.durable._credits import larger, learn, price_of, sum_up
 from akool_async.durable._job import Claim, Entry, Job, JobCounts, JobState
 from akool_async.durable._record import read_outcome, write_outcome
 from akool_async.durable._tables import ENDS, IS_RUN, JOBS
@@ -70,13 +71,16 @@ class Jobs:
 
     # --- a worker's steps: each is one statement, and so happens whole or not at all ---
 
-    @staticmethod
-    def claim(connection: sa.Connection, job: str, run_id: str) -> Claim | None:
+    def claim(self, connection: sa.Connection, job: str, run_id: str) -> Claim | None:
         """The intent: from here on ``run_id`` may press. None where the job is over."""
         by_another = JOBS.c.run_id.is_not(None) & (JOBS.c.run_id != run_id)
         row = connection.execute(
             _open(job)
-            .values(run_id=run_id, in_doubt=JOBS.c.in_doubt | by_another)
+            .values(
+                run_id=run_id,
+                in_doubt=JOBS.c.in_doubt | by_another,
+                estimate=sa.func.coalesce(JOBS.c.estimate, self._price_of(job)),
+            )
             .returning(JOBS.c.word, _known_id(), JOBS.c.in_doubt)
         ).first()
         if row is None:
@@ -87,12 +91,17 @@ class Jobs:
     @staticmethod
     def release(connection: sa.Connection, job: str, run_id: str) -> None:
         """The intent was not carried out: nothing was sent."""
-        connection.execute(_open(job).where(JOBS.c.run_id == run_id).values(run_id=None))
+        of_earlier = sa.case((JOBS.c.in_doubt, JOBS.c.estimate))
+        connection.execute(_open(job).where(JOBS.c.run_id == run_id).values(run_id=None, estimate=of_earlier))
 
     @staticmethod
-    def accept(connection: sa.Connection, job: str, operation_id: str) -> None:
-        """AKOOL accepted the press, whoever has the job now, and also where it was told as unknown meanwhile."""
-        told = sa.update(JOBS).where(JOBS.c.job == job).values(operation_id=operation_id)
+    def accept(connection: sa.Connection, job: str, operation_id: str, reported: float | None) -> None:
+        """AKOOL accepted the press, whoever has the job now, and also where it was told as unknown meanwhile.
+
+        ``reported`` is what it says that it charged.
+        """
+        told = sa.update(JOBS).where(JOBS.c.job == job)
+        told = told.values(operation_id=operation_id, charged=True, credits=larger(reported))
         if not connection.execute(told).rowcount:
             logger.warning("%s was accepted as %s, and is not recorded any more", job, operation_id)
 
@@ -101,11 +110,11 @@ class Jobs:
         """The operation's id, as a worker or a webhook told it."""
         return connection.execute(sa.select(_known_id()).where(JOBS.c.job == job)).scalar()
 
-    @staticmethod
-    def press_anew(connection: sa.Connection, job: str) -> bool:
+    def press_anew(self, connection: sa.Connection, job: str) -> bool:
         """An earlier press was not accepted, and there is another one now; False where an id was told meanwhile."""
         unpressed = _open(job).where(_known_id().is_(None))
-        return bool(connection.execute(unpressed.values(looked_for=None)).rowcount)
+        anew = unpressed.values(looked_for=None, charged=None, estimate=self._price_of(job))
+        return bool(connection.execute(anew).rowcount)
 
     @staticmethod
     def look(connection: sa.Connection, job: str, seconds: float) -> float:
@@ -120,7 +129,10 @@ class Jobs:
         is_mine = (JOBS.c.run_id == run_id) & JOBS.c.ended_at.is_(None)
         if outcome.result is not None:
             is_mine |= (JOBS.c.state == JobState.UNKNOWN) | _was_given_up()
-        connection.execute(
+        lost = outcome.error if isinstance(outcome.error, OutcomeUnknownError) else None
+        was_refused = outcome.operation is None and lost is None
+        was_charged = outcome.result is not None or (lost is not None and lost.charged)
+        charged = connection.execute(
             sa.update(JOBS)
             .where(JOBS.c.job == job, is_mine)
             .values(
@@ -129,8 +141,17 @@ class Jobs:
                 ended_number=self._next_end(connection),
                 operation_id=sa.func.coalesce(operation_id, JOBS.c.operation_id),
                 outcome=write_outcome(outcome),
+                charged=True if was_charged else JOBS.c.charged,
+                credits=larger(None if outcome.result is None else outcome.result.deduction_credit),
+                estimate=None if was_refused else sa.case((JOBS.c.charged, JOBS.c.estimate), else_=self._price_of(job)),
             )
-        )
+            .returning(JOBS.c.credits)
+        ).scalar()
+        if charged is not None and outcome.result is not None:
+            learn(connection, self.account, self.press_of(job).button, charged)
+
+    def _price_of(self, job: str) -> sa.ColumnElement[float | None]:
+        return price_of(self.account, self.press_of(job).button)
 
     def _next_end(self, connection: sa.Connection) -> int:
         dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
@@ -147,7 +168,7 @@ class Jobs:
         if word is not None:
             is_meant |= (JOBS.c.word == word) & JOBS.c.operation_id.is_(None)
         hearing = sa.update(JOBS).where(JOBS.c.account == self.account, is_meant)
-        told = hearing.values(told_id=event.id, told_status=event.status).returning(JOBS.c.job)
+        told = hearing.values(told_id=event.id, told_status=event.status, charged=True).returning(JOBS.c.job)
         return list(connection.execute(told).scalars())
 
     @staticmethod
@@ -223,14 +244,15 @@ class Jobs:
         return connection.execute(sa.select(JOBS.c.job).where(has_it)).scalar()
 
     def count(self, connection: sa.Connection) -> JobCounts:
-        """All of them, by state."""
+        """All of them, by state, and what they cost."""
         mine = JOBS.c.account == self.account
         by_state = sa.select(JOBS.c.state, sa.func.count()).where(mine).group_by(JOBS.c.state)
         counts: dict[str, int] = {state: count for state, count in connection.execute(by_state)}  # noqa: C416 - rows
         running = connection.execute(sa.select(sa.func.count()).where(mine, IS_RUN)).scalar_one()
         waiting = max(counts.get(JobState.OPEN, 0) - running, 0)
         done, failed, unknown = (counts.get(state, 0) for state in (JobState.DONE, JobState.FAILED, JobState.UNKNOWN))
-        return JobCounts(waiting=waiting, running=running, done=done, failed=failed, unknown=unknown)
+        credits_ = sum_up(connection, self.account)
+        return JobCounts(waiting=waiting, running=running, done=done, failed=failed, unknown=unknown, **credits_)
 
     def has_open(self, connection: sa.Connection) -> bool:
         """Whether any is open."""

@@ -39,9 +39,13 @@ JOBS: Final = sa.Table(
     sa.Column("outcome", sa.Text),
     sa.Column("looked_for", sa.BigInteger),
     sa.Column("ended_number", sa.BigInteger),
+    sa.Column("charged", sa.Boolean),
+    sa.Column("credits", sa.Double),
+    sa.Column("estimate", sa.Double),
 )
 """Moments (``..._at``) are whole microseconds since the epoch, for people and for pruning: a clock may be set back.
-``looked_for``: microseconds for which workers have looked for a lost id; ``ended_number``: see :data:`ENDS`."""
+``looked_for``: microseconds for which workers have looked for a lost id; ``ended_number``: see :data:`ENDS`;
+``charged``: true once AKOOL is known to have accepted the press; ``credits``, ``estimate``: see :mod:`._credits`."""
 ENDS: Final = sa.Table(
     "akool_ends",
     METADATA,
@@ -50,13 +54,54 @@ ENDS: Final = sa.Table(
 )
 """The number of the latest end of an account. The transaction that ends a job raises it, and locks the row until it
 commits: so numbers are seen in their order, and whoever has read up to one has missed none before it."""
+PRICES: Final = sa.Table(
+    "akool_prices",
+    METADATA,
+    sa.Column("account", sa.Text, primary_key=True),
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("credits", sa.Double, nullable=False),
+)
+"""Credits for the last press of a kind that ended with a result."""
 sa.Index("akool_jobs_by_state", JOBS.c.account, JOBS.c.state, JOBS.c.job)
 sa.Index("akool_jobs_by_end", JOBS.c.account, JOBS.c.ended_at, JOBS.c.job)
-BY_NUMBER: Final = sa.Index("akool_jobs_by_number", JOBS.c.account, JOBS.c.ended_number)
 IS_RUN: Final = JOBS.c.run_id.is_not(None) & JOBS.c.ended_at.is_(None)
 sa.Index("akool_jobs_by_run", JOBS.c.run_id, postgresql_where=IS_RUN, sqlite_where=IS_RUN)
+IS_REPORTED: Final = JOBS.c.credits.is_not(None)
+"""AKOOL reported what it charged."""
+IS_ESTIMATED: Final = JOBS.c.estimate.is_not(None) & JOBS.c.credits.is_(None)
+"""AKOOL charged, or may have, and has not reported how much."""
+ADDED: Final = (
+    sa.Index("akool_jobs_by_number", JOBS.c.account, JOBS.c.ended_number),
+    sa.Index(
+        "akool_jobs_by_credits",
+        *(JOBS.c.account, JOBS.c.credits),
+        postgresql_where=IS_REPORTED,
+        sqlite_where=IS_REPORTED,
+    ),
+    sa.Index(
+        "akool_jobs_by_estimate",
+        *(JOBS.c.account, JOBS.c.charged, JOBS.c.estimate, JOBS.c.operation_id, JOBS.c.told_id, JOBS.c.credits),
+        postgresql_where=IS_ESTIMATED,
+        sqlite_where=IS_ESTIMATED,
+    ),
+)
+"""Indexes that older formats do not have."""
 
-UPGRADES: Final = {
+_REPORTED: Final = {
+    "sqlite": """
+        UPDATE akool_jobs SET credits = reported.credits FROM (
+            SELECT job, json_extract(outcome, '$.image.deduction_credit') AS credits FROM akool_jobs
+        ) AS reported WHERE reported.job = akool_jobs.job AND reported.credits > 0
+    """,
+    # Its functions for JSON refuse a text with half of an emoji, wherever it stands.
+    "postgresql": """
+        UPDATE akool_jobs SET credits = reported.credits FROM (
+            SELECT job, CAST(substring(outcome FROM '"deduction_credit".([0-9.]+)') AS double precision) AS credits
+            FROM akool_jobs
+        ) AS reported WHERE reported.job = akool_jobs.job AND reported.credits > 0
+    """,
+}
+UPGRADES: Final[dict[int, list[str | dict[str, str]]]] = {
     1: ["ALTER TABLE akool_jobs ADD COLUMN unknown_since BIGINT"],
     2: [
         "ALTER TABLE akool_jobs RENAME COLUMN unknown_since TO looked_for",  # a moment, which is counted anew
@@ -72,9 +117,23 @@ UPGRADES: Final = {
         INSERT INTO akool_ends SELECT account, max(ended_number) FROM akool_jobs
         WHERE ended_number IS NOT NULL GROUP BY account
         """,
+        "ALTER TABLE akool_jobs ADD COLUMN charged BOOLEAN",
+        "ALTER TABLE akool_jobs ADD COLUMN credits DOUBLE PRECISION",
+        "ALTER TABLE akool_jobs ADD COLUMN estimate DOUBLE PRECISION",
+        """
+        UPDATE akool_jobs SET charged = true
+        WHERE state <> 'unknown' AND (operation_id IS NOT NULL OR told_id IS NOT NULL)
+        OR state = 'unknown' AND outcome LIKE '%"charged"_true%'
+        """,
+        """
+        UPDATE akool_jobs SET estimate = 2
+        WHERE charged OR state = 'unknown' OR looked_for IS NOT NULL
+        OR ended_at IS NULL AND (in_doubt OR run_id IS NOT NULL)
+        """,
+        _REPORTED,
     ],
 }
-"""What brings a state from each older format to the next."""
+"""What brings a state from each older format to the next: a statement, or one for each kind of database."""
 
 
 def are_there(connection: sa.Connection) -> bool:
@@ -99,8 +158,10 @@ def prepare(connection: sa.Connection) -> None:
     for older, statements in UPGRADES.items():
         if found is not None and found <= older:
             for statement in statements:
-                connection.execute(sa.text(statement))
+                spoken = statement if isinstance(statement, str) else statement[connection.dialect.name]
+                connection.execute(sa.text(spoken))
     if found is not None and found < FORMAT:
-        BY_NUMBER.create(connection, checkfirst=True)
+        for index in ADDED:
+            index.create(connection, checkfirst=True)
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     connection.execute(dialect.insert(FORMATS).values(format=FORMAT).on_conflict_do_nothing())

@@ -1,0 +1,172 @@
+"""The credits that DurableFanOut.status() tells, held against the emulator's ledger, on both kinds of state."""
+
+import asyncio
+
+import pytest
+
+from akool_async import AuthenticationError, ButtonPress
+from akool_async.durable import JobState
+from akool_async.emulator import Fault
+from tests.workers import open_jobs, until
+
+
+def credits_of(counts):
+    """Charged, lost, in doubt and estimated."""
+    return counts.credits_charged, counts.credits_lost, counts.credits_in_doubt, counts.credits_estimated
+
+
+async def carry_out(jobs, *presses):
+    await jobs.submit(presses)
+    await jobs.run()
+    return await jobs.status()
+
+
+async def test_the_account_adds_up(emulator, state):
+    """Lost replies, a job that fails, a press that is refused, a price that rises and a reply that tells too little:
+    what is charged and lost is what AKOOL took, to the credit, also once a lost press is given up.
+    """
+    first, second = emulator.add_image(), emulator.add_image()
+    faults = [None, Fault.reset("after"), Fault.fails(), Fault.deduction_credit(1), Fault.code(1009)]
+    emulator.faults.script("create_by_button", *faults)
+    async with open_jobs(emulator, state) as jobs:
+        counts = await carry_out(jobs, *((first, button) for button in ("V1", "V2", "V3", "V4", "U1")))
+        assert (counts.done, counts.failed, counts.unknown) == (2, 2, 1)
+        assert credits_of(counts) == (6, 2, 0, 0)
+        emulator.prices["upscale"] = 4
+        counts = await carry_out(jobs, (first, "U2"))
+        assert credits_of(counts) == (10, 2, 0, 0)
+        emulator.faults.script("create_by_button", Fault.reset("after"))
+        counts = await carry_out(jobs, (second, "U1"))
+        assert credits_of(counts) == (10, 6, 0, 0)
+        emulator.prices["upscale"] = 2
+        counts = await carry_out(jobs, (second, "U2"))
+        await jobs.resolve((second, "U1"), give_up=True)
+        given_up = await jobs.status()
+    assert credits_of(counts) == credits_of(given_up) == (12, 6, 0, 0)
+    assert (given_up.failed, given_up.unknown) == (3, 1)
+    assert emulator.ledger.charged == 18
+
+
+async def test_a_press_without_a_price_costs_what_the_last_of_its_kind_did(emulator, state):
+    """Where AKOOL reports 0, null, a text or less than nothing, the last price of the kind counts, and says so."""
+    image_id = emulator.add_image()
+    emulator.prices["variation"] = 3
+    async with open_jobs(emulator, state) as jobs:
+        counts = await carry_out(jobs, (image_id, "V1"))
+        assert credits_of(counts) == (3, 0, 0, 0)
+        no_prices = [Fault.deduction_credit(reported) for reported in (0, None, "free", -2)]
+        emulator.faults.rate(1.0, *no_prices, endpoints=["create_by_button", "get_image_result"])
+        counts = await carry_out(jobs, (image_id, "V2"), (image_id, "V3"), (image_id, "U1"))
+        emulator.faults.clear()
+        emulator.prices["variation"] = 5
+        later = await carry_out(jobs, (image_id, "V4"))
+    assert counts.done == 4
+    assert credits_of(counts) == (11, 0, 0, 8)
+    assert credits_of(later) == (16, 0, 0, 8)
+    assert emulator.ledger.charged == 16
+
+
+async def test_a_press_is_in_doubt_until_akool_tells_and_then_lost_until_its_id_is_known(emulator, state):
+    """From before its POST a press counts for what it may cost; each answer moves it, and no credit counts twice."""
+    press = ButtonPress(emulator.add_image(), "U1")
+    emulator.faults.script("create_by_button", Fault.reset("after"))
+    emulator.faults.rate(1.0, Fault.code(1008), endpoints=["get_image_result"])
+    async with open_jobs(emulator, state) as jobs:
+        await jobs.submit([press])
+        assert credits_of(await jobs.status()) == (0, 0, 0, 0)
+        running = asyncio.create_task(jobs.run())
+        await until(lambda: emulator.ledger.accepted == 1)
+        assert credits_of(await jobs.status()) == (0, 0, 2, 0)
+        await running
+        assert (await jobs.job(press)).outcome.error.charged is None
+        assert credits_of(await jobs.status()) == (0, 0, 2, 0)
+        emulator.faults.clear()
+        await jobs.resolve(press, press_again=True)
+        await jobs.run()
+        assert credits_of(await jobs.status()) == (0, 2, 0, 0)
+        await jobs.resolve(press, operation_id=emulator.ledger.posts[0].new_ids[0])
+        await jobs.run()
+        assert credits_of(await jobs.status()) == (2, 0, 0, 0)
+    assert emulator.ledger.charged == 2
+
+
+async def test_a_press_that_is_given_up_in_doubt_may_still_have_been_charged(emulator, state):
+    """Giving up tells nothing of what AKOOL took: the credits stay in doubt."""
+    press = ButtonPress(emulator.add_image(), "U1")
+    emulator.faults.script("create_by_button", Fault.reset("after"))
+    emulator.faults.rate(1.0, Fault.code(1008), endpoints=["get_image_result"])
+    async with open_jobs(emulator, state) as jobs:
+        await carry_out(jobs, press)
+        await jobs.resolve(press, give_up=True)
+        counts = await jobs.status()
+    assert counts.failed == 1
+    assert credits_of(counts) == (0, 0, 2, 0)
+
+
+async def test_what_runs_at_akool_is_charged_already(emulator, state):
+    """The reply to the press tells the price, long before the job ends; and so it does for whoever asks."""
+    emulator.faults.script("create_by_button", Fault.stuck(), Fault.stuck())
+    emulator.prices["upscale"] = 4
+    async with open_jobs(emulator, state) as jobs, open_jobs(emulator, state) as others:
+        await jobs.submit([(emulator.add_image(), button) for button in ("U1", "V1")])
+        running = asyncio.create_task(jobs.run())
+
+        async def are_accepted():
+            return (await others.status()).credits_charged == 6
+
+        await until(are_accepted)
+        counts = await others.status()
+        running.cancel()
+        await asyncio.wait([running])
+    assert counts.open == 2
+    assert credits_of(counts) == (6, 0, 0, 0)
+
+
+async def test_what_was_not_accepted_costs_nothing(emulator, state):
+    """A refused press, one that never arrived and was made again, and those that a bad key keeps back."""
+    image_id = emulator.add_image()
+    async with open_jobs(emulator, state) as jobs:
+        emulator.faults.script("create_by_button", Fault.code(1009))
+        counts = await carry_out(jobs, (image_id, "V1"))
+        assert credits_of(counts) == (0, 0, 0, 0)
+        emulator.faults.rate(1.0, Fault.code(1101), endpoints=["create_by_button"])
+        with pytest.raises(AuthenticationError):
+            await carry_out(jobs, (image_id, "V2"))
+        assert credits_of(await jobs.status()) == (0, 0, 0, 0)
+        emulator.faults.clear()
+        emulator.faults.script("create_by_button", Fault.throttle(0))
+        await jobs.run()
+        counts = await jobs.status()
+    assert (counts.done, counts.failed) == (1, 1)
+    assert credits_of(counts) == (2, 0, 0, 0)
+    assert emulator.ledger.charged == 2
+
+
+async def test_a_mistyped_id_does_not_lose_the_credit(emulator, state):
+    """An id that AKOOL does not know leaves the press charged; the right one brings its price."""
+    press = ButtonPress(emulator.add_image(), "U1")
+    emulator.prices["upscale"] = 4
+    async with open_jobs(emulator, state) as jobs:
+        await carry_out(jobs, (emulator.add_image(), "U1"))
+        emulator.faults.script("create_by_button", Fault.reset("after"))
+        await carry_out(jobs, press)
+        await jobs.resolve(press, operation_id="0" * 24)
+        await jobs.run()
+        counts = await jobs.status()
+        assert (await jobs.job(press)).state is JobState.UNKNOWN
+        assert counts.credits_charged + counts.credits_lost == emulator.ledger.charged == 8
+        await jobs.resolve(press, operation_id=emulator.ledger.posts[1].new_ids[0])
+        await jobs.run()
+        assert credits_of(await jobs.status()) == (8, 0, 0, 0)
+
+
+async def test_accounts_in_one_state_have_sums_and_prices_of_their_own(emulator, state):
+    """What one account was charged, and at which price, tells nothing of another's."""
+    image_id = emulator.add_image()
+    emulator.prices["variation"] = 3
+    async with open_jobs(emulator, state, account="one") as jobs:
+        await carry_out(jobs, (image_id, "V1"))
+        emulator.reported_prices["variation"] = 0
+        assert credits_of(await carry_out(jobs, (image_id, "V2"))) == (6, 0, 0, 3)
+    async with open_jobs(emulator, state, account="two") as jobs:
+        assert credits_of(await carry_out(jobs, (image_id, "V3"))) == (2, 0, 0, 2)
