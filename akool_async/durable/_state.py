@@ -14,6 +14,7 @@ from sqlalchemy import URL, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 
 from akool_async import AkoolError, ConfigurationError
+from akool_async.durable._sqlite import CLOCK, check_sqlite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,6 +103,7 @@ class State:
             raise ConfigurationError(f"state must be a URL {EXAMPLES}, not {told}")
         if not parts.database or parts.database.startswith((":memory:", "file:")) or parts.query:
             raise ConfigurationError(f"state must name a file that outlives the process, {EXAMPLES}, not {told}")
+        check_sqlite()
         file = Path(parts.database).resolve()  # as SQLite itself follows links
         if not file.parent.is_dir():
             raise ConfigurationError(f"state: the folder {file.parent} does not exist")
@@ -114,7 +116,7 @@ class State:
             event.listen(engine, "connect", _set_up_postgresql)
             event.listen(engine, "handle_error", _leave_what_is_read_only)
             return engine
-        engine = create_engine(self.url, connect_args={"timeout": LOCK_PATIENCE})
+        engine = create_engine(self._driver_url, connect_args={"timeout": LOCK_PATIENCE})
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         event.listen(engine, "handle_error", _leave_what_is_read_only)
@@ -141,7 +143,9 @@ class State:
 
     @property
     def _driver_url(self) -> URL:
-        return self.url if self.file is not None else self._patient_url.set(drivername="postgresql+psycopg")
+        if self.file is not None:
+            return self.url.update_query_dict({"plugin": CLOCK})
+        return self._patient_url.set(drivername="postgresql+psycopg")
 
     @property
     def _patient_url(self) -> URL:

@@ -1,0 +1,104 @@
+"""One SQLite state under every SQLite, old and new, and in the hands of every Python."""
+
+import sqlite3
+from contextlib import ExitStack, closing, contextmanager
+from datetime import UTC, datetime
+from typing import Final
+
+import pytest
+from sqlalchemy import Engine, event
+
+from akool_async import ConfigurationError
+from akool_async.durable import DurableFanOut
+from tests.workers import open_jobs
+
+BY_3_11, BY_3_12 = "(strftime('%s','now') * 1000)", "(unixepoch('subsec') * 1000)"
+"""What DBOS has its tables tell the time by, where Python 3.11 made them, and where 3.12 or newer did."""
+
+
+def knows_no_subsec(connection, _):
+    """Be SQLite 3.38 to 3.41."""
+    connection.create_function("unixepoch", 1, lambda _: None)
+
+
+def knows_no_unixepoch(connection, _):
+    """Be SQLite before 3.38."""
+    connection.create_function("unixepoch", 1, lambda _: [])  # no value of SQLite's, so that the statement fails
+
+
+def distrusts_tables(connection, _):
+    """Be an SQLite that was built to let tables use no function but SQLite's own."""
+    connection.execute("PRAGMA trusted_schema=OFF")
+
+
+OLD: Final = [(knows_no_subsec,), (knows_no_unixepoch,), (knows_no_subsec, distrusts_tables)]
+
+
+@contextmanager
+def sqlite_that(*lacks):
+    """In here, each new connection of SQLAlchemy's, DBOS's own too, is one of such an SQLite."""
+    with ExitStack() as stack:
+        for lack in lacks:
+            event.listen(Engine, "connect", lack)
+            stack.callback(event.remove, Engine, "connect", lack)
+        yield
+
+
+def hand_over(file, clock):
+    """Make the tables what another Python would have made them."""
+    (other,) = {BY_3_11, BY_3_12} - {clock}
+    with closing(sqlite3.connect(file, isolation_level=None)) as database:
+        database.execute("PRAGMA writable_schema=ON")
+        database.execute("UPDATE sqlite_master SET sql = replace(sql, ?, ?)", (other, clock))
+        tables = " ".join(sql for (sql,) in database.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL"))
+    assert clock in tables
+    assert other not in tables
+
+
+@pytest.mark.parametrize(("lacks", "clock"), [(OLD[0], BY_3_11), *((lacks, BY_3_12) for lacks in OLD)])
+async def test_a_state_goes_on_under_an_older_sqlite_whichever_python_made_it(emulator, tmp_path, lacks, clock):
+    """What was submitted with one SQLite is carried out with an older one, beside more, and read with the first."""
+    state = f"sqlite:///{tmp_path}/a.db"
+    async with open_jobs(emulator, state) as jobs:
+        await jobs.submit([(emulator.add_image(), "U1")])
+    hand_over(tmp_path / "a.db", clock)
+    with sqlite_that(*lacks):
+        async with open_jobs(emulator, state) as jobs:
+            await jobs.submit([(emulator.add_image(), "V1")])
+            await jobs.run()
+    async with open_jobs(emulator, state) as jobs:
+        assert [outcome.ok async for outcome in jobs.outcomes()] == [True, True]
+    assert emulator.ledger.accepted == 2
+
+
+async def test_a_state_is_made_by_an_older_sqlite(emulator, tmp_path):
+    """Where SQLite has no unixepoch(), tables are made and a press is carried out."""
+    with sqlite_that(knows_no_unixepoch):
+        async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db") as jobs:
+            await jobs.submit([(emulator.add_image(), "U1")])
+            await jobs.run()
+            assert [outcome.ok async for outcome in jobs.outcomes()] == [True]
+
+
+async def test_an_older_sqlite_tells_the_time_as_a_newer_one(emulator, tmp_path):
+    """A job's moment is now, in whole milliseconds."""
+    before = datetime.now(UTC).timestamp()
+    async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db"):
+        hand_over(tmp_path / "a.db", BY_3_12)
+    with sqlite_that(knows_no_subsec):
+        async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db") as jobs:
+            await jobs.submit([(emulator.add_image(), "U1")])
+    with closing(sqlite3.connect(tmp_path / "a.db")) as database:
+        ((kind, created),) = database.execute("SELECT typeof(created_at), created_at FROM workflow_status")
+    assert kind == "integer"
+    assert before - 0.001 <= created / 1000 <= datetime.now(UTC).timestamp() + 0.001
+
+
+def test_an_sqlite_that_is_too_old_for_any_state_is_told_with_the_remedy(tmp_path, monkeypatch):
+    """Before 3.35, SQLite cannot tell what it has changed: that is said before anything is done."""
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 34, 1))
+    with pytest.raises(
+        ConfigurationError, match=r"SQLite 3\.35 or newer is needed, .*: use a newer one, or PostgreSQL"
+    ):
+        DurableFanOut("sk-test-key", f"sqlite:///{tmp_path}/a.db")
+    DurableFanOut("sk-test-key", "postgresql://user@host/akool")
