@@ -55,7 +55,7 @@ class Button(StrEnum):
         return button
 
     def __reduce_ex__(self, protocol: object) -> tuple[Any, ...]:
-        return Button if self in Button else Button.unlisted, (self.value,)
+        return Button if self.value in Button.__members__ else Button.unlisted, (self.value,)
 
     @classmethod
     def upscale(cls, index: int) -> Button:
