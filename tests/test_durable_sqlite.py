@@ -6,10 +6,12 @@ from datetime import UTC, datetime
 from typing import Final
 
 import pytest
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy.exc import OperationalError
 
 from akool_async import ConfigurationError
 from akool_async.durable import DurableFanOut
+from akool_async.durable._state import State
 from tests.workers import open_jobs
 
 BY_3_11, BY_3_12 = "(strftime('%s','now') * 1000)", "(unixepoch('subsec') * 1000)"
@@ -92,6 +94,17 @@ async def test_an_older_sqlite_tells_the_time_as_a_newer_one(emulator, tmp_path)
         ((kind, created),) = database.execute("SELECT typeof(created_at), created_at FROM workflow_status")
     assert kind == "integer"
     assert before - 0.001 <= created / 1000 <= datetime.now(UTC).timestamp() + 0.001
+
+
+def test_the_connections_that_dbos_makes_of_the_address_tell_the_time_too(tmp_path):
+    """It migrates its tables with an engine of its own; what no table asks for is an error, not a wrong moment."""
+    with sqlite_that(knows_no_unixepoch):
+        engine = create_engine(State.read(f"sqlite:///{tmp_path}/a.db").driver_address)
+        with closing(engine.connect()) as connection:
+            assert connection.scalar(text("SELECT unixepoch('subsec')")) > 0
+            with pytest.raises(OperationalError):
+                connection.scalar(text("SELECT unixepoch('2000-01-01')"))
+        engine.dispose()
 
 
 def test_an_sqlite_that_is_too_old_for_any_state_is_told_with_the_remedy(tmp_path, monkeypatch):
