@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from attrs import evolve, frozen
 
 from akool_async import _wire
+from akool_async._replies import contradiction
 from akool_async._retry import asked_pace, growing_waits, is_passing, read_date
 from akool_async._transport import Call, Transport
 from akool_async.errors import AkoolError, ResponseError
@@ -109,19 +110,6 @@ class Api:
         """Get User Credit Info: the account's balance."""
         call = Call("Get Credit", "GET", "/api/open/v3/faceswap/quota/info")
         return _wire.read_credit(await self._transport.request(call))
-
-
-def contradiction(image: ImageResult, press: ButtonPress | None) -> str | None:
-    """Why an image cannot be what a press, or a prompt (None), made; None if it can.
-
-    Another ``source_image_id`` alone says nothing: the reply on AKOOL's Create By Button page shows one.
-    """
-    if press is not None and image.id == press.image_id:
-        return f"a reply with the id of the source image itself, {image.id}"
-    expected = None if press is None else press.button
-    if image.op_button not in (None, expected):
-        return f"a reply about {image.op_button} (image {image.id}), not about {expected or 'a prompt'}"
-    return None
 
 
 def _require_answer(image: ImageResult, press: ButtonPress | None) -> None:

@@ -544,6 +544,23 @@ async def test_a_mistyped_id_leaves_the_job_to_be_resolved(emulator, tmp_path):
         assert (await jobs.job(press)).outcome.ok
 
 
+async def test_an_id_of_another_press_leaves_the_job_to_be_resolved(emulator, tmp_path):
+    """An id that AKOOL shows as another button's of another image is not taken for this press; the right one is."""
+    async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db") as jobs:
+        press, operation_id = await an_unknown_job(emulator, jobs)
+        source = emulator.add_image()
+        async with AkoolSession(emulator.api_key, base_url=emulator.base_url) as akool:
+            other_id = (await akool.vary(source, 3)).id
+        await jobs.resolve(press, operation_id=other_id)
+        await jobs.run()
+        job = await jobs.job(press)
+        assert job.state is JobState.UNKNOWN
+        assert f"the id {other_id} is that of V3 of image {source}, not of {press}" in str(job.outcome.error)
+        await jobs.resolve(press, operation_id=operation_id)
+        await jobs.run()
+        assert (await jobs.job(press)).outcome.ok
+
+
 async def test_an_error_of_our_own_leaves_no_job_open(emulator, tmp_path):
     """Whatever a worker did not expect makes the job unknown, with what it was; a person can settle it."""
     state = f"sqlite:///{tmp_path}/a.db"

@@ -29,6 +29,7 @@ RANKS = {
     "_auth": 3,
     "_retry": 3,
     "_pace": 3,
+    "_replies": 2,
     "_money": 2,
     "_event_loop": 2,
     "_reports": 3,
@@ -55,8 +56,8 @@ RANKS = {
 }
 EDGES = {"cli", "durable", "emulator", "opentelemetry", "webhooks"}
 PUBLIC_ROOMS = {"events"}
-OPEN_TO_EDGES = {"errors", "_money", "_retry"}
-"""Rooms whose rules edges follow too: which code is which error, what an error says of the next try, and prices."""
+OPEN_TO_EDGES = {"errors", "_money", "_replies", "_retry"}
+"""Rooms whose rules edges follow too: which code is which error, what an error or a reply says, and prices."""
 OWNERS = {
     "aiohttp": {"_transport", "_request_body", "_failures", "_picture_hosts", "emulator", "webhooks", "cli"},
     "aiolimiter": {"_pace"},

@@ -1,0 +1,31 @@
+"""Whether an image can be what a press, or a prompt (None), made: replies, webhooks and people can mix ids up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from akool_async.models import ButtonPress, ImageResult
+
+
+def contradiction(image: ImageResult, press: ButtonPress | None) -> str | None:
+    """Why the image of a reply to a POST cannot be what it made; None if it can.
+
+    Another ``source_image_id`` alone says nothing there: the reply on AKOOL's Create By Button page shows one.
+    """
+    if press is not None and image.id == press.image_id:
+        return f"a reply with the id of the source image itself, {image.id}"
+    expected = None if press is None else press.button
+    if image.op_button not in (None, expected):
+        return f"a reply about {image.op_button} (image {image.id}), not about {expected or 'a prompt'}"
+    return None
+
+
+def other_origin(image: ImageResult, press: ButtonPress | None) -> str | None:
+    """What made an image, as Get Image Result shows it, if that was not the press; None if it can be."""
+    source = None if press is None else press.image_id
+    if contradiction(image, press) is None and image.source_image_id in (None, source):
+        return None
+    if image.op_button is None and image.source_image_id is None:
+        return f"image {image.id} itself"
+    return f"{image.op_button or 'a button'} of image {image.source_image_id or '(unknown)'}"
