@@ -248,8 +248,8 @@ async def ours(setting: Setting) -> AsyncIterator[Job]:
 
 
 def source_image(number: int) -> str:
-    """The id of the image whose button is pressed."""
-    return f"{number:024x}"
+    """The id of the image whose button is pressed, which is none of a job's."""
+    return f"f{number:023x}"
 
 
 def press_of(number: int) -> dict[str, str]:
