@@ -64,11 +64,13 @@ async def is_stopped_before(work: asyncio.Future[Any]) -> bool:
 
 @contextmanager
 def uncaught() -> Iterator[None]:
-    """For a question to a person, before anything is spent: a signal ends the command immediately."""
+    """For a question to a person, before anything is spent: a signal ends the command immediately.
+
+    Python's own handler of Ctrl-C would not: what comes just before the answer is read waits for the answer.
+    """
     ours = {number: signal.getsignal(number) for number in (CTRL_C, *ENDINGS)}
-    usual = {CTRL_C: signal.default_int_handler}
     for number in filter(_is_caught, ours):
-        signal.signal(number, usual.get(number, signal.SIG_DFL))
+        signal.signal(number, signal.SIG_DFL)
     try:
         yield
     finally:
