@@ -2,6 +2,7 @@
 
 import signal
 import tempfile
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
@@ -46,15 +47,21 @@ async def akool(emulator):
         yield akool
 
 
-@pytest.fixture(scope="session")
-def postgresql():
-    """A PostgreSQL server, as a function that makes a new database in it and returns its URL."""
-    numbers = count()
-    # Not below pytest's own folder, which every run closes to other users, such as PostgreSQL's.
+@contextmanager
+def new_postgresql():
+    """A PostgreSQL server. Not below pytest's own folder, which every run closes to other users, such as its own."""
     with (
         tempfile.TemporaryDirectory(prefix="akool-", ignore_cleanup_errors=True) as folder,
         postgresql_server(Path(folder) / "postgresql") as server,
     ):
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgresql():
+    """A PostgreSQL server, as a function that makes a new database in it and returns its URL."""
+    numbers = count()
+    with new_postgresql() as server:
 
         def new_database():
             name = f"akool_{next(numbers)}"

@@ -8,6 +8,7 @@ import sys
 from contextlib import suppress
 
 import pytest
+from conftest import new_postgresql
 
 from akool_async import Button, ButtonPress, OutcomeUnknownError
 from akool_async.cli import ExitStatus
@@ -15,15 +16,14 @@ from akool_async.durable import JobState, StateError
 from akool_async.durable._alive import AliveLock, sign_of_life
 from akool_async.durable._state import State
 from akool_async.emulator import Emulator, Fault
-from benchmarks._postgresql import postgresql_server
 from benchmarks.kills import Plan, run
 from tests.workers import Line, TimedCounter, open_jobs, until, worker
 
 
 @pytest.fixture
-def own_postgresql(tmp_path):
+def own_postgresql():
     """A server of the test's own: the URL of a state in it, and a function that crashes it and starts it again."""
-    with postgresql_server(tmp_path / "postgresql") as server:
+    with new_postgresql() as server:
 
         def restart():
             process = server.get_postmaster_info().process
