@@ -48,7 +48,18 @@ def run(arguments: list[str] | None = None) -> int:
     return status if isinstance(status, int) else ExitStatus.DONE
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
+class _Commands(click.Group):
+    """The commands, of which none ends silently because the reader of its results has gone, as click's own would."""
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - as in click
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise click.ClickException(explain(error)) from None
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
 @click.version_option(__version__, prog_name="akool")
 def akool() -> None:
     """Press AKOOL's image buttons: U1-U4 upscale one of four pictures to 4K, V1-V4
