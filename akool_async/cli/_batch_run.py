@@ -13,7 +13,7 @@ from akool_async.cli import _interrupts
 from akool_async.cli._account import open_state
 from akool_async.cli._exit import ExitStatus, gravest, status_of
 from akool_async.cli._gallery import Contents, write_gallery
-from akool_async.cli._lines import Line, PressState, describe, describe_running
+from akool_async.cli._lines import UNSAVED, Line, PressState, describe, describe_running
 from akool_async.cli._money import Charges, add_what_was_known, charges_of, count_presses, explain_account, explain_lost
 from akool_async.cli._recorded import carry_out
 from akool_async.cli._words import account_trouble, amount, explain, tell
@@ -271,10 +271,11 @@ class BatchRun:
 
     def _write_rest(self, akool: AkoolSession) -> None:
         """The lines of all that has none: what ended just now, what runs on, and what is not known."""
-        no_files = DownloadError("interrupted before its pictures were saved") if self._options.download else None
+        no_files = DownloadError(UNSAVED) if self._options.download else None
         rest = [describe(outcome, trouble=no_files) for outcome in self._ended.values()]
+        is_recorded = self._options.output is not None or self._options.state is not None
         rest += [
-            describe_running(press, akool.operation(operation_id))
+            describe_running(press, akool.operation(operation_id), is_recorded=is_recorded)
             for press, operation_id in self._results.accepted.items()
             if press not in self._ended
         ]
