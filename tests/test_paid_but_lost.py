@@ -140,7 +140,7 @@ async def test_a_charged_press_is_kept_until_its_id_is_known(emulator, tmp_path)
     emulator.faults.script("create_by_button", Fault.reset("after"), Fault.cut("after"))
     status, _, errors = await run(*FAN_OUT, cwd=tmp_path, environment=environment)
     assert status == 5
-    assert "at least 6 credits charged, 4 of them for 2 presses whose id is lost" in errors
+    assert "at least 6 credits charged by this run, 4 of them for 2 presses whose id is lost" in errors
     assert "V1 of " + image_id + ": charged, id lost" in errors
     assert "failed" not in errors
     for _ in range(2):
@@ -157,10 +157,28 @@ async def test_a_charged_press_is_kept_until_its_id_is_known(emulator, tmp_path)
         assert await shell.wait() == 0
     status, _, errors = await run(*FAN_OUT, cwd=tmp_path, environment=environment)
     assert status == 0, errors
-    assert "3 of 3 presses done, 0 credits charged" in errors
+    assert "3 of 3 presses done, 0 credits charged by this run" in errors
     lines = {line["button"]: line for line in read_lines(tmp_path / "out.jsonl")}
     assert {button: lines[button]["id"] for button in lost} == lost
     assert emulator.ledger.accepted == 3
+
+
+async def test_the_sum_of_a_run_is_its_own(emulator, tmp_path):
+    """What earlier runs were charged for lost presses stands beside the sum of this one, and is not in it."""
+    image_id = emulator.add_image()
+    write_batch(tmp_path, image_id, "V1 V2")
+    environment = emulator.environment()
+    emulator.faults.script("create_by_button", *[Fault.reset("after")] * 2, None, Fault.reset("after"))
+    await run(*FAN_OUT, cwd=tmp_path, environment=environment)
+    write_batch(tmp_path, image_id, "V*")
+    before = emulator.ledger.charged
+    _, _, errors = await run(*FAN_OUT, "--max-credits", 4, cwd=tmp_path, environment=environment)
+    assert emulator.ledger.charged - before == 4
+    assert "1 of 4 presses done, at least 4 credits charged by this run, 2 of them for 1 press whose id" in errors
+    assert "out.jsonl; earlier runs were charged 4 credits for 2 presses whose id is lost" in errors
+    _, _, errors = await run(*FAN_OUT, cwd=tmp_path, environment=environment)
+    assert "1 of 4 presses done, 0 credits charged by this run, " in errors
+    assert "; earlier runs were charged 6 credits for 3 presses whose id is lost" in errors
 
 
 async def test_an_id_that_akool_does_not_know_settles_nothing(emulator, tmp_path):
@@ -217,7 +235,8 @@ async def test_a_press_in_doubt_that_is_not_made_stays_in_doubt(emulator, tmp_pa
     assert status == 5, errors
     last = read_lines(tmp_path / "out.jsonl")[-1]
     assert (last["id"], last["charged"]) == (None, charged)
-    assert "at least" in errors
+    assert "0 of 1 presses done, 0 credits charged by this run" in errors
+    assert ("; earlier runs were charged 2 credits for 1 press whose id is lost" in errors) is bool(charged)
 
 
 async def test_a_press_in_doubt_of_an_image_that_is_gone_stays_so(emulator, tmp_path):
@@ -266,7 +285,7 @@ async def test_over_the_budget_is_no_failure(emulator, tmp_path):
     assert status == 3
     assert "not pressed: it would pass the 4 credits" in errors
     assert "failed" not in errors
-    assert "2 of 4 presses done, 4 credits charged" in errors
+    assert "2 of 4 presses done, 4 credits charged by this run" in errors
 
 
 # --- one image at a time ---

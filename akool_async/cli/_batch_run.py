@@ -14,7 +14,7 @@ from akool_async.cli._account import open_state
 from akool_async.cli._exit import ExitStatus, gravest, status_of
 from akool_async.cli._gallery import Contents, write_gallery
 from akool_async.cli._lines import UNSAVED, Line, PressState, describe, describe_running
-from akool_async.cli._money import Charges, add_what_was_known, charges_of, count_presses, explain_account, explain_lost
+from akool_async.cli._money import Charges, add_what_was_known, count_presses, explain_account, explain_lost
 from akool_async.cli._recorded import carry_out
 from akool_async.cli._words import account_trouble, amount, explain, tell
 
@@ -137,7 +137,6 @@ class BatchRun:
         self._task = asyncio.current_task()
         self._prices = {kind: price.credits for kind, price in plan.prices.items()}
         self._recorded = {entry.press for entry in plan.recorded}
-        self._charges = charges_of(plan.lost)
         total = len(plan.to_press) + len(plan.to_fetch) + len(plan.recorded)
         self._progress.begin(total, self._charges, running=len(plan.to_fetch))
         try:
@@ -245,6 +244,7 @@ class BatchRun:
 
     def _complete(self, line: Line) -> Line:
         """A new line with what else is known, counted."""
+        is_charged_now = self._is_charged_to_this_run(line)
         earlier = self._results.lines.get(line.press)
         if earlier is None or earlier.is_settled or line.press not in self._recorded:  # a state knows what settled it
             line = add_what_was_known(line, earlier)
@@ -253,11 +253,18 @@ class BatchRun:
             line = evolve(line, credits=self._prices[kind])
         elif line.id in self._charges and line.credits is not None and line.credits > 0:
             self._prices[kind] = line.credits
-        if (
-            line.id is None or line.id in self._charges or line.press in self._replies_lost
-        ):  # else another run, or another worker, was charged for it
+        if is_charged_now:
             self._charges.add_line(line)
         return line
+
+    def _is_charged_to_this_run(self, line: Line) -> bool:
+        """Whether a line, as it is before earlier ones complete it, tells of a press that this run was charged for.
+
+        If not, another run or another worker was, or nobody.
+        """
+        if line.id in self._charges or line.press in self._replies_lost:
+            return True
+        return line.id is None and line.state is not PressState.NOT_PRESSED and line.press not in self._recorded
 
     def _write_not_pressed(self, plan: Plan) -> None:
         """A line for each press that this run does not make, unless an earlier run has written the very same."""
@@ -302,19 +309,31 @@ class BatchRun:
         for text in self._account_troubles:
             tell(text)
         if not self._options.quiet:
-            by = "" if self._options.state is None else " by this run"
-            told = f"{done:,} of {len(plan.batch.entries):,} presses done, {self._charges} credits charged{by}"
+            told = f"{done:,} of {len(plan.batch.entries):,} presses done, {self._charges} credits charged by this run"
             balance = "" if self._balance is None else f", {amount(self._balance)} left"
             where = f": {self._options.output}" if self._options.output is not None else ""
             invalid = len(plan.batch.invalid)
             dropped = f"; {invalid:,} line{'s' if invalid > 1 else ''} of {plan.batch.name} could not be read"
-            tell(told + _for_lost_ids(lines) + balance + where + (dropped if invalid else ""))
+            lost_now, lost_earlier = self._tell_lost(lines)
+            tell(told + lost_now + balance + where + (dropped if invalid else "") + lost_earlier)
             for text in () if self._counters is None else explain_account(self._counters):
                 tell(text)
             if (self._was_interrupted or self._trouble is not None) and self._options.state is not None:
                 tell("what is open stays recorded: run the same again, or akool worker with the same --state")
         for text in explain_lost(lines, ids=self._results.ids_path, is_recorded=self._options.state is not None):
             tell(text)
+
+    def _tell_lost(self, lines: Iterable[Line]) -> tuple[str, str]:
+        """What was charged for presses whose id is lost: to this run, and to earlier ones."""
+        lost = [line for line in lines if line.state is PressState.LOST]
+        now = [line for line in lost if line.press in self._charges]
+        earlier = [line for line in lost if line.press not in self._charges]
+        return (
+            f", {_sum(now)} of them for {count_presses(now)} whose id is lost" if now else "",
+            f"; earlier runs were charged {_sum(earlier)} credits for {count_presses(earlier)} whose id is lost"
+            if earlier
+            else "",
+        )
 
     def status(self, plan: Plan) -> ExitStatus:
         """What the shell is told."""
@@ -327,12 +346,8 @@ class BatchRun:
         return gravest(self._statuses | {status for status, is_so in earlier.items() if is_so})
 
 
-def _for_lost_ids(lines: Iterable[Line]) -> str:
-    lost = [line for line in lines if line.state is PressState.LOST]
-    if not lost:
-        return ""
-    credits_lost = amount(sum(line.credits or 0 for line in lost))
-    return f", {credits_lost} of them for {count_presses(lost)} whose id is lost"
+def _sum(lines: Iterable[Line]) -> str:
+    return amount(sum(line.credits or 0 for line in lines))
 
 
 def _out_of_budget(budget: float) -> AkoolError:
