@@ -77,7 +77,7 @@ async def test_a_reader_that_has_gone_leaves_the_ids_on_stderr(emulator, tmp_pat
 
 
 async def test_a_full_stdout_is_named(emulator, tmp_path, arguments):
-    """ "No space left on device" alone does not say where: it is stdout, as a table, as JSON and of a batch."""
+    """The message names stdout, not only that no space is left: for a table, for JSON and for a batch."""
     before = ("bash", "-c", FULL, "shell")
     for command in (arguments["press"], (*arguments["prompt"], "--json"), arguments["fan-out"]):
         status, _, errors = await run(*command, cwd=tmp_path, environment=emulator.environment(), before=before)
