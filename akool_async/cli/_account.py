@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shlex
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from attrs import field, frozen
@@ -72,6 +73,21 @@ def state_files(state: str) -> list[Path]:
     return (
         [] if file is None else [file.with_name(file.name + end) for end in ("", "-wal", "-shm", "-journal", ".lock")]
     )
+
+
+def store_options(state: str, *, account: str | None, key_file: KeyFile | None) -> str:
+    """The options with which another command finds the same recorded presses, quoted for a shell, without secrets."""
+    from sqlalchemy import make_url  # noqa: PLC0415 - as above
+
+    from akool_async.durable._state import SECRETS  # noqa: PLC0415 - as above
+
+    url = make_url(state).difference_update_query(SECRETS)
+    options = ["--state", url.render_as_string(hide_password=True)]
+    if account is not None:
+        options += ["--account", account]
+    if key_file is not None:
+        options += ["--key-file", str(key_file.path)]
+    return shlex.join(options)
 
 
 def _account(key_file: KeyFile | None) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from attrs import define, evolve, field, frozen
 
 from akool_async import AkoolError, DownloadError, ImageStatus, OperationFailedError, Outcome, events
 from akool_async.cli import _interrupts
-from akool_async.cli._account import open_state
+from akool_async.cli._account import open_state, store_options
 from akool_async.cli._exit import ExitStatus, gravest, status_of
 from akool_async.cli._gallery import Contents, write_gallery
 from akool_async.cli._lines import UNSAVED, Line, PressState, describe, describe_running
@@ -55,6 +55,13 @@ class Options:
     key_file: KeyFile | None
     as_json: bool
     quiet: bool
+
+    @property
+    def store(self) -> str | None:
+        """The options by which the next command finds the recorded presses; None without a state."""
+        if self.state is None:
+            return None
+        return store_options(self.state, account=self.account, key_file=self.key_file)
 
     @property
     def limits(self) -> dict[str, Any]:
@@ -319,8 +326,8 @@ class BatchRun:
             for text in () if self._counters is None else explain_account(self._counters):
                 tell(text)
             if (self._was_interrupted or self._trouble is not None) and self._options.state is not None:
-                tell("what is open stays recorded: run the same again, or akool worker with the same --state")
-        for text in explain_lost(lines, ids=self._results.ids_path, is_recorded=self._options.state is not None):
+                tell(f"what is open stays recorded: run the same again, or akool worker {self._options.store}")
+        for text in explain_lost(lines, ids=self._results.ids_path, store=self._options.store):
             tell(text)
 
     def _tell_lost(self, lines: Iterable[Line]) -> tuple[str, str]:

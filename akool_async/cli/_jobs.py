@@ -152,7 +152,7 @@ async def telling_unfinished(
 
 def tell_lost(lines: Iterable[Line]) -> None:
     """Which presses were charged, or perhaps, though their id is lost, and what to do next."""
-    for text in explain_lost(lines, ids=None, is_recorded=False):
+    for text in explain_lost(lines, ids=None, store=None):
         tell(text)
 
 
