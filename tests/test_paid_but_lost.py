@@ -6,8 +6,10 @@ import re
 import signal
 
 import pytest
+from attrs import evolve
 from commands import read_lines, run, start
 
+from akool_async import AkoolSession
 from akool_async.cli._lines import Line, PressState
 from akool_async.cli._money import Charges, Step, add_what_was_known, charges_of, next_step
 from akool_async.emulator import Emulator, Fault
@@ -191,6 +193,60 @@ async def test_an_id_that_akool_does_not_know_settles_nothing(emulator, tmp_path
     assert status == 5
     assert "AKOOL does not know the id 000000000000000000000000" in errors
     assert read_lines(tmp_path / "out.jsonl")[-1]["charged"] is True
+
+
+@pytest.mark.parametrize("given", ["another button", "another image", "the image itself", "a press of its own"])
+async def test_an_id_of_something_else_settles_nothing(emulator, tmp_path, given):
+    """The press stays charged with its id lost, the line says what the id is, status 5, and it is no new charge."""
+    image_id, other = emulator.add_image(), emulator.add_image()
+    async with AkoolSession(emulator.api_key, base_url=emulator.base_url) as akool:
+        button, source = {"another button": ("V3", image_id), "another image": ("V1", other)}.get(
+            given, ("V1", image_id)
+        )
+        operation = await akool.create_by_button(source, button)
+        await operation.wait_until_complete()
+    new_id = image_id if given == "the image itself" else operation.id
+    write_batch(tmp_path, image_id)
+    write_earlier(tmp_path, image_id, LOST)
+    written = json.dumps({"image_id": image_id, "button": "V1", "id": new_id})
+    (tmp_path / "out.jsonl.accepted").write_text(written + "\n")
+    status, _, errors = await run(*FAN_OUT, cwd=tmp_path, environment=emulator.environment())
+    last = read_lines(tmp_path / "out.jsonl")[-1]
+    if given == "a press of its own":
+        assert (status, last["ok"], last["id"]) == (0, True, new_id), errors
+        return
+    assert status == 5, errors
+    assert (last["ok"], last["id"], last["charged"], last["credits"]) == (False, None, True, 2.0)
+    what = {"another button": f"V3 of {image_id}", "another image": f"V1 of {other}"}.get(
+        given, "the source image itself"
+    )
+    assert last["error"].startswith(f"the id {new_id} is {what}")
+    assert last["error"].endswith(f", not V1 of {image_id}")
+    assert "0 of 1 presses done, 0 credits charged by this run" in errors
+    assert not (tmp_path / "out.jsonl.accepted").exists()
+    status, _, _ = await run(*FAN_OUT, cwd=tmp_path, environment=emulator.environment())
+    assert (status, emulator.ledger.accepted) == (5, 1)
+
+
+@pytest.mark.parametrize("other", ["lost", "done"])
+async def test_one_id_does_not_settle_two_presses(emulator, tmp_path, other):
+    """An id that is written down for two presses, or is that of a line, is refused before it is looked at."""
+    image_id = emulator.add_image()
+    async with AkoolSession(emulator.api_key, base_url=emulator.base_url) as akool:
+        operation = await akool.create_by_button(image_id, "V2")
+        await operation.wait_until_complete()
+    write_batch(tmp_path, image_id, "V1 V2")
+    second = {"lost": LOST, "done": evolve(DONE, id=operation.id)}[other]
+    lines = [evolve(LOST, image_id=image_id), evolve(second, image_id=image_id, button="V2")]
+    (tmp_path / "out.jsonl").write_text("".join(line.to_json() + "\n" for line in lines))
+    given = [{"image_id": image_id, "button": button, "id": operation.id} for button in ("V1", "V2")]
+    (tmp_path / "out.jsonl.accepted").write_text("".join(json.dumps(one) + "\n" for one in given))
+    status, _, errors = await run(*FAN_OUT, cwd=tmp_path, environment=emulator.environment())
+    assert status == 5, errors
+    last = {line["button"]: line for line in read_lines(tmp_path / "out.jsonl")}
+    assert last["V1"]["error"] == f"the id {operation.id} is given for V2 of {image_id} as well"
+    assert last["V1"]["charged"] is True
+    assert last["V2"]["ok"] is (other == "done")
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

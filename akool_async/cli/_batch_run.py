@@ -14,7 +14,14 @@ from akool_async.cli._account import open_state, store_options
 from akool_async.cli._exit import ExitStatus, gravest, status_of
 from akool_async.cli._gallery import Contents, write_gallery
 from akool_async.cli._lines import UNSAVED, Line, PressState, describe, describe_running
-from akool_async.cli._money import Charges, add_what_was_known, count_presses, explain_account, explain_lost
+from akool_async.cli._money import (
+    Charges,
+    add_what_was_known,
+    contradiction,
+    count_presses,
+    explain_account,
+    explain_lost,
+)
 from akool_async.cli._recorded import carry_out
 from akool_async.cli._words import account_trouble, amount, explain, tell
 
@@ -89,6 +96,10 @@ class BatchRun:
     """Credits for a press of a kind, as last charged."""
     _recorded: set[ButtonPress] = field(factory=set, init=False)
     """Presses that a state held before this run."""
+    _fetched: dict[ButtonPress, str] = field(factory=dict, init=False)
+    """Presses of earlier runs, and their ids."""
+    _by_hand: set[ButtonPress] = field(factory=set, init=False)
+    """Those of them whose id was lost, and was found and written down by somebody."""
     _replies_lost: set[ButtonPress] = field(factory=set, init=False)
     """Presses of this run that a state may yet learn the id of."""
     _balance: float | None = field(default=None, init=False)
@@ -143,6 +154,12 @@ class BatchRun:
         """Press, fetch and save; ends early, with every id on record, where it is interrupted or cannot write."""
         self._task = asyncio.current_task()
         self._prices = {kind: price.credits for kind, price in plan.prices.items()}
+        self._fetched = plan.to_fetch
+        self._by_hand = {
+            press
+            for press in plan.to_fetch
+            if (earlier := self._results.lines.get(press)) is not None and not earlier.is_settled
+        }
         self._recorded = {entry.press for entry in plan.recorded}
         total = len(plan.to_press) + len(plan.to_fetch) + len(plan.recorded)
         self._progress.begin(total, self._charges, running=len(plan.to_fetch))
@@ -217,7 +234,10 @@ class BatchRun:
                 group.create_task(self._save(akool, outcome))
 
     async def _fetch(self, akool: AkoolSession, press: ButtonPress, operation_id: str) -> None:
-        """What an earlier run has pressed."""
+        """What an earlier run has pressed, by AKOOL's id or by one that somebody found and wrote down."""
+        if press in self._by_hand and (other := self._other_press_of(operation_id, press)) is not None:
+            self._refuse_id(press, f"the id {operation_id} is given for {other.button} of {other.image_id} as well")
+            return
         operation = akool.operation(operation_id)
         try:
             result = await operation.wait_until_complete(timeout=self._options.timeout, raise_on_failure=False)
@@ -225,8 +245,23 @@ class BatchRun:
             outcome = Outcome(press, operation, result, error)
         except AkoolError as caught:
             outcome = Outcome(press, operation, error=caught)
+        seen = outcome.result or operation.latest
+        if seen is not None and (why := contradiction(seen, press, by_source=press in self._by_hand)) is not None:
+            self._refuse_id(press, why)
+            return
         self._ended[press] = outcome
         await self._save(akool, outcome)
+
+    def _other_press_of(self, operation_id: str, press: ButtonPress) -> ButtonPress | None:
+        known = {line.press: line.id for line in self._results.lines.values()} | self._fetched
+        return next((other for other, known_id in known.items() if known_id == operation_id and other != press), None)
+
+    def _refuse_id(self, press: ButtonPress, why: str) -> None:
+        """The press stays as it was, charged or perhaps so: an id of something else settles nothing."""
+        earlier = self._results.lines.get(press)
+        if earlier is None or earlier.is_settled:
+            earlier = Line(image_id=press.image_id, button=str(press.button), charged=None)
+        self._write(evolve(earlier, error=why), None)
 
     async def _save(self, akool: AkoolSession, outcome: Outcome) -> None:
         files, trouble = [], None
@@ -271,7 +306,8 @@ class BatchRun:
         """
         if line.id in self._charges or line.press in self._replies_lost:
             return True
-        return line.id is None and line.state is not PressState.NOT_PRESSED and line.press not in self._recorded
+        is_earlier = line.press in self._recorded or line.press in self._fetched
+        return line.id is None and line.state is not PressState.NOT_PRESSED and not is_earlier
 
     def _write_not_pressed(self, plan: Plan) -> None:
         """A line for each press that this run does not make, unless an earlier run has written the very same."""
@@ -292,6 +328,7 @@ class BatchRun:
             describe_running(press, akool.operation(operation_id), is_recorded=is_recorded)
             for press, operation_id in self._results.accepted.items()
             if press not in self._ended
+            and press not in self._by_hand  # which the next run is to hold against the press
         ]
         rest += [
             describe(Outcome(error.press, error=error)) for error in akool.unclaimed_errors if error.press is not None

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sized
     from pathlib import Path
 
-    from akool_async import Counters
+    from akool_async import ButtonPress, Counters, ImageResult
 
 DOCUMENTED_PRICE: Final = 2.0
 """``deduction_credit`` of every example in AKOOL's pages."""
@@ -120,6 +120,21 @@ def _settle(line: Line, earlier: Line) -> Line:
     if line.code in CODES_OF_USED:
         return evolve(line, error=USED, code=None, charged=True)
     return evolve(line, credits=earlier.credits, charged=earlier.charged)
+
+
+def contradiction(image: ImageResult, press: ButtonPress, *, by_source: bool) -> str | None:
+    """Why an id that was written down for a press is not that press's; None if it may be.
+
+    ``by_source`` is False for an id that AKOOL itself gave for it: the examples on AKOOL's pages show a reply with the
+    source of another image.
+    """
+    is_other_button = image.op_button not in (None, press.button)
+    is_other_source = by_source and image.source_image_id not in (None, press.image_id)
+    if image.id != press.image_id and not is_other_button and not is_other_source:
+        return None
+    what = "the source image itself" if image.id == press.image_id else f"{image.op_button or 'an operation'}"
+    of = "" if image.source_image_id is None else f" of {image.source_image_id}"
+    return f"the id {image.id} is {what}{of}, not {press.button} of {press.image_id}"
 
 
 def explain_account(counters: Counters) -> Iterator[str]:
