@@ -68,11 +68,13 @@ async def test_nothing_is_spent_without_a_yes(emulator, tmp_path, answer):
     assert emulator.ledger.accepted == 0
 
 
-async def test_without_a_key_the_remedy_is_told(tmp_path):
-    """--live without credentials is one line that names AKOOL_API_KEY, no traceback, status 1."""
-    status, output, errors = await run("demo", "--live", cwd=tmp_path)
+@pytest.mark.parametrize("command", ["demo --live", "credit", "press IMAGE V1", "jobs --state sqlite:///akool.db"])
+async def test_without_a_key_the_remedy_is_told(tmp_path, command):
+    """Without credentials one line names AKOOL_API_KEY and --key-file: no traceback, status 1."""
+    status, output, errors = await run(*command.split(), cwd=tmp_path)
     assert (status, output) == (1, "")
     assert "AKOOL_API_KEY" in errors
+    assert "--key-file" in errors
     assert len(errors.splitlines()) == 1
 
 

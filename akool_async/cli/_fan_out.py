@@ -116,6 +116,8 @@ def _written_files(options: Options, results: Results) -> Iterator[tuple[str, Pa
         yield "the file of ids beside --output", results.ids_path
     if options.gallery is not None:
         yield "--gallery", options.gallery
+    if options.download is not None:
+        yield "--download", options.download
     if options.state is not None:
         yield from (("--state", path) for path in state_files(options.state))
 
