@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from akool_async import AkoolError, Button, __version__
-from akool_async.cli import _batch_run, _demo, _emulator, _fan_out, _interrupts, _jobs, _options, _recorded
+from akool_async.cli import _batch_options, _demo, _emulator, _fan_out, _interrupts, _jobs, _options, _recorded
 from akool_async.cli._exit import ExitStatus, status_of
 from akool_async.cli._follow import Wish
 from akool_async.cli._results import ResultsError
@@ -119,7 +119,7 @@ def fan_out(**options: Any) -> int:  # noqa: ANN401 - click's parameters, handed
         content = file.read()  # here, where Ctrl-C ends it
     except OSError as error:
         raise click.FileError(file.name, error.strerror) from None
-    return _interrupts.run(_fan_out.run(_batch_run.Options(content=content, name=file.name, **options)))
+    return _interrupts.run(_fan_out.run(_batch_options.Options(content=content, name=file.name, **options)))
 
 
 @akool.command()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing, nullcontext, suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from attrs import define, evolve, field, frozen
+from attrs import define, evolve, field
 
 from akool_async import AkoolError, DownloadError, ImageStatus, OperationFailedError, Outcome, events
 from akool_async.cli import _interrupts
-from akool_async.cli._account import open_state, store_options
+from akool_async.cli._account import open_state
 from akool_async.cli._exit import ExitStatus, gravest, status_of
 from akool_async.cli._gallery import Contents, write_gallery
 from akool_async.cli._lines import UNSAVED, Line, PressState, describe, describe_running
@@ -31,52 +31,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from akool_async import AkoolSession, ButtonPress, Counters, ImageResult
-    from akool_async.cli._account import KeyFile
     from akool_async.cli._batch import Batch
+    from akool_async.cli._batch_options import Options
     from akool_async.cli._plan import Plan
     from akool_async.cli._progress import BatchProgress
     from akool_async.cli._results import Results
     from akool_async.durable import DurableFanOut
 
 SAVED_AT_ONCE: Final = 16
-
-
-@frozen(kw_only=True)
-class Options:
-    """What the command line told."""
-
-    content: bytes
-    """Of the file, ``name``."""
-    name: str
-    yes: bool
-    output: Path | None
-    max_credits: float | None
-    reserve: float | None
-    max_concurrent_upscales: int
-    max_requests_per_second: float | None
-    state: str | None
-    account: str | None
-    timeout: float | None
-    download: Path | None
-    gallery: Path | None
-    key_file: KeyFile | None
-    as_json: bool
-    quiet: bool
-
-    @property
-    def store(self) -> str | None:
-        """The options by which the next command finds the recorded presses; None without a state."""
-        if self.state is None:
-            return None
-        return store_options(self.state, account=self.account, key_file=self.key_file)
-
-    @property
-    def limits(self) -> dict[str, Any]:
-        """What AKOOL is asked for at once, and in a second."""
-        return {
-            "max_concurrent_upscales": self.max_concurrent_upscales,
-            "max_requests_per_second": self.max_requests_per_second,
-        }
 
 
 @define(eq=False)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from akool_async import ButtonPress
-    from akool_async.cli._batch_run import Options
+    from akool_async.cli._batch_options import Options
     from akool_async.durable import DurableFanOut
 
 UNRECORDED: Final = (
