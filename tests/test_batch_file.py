@@ -194,6 +194,35 @@ def test_cells_beyond_the_header_are_not_dropped_silently():
         read_batch(b"image_id,button,button\na,U1,V2\n", "presses.csv")
 
 
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("image_id,button\na,U1,a red fox\n", "3 cells, and the header has 2"),
+        ("image_id,button,note\na,U1,fox, red, at night\n", "5 cells, and the header has 3"),
+        ("image_id,button,note\na,U1,fox,V2\n", 'such as "U1 V2"'),
+        ("button,image_id\nU1,a,V2,u3\n", 'such as "U1 V2 u3"'),
+    ],
+)
+def test_what_is_said_of_too_many_cells(content, told):
+    """Only if the further cells are buttons it is said how to write several; if not, how many cells there are."""
+    (invalid,) = read_batch(content.encode(), "presses.csv").invalid
+    assert told in invalid.reason
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"image_id": "a", "button": "U1"}\n{"image_id": "b", "button": "V1"}\n',
+        '\n [{"image_id": "a", "button": ["U1"]},\n {"image_id": "b", "button": "V1"}]',
+        '[\n {"image_id": "a", "button": "U1"}\n]',
+    ],
+)
+def test_json_that_is_called_csv_is_told_with_the_remedy(content):
+    """It is no complaint about quotes or columns, but names the kind of file and how to call it."""
+    with pytest.raises(BatchError, match=r"looks like JSONL.*rename it, such as to presses\.jsonl"):
+        read_batch(content.encode(), "folder/presses.CSV")
+
+
 def test_an_output_is_a_batch_too():
     """The lines of an earlier output can be pressed as they are, for example on another account."""
     line = Line(image_id="image-1", button="U1", ok=True, id="image-2")

@@ -62,7 +62,7 @@ async def test_a_batch_is_pressed_and_pictured(emulator, tmp_path):
     status, output, errors = await run(*arguments, cwd=tmp_path, environment=emulator.environment())
     assert status == 0, errors
     assert output == ""
-    assert "8 of 8 presses done, 16 credits charged, 9,984 left: out.jsonl" in errors
+    assert "8 of 8 presses done, 16 credits charged by this run, 9,984 left: out.jsonl" in errors
     lines = read_lines(tmp_path / "out.jsonl")
     assert all(list(line) == KEYS for line in lines)
     assert {line["button"] for line in lines} == set(Button)
@@ -316,6 +316,26 @@ async def test_interrupted_it_writes_the_ids_in_flight(tmp_path, stop):
         assert status == 0, errors
         assert emulator.ledger.accepted == 48
         assert_nothing_lost_or_paid_twice(emulator, tmp_path / "out.jsonl")
+
+
+@pytest.mark.parametrize("options", [(), ("--state", "sqlite:///akool.db"), ("-o", "out.jsonl")], ids=" ".join)
+async def test_a_line_that_is_cut_short_names_what_fetches_it(tmp_path, options):
+    """The same command does if it has an output or a state; if only stdout has the id, `akool result` does."""
+    async with Emulator(speed=20) as emulator:
+        write_batch(tmp_path, [emulator.add_image()], "V*")
+        arguments = ("fan-out", "presses.csv", "--yes", *options)
+        process = await start(*arguments, cwd=tmp_path, environment=emulator.environment())
+        await until(lambda: emulator.ledger.accepted == 4)
+        process.send_signal(signal.SIGTERM)
+        output, errors = await process.communicate()
+        assert process.returncode == 130
+        assert ("only stdout records the ids" in errors.decode()) is not bool(options)
+        if not options:
+            lines = [json.loads(line) for line in output.splitlines()]
+            assert [f"akool result {line['id']} --wait" in line["error"] for line in lines] == [True] * 4
+        elif "-o" in options:
+            lines = read_lines(tmp_path / "out.jsonl")
+            assert ["run the same again to fetch it" in line["error"] for line in lines] == [True] * 4
 
 
 async def test_a_budget_is_never_passed(emulator, tmp_path):

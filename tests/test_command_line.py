@@ -5,7 +5,7 @@ import re
 import signal
 
 import pytest
-from commands import AKOOL, run
+from commands import AKOOL, run, write_batch
 
 from akool_async import AkoolSession, Button
 
@@ -68,12 +68,25 @@ async def test_nothing_is_spent_without_a_yes(emulator, tmp_path, answer):
     assert emulator.ledger.accepted == 0
 
 
-async def test_without_a_key_the_remedy_is_told(tmp_path):
-    """--live without credentials is one line that names AKOOL_API_KEY, no traceback, status 1."""
-    status, output, errors = await run("demo", "--live", cwd=tmp_path)
+@pytest.mark.parametrize("command", ["demo --live", "credit", "press IMAGE V1", "jobs --state sqlite:///akool.db"])
+async def test_without_a_key_the_remedy_is_told(tmp_path, command):
+    """Without credentials one line names AKOOL_API_KEY and --key-file: no traceback, status 1."""
+    status, output, errors = await run(*command.split(), cwd=tmp_path)
     assert (status, output) == (1, "")
     assert "AKOOL_API_KEY" in errors
+    assert "--key-file" in errors
     assert len(errors.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", ["press IMAGE V1 V2", "prompt lighthouse", "credit", "fan-out presses.csv --yes"])
+async def test_no_network_is_an_error_with_a_remedy(emulator, tmp_path, command):
+    """Nothing listens where AKOOL is looked for: status 1 of every command, and what to do is printed once."""
+    write_batch(tmp_path, ["0" * 24], "V1")
+    environment = emulator.environment() | {"AKOOL_BASE_URL": "http://127.0.0.1:9"}
+    arguments = command.replace("IMAGE", "0" * 24).split()
+    status, _, errors = await run(*arguments, cwd=tmp_path, environment=environment)
+    assert status == 1, errors
+    assert errors.count("try again when AKOOL can be reached") == 1
 
 
 async def test_a_usage_error_is_status_2(tmp_path):

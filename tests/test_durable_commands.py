@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shlex
 import signal
 from contextlib import suppress
 from datetime import datetime
@@ -10,6 +11,7 @@ import pytest
 
 from akool_async import Button
 from akool_async.cli import ExitStatus
+from akool_async.cli._account import store_options
 from akool_async.emulator import Emulator, Fault
 from tests import commands
 from tests.workers import Line, open_jobs, until, worker
@@ -213,6 +215,46 @@ async def test_a_lost_press_is_listed_and_resolved(slow, state, akool, tmp_path)
     assert (job["id"], job["state"], job["ok"]) == (new_id, "done", True)
     status, _, errors = await akool("prune", "--days", "0")
     assert (status, errors) == (ExitStatus.DONE, "1 presses that ended more than 0 days ago are forgotten\n")
+
+
+async def test_a_printed_command_can_be_pasted(slow, tmp_path):
+    """fan-out, jobs and worker name the state, the account and the file of keys: as printed, the command settles it."""
+    image_id = slow.add_image()
+    (tmp_path / "batch.csv").write_text(f"image_id,button\n{image_id},U1\n")
+    (tmp_path / "my keys").write_text("".join(f"{name}={value}\n" for name, value in slow.environment().items()))
+    slow.faults.script("create_by_button", Fault.reset("after"))
+    address = ("--state", "sqlite:///my presses.db", "--account", "studio", "--key-file", "my keys")
+    wanted = (
+        f"akool resolve {image_id} U1 --id ID --state 'sqlite:///my presses.db' --account studio --key-file 'my keys'"
+    )
+    async with open_jobs(slow, f"sqlite:///{tmp_path}/my presses.db", account="studio") as jobs:
+        await jobs.submit([(image_id, "U1")])
+    working = ["worker", "--until-done", "--lost-reply-patience", "0.1"]
+    for command in (working, ["jobs"], ["fan-out", "batch.csv", "--yes"]):
+        status, _, errors = await commands.run(*command, *address, cwd=tmp_path)
+        assert status == ExitStatus.OUTCOME_UNKNOWN, errors
+        assert wanted in errors.splitlines()
+    (new_id,) = slow.ledger.posts[0].new_ids
+    arguments = shlex.split(wanted.replace("--id ID", f"--id {new_id}"))[1:]
+    status, _, errors = await commands.run(*arguments, cwd=tmp_path)
+    assert status == ExitStatus.DONE, errors
+
+
+def test_a_printed_command_holds_no_password():
+    """Neither that of the user nor one in the query; what is not secret is as it was given."""
+    state = "postgresql://me:hunter2@host/presses?sslmode=require&password=hunter3"
+    told = store_options(state, account=None, key_file=None)
+    assert told == "--state 'postgresql://me:***@host/presses?sslmode=require'"
+
+
+async def test_a_worker_tells_that_it_made_a_state(slow, tmp_path):
+    """A slip of the pen in the name of the file is seen: the first worker says that it is new, the next does not."""
+    for is_new in (True, False):
+        status, _, errors = await commands.run(
+            *("worker", "--until-done", "--state", "sqlite:///typo.db"), cwd=tmp_path, environment=slow.environment()
+        )
+        assert status == ExitStatus.DONE
+        assert ("a new state was made" in errors and "typo.db" in errors) is is_new
 
 
 async def test_a_run_counts_a_press_whose_id_is_told_while_it_looks(slow, state, akool, tmp_path):

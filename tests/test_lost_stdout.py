@@ -1,10 +1,11 @@
 """Whatever becomes of stdout, a paid id is printed somewhere, and the status is never that of wrong usage (2)."""
 
 import json
+import os
 from itertools import product
 
 import pytest
-from commands import read_lines, run
+from commands import read_lines, run, start
 
 FULL, CLOSED = 'exec "$@" > /dev/full', 'exec "$@" >&-'
 OPTIONS = [(), ("--json",), ("-q",), ("--json", "-q")]
@@ -53,6 +54,34 @@ async def test_paid_ids_go_to_stderr(emulator, tmp_path, arguments, command, red
     assert "Traceback" not in errors
     assert all(new_id in errors for new_id in paid_ids(emulator))
     assert paid_ids(emulator) or (command, redirect) == ("fan-out", CLOSED)  # which is refused before it spends
+
+
+@pytest.mark.parametrize(
+    ("command", "options"), [*product(["press", "prompt"], OPTIONS), ("demo", ()), ("demo", ("--json",))]
+)
+async def test_a_reader_that_has_gone_leaves_the_ids_on_stderr(emulator, tmp_path, arguments, command, options):
+    """`akool press ... | true`: status 1, the ids and the reason stand on stderr, and nothing else was lost."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = await start(
+        *arguments[command], *options, cwd=tmp_path, environment=emulator.environment(), stdout=writing
+    )
+    os.close(writing)
+    _, errors = await process.communicate()
+    assert process.returncode == 1
+    assert paid_ids(emulator)
+    assert all(new_id in errors.decode() for new_id in paid_ids(emulator))
+    assert "broken pipe" in errors.decode()
+    assert "Exception ignored" not in errors.decode()
+    assert "Traceback" not in errors.decode()
+
+
+async def test_a_full_stdout_is_named(emulator, tmp_path, arguments):
+    """The message names stdout, not only that no space is left: for a table, for JSON and for a batch."""
+    before = ("bash", "-c", FULL, "shell")
+    for command in (arguments["press"], (*arguments["prompt"], "--json"), arguments["fan-out"]):
+        status, _, errors = await run(*command, cwd=tmp_path, environment=emulator.environment(), before=before)
+        assert (status, "stdout: No space left on device" in errors) == (1, True), errors
 
 
 @pytest.mark.parametrize("redirect", [FULL, CLOSED], ids=["full", "closed"])

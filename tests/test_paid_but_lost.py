@@ -6,8 +6,10 @@ import re
 import signal
 
 import pytest
+from attrs import evolve
 from commands import read_lines, run, start
 
+from akool_async import AkoolSession
 from akool_async.cli._lines import Line, PressState
 from akool_async.cli._money import Charges, Step, add_what_was_known, charges_of, next_step
 from akool_async.emulator import Emulator, Fault
@@ -140,7 +142,7 @@ async def test_a_charged_press_is_kept_until_its_id_is_known(emulator, tmp_path)
     emulator.faults.script("create_by_button", Fault.reset("after"), Fault.cut("after"))
     status, _, errors = await run(*FAN_OUT, cwd=tmp_path, environment=environment)
     assert status == 5
-    assert "at least 6 credits charged, 4 of them for 2 presses whose id is lost" in errors
+    assert "at least 6 credits charged by this run, 4 of them for 2 presses whose id is lost" in errors
     assert "V1 of " + image_id + ": charged, id lost" in errors
     assert "failed" not in errors
     for _ in range(2):
@@ -157,10 +159,28 @@ async def test_a_charged_press_is_kept_until_its_id_is_known(emulator, tmp_path)
         assert await shell.wait() == 0
     status, _, errors = await run(*FAN_OUT, cwd=tmp_path, environment=environment)
     assert status == 0, errors
-    assert "3 of 3 presses done, 0 credits charged" in errors
+    assert "3 of 3 presses done, 0 credits charged by this run" in errors
     lines = {line["button"]: line for line in read_lines(tmp_path / "out.jsonl")}
     assert {button: lines[button]["id"] for button in lost} == lost
     assert emulator.ledger.accepted == 3
+
+
+async def test_the_sum_of_a_run_is_its_own(emulator, tmp_path):
+    """What earlier runs were charged for lost presses stands beside the sum of this one, and is not in it."""
+    image_id = emulator.add_image()
+    write_batch(tmp_path, image_id, "V1 V2")
+    environment = emulator.environment()
+    emulator.faults.script("create_by_button", *[Fault.reset("after")] * 2, None, Fault.reset("after"))
+    await run(*FAN_OUT, cwd=tmp_path, environment=environment)
+    write_batch(tmp_path, image_id, "V*")
+    before = emulator.ledger.charged
+    _, _, errors = await run(*FAN_OUT, "--max-credits", 4, cwd=tmp_path, environment=environment)
+    assert emulator.ledger.charged - before == 4
+    assert "1 of 4 presses done, at least 4 credits charged by this run, 2 of them for 1 press whose id" in errors
+    assert "out.jsonl; earlier runs were charged 4 credits for 2 presses whose id is lost" in errors
+    _, _, errors = await run(*FAN_OUT, cwd=tmp_path, environment=environment)
+    assert "1 of 4 presses done, 0 credits charged by this run, " in errors
+    assert "; earlier runs were charged 6 credits for 3 presses whose id is lost" in errors
 
 
 async def test_an_id_that_akool_does_not_know_settles_nothing(emulator, tmp_path):
@@ -173,6 +193,60 @@ async def test_an_id_that_akool_does_not_know_settles_nothing(emulator, tmp_path
     assert status == 5
     assert "AKOOL does not know the id 000000000000000000000000" in errors
     assert read_lines(tmp_path / "out.jsonl")[-1]["charged"] is True
+
+
+@pytest.mark.parametrize("given", ["another button", "another image", "the image itself", "a press of its own"])
+async def test_an_id_of_something_else_settles_nothing(emulator, tmp_path, given):
+    """The press stays charged with its id lost, the line says what the id is, status 5, and it is no new charge."""
+    image_id, other = emulator.add_image(), emulator.add_image()
+    async with AkoolSession(emulator.api_key, base_url=emulator.base_url) as akool:
+        button, source = {"another button": ("V3", image_id), "another image": ("V1", other)}.get(
+            given, ("V1", image_id)
+        )
+        operation = await akool.create_by_button(source, button)
+        await operation.wait_until_complete()
+    new_id = image_id if given == "the image itself" else operation.id
+    write_batch(tmp_path, image_id)
+    write_earlier(tmp_path, image_id, LOST)
+    written = json.dumps({"image_id": image_id, "button": "V1", "id": new_id})
+    (tmp_path / "out.jsonl.accepted").write_text(written + "\n")
+    status, _, errors = await run(*FAN_OUT, cwd=tmp_path, environment=emulator.environment())
+    last = read_lines(tmp_path / "out.jsonl")[-1]
+    if given == "a press of its own":
+        assert (status, last["ok"], last["id"]) == (0, True, new_id), errors
+        return
+    assert status == 5, errors
+    assert (last["ok"], last["id"], last["charged"], last["credits"]) == (False, None, True, 2.0)
+    what = {"another button": f"V3 of {image_id}", "another image": f"V1 of {other}"}.get(
+        given, "the source image itself"
+    )
+    assert last["error"].startswith(f"the id {new_id} is {what}")
+    assert last["error"].endswith(f", not V1 of {image_id}")
+    assert "0 of 1 presses done, 0 credits charged by this run" in errors
+    assert not (tmp_path / "out.jsonl.accepted").exists()
+    status, _, _ = await run(*FAN_OUT, cwd=tmp_path, environment=emulator.environment())
+    assert (status, emulator.ledger.accepted) == (5, 1)
+
+
+@pytest.mark.parametrize("other", ["lost", "done"])
+async def test_one_id_does_not_settle_two_presses(emulator, tmp_path, other):
+    """An id that is written down for two presses, or is that of a line, is refused before it is looked at."""
+    image_id = emulator.add_image()
+    async with AkoolSession(emulator.api_key, base_url=emulator.base_url) as akool:
+        operation = await akool.create_by_button(image_id, "V2")
+        await operation.wait_until_complete()
+    write_batch(tmp_path, image_id, "V1 V2")
+    second = {"lost": LOST, "done": evolve(DONE, id=operation.id)}[other]
+    lines = [evolve(LOST, image_id=image_id), evolve(second, image_id=image_id, button="V2")]
+    (tmp_path / "out.jsonl").write_text("".join(line.to_json() + "\n" for line in lines))
+    given = [{"image_id": image_id, "button": button, "id": operation.id} for button in ("V1", "V2")]
+    (tmp_path / "out.jsonl.accepted").write_text("".join(json.dumps(one) + "\n" for one in given))
+    status, _, errors = await run(*FAN_OUT, cwd=tmp_path, environment=emulator.environment())
+    assert status == 5, errors
+    last = {line["button"]: line for line in read_lines(tmp_path / "out.jsonl")}
+    assert last["V1"]["error"] == f"the id {operation.id} is given for V2 of {image_id} as well"
+    assert last["V1"]["charged"] is True
+    assert last["V2"]["ok"] is (other == "done")
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -217,7 +291,8 @@ async def test_a_press_in_doubt_that_is_not_made_stays_in_doubt(emulator, tmp_pa
     assert status == 5, errors
     last = read_lines(tmp_path / "out.jsonl")[-1]
     assert (last["id"], last["charged"]) == (None, charged)
-    assert "at least" in errors
+    assert "0 of 1 presses done, 0 credits charged by this run" in errors
+    assert ("; earlier runs were charged 2 credits for 1 press whose id is lost" in errors) is bool(charged)
 
 
 async def test_a_press_in_doubt_of_an_image_that_is_gone_stays_so(emulator, tmp_path):
@@ -266,7 +341,7 @@ async def test_over_the_budget_is_no_failure(emulator, tmp_path):
     assert status == 3
     assert "not pressed: it would pass the 4 credits" in errors
     assert "failed" not in errors
-    assert "2 of 4 presses done, 4 credits charged" in errors
+    assert "2 of 4 presses done, 4 credits charged by this run" in errors
 
 
 # --- one image at a time ---

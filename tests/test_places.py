@@ -138,6 +138,26 @@ async def test_a_name_that_cannot_be_is_told_before_spending(emulator, tmp_path,
     assert emulator.ledger.posts == []
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("-o", "nodir/out.jsonl"), "nodir/out.jsonl: the folder {folder}/nodir does not exist"),
+        (("-o", "x.jsonl", "--download", "x.jsonl"), "--output and --download both name {folder}/x.jsonl"),
+        (("--gallery", "x.html", "--download", "./x.html"), "--gallery and --download both name {folder}/x.html"),
+    ],
+    ids=str,
+)
+async def test_what_is_wrong_with_a_place_is_named(emulator, tmp_path, options, told):
+    """A folder that is not there, and two options that name one place: one line, and nothing was spent or made."""
+    write_batch(tmp_path, [emulator.add_image()], "V1")
+    status, _, errors = await run(*FAN_OUT, *options, cwd=tmp_path, environment=emulator.environment())
+    assert status == 1
+    assert told.format(folder=tmp_path.resolve()) in errors
+    assert len(errors.splitlines()) == 1
+    assert emulator.ledger.posts == []
+    assert [path.name for path in tmp_path.iterdir()] == ["presses.csv"]
+
+
 async def test_trying_a_page_leaves_the_earlier_one(emulator, tmp_path):
     """A gallery that is there is as it was when the run ends before it is written again."""
     write_batch(tmp_path, [emulator.add_image()], "V1")

@@ -1,6 +1,7 @@
 """Signals and closed terminals, sent to commands in real subprocesses while replies to paid requests are under way."""
 
 import asyncio
+import json
 import os
 import pty
 import signal
@@ -175,6 +176,54 @@ async def test_an_interrupted_press_names_what_had_ended_too(tmp_path, stop):
         _, errors = await process.communicate()
         assert process.returncode == 130
         assert all(new_id in errors.decode() for new_id in paid_ids(emulator))
+
+
+@pytest.mark.parametrize("stop", STOPS)
+@pytest.mark.parametrize("options", [(), ("--json",), ("-q",), ("--json", "-q")], ids=" ".join)
+async def test_an_interrupted_press_writes_its_ids_to_stdout(tmp_path, stop, options):
+    """A file that stdout is sent to names what was completed, what runs on and the press whose reply was lost; 130."""
+    async with Emulator(speed=200) as emulator:
+        emulator.faults.script("create_by_button", None, Fault.stuck(), Fault.reset("after"))
+        image_id = emulator.add_image()
+        arguments = ("press", image_id, "V1", "V2", "V3", "--download", "pictures", *options)
+        with (tmp_path / "out").open("wb") as out:
+            process = await start(*arguments, cwd=tmp_path, environment=emulator.environment(), stdout=out)
+            await until(lambda: len(list(tmp_path.glob("pictures/*-5.jpg"))) == 1 and emulator.ledger.accepted == 3)
+            process.send_signal(stop)
+            _, errors = await process.communicate()
+        assert process.returncode == 130
+        known = {post.new_ids[0] for post in emulator.ledger.posts if "reset" not in (post.fault or "")}
+        told = (tmp_path / "out").read_text()
+        assert all(new_id in told for new_id in known), errors.decode()
+        if "--json" in options:
+            lines = read_lines(tmp_path / "out")
+            assert {line["id"] for line in lines} == known | {None}
+            assert any("akool result" in (line["error"] or "") for line in lines)
+
+
+@pytest.mark.parametrize("stop", STOPS)
+@pytest.mark.parametrize("command", ["press", "prompt"])
+async def test_an_id_that_comes_after_the_interruption_is_on_stdout(slow, tmp_path, stop, command):
+    """The reply was under way when the last one who waited for it left: its id is in the lines of JSON too."""
+    arguments = ("press", slow.add_image(), "V1") if command == "press" else ("prompt", "a fox")
+    process = await start(*arguments, "--json", cwd=tmp_path, environment=slow.environment())
+    await until(lambda: slow.ledger.accepted == 1)
+    process.send_signal(stop)
+    output, errors = await process.communicate()
+    assert process.returncode == 130
+    assert {json.loads(line)["id"] for line in output.splitlines()} == paid_ids(slow), errors.decode()
+
+
+async def test_an_interruption_before_anything_is_paid_prints_no_result(tmp_path):
+    """With no id and no lost reply there is nothing to print, and the status is 130."""
+    async with Emulator(speed=200) as emulator:
+        emulator.faults.script("create_by_button", Fault.throttle(60))
+        arguments = ("press", emulator.add_image(), "V1", "-q")
+        process = await start(*arguments, cwd=tmp_path, environment=emulator.environment())
+        await until(lambda: emulator.ledger.requests["create_by_button"])
+        process.send_signal(signal.SIGTERM)
+        output, _ = await process.communicate()
+        assert (process.returncode, output) == (130, b"")
 
 
 async def test_no_half_picture_is_left(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shlex
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from attrs import field, frozen
@@ -74,11 +75,32 @@ def state_files(state: str) -> list[Path]:
     )
 
 
+def store_options(state: str, *, account: str | None, key_file: KeyFile | None) -> str:
+    """The options with which another command finds the same recorded presses, quoted for a shell, without secrets."""
+    from akool_async.durable._state import State  # noqa: PLC0415 - as above
+
+    read = State.read(state)
+    options = ["--state", str(read) if read.file is None else state]
+    if account is not None:
+        options += ["--account", account]
+    if key_file is not None:
+        options += ["--key-file", str(key_file.path)]
+    return shlex.join(options)
+
+
 def _account(key_file: KeyFile | None) -> dict[str, Any]:
     if key_file is None:
+        _require_key()
         return {}
     settings = _settings(key_file.text)
     return {"auth": _credentials(settings, key_file.path), "base_url": settings.get(BASE_URL) or None}
+
+
+def _require_key() -> None:
+    if not any(os.environ.get(name) for name in (KEY, ID, SECRET)):
+        raise ConfigurationError(
+            f"no key: set {KEY} to a key of your account, or name a file that holds it with --key-file"
+        )
 
 
 def _credentials(settings: Mapping[str, str | None], path: Path) -> ApiKey | ClientCredentials:

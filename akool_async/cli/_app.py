@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from akool_async import AkoolError, Button, __version__
-from akool_async.cli import _batch_run, _demo, _emulator, _fan_out, _interrupts, _jobs, _options, _recorded
+from akool_async.cli import _batch_options, _demo, _emulator, _fan_out, _interrupts, _jobs, _options, _recorded
 from akool_async.cli._exit import ExitStatus, status_of
 from akool_async.cli._follow import Wish
 from akool_async.cli._results import ResultsError
@@ -48,7 +48,18 @@ def run(arguments: list[str] | None = None) -> int:
     return status if isinstance(status, int) else ExitStatus.DONE
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
+class _Commands(click.Group):
+    """The commands, of which none ends silently because the reader of its results has gone, as click's own would."""
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - as in click
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise click.ClickException(explain(error)) from None
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
 @click.version_option(__version__, prog_name="akool")
 def akool() -> None:
     """Press AKOOL's image buttons: U1-U4 upscale one of four pictures to 4K, V1-V4
@@ -108,7 +119,7 @@ def fan_out(**options: Any) -> int:  # noqa: ANN401 - click's parameters, handed
         content = file.read()  # here, where Ctrl-C ends it
     except OSError as error:
         raise click.FileError(file.name, error.strerror) from None
-    return _interrupts.run(_fan_out.run(_batch_run.Options(content=content, name=file.name, **options)))
+    return _interrupts.run(_fan_out.run(_batch_options.Options(content=content, name=file.name, **options)))
 
 
 @akool.command()

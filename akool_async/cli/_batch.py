@@ -61,6 +61,9 @@ def read_batch(content: bytes, name: str) -> Batch:
     """
     text = _decode(content, name)
     suffix = Path(name).suffix.lower()
+    if suffix == ".csv" and _is_json(text):
+        better = Path(name).with_suffix(JSONL_SUFFIXES[0]).name
+        raise BatchError(f"{name} looks like JSONL, but its name says CSV: rename it, such as to {better}")
     is_jsonl = suffix in JSONL_SUFFIXES or (suffix != ".csv" and text.lstrip().startswith(("{", "[")))
     entries: dict[ButtonPress, Entry] = {}
     invalid: list[Invalid] = []
@@ -89,6 +92,12 @@ def _decode(content: bytes, name: str) -> str:
         return content.decode("utf-8-sig")  # spreadsheets put a byte order mark first
     except UnicodeDecodeError as error:
         raise BatchError(f"{name} is not UTF-8 text (byte {error.start}): save it as CSV UTF-8") from None
+
+
+def _is_json(text: str) -> bool:
+    """Whether a text begins with a line that is an object of JSON, or part of an array."""
+    first = text.strip().split("\n", 1)[0].strip()
+    return first == "[" or isinstance(_read_json(first.lstrip("[").rstrip(",]")), dict)
 
 
 def _read_jsonl(text: str, name: str) -> Iterator[tuple[int, dict[str, Any] | ValueError]]:
@@ -141,11 +150,19 @@ def _read_csv(text: str, name: str) -> Iterator[tuple[int, dict[str, Any] | Valu
 
 
 def _read_row(columns: list[str], row: list[str]) -> dict[str, Any] | ValueError:
-    if any(row[len(columns) :]):
-        return ValueError(
-            f'more cells than the header has; write several buttons into one, such as "{" ".join(row[1:])}"'
-        )
+    further = [cell for cell in row[len(columns) :] if cell]
+    if further:
+        return ValueError(_describe_too_many(columns, row, further))
     return dict(zip(columns, row, strict=False))
+
+
+def _describe_too_many(columns: list[str], row: list[str], further: list[str]) -> str:
+    buttons = " ".join([row[columns.index("button")], *further])
+    try:
+        expand(buttons)
+    except ValueError:
+        return f"{len(row)} cells, and the header has {len(columns)}; put a cell that holds a separator into quotes"
+    return f'more cells than the header has; write several buttons into one, such as "{buttons}"'
 
 
 def _presses(fields: dict[str, Any]) -> Iterator[ButtonPress]:

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing, nullcontext, suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from attrs import define, evolve, field, frozen
+from attrs import define, evolve, field
 
 from akool_async import AkoolError, DownloadError, ImageStatus, OperationFailedError, Outcome, events
 from akool_async.cli import _interrupts
 from akool_async.cli._account import open_state
 from akool_async.cli._exit import ExitStatus, gravest, status_of
 from akool_async.cli._gallery import Contents, write_gallery
-from akool_async.cli._lines import Line, PressState, describe, describe_running
-from akool_async.cli._money import Charges, add_what_was_known, charges_of, count_presses, explain_account, explain_lost
+from akool_async.cli._lines import UNSAVED, Line, PressState, describe, describe_running
+from akool_async.cli._money import (
+    Charges,
+    add_what_was_known,
+    contradiction,
+    count_presses,
+    explain_account,
+    explain_lost,
+)
 from akool_async.cli._recorded import carry_out
 from akool_async.cli._words import account_trouble, amount, explain, tell
 
@@ -24,45 +31,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from akool_async import AkoolSession, ButtonPress, Counters, ImageResult
-    from akool_async.cli._account import KeyFile
     from akool_async.cli._batch import Batch
+    from akool_async.cli._batch_options import Options
     from akool_async.cli._plan import Plan
     from akool_async.cli._progress import BatchProgress
     from akool_async.cli._results import Results
     from akool_async.durable import DurableFanOut
 
 SAVED_AT_ONCE: Final = 16
-
-
-@frozen(kw_only=True)
-class Options:
-    """What the command line told."""
-
-    content: bytes
-    """Of the file, ``name``."""
-    name: str
-    yes: bool
-    output: Path | None
-    max_credits: float | None
-    reserve: float | None
-    max_concurrent_upscales: int
-    max_requests_per_second: float | None
-    state: str | None
-    account: str | None
-    timeout: float | None
-    download: Path | None
-    gallery: Path | None
-    key_file: KeyFile | None
-    as_json: bool
-    quiet: bool
-
-    @property
-    def limits(self) -> dict[str, Any]:
-        """What AKOOL is asked for at once, and in a second."""
-        return {
-            "max_concurrent_upscales": self.max_concurrent_upscales,
-            "max_requests_per_second": self.max_requests_per_second,
-        }
 
 
 @define(eq=False)
@@ -82,6 +58,10 @@ class BatchRun:
     """Credits for a press of a kind, as last charged."""
     _recorded: set[ButtonPress] = field(factory=set, init=False)
     """Presses that a state held before this run."""
+    _fetched: dict[ButtonPress, str] = field(factory=dict, init=False)
+    """Presses of earlier runs, and their ids."""
+    _by_hand: set[ButtonPress] = field(factory=set, init=False)
+    """Those of them whose id was lost, and was found and written down by somebody."""
     _replies_lost: set[ButtonPress] = field(factory=set, init=False)
     """Presses of this run that a state may yet learn the id of."""
     _balance: float | None = field(default=None, init=False)
@@ -136,8 +116,13 @@ class BatchRun:
         """Press, fetch and save; ends early, with every id on record, where it is interrupted or cannot write."""
         self._task = asyncio.current_task()
         self._prices = {kind: price.credits for kind, price in plan.prices.items()}
+        self._fetched = plan.to_fetch
+        self._by_hand = {
+            press
+            for press in plan.to_fetch
+            if (earlier := self._results.lines.get(press)) is not None and not earlier.is_settled
+        }
         self._recorded = {entry.press for entry in plan.recorded}
-        self._charges = charges_of(plan.lost)
         total = len(plan.to_press) + len(plan.to_fetch) + len(plan.recorded)
         self._progress.begin(total, self._charges, running=len(plan.to_fetch))
         try:
@@ -211,7 +196,10 @@ class BatchRun:
                 group.create_task(self._save(akool, outcome))
 
     async def _fetch(self, akool: AkoolSession, press: ButtonPress, operation_id: str) -> None:
-        """What an earlier run has pressed."""
+        """What an earlier run has pressed, by AKOOL's id or by one that somebody found and wrote down."""
+        if press in self._by_hand and (other := self._other_press_of(operation_id, press)) is not None:
+            self._refuse_id(press, f"the id {operation_id} is given for {other.button} of {other.image_id} as well")
+            return
         operation = akool.operation(operation_id)
         try:
             result = await operation.wait_until_complete(timeout=self._options.timeout, raise_on_failure=False)
@@ -219,8 +207,23 @@ class BatchRun:
             outcome = Outcome(press, operation, result, error)
         except AkoolError as caught:
             outcome = Outcome(press, operation, error=caught)
+        seen = outcome.result or operation.latest
+        if seen is not None and (why := contradiction(seen, press, by_source=press in self._by_hand)) is not None:
+            self._refuse_id(press, why)
+            return
         self._ended[press] = outcome
         await self._save(akool, outcome)
+
+    def _other_press_of(self, operation_id: str, press: ButtonPress) -> ButtonPress | None:
+        known = {line.press: line.id for line in self._results.lines.values()} | self._fetched
+        return next((other for other, known_id in known.items() if known_id == operation_id and other != press), None)
+
+    def _refuse_id(self, press: ButtonPress, why: str) -> None:
+        """The press stays as it was, charged or perhaps so: an id of something else settles nothing."""
+        earlier = self._results.lines.get(press)
+        if earlier is None or earlier.is_settled:
+            earlier = Line(image_id=press.image_id, button=str(press.button), charged=None)
+        self._write(evolve(earlier, error=why), None)
 
     async def _save(self, akool: AkoolSession, outcome: Outcome) -> None:
         files, trouble = [], None
@@ -245,6 +248,7 @@ class BatchRun:
 
     def _complete(self, line: Line) -> Line:
         """A new line with what else is known, counted."""
+        is_charged_now = self._is_charged_to_this_run(line)
         earlier = self._results.lines.get(line.press)
         if earlier is None or earlier.is_settled or line.press not in self._recorded:  # a state knows what settled it
             line = add_what_was_known(line, earlier)
@@ -253,11 +257,19 @@ class BatchRun:
             line = evolve(line, credits=self._prices[kind])
         elif line.id in self._charges and line.credits is not None and line.credits > 0:
             self._prices[kind] = line.credits
-        if (
-            line.id is None or line.id in self._charges or line.press in self._replies_lost
-        ):  # else another run, or another worker, was charged for it
+        if is_charged_now:
             self._charges.add_line(line)
         return line
+
+    def _is_charged_to_this_run(self, line: Line) -> bool:
+        """Whether a line, as it is before earlier ones complete it, tells of a press that this run was charged for.
+
+        If not, another run or another worker was, or nobody.
+        """
+        if line.id in self._charges or line.press in self._replies_lost:
+            return True
+        is_earlier = line.press in self._recorded or line.press in self._fetched
+        return line.id is None and line.state is not PressState.NOT_PRESSED and not is_earlier
 
     def _write_not_pressed(self, plan: Plan) -> None:
         """A line for each press that this run does not make, unless an earlier run has written the very same."""
@@ -271,12 +283,14 @@ class BatchRun:
 
     def _write_rest(self, akool: AkoolSession) -> None:
         """The lines of all that has none: what ended just now, what runs on, and what is not known."""
-        no_files = DownloadError("interrupted before its pictures were saved") if self._options.download else None
+        no_files = DownloadError(UNSAVED) if self._options.download else None
         rest = [describe(outcome, trouble=no_files) for outcome in self._ended.values()]
+        is_recorded = self._options.output is not None or self._options.state is not None
         rest += [
-            describe_running(press, akool.operation(operation_id))
+            describe_running(press, akool.operation(operation_id), is_recorded=is_recorded)
             for press, operation_id in self._results.accepted.items()
             if press not in self._ended
+            and press not in self._by_hand  # which the next run is to hold against the press
         ]
         rest += [
             describe(Outcome(error.press, error=error)) for error in akool.unclaimed_errors if error.press is not None
@@ -301,19 +315,31 @@ class BatchRun:
         for text in self._account_troubles:
             tell(text)
         if not self._options.quiet:
-            by = "" if self._options.state is None else " by this run"
-            told = f"{done:,} of {len(plan.batch.entries):,} presses done, {self._charges} credits charged{by}"
+            told = f"{done:,} of {len(plan.batch.entries):,} presses done, {self._charges} credits charged by this run"
             balance = "" if self._balance is None else f", {amount(self._balance)} left"
             where = f": {self._options.output}" if self._options.output is not None else ""
             invalid = len(plan.batch.invalid)
             dropped = f"; {invalid:,} line{'s' if invalid > 1 else ''} of {plan.batch.name} could not be read"
-            tell(told + _for_lost_ids(lines) + balance + where + (dropped if invalid else ""))
+            lost_now, lost_earlier = self._tell_lost(lines)
+            tell(told + lost_now + balance + where + (dropped if invalid else "") + lost_earlier)
             for text in () if self._counters is None else explain_account(self._counters):
                 tell(text)
             if (self._was_interrupted or self._trouble is not None) and self._options.state is not None:
-                tell("what is open stays recorded: run the same again, or akool worker with the same --state")
-        for text in explain_lost(lines, ids=self._results.ids_path, is_recorded=self._options.state is not None):
+                tell(f"what is open stays recorded: run the same again, or akool worker {self._options.store}")
+        for text in explain_lost(lines, ids=self._results.ids_path, store=self._options.store):
             tell(text)
+
+    def _tell_lost(self, lines: Iterable[Line]) -> tuple[str, str]:
+        """What was charged for presses whose id is lost: to this run, and to earlier ones."""
+        lost = [line for line in lines if line.state is PressState.LOST]
+        now = [line for line in lost if line.press in self._charges]
+        earlier = [line for line in lost if line.press not in self._charges]
+        return (
+            f", {_sum(now)} of them for {count_presses(now)} whose id is lost" if now else "",
+            f"; earlier runs were charged {_sum(earlier)} credits for {count_presses(earlier)} whose id is lost"
+            if earlier
+            else "",
+        )
 
     def status(self, plan: Plan) -> ExitStatus:
         """What the shell is told."""
@@ -326,12 +352,8 @@ class BatchRun:
         return gravest(self._statuses | {status for status, is_so in earlier.items() if is_so})
 
 
-def _for_lost_ids(lines: Iterable[Line]) -> str:
-    lost = [line for line in lines if line.state is PressState.LOST]
-    if not lost:
-        return ""
-    credits_lost = amount(sum(line.credits or 0 for line in lost))
-    return f", {credits_lost} of them for {count_presses(lost)} whose id is lost"
+def _sum(lines: Iterable[Line]) -> str:
+    return amount(sum(line.credits or 0 for line in lines))
 
 
 def _out_of_budget(budget: float) -> AkoolError:

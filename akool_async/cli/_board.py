@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from akool_async import AkoolError, ImageStatus, OutcomeUnknownError, PollingError, WaitTimeoutError
-from akool_async.cli._lines import Line, PressState, describe_row, reason_of
+from akool_async.cli._lines import UNSAVED, Line, PressState, describe_row, reason_of, reason_of_leaving
 from akool_async.cli._money import DOCUMENTED_PRICE, Charges
 from akool_async.cli._rows import GAP, Column, fits_beside, make_table, print_rows
 from akool_async.cli._terminal import can_redraw, open_console, print_whole
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from akool_async import ImageResult, Operation
+    from akool_async import Button, ImageResult, Operation
 
 _COLUMNS: Final = (
     Column("id", min_width=24),
@@ -114,6 +114,13 @@ class Row:
             self.state = "not finished" if isinstance(error, WaitTimeoutError | PollingError) else "failed"
         self._took = self._took or time.monotonic()
 
+    def leave(self) -> None:
+        """AKOOL accepted it, and this program does not wait for its end any longer."""
+        is_final = self.latest is not None and self.latest.is_final
+        self.error = AkoolError(UNSAVED if is_final else reason_of_leaving(self.id))
+        self.state = PressState.NOT_FINISHED
+        self._took = self._took or time.monotonic()
+
 
 class Board:
     """All rows, shown while they change."""
@@ -164,15 +171,33 @@ class Board:
         line = describe_row(row, image_id)
         return evolve(line, credits=self._price_of(row)) if line.state is PressState.LOST else line
 
-    def tell_unfinished(self, unclaimed: Iterable[Operation]) -> None:
-        """The ids of what was paid for, for a person who stops waiting; some came when nobody waited any more."""
-        for row in self.rows:
-            if row.ended and (row.id or row.state in {PressState.LOST, PressState.IN_DOUBT}):
+    @property
+    def paid_rows(self) -> list[Row]:
+        """Rows that were charged, or perhaps charged."""
+        return [row for row in self.rows if row.id or row.state in {PressState.LOST, PressState.IN_DOUBT}]
+
+    def leave(self, unclaimed: Iterable[Operation], errors: Iterable[OutcomeUnknownError]) -> None:
+        """End every row, and print on stderr the ids of what was paid for, for a person who stops waiting.
+
+        ``unclaimed`` and ``errors`` came when nobody waited for them any more.
+        """
+        self._live.stop()
+        for error in errors:
+            for row in self._rows_of(None if error.press is None else error.press.button):
+                row.fail(error)
+        for operation in unclaimed:
+            for row in self._rows_of(operation.button):
+                row.begin(operation)
+        for row in self.paid_rows:
+            if row.ended:
                 tell(f"{row.name} {row.id}".rstrip() + f": {row.state}")
-        running = {row.id: row.name for row in self.rows if row.id and not row.ended}
-        running |= {operation.id: str(operation.button or "prompt") for operation in unclaimed}
-        for operation_id, name in running.items():
-            tell(f"{name} {operation_id} runs on at AKOOL, paid for; its result is kept for 7 days")
+            else:
+                row.leave()
+                tell(f"{row.name} {row.id} runs on at AKOOL, paid for; its result is kept for 7 days")
+
+    def _rows_of(self, button: Button | None) -> list[Row]:
+        """The row of a press, or of a prompt (None), if no id is known for it yet."""
+        return [row for row in self.rows if row.name == (button or "prompt") and not row.id]
 
     def print_summary(self, folder: Path | None = None) -> None:
         """The table of what became of each, on stdout; with the folder of the pictures, how many there are."""

@@ -69,13 +69,14 @@ async def run(options: Options) -> ExitStatus:
         wish.prepare()
         prepare_page(options.folder / GALLERY)
         with Board(["prompt", *Button], title, quiet=options.quiet) as board:
-            async with telling_unfinished(akool, board):
+            source = board.row("prompt")
+            show = None if options.as_json else partial(board.print_summary, options.folder)
+            async with telling_unfinished(akool, board, lambda row: board.describe(row, source.id).to_json(), show):
                 await _make_and_press(akool, board, options.prompt, wish)
-        tell_lost_prompt(board.row("prompt"))
-        lines = [board.describe(row, board.row("prompt").id) for row in board.rows]
+        tell_lost_prompt(source)
+        lines = [board.describe(row, source.id) for row in board.rows]
         tell_lost(lines[1:])
         tell_account_trouble(board)
-        show = None if options.as_json else partial(board.print_summary, options.folder)
         print_results((line.to_json() for line in lines), show)
         with after_spending():
             page = await _show(akool, board, options)

@@ -5,7 +5,15 @@ from contextlib import contextmanager
 from enum import IntEnum
 from typing import Final
 
-from akool_async import AkoolError, APIError, OperationFailedError, OutcomeUnknownError, PollingError, WaitTimeoutError
+from akool_async import (
+    AkoolError,
+    APIError,
+    OperationFailedError,
+    OutcomeUnknownError,
+    PollingError,
+    TransportError,
+    WaitTimeoutError,
+)
 from akool_async._retry import is_pointless
 
 
@@ -28,6 +36,7 @@ _OF_ERRORS = (
     (OperationFailedError, ExitStatus.SOME_FAILED),
     (WaitTimeoutError, ExitStatus.TIMED_OUT),
     (PollingError, ExitStatus.TIMED_OUT),
+    (TransportError, ExitStatus.ERROR),
 )
 _GRAVEST_FIRST = (ExitStatus.ERROR, ExitStatus.OUTCOME_UNKNOWN, ExitStatus.SOME_FAILED, ExitStatus.TIMED_OUT)
 

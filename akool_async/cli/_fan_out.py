@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -20,15 +20,19 @@ from akool_async.cli._plan_table import show_plan
 from akool_async.cli._progress import BatchProgress
 from akool_async.cli._results import Results
 from akool_async.cli._terminal import open_console
-from akool_async.cli._words import amount
+from akool_async.cli._words import amount, tell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from akool_async import ButtonPress
-    from akool_async.cli._batch_run import Options
+    from akool_async.cli._batch_options import Options
     from akool_async.durable import DurableFanOut
+
+UNRECORDED: Final = (
+    "only stdout records the ids of this run: with -o FILE the same command, run again, goes on where this one ends"
+)
 
 
 async def run(options: Options) -> ExitStatus:
@@ -67,6 +71,8 @@ async def run(options: Options) -> ExitStatus:
                 _require_room(plan, budget)
                 if not options.yes:
                     return ExitStatus.USAGE if batch.invalid else ExitStatus.DONE
+                if options.output is None and options.state is None and not options.quiet:
+                    tell(UNRECORDED)
                 await batch_run.carry_out(akool, plan, budget, jobs)
     batch_run.tell_end(plan)
     return batch_run.status(plan)
@@ -110,6 +116,8 @@ def _written_files(options: Options, results: Results) -> Iterator[tuple[str, Pa
         yield "the file of ids beside --output", results.ids_path
     if options.gallery is not None:
         yield "--gallery", options.gallery
+    if options.download is not None:
+        yield "--download", options.download
     if options.state is not None:
         yield from (("--state", path) for path in state_files(options.state))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,7 +23,7 @@ from akool_async.cli._terminal import open_console, print_whole
 from akool_async.cli._words import account_trouble, plain, tell
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
     from pathlib import Path
 
     from akool_async import AkoolSession, Button, ImageResult, Operation
@@ -52,13 +52,14 @@ async def press(image_id: str, buttons: Sequence[Button], max_concurrent_upscale
     options.wish.prepare()
     async with open_session(options.key_file, max_concurrent_upscales=max_concurrent_upscales) as akool:
         with Board(list(buttons), f"image {image_id}", quiet=options.quiet) as board:
-            async with telling_unfinished(akool, board):
+            show = None if options.as_json else board.print_summary
+            async with telling_unfinished(akool, board, lambda row: board.describe(row, image_id).to_json(), show):
                 await press_all(akool, board, presses, options.wish)
         # Before the session is closed: an interruption of that would leave the ids unprinted.
         lines = [board.describe(row, image_id) for row in board.rows]
         tell_lost(lines)
         tell_account_trouble(board)
-        print_results((line.to_json() for line in lines), None if options.as_json else board.print_summary)
+        print_results((line.to_json() for line in lines), show)
     return status_of_board(board)
 
 
@@ -80,7 +81,8 @@ async def prompt(text: str, scale: str, source_image: str | None, options: Optio
     async with open_session(options.key_file) as akool:
         with Board(["prompt"], text, quiet=options.quiet) as board:
             (row,) = board.rows
-            async with telling_unfinished(akool, board):
+            show = None if options.as_json else board.print_summary
+            async with telling_unfinished(akool, board, lambda row: json.dumps(describe_prompt(row, text)), show):
                 await follow(
                     akool,
                     board,
@@ -90,7 +92,7 @@ async def prompt(text: str, scale: str, source_image: str | None, options: Optio
                 )
         tell_lost_prompt(row)
         tell_account_trouble(board)
-        print_results([json.dumps(describe_prompt(row, text))], None if options.as_json else board.print_summary)
+        print_results([json.dumps(describe_prompt(row, text))], show)
     return status_of_board(board)
 
 
@@ -123,8 +125,13 @@ async def credit(options: Options) -> ExitStatus:
 
 
 @asynccontextmanager
-async def telling_unfinished(akool: AkoolSession, board: Board) -> AsyncIterator[None]:
-    """Where waiting ends early, for whatever reason, tell the ids of what runs on; POSTs under way end first."""
+async def telling_unfinished(
+    akool: AkoolSession, board: Board, describe_json: Callable[[Row], str], show: Callable[[], None] | None
+) -> AsyncIterator[None]:
+    """If waiting ends early, for whatever reason, print what was paid for on stderr, and on stdout as at a normal end.
+
+    POSTs under way end first.
+    """
     try:
         yield
     except BaseException:
@@ -132,17 +139,20 @@ async def telling_unfinished(akool: AkoolSession, board: Board) -> AsyncIterator
         try:
             await akool.aclose()
         finally:  # a second Ctrl-C included
-            board.tell_unfinished(akool.unclaimed)
             errors = akool.unclaimed_errors
+            board.leave(akool.unclaimed, errors)
             tell_lost(describe(Outcome(error.press, error=error)) for error in errors if error.press is not None)
             if any(error.press is None for error in errors):
                 tell(LOST_PROMPT)
+            if board.paid_rows:
+                with suppress(OSError):  # what could not be printed is on stderr, and the interruption counts
+                    print_results(map(describe_json, board.paid_rows), show)
         raise
 
 
 def tell_lost(lines: Iterable[Line]) -> None:
     """Which presses were charged, or perhaps, though their id is lost, and what to do next."""
-    for text in explain_lost(lines, ids=None, is_recorded=False):
+    for text in explain_lost(lines, ids=None, store=None):
         tell(text)
 
 

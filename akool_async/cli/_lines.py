@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import shlex
 import stat
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from attrs import asdict, frozen
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
     from akool_async import ImageResult, Operation, Outcome
     from akool_async.cli._board import Row
+
+
+UNSAVED: Final = "interrupted before its pictures were saved"
 
 
 class PressState(StrEnum):
@@ -148,9 +152,12 @@ def describe(outcome: Outcome, *, files: Sequence[Path] = (), trouble: Exception
     )
 
 
-def describe_running(press: ButtonPress, operation: Operation) -> Line:
-    """The line of a press that was accepted and that this run does not wait for any longer."""
-    reason = "interrupted; it runs on at AKOOL, paid for: run the same again to fetch it"
+def describe_running(press: ButtonPress, operation: Operation, *, is_recorded: bool) -> Line:
+    """The line of a press that was accepted and that this run does not wait for any longer.
+
+    ``is_recorded`` is True if the same command finds the id when it is run again.
+    """
+    reason = reason_of_leaving(None if is_recorded else operation.id)
     image = _describe_image(operation.latest)
     return Line(image_id=press.image_id, button=str(press.button), id=operation.id, **image, error=reason)
 
@@ -173,6 +180,15 @@ def describe_prompt(row: Row, prompt: str) -> dict[str, Any]:
     line = describe_row(row, "").fields()
     del line["image_id"], line["button"]
     return {"prompt": prompt, **line, "buttons": () if row.result is None else row.result.buttons}
+
+
+def reason_of_leaving(operation_id: str | None) -> str:
+    """What is said of an operation that runs on, with how to fetch it: by this id, or by the same command (None)."""
+    if operation_id is None:
+        remedy = "run the same again to fetch it"
+    else:
+        remedy = f"akool result {shlex.quote(operation_id)} --wait fetches it"
+    return f"interrupted; it runs on at AKOOL, paid for: {remedy}"
 
 
 def reason_of(error: Exception) -> str:

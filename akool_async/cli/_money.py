@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sized
     from pathlib import Path
 
-    from akool_async import Counters
+    from akool_async import ButtonPress, Counters, ImageResult
 
 DOCUMENTED_PRICE: Final = 2.0
 """``deduction_credit`` of every example in AKOOL's pages."""
@@ -122,6 +122,21 @@ def _settle(line: Line, earlier: Line) -> Line:
     return evolve(line, credits=earlier.credits, charged=earlier.charged)
 
 
+def contradiction(image: ImageResult, press: ButtonPress, *, by_source: bool) -> str | None:
+    """Why an id that was written down for a press is not that press's; None if it may be.
+
+    ``by_source`` is False for an id that AKOOL itself gave for it: the examples on AKOOL's pages show a reply with the
+    source of another image.
+    """
+    is_other_button = image.op_button not in (None, press.button)
+    is_other_source = by_source and image.source_image_id not in (None, press.image_id)
+    if image.id != press.image_id and not is_other_button and not is_other_source:
+        return None
+    what = "the source image itself" if image.id == press.image_id else f"{image.op_button or 'an operation'}"
+    of = "" if image.source_image_id is None else f" of {image.source_image_id}"
+    return f"the id {image.id} is {what}{of}, not {press.button} of {press.image_id}"
+
+
 def explain_account(counters: Counters) -> Iterator[str]:
     """Sentences on what is not plain in a session's account: estimates, and what the balance does not explain."""
     if counters.credits_estimated:
@@ -145,24 +160,24 @@ def count_presses(lines: Sized) -> str:
     return f"{len(lines):,} press{'' if len(lines) == 1 else 'es'}"
 
 
-def explain_lost(lines: Iterable[Line], *, ids: Path | None, is_recorded: bool) -> Iterator[str]:
+def explain_lost(lines: Iterable[Line], *, ids: Path | None, store: str | None) -> Iterator[str]:
     """Sentences and commands for presses whose id was lost, or whose outcome is unknown.
 
-    ``ids`` is the file beside the output from which the next run takes ids; ``is_recorded`` is True with a state.
+    ``ids`` is the file beside the output from which the next run takes ids; ``store`` are the options of a state.
     """
     lines = list(lines)
     for state in (PressState.LOST, PressState.IN_DOUBT):
         some = [line for line in lines if line.state is state]
         if not some:
             continue
-        yield f"{count_presses(some)} {state}: {_advise(state, ids, is_recorded)}"
-        commands = dict.fromkeys(_command_for(line, ids, is_recorded) for line in some)
+        yield f"{count_presses(some)} {state}: {_advise(state, ids, is_recorded=store is not None)}"
+        commands = dict.fromkeys(_command_for(line, ids, store) for line in some)
         yield from list(commands)[:MOST_COMMANDS]
         if len(commands) > MOST_COMMANDS:
             yield f"and {len(commands) - MOST_COMMANDS:,} more"
 
 
-def _advise(state: PressState, ids: Path | None, is_recorded: bool) -> str:
+def _advise(state: PressState, ids: Path | None, *, is_recorded: bool) -> str:
     if is_recorded:
         return "settle each with --id if you learn its id, otherwise with --press-again or --give-up"
     if state is PressState.IN_DOUBT:
@@ -176,10 +191,10 @@ def _advise(state: PressState, ids: Path | None, is_recorded: bool) -> str:
     )
 
 
-def _command_for(line: Line, ids: Path | None, is_recorded: bool) -> str:
+def _command_for(line: Line, ids: Path | None, store: str | None) -> str:
     image_id = shlex.quote(line.image_id)
-    if is_recorded:
-        return f"akool resolve {image_id} {line.button} --state ... --id ID"
+    if store is not None:
+        return f"akool resolve {image_id} {line.button} --id ID {store}"
     if ids is None or line.state is PressState.IN_DOUBT:
         return f"akool result {image_id}"
     known = json.dumps({"image_id": line.image_id, "button": line.button, "id": "ID"})

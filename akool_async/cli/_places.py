@@ -42,7 +42,7 @@ def prepare_page(page: Path) -> None:
 
 
 def require_apart(places: Iterable[tuple[str, Path]]) -> None:
-    """Refuse two names for one file, where each would write over the other.
+    """Refuse two options that name one place, where each would write over the other.
 
     Raises:
         click.ClickException: there are two.
@@ -51,7 +51,7 @@ def require_apart(places: Iterable[tuple[str, Path]]) -> None:
     for name, path in places:
         other = known.setdefault(os.path.realpath(path), name)
         if other != name:
-            raise click.ClickException(f"{name} and {other} are the same file, {path}: name another one")
+            raise click.ClickException(f"{other} and {name} both name {path}: name another place for one of them")
 
 
 def _write(path: Path) -> None:

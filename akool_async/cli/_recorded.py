@@ -14,7 +14,7 @@ from rich.text import Text
 
 from akool_async import AkoolError, Outcome
 from akool_async.cli import _interrupts
-from akool_async.cli._account import open_state
+from akool_async.cli._account import open_state, state_files, store_options
 from akool_async.cli._exit import ExitStatus
 from akool_async.cli._lines import describe, reason_of
 from akool_async.cli._rows import Column, print_rows
@@ -36,10 +36,22 @@ _COLUMNS: Final = tuple(map(Column, ("image", "button", "state", "operation", "r
 SHOWN: Final = ("open", "failed", "unknown")
 
 
-async def work(*, state: str, key_file: KeyFile | None, until_done: bool, quiet: bool, **options: Any) -> ExitStatus:  # noqa: ANN401
+async def work(
+    *,
+    state: str,
+    key_file: KeyFile | None,
+    account: str | None,
+    until_done: bool,
+    quiet: bool,
+    **options: Any,  # noqa: ANN401
+) -> ExitStatus:
     """Carry out recorded presses until Ctrl-C, SIGTERM or SIGHUP, or until none is open."""
-    async with open_state(key_file, state, **options) as jobs:
+    is_new = not all(path.exists() for path in state_files(state)[:1])
+    store = store_options(state, account=account, key_file=key_file)
+    async with open_state(key_file, state, account=account, **options) as jobs:
         if not quiet:
+            if is_new:
+                tell(f"a new state was made, in which nothing is recorded yet: {state_files(state)[0]}")
             _hint(await jobs.status())
         working = asyncio.create_task(jobs.run(until_done=until_done))
         telling = asyncio.create_task(_tell_progress(jobs)) if not quiet else None
@@ -59,7 +71,7 @@ async def work(*, state: str, key_file: KeyFile | None, until_done: bool, quiet:
         counts = await jobs.status()
         if not quiet:
             tell(stamped(_sum_up(counts)))
-        await _tell_next(jobs, counts)
+        await _tell_next(jobs, counts, store)
     return _status(counts, SHOWN)
 
 
@@ -79,7 +91,7 @@ async def show(
             _hint(counts)
             _print_table([job async for job in listed])
         if "unknown" in wanted:
-            await _tell_next(jobs, counts)
+            await _tell_next(jobs, counts, store_options(state, account=account, key_file=key_file))
     return _status(counts, wanted)
 
 
@@ -162,7 +174,7 @@ async def _tell_last(jobs: DurableFanOut, *, quiet: bool) -> None:
                 tell(stamped(_sum_up(await jobs.status())))
 
 
-async def _tell_next(jobs: DurableFanOut, counts: JobCounts) -> None:
+async def _tell_next(jobs: DurableFanOut, counts: JobCounts, store: str) -> None:
     """How to settle what is unknown: it may have been charged, and stays until somebody does."""
     if not counts.unknown:
         return
@@ -170,9 +182,10 @@ async def _tell_next(jobs: DurableFanOut, counts: JobCounts) -> None:
         async for job in unknown:
             press = f"{shlex.quote(job.press.image_id)} {job.press.button}"
             tell(
-                f"{counts.unknown:,} unknown: charged, or perhaps so, and the new id is lost. Settle each with "
-                f"the same --state: akool resolve {press} --id ID where you find it, else --press-again or --give-up"
+                f"{counts.unknown:,} unknown: charged, or perhaps so, and the new id is lost. Settle each with --id if "
+                "you find it, otherwise with --press-again or --give-up:"
             )
+            tell(f"akool resolve {press} --id ID {store}")
             return
 
 

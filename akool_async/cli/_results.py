@@ -40,6 +40,7 @@ class Results:
 
     def __init__(self, path: Path | None, *, pictures: Path | None) -> None:
         self.path = None if path is None else Path(os.path.realpath(path))  # the ids stand beside it, not beside a link
+        self._given = path
         self._pictures = pictures
         self.lines: dict[ButtonPress, Line] = {}
         self.accepted: dict[ButtonPress, str] = {}
@@ -57,6 +58,8 @@ class Results:
             require_stdout()
         if self.path is not None and self.ids_path is not None:
             self._require_file(self.path)
+            if not self.path.parent.exists():
+                raise ResultsError(f"{self._given}: the folder {self.path.parent} does not exist")
             self._file = AppendedLines(self.path)
             try:
                 _lock(self._file.file, self.path)

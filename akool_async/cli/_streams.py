@@ -6,13 +6,13 @@ import errno
 import io
 import os
 import sys
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from akool_async.cli._words import tell
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
 
 class _Messages(io.TextIOWrapper):
@@ -45,6 +45,15 @@ def require_stdout() -> None:
         raise OSError(errno.EBADF, "stdout is closed")
 
 
+@contextmanager
+def naming_stdout() -> Iterator[None]:
+    """Let an error of a write say where it could not be written."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, error.filename or "stdout") from None
+
+
 def print_line(text: str) -> None:
     """Print a line on stdout immediately.
 
@@ -52,7 +61,8 @@ def print_line(text: str) -> None:
         OSError: it could not be written.
     """
     require_stdout()
-    print(text, flush=True)  # noqa: T201 - results go to stdout
+    with naming_stdout():
+        print(text, flush=True)  # noqa: T201 - results go to stdout
 
 
 def print_results(lines: Iterable[str], show: Callable[[], None] | None = None) -> None:
@@ -65,7 +75,8 @@ def print_results(lines: Iterable[str], show: Callable[[], None] | None = None) 
     try:
         require_stdout()
         if show is not None:
-            show()
+            with naming_stdout():
+                show()
         else:
             for line in lines:
                 print_line(line)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import sys
 import textwrap
 from contextlib import suppress
-from typing import IO, Final
+from typing import IO, Final, NoReturn
 
 from rich.console import Console
 from rich.text import Text
@@ -35,9 +37,17 @@ def can_redraw(console: Console) -> bool:
     return is_terminal(console.file) and console.is_interactive and not console.is_dumb_terminal
 
 
+class _Console(Console):
+    """A console to which a write fails with the error of the stream."""
+
+    def on_broken_pipe(self) -> NoReturn:
+        """Rich ends the program silently if the reader has gone, and with it go the ids that it was to print."""
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
 def open_console(*, stderr: bool = False) -> Console:
     """The console of a stream; a file or a pipe is so wide that nothing is wrapped."""
-    console = Console(stderr=stderr)
+    console = _Console(stderr=stderr)
     if not is_terminal(console.file):
         console.width = WIDTH_OF_A_FILE
     return console

@@ -29,7 +29,7 @@ from akool_async.cli._terminal import is_terminal
 from akool_async.errors import CODES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 REMEDIES: Final[dict[int | type[AkoolError], str]] = {
     1004: "Verify the account at AKOOL, then run the same again.",
@@ -112,9 +112,16 @@ def explain(error: Exception) -> str:
 
 
 def account_trouble(errors: Iterable[Exception | None]) -> list[str]:
-    """What kept the account from pressing, and what to do: once, however many presses met it."""
-    troubles = [error for error in errors if isinstance(error, APIError) and is_pointless(error)]
-    return list(dict.fromkeys(f"akool: {_with_remedy(CODES[error.code].hint, error)}" for error in troubles))
+    """What kept the account, or the network, from pressing, and what to do: once, however many presses met it."""
+
+    def explain_all() -> Iterator[str]:
+        for error in errors:
+            if isinstance(error, APIError) and is_pointless(error):
+                yield _with_remedy(CODES[error.code].hint, error)
+            elif isinstance(error, TransportError):
+                yield _with_remedy(reason_of(error), error)
+
+    return list(dict.fromkeys(f"akool: {text}" for text in explain_all()))
 
 
 def _with_remedy(told: str, error: Exception) -> str:

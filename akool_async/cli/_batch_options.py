@@ -1,0 +1,52 @@
+"""What the command line told `akool fan-out`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+
+from akool_async.cli._account import store_options
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from akool_async.cli._account import KeyFile
+
+
+@frozen(kw_only=True)
+class Options:
+    """What the command line told."""
+
+    content: bytes
+    """Of the file, ``name``."""
+    name: str
+    yes: bool
+    output: Path | None
+    max_credits: float | None
+    reserve: float | None
+    max_concurrent_upscales: int
+    max_requests_per_second: float | None
+    state: str | None
+    account: str | None
+    timeout: float | None
+    download: Path | None
+    gallery: Path | None
+    key_file: KeyFile | None
+    as_json: bool
+    quiet: bool
+
+    @property
+    def store(self) -> str | None:
+        """The options by which the next command finds the recorded presses; None without a state."""
+        if self.state is None:
+            return None
+        return store_options(self.state, account=self.account, key_file=self.key_file)
+
+    @property
+    def limits(self) -> dict[str, Any]:
+        """What AKOOL is asked for at once, and in a second."""
+        return {
+            "max_concurrent_upscales": self.max_concurrent_upscales,
+            "max_requests_per_second": self.max_requests_per_second,
+        }
