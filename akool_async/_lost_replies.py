@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from akool_async._api import read_patiently
-from akool_async._replies import other_origin
+from akool_async._replies import has_other_origin
 from akool_async.errors import AkoolError
 from akool_async.models import ImageResult
 
@@ -183,7 +183,7 @@ class LostReplies:
         except AkoolError as error:
             logger.warning("a webhook told of image %s, which could not be read yet: %s", image_id, error)
             return [ImageResult(id=image_id)]  # whoever knew the word is believed that much, rather than lose a paid id
-        if other_origin(image, press) is not None:
+        if has_other_origin(image, press):
             logger.warning("a webhook told of image %s, which %s did not make", image_id, press or "a prompt")
             return []
         return [image]

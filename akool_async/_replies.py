@@ -21,11 +21,15 @@ def contradiction(image: ImageResult, press: ButtonPress | None) -> str | None:
     return None
 
 
-def other_origin(image: ImageResult, press: ButtonPress | None) -> str | None:
-    """What made an image, as Get Image Result shows it, if that was not the press; None if it can be."""
+def has_other_origin(image: ImageResult, press: ButtonPress | None) -> bool:
+    """True if an image, whose id somebody else told, is not what the press made: the source image counts here."""
     source = None if press is None else press.image_id
-    if contradiction(image, press) is None and image.source_image_id in (None, source):
-        return None
+    return contradiction(image, press) is not None or image.source_image_id not in (None, source)
+
+
+def made_by(image: ImageResult) -> str:
+    """What made an image, as Get Image Result shows it."""
     if image.op_button is None and image.source_image_id is None:
-        return f"image {image.id} itself"
-    return f"{image.op_button or 'a button'} of image {image.source_image_id or '(unknown)'}"
+        return "an image that no press made"
+    source = "" if image.source_image_id is None else f" of {image.source_image_id}"
+    return (image.op_button or "an operation") + source

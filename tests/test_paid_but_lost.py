@@ -218,7 +218,7 @@ async def test_an_id_of_something_else_settles_nothing(emulator, tmp_path, given
     assert status == 5, errors
     assert (last["ok"], last["id"], last["charged"], last["credits"]) == (False, None, True, 2.0)
     what = {"another button": f"V3 of {image_id}", "another image": f"V1 of {other}"}.get(
-        given, "the source image itself"
+        given, "an image that no press made"
     )
     assert last["error"].startswith(f"the id {new_id} is {what}")
     assert last["error"].endswith(f", not V1 of {image_id}")

@@ -17,10 +17,10 @@ from akool_async.cli._lines import UNSAVED, Line, PressState, describe, describe
 from akool_async.cli._money import (
     Charges,
     add_what_was_known,
-    contradiction,
     count_presses,
     explain_account,
     explain_lost,
+    reason_against,
 )
 from akool_async.cli._recorded import carry_out
 from akool_async.cli._words import account_trouble, amount, explain, tell
@@ -208,7 +208,7 @@ class BatchRun:
         except AkoolError as caught:
             outcome = Outcome(press, operation, error=caught)
         seen = outcome.result or operation.latest
-        if seen is not None and (why := contradiction(seen, press, by_source=press in self._by_hand)) is not None:
+        if seen is not None and (why := reason_against(seen, press, by_hand=press in self._by_hand)) is not None:
             self._refuse_id(press, why)
             return
         self._ended[press] = outcome

@@ -13,8 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from akool_async import AkoolError, ImageStatus, OutcomeUnknownError, PollingError, WaitTimeoutError
+from akool_async._money import EXPECTED_PRICES
 from akool_async.cli._lines import UNSAVED, Line, PressState, describe_row, reason_of, reason_of_leaving
-from akool_async.cli._money import DOCUMENTED_PRICE, Charges
+from akool_async.cli._money import Charges
 from akool_async.cli._rows import GAP, Column, fits_beside, make_table, print_rows
 from akool_async.cli._terminal import can_redraw, open_console, print_whole
 from akool_async.cli._words import amount, plain, stamped, tell
@@ -34,6 +35,7 @@ _COLUMNS: Final = (
     Column("credits", "right"),
     Column("file"),
 )
+KINDS: Final = {"U": "upscale", "V": "variation"}
 _STYLES = {
     "queued here": "dim",
     "accepted": "yellow",
@@ -250,10 +252,8 @@ class Board:
         return charges
 
     def _price_of(self, row: Row) -> float:
-        kind = row.name[:1]
-        return max(
-            (other.credits for other in self.rows if other.name[:1] == kind and other.credits), default=DOCUMENTED_PRICE
-        )
+        charged = [other.credits for other in self.rows if other.name[:1] == row.name[:1] and other.credits]
+        return max(charged, default=EXPECTED_PRICES[KINDS.get(row.name[:1], "prompt")])
 
     def _elapsed(self) -> float:
         return time.monotonic() - self._began

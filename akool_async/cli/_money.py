@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import define, evolve, field
 
 from akool_async import NotFoundError, NotOperableError
+from akool_async._replies import contradiction, has_other_origin, made_by
 from akool_async.cli._lines import Line, PressState
 from akool_async.cli._words import amount
 from akool_async.errors import codes_of
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
     from akool_async import ButtonPress, Counters, ImageResult
 
-DOCUMENTED_PRICE: Final = 2.0
-"""``deduction_credit`` of every example in AKOOL's pages."""
 CODES_OF_USED: Final = codes_of(NotOperableError)
 """AKOOL's codes for a button that is used."""
 CODES_OF_UNKNOWN: Final = codes_of(NotFoundError)
@@ -122,19 +121,13 @@ def _settle(line: Line, earlier: Line) -> Line:
     return evolve(line, credits=earlier.credits, charged=earlier.charged)
 
 
-def contradiction(image: ImageResult, press: ButtonPress, *, by_source: bool) -> str | None:
-    """Why an id that was written down for a press is not that press's; None if it may be.
+def reason_against(image: ImageResult, press: ButtonPress, *, by_hand: bool) -> str | None:
+    """Why the id of an image is not that of a press; None if it may be.
 
-    ``by_source`` is False for an id that AKOOL itself gave for it: the examples on AKOOL's pages show a reply with the
-    source of another image.
+    ``by_hand`` is False for an id that AKOOL itself gave: its pages show a reply with the source of another image.
     """
-    is_other_button = image.op_button not in (None, press.button)
-    is_other_source = by_source and image.source_image_id not in (None, press.image_id)
-    if image.id != press.image_id and not is_other_button and not is_other_source:
-        return None
-    what = "the source image itself" if image.id == press.image_id else f"{image.op_button or 'an operation'}"
-    of = "" if image.source_image_id is None else f" of {image.source_image_id}"
-    return f"the id {image.id} is {what}{of}, not {press.button} of {press.image_id}"
+    is_other = has_other_origin(image, press) if by_hand else contradiction(image, press) is not None
+    return f"the id {image.id} is {made_by(image)}, not {press.button} of {press.image_id}" if is_other else None
 
 
 def explain_account(counters: Counters) -> Iterator[str]:

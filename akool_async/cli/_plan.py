@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import define, evolve, field, frozen
 
 from akool_async import AlreadyUsedError, APIError, NotFoundError, NotOperableError, NotPermittedError
+from akool_async._money import EXPECTED_PRICES
 from akool_async._retry import is_pointless
 from akool_async.cli._lines import Line, PressState, reason_of
-from akool_async.cli._money import DOCUMENTED_PRICE, USED, Step, next_step
+from akool_async.cli._money import USED, Step, next_step
 from akool_async.errors import codes_of
 
 if TYPE_CHECKING:
@@ -221,7 +222,7 @@ def _prices(lines: Iterable[Line], sources: Iterable[ImageResult]) -> dict[str, 
     for line in lines:
         if line.credits is not None and line.credits > 0 and line.id is not None:
             charged[line.press.button.kind] = line.credits
-    return {kind: Price(charged.get(kind, DOCUMENTED_PRICE), kind in charged) for kind in KINDS}
+    return {kind: Price(charged.get(kind, EXPECTED_PRICES[kind]), kind in charged) for kind in KINDS}
 
 
 def _locate(refused: Refused) -> dict[str, Any]:

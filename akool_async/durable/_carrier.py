@@ -20,7 +20,7 @@ from akool_async import (
     SessionClosedError,
     WebhookEvent,
 )
-from akool_async._replies import other_origin
+from akool_async._replies import contradiction, made_by
 from akool_async._retry import Verdict, is_passing, is_pointless, judge_spending_post
 from akool_async.durable._database import pauses
 
@@ -227,8 +227,9 @@ class Carrier:
 
     async def _wait(self, press: ButtonPress, operation: Operation) -> Outcome:
         result = await self._outlast(lambda: operation.wait_until_complete(raise_on_failure=False), _may_pass)
-        if (origin := other_origin(result, press)) is not None:  # who told the id may have mixed it up
-            raise OutcomeUnknownError(f"the id {operation.id} is that of {origin}, not of {press}", charged=None)
+        if contradiction(result, press) is not None:  # who told the id may have mixed it up
+            message = f"the id {operation.id} is that of {made_by(result)}, not of {press}"
+            raise OutcomeUnknownError(message, charged=None)
         failure = OperationFailedError(result) if result.status == ImageStatus.FAILED else None
         return Outcome(press, operation, result, failure)
 
