@@ -286,8 +286,9 @@ class AkoolSession:
         never touches another press. Variations go on while upscales wait for their slots.
 
         ``preflight`` reads each source image once and refuses a button that is used or absent without pressing it
-        (:class:`NotOperableError`). ``max_credits`` is never passed by what is charged: a press that could pass it is
-        refused with :class:`BudgetError`. ``timeout`` is in seconds, for each operation once it is pressed.
+        (:class:`NotOperableError`). ``max_credits`` is never passed by what is charged, as far as AKOOL reports
+        prices: a press that could pass it is refused with :class:`BudgetError`. ``timeout`` is in seconds, for each
+        operation once it is pressed.
 
         Bad authentication, a banned account or exhausted credit end new presses: the rest of the input comes out with
         that error, unpressed. Leaving the loop or cancelling its task ends new presses too, as soon as the generator is

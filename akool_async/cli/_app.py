@@ -14,8 +14,7 @@ from akool_async.cli import _batch_options, _demo, _emulator, _fan_out, _interru
 from akool_async.cli._exit import ExitStatus, status_of
 from akool_async.cli._follow import Wish
 from akool_async.cli._results import ResultsError
-from akool_async.cli._streams import keep_stderr_usable, let_go_of_stdout
-from akool_async.cli._terminal import replace_what_cannot_be_written
+from akool_async.cli._streams import let_go_of_stdout, prepare_streams
 from akool_async.cli._words import LogLines, explain, tell, tell_usage
 
 if TYPE_CHECKING:
@@ -27,8 +26,7 @@ if TYPE_CHECKING:
 
 def run(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit status."""
-    keep_stderr_usable()
-    replace_what_cannot_be_written()
+    prepare_streams()
     logging.basicConfig(handlers=[LogLines()])
     try:
         status = akool.main(args=arguments, prog_name="akool", standalone_mode=False)

@@ -28,9 +28,14 @@ class _Messages(io.TextIOWrapper):
             super().flush()
 
 
-def keep_stderr_usable() -> None:
-    """Let no message, and no progress that is drawn, fail after the terminal was closed."""
-    stderr = sys.stderr
+def prepare_streams() -> None:
+    """Let no message, and no progress that is drawn, fail after the terminal was closed.
+
+    Both streams escape the characters that their encoding lacks, instead of raising UnicodeEncodeError.
+    """
+    stdout, stderr = sys.stdout, sys.stderr
+    if isinstance(stdout, io.TextIOWrapper):
+        stdout.reconfigure(errors="backslashreplace")
     if isinstance(stderr, io.TextIOWrapper):
         sys.stderr = _Messages(stderr.buffer, stderr.encoding, "backslashreplace", line_buffering=True)
 

@@ -1,11 +1,9 @@
-"""The command's two streams: what they can carry, and whether they can redraw."""
+"""Terminals: whether a stream is one that can redraw, and how wide it is."""
 
 from __future__ import annotations
 
 import errno
-import io
 import os
-import sys
 import textwrap
 from contextlib import suppress
 from typing import IO, Final, NoReturn
@@ -16,13 +14,6 @@ from rich.text import Text
 WIDTH_OF_A_FILE: Final = 10_000
 """A row, a reason or a URL is one line in a file or a pipe, where it is searched for and copied."""
 LEAST_WIDTH: Final = 16
-
-
-def replace_what_cannot_be_written() -> None:
-    """Make stdout and stderr escape the characters that their encoding lacks, instead of raising UnicodeEncodeError."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
 
 
 def is_terminal(stream: IO[str] | None) -> bool:
