@@ -20,6 +20,7 @@ from scripted import KEY, ScriptedServer, scripted_server
 from sockets import error_of_one_post, hang_up, never, speak_plainly, tcp_server
 
 from akool_async import AkoolSession, ConfigurationError
+from akool_async.durable import DurableFanOut, JobState
 
 PASSWORD = "pass@word"
 IN_URL = "me:pass%40word@"
@@ -57,6 +58,28 @@ async def test_a_refusal_to_connect_names_the_proxy_and_shows_no_password(monkey
     assert error.delivered is False
     assert f"the proxy http://127.0.0.1:{port} does not connect to AKOOL (HTTP {status} Not Here)" in str(error)
     assert "word" not in chain_of(error) + caplog.text
+
+
+async def test_a_durable_worker_goes_through_the_proxy(monkeypatch, tmp_path):
+    """A worker's requests go where HTTPS_PROXY says; what the proxy refuses was not sent, and its job stays open."""
+    asked = asyncio.Queue()
+
+    async def answer(reader, writer):
+        asked.put_nowait(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 503 Not Here\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+
+    async with tcp_server(answer) as port:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{port}")
+        async with DurableFanOut(KEY, f"sqlite:///{tmp_path}/a.db", base_url="https://akool.invalid") as jobs:
+            await jobs.submit([("image-1", "U1")])
+            running = asyncio.create_task(jobs.run())
+            request = await asked.get()
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            job = await jobs.job(("image-1", "U1"))
+    assert request.startswith(b"CONNECT akool.invalid:443 ")
+    assert job.state is JobState.OPEN
 
 
 @pytest.mark.parametrize("answer", [never, hang_up, speak_plainly])
