@@ -123,7 +123,7 @@ class Account:
             self.prices.learn(charge.kind, charge.credits)
 
     def lose(self, kind: str, images: int, *, charged: bool | None) -> list[Loss]:
-        """The reply to a POST was lost for good. Returns what this counts for each of its images."""
+        """The reply to a POST was lost, and its images were not found. Returns what this counts for each of them."""
         losses = [Loss(self.prices.expected(kind), is_charged=bool(charged)) for _ in range(images)]
         for loss in losses:
             self._count_loss(loss, 1)
