@@ -6,6 +6,7 @@ import asyncio
 import math
 from typing import TYPE_CHECKING, Final, Self
 
+from akool_async._money import as_price
 from akool_async.errors import BudgetError, OutcomeUnknownError
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ class Purchase:
         A price below what was set aside is not believed before the result confirms it.
         """
         self._is_accepted = True
-        self._reported = reported or 0.0
+        self._reported = as_price(reported) or 0.0
         if self._is_open and self._reported >= self._reserved:
             await self._count(self._reported)
 
@@ -140,6 +141,7 @@ class Purchase:
         The larger report counts. If there is none, what the press was likely to cost is counted.
         """
         if self._is_open:
+            reported = as_price(reported)
             known = max(reported, self._reported) if reported else 0.0
             await self._close(max(known or self._reported, self._charged) or self._budget.price_of(self._button))
 

@@ -30,7 +30,8 @@ def price_kind(made_by: ButtonPress | PromptRequest | SourcePromptRequest) -> st
     return "prompt"
 
 
-def _as_price(reported: float | None) -> float | None:
+def as_price(reported: float | None) -> float | None:
+    """The ``deduction_credit`` of a reply or a result as a price; None if it makes no sense as one."""
     return reported if reported and reported <= MAX_PRICE else None
 
 
@@ -100,7 +101,7 @@ class Account:
 
     def accept(self, operation_id: str, kind: str, reported: float | None) -> None:
         """AKOOL accepted an image, with the ``deduction_credit`` of its reply."""
-        reported = _as_price(reported)
+        reported = as_price(reported)
         charge = _Charge(kind, reported or self.prices.expected(kind), not reported)
         if reported:
             self.prices.observe(kind, reported)
@@ -114,7 +115,7 @@ class Account:
         charge = self._open.pop(operation_id, None)
         if charge is None:
             return
-        reported = _as_price(reported)
+        reported = as_price(reported)
         if reported and (charge.is_estimate or reported > charge.credits):
             self._count(charge, -1)
             charge = _Charge(charge.kind, reported, is_estimate=False)

@@ -13,7 +13,7 @@ from attrs import define, field
 from akool_async._budget import Budget, Purchase
 from akool_async._preflight import Preflight
 from akool_async._retry import is_pointless
-from akool_async.errors import AkoolError, OperationFailedError, OutcomeUnknownError, SessionClosedError
+from akool_async.errors import AkoolError, BudgetError, OperationFailedError, OutcomeUnknownError, SessionClosedError
 from akool_async.events import Refused
 from akool_async.models import Button, ButtonPress, ImageStatus
 from akool_async.operations import Outcome
@@ -231,7 +231,7 @@ class FanOut:
         pressed = self._pressing[job.press] = asyncio.Event()
         try:
             if not self._spender.has_sent(job.press):  # or else it is charged to whoever sent it
-                await purchase.reserve()
+                await self._reserve(job.press, purchase)
             job.has_begun_pressing = True
             # Known to the job before anything else is awaited: from here on the operation is this run's to keep.
             operation = job.operation = await self._spender.press(job.press, self._webhook_url)
@@ -240,6 +240,13 @@ class FanOut:
             del self._pressing[job.press]
             pressed.set()
         return operation
+
+    async def _reserve(self, press: ButtonPress, purchase: Purchase) -> None:
+        try:
+            await purchase.reserve()
+        except BudgetError as error:
+            self._reporter.report(Refused(press=press, error=error))
+            raise
 
     async def _check(self, press: ButtonPress) -> None:
         """Refuse a press that cannot be made, before it queues."""

@@ -421,6 +421,9 @@ async def test_a_price_that_makes_no_sense_does_not_end_a_budget(emulator, akool
     outcomes = await collect(akool.fan_out([(source, "U2"), (source, "V1")], max_credits=10))
     assert all(outcome.ok for outcome in outcomes)
     assert akool.counters().credits_charged == emulator.ledger.charged == 6
+    emulator.faults.script("create_by_button", Fault.deduction_credit(1e9))
+    outcomes = await collect(akool.fan_out([(source, "U3"), (source, "V2")], max_credits=10, max_in_flight=1))
+    assert all(outcome.ok for outcome in outcomes)
 
 
 async def test_a_fan_out_says_so_in_another_event_loop(emulator):

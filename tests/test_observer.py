@@ -175,6 +175,17 @@ async def test_every_press_of_a_fan_out_that_stops_has_one_end(emulator):
     assert sum(isinstance(event, events.Pressed) for event in seen) == sum(outcome.ok for outcome in outcomes)
 
 
+async def test_a_press_that_waits_for_a_budget_in_vain_has_one_end(emulator):
+    """With credits for one of four presses, three wait for its price and are refused: one event for each."""
+    seen = []
+    async with AkoolSession(emulator.api_key, base_url=emulator.base_url, polling=FAST, observer=seen.append) as akool:
+        presses = [(emulator.add_image(), "V1") for _ in range(4)]
+        outcomes = [outcome async for outcome in akool.fan_out(presses, preflight=False, max_credits=2)]
+    ends = Counter(event.press for event in seen if isinstance(event, events.Pressed | events.Refused))
+    assert ends == Counter(outcome.press for outcome in outcomes)
+    assert sum(isinstance(event, events.Refused) for event in seen) == 3
+
+
 async def test_what_ended_immediately_was_pressed_before_it_finished():
     """A reply that shows the end already: Queued, Pressed, Finished, and its price is known."""
     seen = []
