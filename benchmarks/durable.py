@@ -21,7 +21,7 @@ from akool_async import AkoolSession, ButtonPress, ExponentialPolling
 from akool_async import __version__ as our_version
 from akool_async.durable import DurableFanOut
 from akool_async.emulator import Emulator
-from benchmarks.kills import BACKENDS, new_state
+from tests.support.kills import BACKENDS, new_state
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -1,18 +1,16 @@
 """Fixtures: an emulator that works fast, and a session on it."""
 
 import signal
-import tempfile
-from contextlib import contextmanager
 from itertools import count
-from pathlib import Path
 
 import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
 
-from akool_async import AkoolSession, ApiKey, ExponentialPolling
+from akool_async import AkoolSession, ApiKey
 from akool_async.emulator import Emulator
-from benchmarks._postgresql import postgresql_server
+from tests.support.postgresql import new_postgresql
+from tests.support.schedules import FAST
 
 # How long an example takes tells of the machine, not of the code.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -22,8 +20,6 @@ settings.load_profile("untimed")
 for _number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, lambda *_: None)
-
-FAST = ExponentialPolling(initial=0.01, max_interval=0.05)
 
 
 @pytest.fixture(autouse=True)
@@ -45,16 +41,6 @@ async def emulator():
 async def akool(emulator):
     async with AkoolSession(ApiKey(emulator.api_key), base_url=emulator.base_url, polling=FAST) as akool:
         yield akool
-
-
-@contextmanager
-def new_postgresql():
-    """A PostgreSQL server. Not below pytest's own folder, which every run closes to other users, such as its own."""
-    with (
-        tempfile.TemporaryDirectory(prefix="akool-", ignore_cleanup_errors=True) as folder,
-        postgresql_server(Path(folder) / "postgresql") as server,
-    ):
-        yield server
 
 
 @pytest.fixture(scope="session")

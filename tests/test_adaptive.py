@@ -5,7 +5,6 @@ import math
 import random
 
 import pytest
-from conftest import FAST
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +12,7 @@ from akool_async import AdaptivePolling, AkoolSession, ExponentialPolling
 from akool_async._durations import REMEMBERED, Distribution, Durations
 from akool_async._plan import LONGEST_TAIL_INTERVAL, plan_looks
 from akool_async.emulator import Emulator
+from tests.support.schedules import FAST
 
 AGES = st.floats(0, 1e6)
 JOBS = st.lists(

@@ -3,9 +3,9 @@
 import math
 
 import pytest
-from scripted import KEY
 
 from akool_async import AkoolError, AkoolSession, ButtonPress, ConfigurationError, ExponentialPolling, ImageResult
+from tests.support.scripted import KEY
 
 CALLS = {
     "button": lambda akool: akool.create_by_button("image-1", "U5"),

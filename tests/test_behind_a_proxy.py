@@ -15,12 +15,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from examples import CREATE_BY_PROMPT_REPLY
-from scripted import KEY, ScriptedServer, scripted_server
-from sockets import error_of_one_post, hang_up, never, speak_plainly, tcp_server
 
 from akool_async import AkoolSession, ConfigurationError
 from akool_async.durable import DurableFanOut, JobState
+from tests.support.examples import CREATE_BY_PROMPT_REPLY
+from tests.support.scripted import KEY, ScriptedServer, scripted_server
+from tests.support.sockets import error_of_one_post, hang_up, never, speak_plainly, tcp_server
 
 PASSWORD = "pass@word"
 IN_URL = "me:pass%40word@"

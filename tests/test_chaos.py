@@ -1,6 +1,6 @@
 """A small run of benchmarks/chaos.py: nothing pressed twice or lost, every credit and every slot accounted for."""
 
-from benchmarks.chaos import Plan, run
+from tests.support.chaos import Plan, run
 
 
 async def test_every_promise_holds_under_random_faults():

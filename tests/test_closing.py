@@ -4,9 +4,6 @@ import asyncio
 
 import aiohttp
 import pytest
-from conftest import FAST
-from scripted import scripted_server
-from test_one_press import Gate
 
 from akool_async import (
     AkoolError,
@@ -18,6 +15,8 @@ from akool_async import (
     SessionClosedError,
 )
 from akool_async.emulator import Emulator, Fault
+from tests.support.schedules import FAST
+from tests.support.scripted import Gate, scripted_server
 
 
 def tasks():

@@ -11,9 +11,9 @@ from akool_async.cli._words import REMEDIES, explain
 from akool_async.durable import JobState
 from akool_async.emulator import Emulator, Fault
 from akool_async.errors import CODES, codes_of
-from tests.codes import EXPECTED, OF_ACCOUNT, OF_PRESS, each_code, one_of_each
-from tests.commands import read_lines, run, write_batch
-from tests.workers import change, open_jobs
+from tests.support.codes import EXPECTED, OF_ACCOUNT, OF_PRESS, each_code, one_of_each
+from tests.support.commands import read_lines, run, write_batch
+from tests.support.workers import change, open_jobs
 
 
 def check(error, code, expected):

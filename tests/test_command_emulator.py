@@ -5,12 +5,12 @@ import signal
 from contextlib import asynccontextmanager
 
 import pytest
-from commands import run, start
-from receivers import RARE, serve_aiohttp
 
 from akool_async import AkoolSession
 from akool_async.webhooks import WebhookVerifier
 from akool_async.webhooks.aiohttp import webhook_handler
+from tests.support.commands import run, start
+from tests.support.receivers import RARE, serve_aiohttp
 
 
 class Served:

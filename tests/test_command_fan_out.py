@@ -9,12 +9,12 @@ import signal
 from collections import Counter
 
 import pytest
-from commands import read_lines, run, start, write_batch
 
 from akool_async import Button
 from akool_async.cli._lines import Line
 from akool_async.emulator import Emulator, Fault
-from tests.workers import TimedCounter
+from tests.support.commands import read_lines, read_terminal, run, start, write_batch
+from tests.support.workers import TimedCounter
 
 KEYS = ["image_id", "button", "ok", "id", "status", "urls", "files", "credits", "error", "code"]
 
@@ -542,16 +542,3 @@ async def test_the_bar_counts_what_is_pressed(emulator, tmp_path):
     shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", await asyncio.to_thread(read_terminal, ours))
     assert await process.wait() == 3
     assert "1/1 0 queued · 0 running · 1 done · 0 failed · 3 not pressed · 2 credits" in shown
-
-
-def read_terminal(descriptor):
-    shown = b""
-    while True:
-        try:
-            piece = os.read(descriptor, 2**16)
-        except OSError:  # Linux's word for a terminal that nobody writes to any more
-            piece = b""
-        if not piece:
-            os.close(descriptor)
-            return shown.decode()
-        shown += piece

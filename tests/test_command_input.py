@@ -1,7 +1,8 @@
 """What the command reads beside its arguments: a file of keys, which may be a pipe, and stdin, which may be closed."""
 
 import pytest
-from commands import read_lines, run, write_batch
+
+from tests.support.commands import read_lines, run, write_batch
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import re
 import signal
 
 import pytest
-from commands import run, start
 
 from akool_async.emulator import Emulator, Fault
+from tests.support.commands import run, start
 
 
 async def test_press_waits_saves_and_tells(emulator, tmp_path):

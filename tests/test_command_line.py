@@ -5,9 +5,9 @@ import re
 import signal
 
 import pytest
-from commands import AKOOL, run, write_batch
 
 from akool_async import AkoolSession, Button
+from tests.support.commands import AKOOL, run, write_batch
 
 
 async def test_the_demo_presses_eight_buttons_and_saves_the_pictures(tmp_path):

@@ -5,10 +5,10 @@ import copy
 import pickle
 
 import pytest
-from scripted import KEY
 
 from akool_async import ApiKey, AuthenticationError, ClientCredentials, ConfigurationError
 from akool_async._auth import KeyAuthenticator, TokenAuthenticator, read_credentials
+from tests.support.scripted import KEY
 
 PAIR = {"AKOOL_CLIENT_ID": "id", "AKOOL_CLIENT_SECRET": KEY}
 

@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from aiohttp import web
 from PIL import Image
-from scripted import KEY, scripted_server
 
 from akool_async import (
     AkoolSession,
@@ -20,6 +19,7 @@ from akool_async import (
     downloads,
 )
 from akool_async.emulator import Fault
+from tests.support.scripted import KEY, scripted_server
 
 
 @pytest.fixture

@@ -35,8 +35,8 @@ from akool_async.durable._state import State
 from akool_async.emulator import Emulator, Fault
 from akool_async.webhooks import WebhookVerifier
 from akool_async.webhooks.aiohttp import webhook_handler
-from tests.receivers import RARE, serve_aiohttp
-from tests.workers import change, open_jobs, until
+from tests.support.receivers import RARE, serve_aiohttp
+from tests.support.workers import change, open_jobs, until
 
 
 async def outcomes_of(jobs, presses=None):

@@ -12,7 +12,7 @@ import pytest
 from akool_async import Button, ButtonPress
 from akool_async.durable import JobState
 from akool_async.emulator import Fault
-from tests.workers import change, open_jobs, until
+from tests.support.workers import change, open_jobs, until
 
 DAY = 86_400_000_000_000
 """Nanoseconds."""

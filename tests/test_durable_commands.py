@@ -13,8 +13,8 @@ from akool_async import Button
 from akool_async.cli import ExitStatus
 from akool_async.cli._account import store_options
 from akool_async.emulator import Emulator, Fault
-from tests import commands
-from tests.workers import Line, open_jobs, until, worker
+from tests.support import commands
+from tests.support.workers import Line, open_jobs, until, worker
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from akool_async import AuthenticationError, ButtonPress
 from akool_async.durable import JobState
 from akool_async.emulator import Fault
-from tests.workers import open_jobs, until
+from tests.support.workers import open_jobs, until
 
 
 def credits_of(counts):

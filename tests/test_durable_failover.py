@@ -12,7 +12,7 @@ from akool_async import Button
 from akool_async.durable import StateError
 from akool_async.durable._alive import AliveLock
 from akool_async.durable._state import State
-from tests.workers import Line, open_jobs, until
+from tests.support.workers import Line, open_jobs, until
 
 PID = text("SELECT pg_backend_pid()")
 

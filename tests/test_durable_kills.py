@@ -8,7 +8,6 @@ import sys
 from contextlib import suppress
 
 import pytest
-from conftest import new_postgresql
 
 from akool_async import Button, ButtonPress, OutcomeUnknownError
 from akool_async.cli import ExitStatus
@@ -16,8 +15,9 @@ from akool_async.durable import JobState, StateError
 from akool_async.durable._alive import AliveLock, sign_of_life
 from akool_async.durable._state import State
 from akool_async.emulator import Emulator, Fault
-from benchmarks.kills import Plan, run
-from tests.workers import Line, TimedCounter, open_jobs, until, worker
+from tests.support.kills import Plan, run
+from tests.support.postgresql import new_postgresql
+from tests.support.workers import Line, TimedCounter, open_jobs, until, worker
 
 
 @pytest.fixture

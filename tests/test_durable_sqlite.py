@@ -12,7 +12,7 @@ from sqlalchemy.exc import OperationalError
 from akool_async import ConfigurationError
 from akool_async.durable import DurableFanOut
 from akool_async.durable._state import State
-from tests.workers import open_jobs
+from tests.support.workers import open_jobs
 
 BY_3_11, BY_3_12 = "(strftime('%s','now') * 1000)", "(unixepoch('subsec') * 1000)"
 """What DBOS has its tables tell the time by, where Python 3.11 made them, and where 3.12 or newer did."""

@@ -8,17 +8,17 @@ import urllib.request
 
 import aiohttp
 import pytest
-from bare import BUTTON, CREDIT, PROMPT, RESULT, SOURCE_PROMPT, emulated
-from examples import (
+from PIL import ImageChops, ImageStat
+
+from akool_async.emulator import Emulator, Fault
+from tests.support.bare import BUTTON, CREDIT, PROMPT, RESULT, SOURCE_PROMPT, emulated
+from tests.support.examples import (
     CREATE_BY_BUTTON_REPLY,
     CREATE_BY_PROMPT_REPLY,
     GET_IMAGE_RESULT_REPLY,
     JPEG_RESULT_REPLY,
     SOURCE_PROMPT_REPLY,
 )
-from PIL import ImageChops, ImageStat
-
-from akool_async.emulator import Emulator, Fault
 
 pytest_plugins = ["akool_async.emulator.pytest_plugin"]
 

@@ -1,9 +1,9 @@
 """The emulator's account: who may ask, what is refused with which code, and what is charged."""
 
 import pytest
-from bare import BUTTON, CREDIT, PROMPT, RESULT, SOURCE_PROMPT, TOKEN, emulated
 
 from akool_async.emulator import Fault
+from tests.support.bare import BUTTON, CREDIT, PROMPT, RESULT, SOURCE_PROMPT, TOKEN, emulated
 
 TEXT_MODEL, SOURCE_MODEL = "wavespeed-ai/flux-krea-dev-lora", "wavespeed-ai/flux-kontext-dev"
 PHOTO = "https://me.example/a.png"

@@ -6,9 +6,10 @@ import time
 
 import pytest
 from aiohttp import web
-from bare import PROMPT, emulated
-from examples import DURATIONS_OF_2026
-from receivers import serve_aiohttp
+
+from tests.support.bare import PROMPT, emulated
+from tests.support.examples import DURATIONS_OF_2026
+from tests.support.receivers import serve_aiohttp
 
 NAME = re.compile(r"(\d{13})-[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}-\d{4}\.(?:jpeg|png)")
 

@@ -1,11 +1,11 @@
 """The other endpoints, against the emulator and against their documented requests."""
 
 import pytest
-from examples import CREATE_BY_PROMPT_REPLY, GET_IMAGE_RESULT_REPLY
-from scripted import KEY, scripted_server
 
 from akool_async import AkoolSession, ImageStatus, OperationFailedError
 from akool_async.emulator import Fault
+from tests.support.examples import CREATE_BY_PROMPT_REPLY, GET_IMAGE_RESULT_REPLY
+from tests.support.scripted import KEY, scripted_server
 
 
 async def test_get_image_result_sends_the_documented_query():

@@ -8,10 +8,8 @@ from itertools import count, islice
 
 import pytest
 from aiohttp import web
-from conftest import FAST
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from scripted import KEY, scripted_server
 
 from akool_async import (
     AccountBannedError,
@@ -33,6 +31,8 @@ from akool_async import (
 )
 from akool_async._turnstile import LARGEST_WIDTH
 from akool_async.emulator import Emulator, Fault
+from tests.support.schedules import FAST
+from tests.support.scripted import KEY, scripted_server
 
 UPSCALES = ("U1", "U2", "U3", "U4")
 VARIATIONS = ("V1", "V2", "V3", "V4")

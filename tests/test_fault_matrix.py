@@ -4,7 +4,6 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from conftest import FAST
 
 from akool_async import (
     AkoolError,
@@ -18,6 +17,7 @@ from akool_async import (
     OutcomeUnknownError,
 )
 from akool_async.emulator import Emulator, Fault
+from tests.support.schedules import FAST
 
 LOST = {
     "reset": Fault.reset,

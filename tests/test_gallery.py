@@ -15,9 +15,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from commands import read_lines, run
 from PIL import Image
-from test_command_fan_out import write_batch
 
 from akool_async import ButtonPress, ImageResult, ImageStatus
 from akool_async.cli._gallery import Contents, require_free, write_gallery
@@ -25,6 +23,7 @@ from akool_async.cli._gallery_pictures import AT_ONCE, link_between
 from akool_async.cli._lines import Line
 from akool_async.cli._thumbnails import TOO_LARGE, UNREADABLE, UnreadableError, thumbnail
 from akool_async.emulator import Fault
+from tests.support.commands import read_lines, run, write_batch
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 PROBE = """<script>document.title = JSON.stringify([document.documentElement.scrollWidth, innerWidth,

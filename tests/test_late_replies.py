@@ -12,10 +12,10 @@ from contextlib import suppress
 
 import pytest
 from aiohttp import web
-from examples import CREATE_BY_PROMPT_REPLY
-from scripted import KEY, scripted_server
 
 from akool_async import AkoolSession, OutcomeUnknownError, TransportError
+from tests.support.examples import CREATE_BY_PROMPT_REPLY
+from tests.support.scripted import KEY, scripted_server
 
 PATIENCE = 0.1
 """The request timeout."""

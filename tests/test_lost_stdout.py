@@ -5,7 +5,8 @@ import os
 from itertools import product
 
 import pytest
-from commands import read_lines, run, start
+
+from tests.support.commands import read_lines, run, start
 
 FULL, CLOSED = 'exec "$@" > /dev/full', 'exec "$@" >&-'
 OPTIONS = [(), ("--json",), ("-q",), ("--json", "-q")]

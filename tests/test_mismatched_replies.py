@@ -2,10 +2,10 @@
 
 import pytest
 from aiohttp import web
-from conftest import FAST
-from scripted import KEY, scripted_server
 
 from akool_async import AkoolSession, OutcomeUnknownError
+from tests.support.schedules import FAST
+from tests.support.scripted import KEY, scripted_server
 
 SOURCE = "65d3206b83cc000000000001"
 OTHER = "65d3206b83cc000000000002"

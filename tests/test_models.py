@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import attrs
 import pytest
-from examples import GET_IMAGE_RESULT_REPLY, JPEG_RESULT_REPLY, SOURCE_PROMPT_REPLY
-from scripted import KEY, scripted_server
 
 from akool_async import AkoolSession, Button, ButtonPress, ImageResult, ImageStatus
+from tests.support.examples import GET_IMAGE_RESULT_REPLY, JPEG_RESULT_REPLY, SOURCE_PROMPT_REPLY
+from tests.support.scripted import KEY, scripted_server
 
 
 def test_buttons_know_what_they_are():

@@ -4,8 +4,6 @@ import asyncio
 import re
 
 import pytest
-from commands import start, write_batch
-from conftest import FAST
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +11,8 @@ from akool_async import AkoolSession, ButtonPress, OutcomeUnknownError
 from akool_async._money import Account, Prices, price_kind
 from akool_async.emulator import Emulator, Fault
 from akool_async.models import PromptRequest, SourcePromptRequest
+from tests.support.commands import start, write_batch
+from tests.support.schedules import FAST
 
 
 async def test_the_account_agrees_with_the_ledger_to_the_last_credit(emulator, akool):

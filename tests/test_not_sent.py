@@ -13,12 +13,12 @@ import aiohttp
 import pytest
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http import StreamWriter
-from examples import CREATE_BY_PROMPT_REPLY
-from scripted import KEY, scripted_server
-from sockets import error_of_one_post, hang_up, never, speak_plainly, tcp_server
 
 from akool_async import AkoolSession, OutcomeUnknownError, SessionClosedError, events
 from akool_async._request_body import RequestBody
+from tests.support.examples import CREATE_BY_PROMPT_REPLY
+from tests.support.scripted import KEY, scripted_server
+from tests.support.sockets import error_of_one_post, hang_up, never, speak_plainly, tcp_server
 
 PATIENCE = 0.2
 NAME = "akool.test"

@@ -5,8 +5,6 @@ import logging
 from collections import Counter
 
 import pytest
-from conftest import FAST
-from scripted import KEY, scripted_server
 
 from akool_async import (
     AkoolSession,
@@ -21,6 +19,8 @@ from akool_async import (
     events,
 )
 from akool_async.emulator import Fault
+from tests.support.schedules import FAST
+from tests.support.scripted import KEY, scripted_server
 
 
 async def test_the_events_of_a_press_in_their_order(emulator):

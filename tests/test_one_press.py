@@ -3,30 +3,14 @@
 import asyncio
 
 import pytest
-from aiohttp import web
-from conftest import FAST
-from examples import CREATE_BY_BUTTON_REPLY, CREATE_BY_PROMPT_REPLY
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from scripted import KEY, scripted_server
 
 from akool_async import AkoolError, AkoolSession, NotOperableError, OutcomeUnknownError, SessionClosedError, _spend
 from akool_async.emulator import Emulator, Fault
-
-
-class Gate:
-    """A server's reply that comes only when the test lets it: the test knows that the POST is under way."""
-
-    def __init__(self, reply, reply_to_prompts=None):
-        self.arrived = asyncio.Event()
-        self.open = asyncio.Event()
-        self._reply = reply
-        self._reply_to_prompts = reply_to_prompts
-
-    async def __call__(self, request):
-        self.arrived.set()
-        await self.open.wait()
-        return web.json_response(self._reply_to_prompts if "prompt" in request.path else self._reply)
+from tests.support.examples import CREATE_BY_BUTTON_REPLY, CREATE_BY_PROMPT_REPLY
+from tests.support.schedules import FAST
+from tests.support.scripted import KEY, Gate, scripted_server
 
 
 async def test_forty_callers_share_one_post_one_operation_one_poll_loop(emulator, akool):

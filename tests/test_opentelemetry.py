@@ -1,7 +1,6 @@
 """The OpenTelemetry adapter, against OpenTelemetry's own SDK."""
 
 import pytest
-from conftest import FAST
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
@@ -11,6 +10,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from akool_async import AkoolSession, OutcomeUnknownError
 from akool_async.emulator import Fault
 from akool_async.opentelemetry import OpenTelemetryObserver
+from tests.support.schedules import FAST
 
 
 async def test_operations_become_spans_and_metrics(emulator):

@@ -6,12 +6,12 @@ import os
 import shutil
 
 import pytest
-from commands import read_lines, run, write_batch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from akool_async.cli._lines import Line
 from akool_async.cli._results import Results, ResultsError
+from tests.support.commands import read_lines, run, write_batch
 
 FAN_OUT = ("fan-out", "presses.csv", "--yes")
 LINE = Line(image_id="65d3206b83ccf5ab7d46cdc6", button="U1", ok=True, id="1" * 24, status=3, urls=("https://a/b}",))

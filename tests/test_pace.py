@@ -5,13 +5,13 @@ from itertools import pairwise
 
 import pytest
 from aiohttp import web
-from conftest import FAST
-from scripted import KEY, scripted_server
 
 from akool_async import AkoolSession, RateLimitedError, events
 from akool_async._transport import MOST_CONNECTIONS
 from akool_async._turnstile import FIRST_WIDTH, LARGEST_WIDTH, Turnstile
 from akool_async.emulator import Emulator, Fault
+from tests.support.schedules import FAST
+from tests.support.scripted import KEY, scripted_server
 
 OFTEN = RateLimitedError(1005, "often")
 

@@ -7,12 +7,12 @@ import signal
 
 import pytest
 from attrs import evolve
-from commands import read_lines, run, start
 
 from akool_async import AkoolSession
 from akool_async.cli._lines import Line, PressState
 from akool_async.cli._money import Charges, Step, add_what_was_known, charges_of, next_step
 from akool_async.emulator import Emulator, Fault
+from tests.support.commands import read_lines, run, start
 
 FAN_OUT = ("fan-out", "presses.csv", "--yes", "-o", "out.jsonl")
 PRESS = {"image_id": "65d3206b83ccf5ab7d46cdc6", "button": "V1"}

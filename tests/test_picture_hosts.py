@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from scripted import KEY, scripted_server
 
 from akool_async import AkoolSession, ConfigurationError, DownloadError, ImageResult, downloads
 from akool_async._picture_urls import as_written, follow
+from tests.support.scripted import KEY, scripted_server
 
 
 def picture(colour="red"):

@@ -6,7 +6,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from commands import run, write_batch
+
+from tests.support.commands import run, write_batch
 
 FAN_OUT = ("fan-out", "presses.csv", "--yes")
 IN_PROC = pytest.mark.skipif(not Path("/proc/self").exists(), reason="there is no /proc here")

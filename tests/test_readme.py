@@ -15,7 +15,7 @@ from aiohttp import web
 
 from akool_async import InsufficientCreditError, OutcomeUnknownError, errors
 from akool_async.emulator import Fault
-from tests.workers import until, worker
+from tests.support.workers import until, worker
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)

@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from commands import read_lines, run, write_batch
+
+from tests.support.commands import read_lines, run, write_batch
 
 FAN_OUT = ("fan-out", "presses.csv", "--yes")
 

@@ -2,10 +2,10 @@
 
 import pytest
 from aiohttp import web
-from examples import CREATE_BY_BUTTON_REPLY
-from scripted import KEY, scripted_server
 
 from akool_async import AkoolSession, ApiKey, Button, ClientCredentials, ImageStatus
+from tests.support.examples import CREATE_BY_BUTTON_REPLY
+from tests.support.scripted import KEY, scripted_server
 
 SOURCE = "65d3206b83ccf5ab7d46cdc6"
 TOKEN_REPLY = {"code": 1000, "token": "token-of-the-test"}

@@ -9,11 +9,11 @@ import sys
 from contextlib import asynccontextmanager
 
 import pytest
-from commands import read_lines, start
 
 from akool_async import AkoolSession
 from akool_async.durable import DurableFanOut
 from akool_async.emulator import Emulator, Fault
+from tests.support.commands import read_lines, start
 
 FAN_OUT = ("fan-out", "presses.csv", "--yes", "-o", "out.jsonl")
 STOPS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]

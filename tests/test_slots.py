@@ -2,10 +2,9 @@
 
 import asyncio
 
-from conftest import FAST
-
 from akool_async import AkoolSession, ButtonPress, ImageStatus
 from akool_async.emulator import Emulator, Fault
+from tests.support.schedules import FAST
 
 
 async def test_never_more_upscales_than_the_cap_run_at_the_server(emulator):

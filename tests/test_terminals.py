@@ -15,18 +15,17 @@ from contextlib import asynccontextmanager
 
 import click
 import pytest
-from commands import run, start
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 from rich.text import Text
-from scripted import KEY, scripted_server
-from test_command_fan_out import read_terminal, write_batch
 
 from akool_async.cli import _app, _words
 from akool_async.cli._rows import Column, print_rows
 from akool_async.cli._terminal import print_whole
 from akool_async.emulator import Emulator, Fault
+from tests.support.commands import read_terminal, run, start, write_batch
+from tests.support.scripted import KEY, scripted_server
 
 STAMP = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d\d:\d\d "
 TITLE, CLEAR = "\x1b]0;PWNED\x07", "\x1b[2J"

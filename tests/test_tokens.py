@@ -4,11 +4,11 @@ import asyncio
 
 import aiohttp
 import pytest
-from conftest import FAST
-from scripted import scripted_server
 
 from akool_async import AkoolSession, AuthenticationError, ClientCredentials, SessionClosedError, TransportError
 from akool_async.emulator import Fault
+from tests.support.schedules import FAST
+from tests.support.scripted import scripted_server
 
 ENDED = {"code": 1101, "msg": "token expired"}
 

@@ -13,10 +13,7 @@ from functools import partial
 import aiohttp
 import pytest
 from aiohttp import web
-from conftest import FAST
-from examples import CREATE_BY_PROMPT_REPLY
 from multidict import CIMultiDict
-from scripted import KEY, scripted_server
 
 from akool_async import (
     AkoolError,
@@ -33,6 +30,9 @@ from akool_async import (
 )
 from akool_async._transport import LARGEST_BODY
 from akool_async.emulator import Fault
+from tests.support.examples import CREATE_BY_PROMPT_REPLY
+from tests.support.schedules import FAST
+from tests.support.scripted import KEY, scripted_server
 
 BROKEN = {
     "html": ({"text": "<html>nginx</html>", "content_type": "text/html"}, ResponseError),

@@ -5,8 +5,6 @@ import pickle
 import time
 
 import pytest
-from conftest import FAST
-from scripted import KEY, scripted_server
 
 from akool_async import (
     AkoolSession,
@@ -25,6 +23,8 @@ from akool_async import (
     events,
 )
 from akool_async.emulator import Emulator, Fault
+from tests.support.schedules import FAST
+from tests.support.scripted import KEY, scripted_server
 
 SLOW = ExponentialPolling(initial=3600, max_interval=3600)
 

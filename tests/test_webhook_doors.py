@@ -14,7 +14,7 @@ from akool_async.emulator._sealing import seal
 from akool_async.webhooks import WebhookVerifier
 from akool_async.webhooks.aiohttp import webhook_handler
 from akool_async.webhooks.asgi import WebhookApp
-from tests.receivers import RARE, serve_aiohttp, serve_asgi
+from tests.support.receivers import RARE, serve_aiohttp, serve_asgi
 
 
 def by_aiohttp(akool, verifier):

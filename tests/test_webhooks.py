@@ -18,8 +18,8 @@ from akool_async import (
 from akool_async import _hints as hints
 from akool_async.emulator import Emulator, Fault
 from akool_async.webhooks import WebhookEvent
-from tests.conftest import FAST
-from tests.receivers import called_back
+from tests.support.receivers import called_back
+from tests.support.schedules import FAST
 
 DONE = ImageStatus.COMPLETED
 

@@ -6,14 +6,14 @@ from datetime import UTC, datetime
 
 import orjson
 import pytest
-from examples import CREATE_BY_BUTTON_REPLY, CREATE_BY_PROMPT_REPLY, GET_IMAGE_RESULT_REPLY
 from hypothesis import given
 from hypothesis import strategies as st
 
 from akool_async import _wire
 from akool_async.errors import AkoolError, APIError, RateLimitedError, ResponseError
 from akool_async.models import ButtonPress, ImageResult, ImageStatus, SourcePromptRequest
-from tests.codes import each_code
+from tests.support.codes import each_code
+from tests.support.examples import CREATE_BY_BUTTON_REPLY, CREATE_BY_PROMPT_REPLY, GET_IMAGE_RESULT_REPLY
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sys
 
 AKOOL = [sys.executable, "-W", "error", "-m", "akool_async"]
@@ -41,3 +42,17 @@ def write_batch(folder, image_ids, button="*"):
     path = folder / "presses.csv"
     path.write_text("image_id,button\n" + "".join(f"{image_id},{button}\n" for image_id in image_ids))
     return path
+
+
+def read_terminal(descriptor):
+    """What a pseudo-terminal shows until its program ends."""
+    shown = b""
+    while True:
+        try:
+            piece = os.read(descriptor, 2**16)
+        except OSError:  # Linux's word for a terminal that nobody writes to any more
+            piece = b""
+        if not piece:
+            os.close(descriptor)
+            return shown.decode()
+        shown += piece

@@ -1,5 +1,6 @@
 """A loopback server that gives scripted replies and keeps what it was asked: for literal documented replies."""
 
+import asyncio
 import json
 from contextlib import asynccontextmanager
 
@@ -62,3 +63,18 @@ async def scripted_server(*replies):
         yield server
     finally:
         await runner.cleanup()
+
+
+class Gate:
+    """A server's reply that comes only when the test lets it: the test knows that the POST is under way."""
+
+    def __init__(self, reply, reply_to_prompts=None):
+        self.arrived = asyncio.Event()
+        self.open = asyncio.Event()
+        self._reply = reply
+        self._reply_to_prompts = reply_to_prompts
+
+    async def __call__(self, request):
+        self.arrived.set()
+        await self.open.wait()
+        return web.json_response(self._reply_to_prompts if "prompt" in request.path else self._reply)

@@ -8,11 +8,10 @@ from contextlib import asynccontextmanager, suppress
 
 from sqlalchemy import create_engine, make_url, text
 
-from akool_async import ExponentialPolling
 from akool_async.durable import DurableFanOut
-from tests import commands
+from tests.support import commands
+from tests.support.schedules import FAST
 
-FAST = ExponentialPolling(initial=0.01, max_interval=0.05)
 LOOKS, PAUSE = 1_200, 0.05
 
 

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from akool_async.emulator import Emulator, Fault
 
-PICTURES = Path(__file__).parent / "pictures"
+PICTURES = Path(__file__).parents[1] / "pictures"
 WIDTH = 112
 NEW_FRAME = "\x1b[2K"
 SHOWN_AT = "14/24"
