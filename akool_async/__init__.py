@@ -31,6 +31,7 @@ from akool_async.models import Button, ButtonPress, Counters, ImageResult, Image
 from akool_async.operations import Operation, Outcome
 from akool_async.polling import AdaptivePolling, ExponentialPolling, Polling
 from akool_async.session import AkoolSession
+from akool_async.timing import Timing
 
 __version__ = "0.1.0"
 
@@ -69,6 +70,7 @@ __all__ = [
     "ResponseError",
     "ResultExpiredError",
     "SessionClosedError",
+    "Timing",
     "TransportError",
     "WaitTimeoutError",
     "WebhookError",

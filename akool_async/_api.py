@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from akool_async.models import ButtonPress, ImageResult
+    from akool_async.timing import Timing
 
 READ_TRIES: Final = 4
 SETTLED_AGE: Final = timedelta(minutes=10)
@@ -51,8 +52,9 @@ class Look:
 class Api:
     """AKOOL's image API."""
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, timing: Timing) -> None:
         self._transport = transport
+        self._timing = timing
 
     async def create_by_button(
         self, press: ButtonPress, webhook_url: str | None, on_send: Callable[[], None]
@@ -85,9 +87,9 @@ class Api:
             _require_answer(images[0], None)
         return answers
 
-    async def get_image_result(self, image_id: str) -> ImageResult:
-        """Get Image Result."""
-        return (await self.look(image_id, None)).image
+    async def get_image_result(self, image_id: str, *, tries: int = READ_TRIES) -> ImageResult:
+        """Get Image Result, in up to ``tries`` tries."""
+        return (await self._read_patiently(lambda: self.look(image_id, None), tries)).image
 
     async def look(self, image_id: str, last: Look | None) -> Look:
         """Get Image Result, once more: most polls of a running job are answered with the very bytes of the last."""
@@ -106,26 +108,25 @@ class Api:
             error.about(operation_id=image_id)
             raise
 
-    async def get_credit(self) -> float:
-        """Get User Credit Info: the account's balance."""
+    async def get_credit(self, *, tries: int = READ_TRIES) -> float:
+        """Get User Credit Info: the account's balance, in up to ``tries`` tries."""
         call = Call("Get Credit", "GET", "/api/open/v3/faceswap/quota/info")
-        return _wire.read_credit(await self._transport.request(call))
+        return _wire.read_credit(await self._read_patiently(lambda: self._transport.request(call), tries))
+
+    async def _read_patiently(self, read: Callable[[], Awaitable[T]], tries: int) -> T:
+        """Call a read that costs nothing, and again up to ``tries`` times in all where the error may pass."""
+        waits = growing_waits(self._timing.retry_delay, self._timing.max_retry_delay)
+        for _ in range(tries - 1):
+            try:
+                return await read()
+            except AkoolError as error:
+                if not is_passing(error):
+                    raise
+                pause = max(next(waits), asked_pace(error))
+            await asyncio.sleep(pause)
+        return await read()
 
 
 def _require_answer(image: ImageResult, press: ButtonPress | None) -> None:
     if (reason := contradiction(image, press)) is not None:
         raise ResponseError(reason)
-
-
-async def read_patiently(read: Callable[[], Awaitable[T]], *, tries: int = READ_TRIES) -> T:
-    """Call a read that costs nothing, and again up to ``tries`` times in all where the error may pass."""
-    waits = growing_waits(0.5, 10.0)
-    for _ in range(tries - 1):
-        try:
-            return await read()
-        except AkoolError as error:
-            if not is_passing(error):
-                raise
-            pause = max(next(waits), asked_pace(error))
-        await asyncio.sleep(pause)
-    return await read()

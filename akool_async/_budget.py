@@ -17,16 +17,15 @@ if TYPE_CHECKING:
 
 CAUTION: Final = 10
 """Times the expected price that is set aside for a press of a kind that AKOOL has not charged for yet."""
-PATIENCE: Final = 120.0
-"""Seconds for which others wait for the price of a press that goes alone; AKOOL's jobs hardly ever take that long."""
 
 
 class Budget:
     """Credits charged, and set aside for presses whose price AKOOL has not confirmed."""
 
-    def __init__(self, max_credits: float | None, prices: Prices) -> None:
+    def __init__(self, max_credits: float | None, prices: Prices, price_timeout: float) -> None:
         self._max_credits = math.inf if max_credits is None else max_credits
         self._prices = prices
+        self._price_timeout = price_timeout
         self._charged = 0.0
         self._reserved = 0.0
         self._alone: dict[str, tuple[object, float]] = {}  # by kind: which press goes alone, and how long others wait
@@ -70,7 +69,7 @@ class Budget:
                     await self._wait_for_change(until)
                     continue
                 elif not is_known:
-                    self._alone[kind] = (buyer, asyncio.get_running_loop().time() + PATIENCE)
+                    self._alone[kind] = (buyer, asyncio.get_running_loop().time() + self._price_timeout)
                 self._reserved += price
                 return price
 

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import Final
 
-MOST_EARLY: Final = 10_000
+from akool_async._recent import Recent
+
 MOST_PER_OPERATION: Final = 3
 """Looks that hints can cause at one operation; the ordinary schedule goes on beyond them."""
 MORE_EACH_TIME: Final = 8
 MOST_NEEDED: Final = 512
-GRACE: Final = 10.0
-"""Seconds after an end that a poll saw first, within which its webhook is not missing."""
-FALLBACK_INTERVAL: Final = 60.0
-"""Seconds between looks at an operation whose webhook is counted on; AKOOL's jobs hardly ever take longer."""
 
 
 class Hints:
@@ -22,7 +18,7 @@ class Hints:
     def __init__(self) -> None:
         self._in_a_row = 0
         self._needed = 1
-        self._early: OrderedDict[str, None] = OrderedDict()
+        self._early: Recent[str, None] = Recent()
 
     @property
     def are_reliable(self) -> bool:
@@ -42,8 +38,6 @@ class Hints:
     def keep(self, image_id: str) -> None:
         """Of an operation not known here: its POST may be under way, or it is another process's."""
         self._early[image_id] = None
-        if len(self._early) > MOST_EARLY:
-            self._early.popitem(last=False)
 
     def take(self, image_id: str) -> bool:
         """True where a hint came before the operation was known."""

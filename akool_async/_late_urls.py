@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from akool_async.models import ImageStatus
 
 if TYPE_CHECKING:
     from akool_async.models import Button, ImageResult
-
-URL_GRACE: Final = 10.0
-"""Seconds at status 3 without any URL before the result is taken as it is; AKOOL's URLs can come after the status."""
-SINGLES_GRACE: Final = 5.0
-"""The same if the grid is there and the four single images are not."""
+    from akool_async.timing import Timing
 
 
-def missing_urls_grace(result: ImageResult, button: Button | None) -> float:
+def missing_urls_grace(result: ImageResult, button: Button | None, timing: Timing) -> float:
     """Seconds to go on polling for URLs that a finished image still lacks; 0 if nothing is missing.
 
     The age of the image plays no part: this machine's clock and AKOOL's may differ by any amount.
@@ -23,7 +19,7 @@ def missing_urls_grace(result: ImageResult, button: Button | None) -> float:
     if result.status != ImageStatus.COMPLETED:
         return 0.0
     if not result.urls:
-        return URL_GRACE
+        return timing.url_grace
     kind = result.op_button or button
     expects_singles = kind.startswith("V") if kind else bool(result.buttons or result.used_buttons)
-    return SINGLES_GRACE if expects_singles and not (result.upscaled_urls or result.images) else 0.0
+    return timing.single_images_grace if expects_singles and not (result.upscaled_urls or result.images) else 0.0

@@ -8,11 +8,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
-from akool_async._api import read_patiently
+from akool_async._recent import Recent
 from akool_async._replies import has_other_origin
 from akool_async.errors import AkoolError
 from akool_async.models import ImageResult
@@ -30,12 +29,8 @@ PARAMETER: Final = "akool_press"
 """The word's name in the query of the address."""
 MOST_IMAGES: Final = 4
 """Images of one POST; what a webhook tells beyond them is not kept."""
-WEBHOOK_PATIENCE: Final = 60.0
-"""Seconds to wait for the webhook of a POST whose reply was lost; AKOOL's jobs hardly ever take longer."""
 READ_TRIES: Final = 10
 """Tries of reading the image that it tells of; with their waits most of a minute."""
-REMEMBERED: Final = 10_000
-"""POSTs of unknown outcome of which a webhook may still tell."""
 
 
 class Callback:
@@ -101,13 +96,18 @@ class LostReplies:
     """Finds the images of POSTs whose reply was lost."""
 
     def __init__(
-        self, api: Api, webhook_url: str | None, recover: Callable[[ImageResult, ButtonPress | None, Callback], None]
+        self,
+        api: Api,
+        webhook_url: str | None,
+        timeout: float,
+        recover: Callable[[ImageResult, ButtonPress | None, Callback], None],
     ) -> None:
         self._api = api
+        self._timeout = timeout
         self._webhook_url = webhook_url
         self._recover = recover
         self._expected: dict[str, Callback] = {}
-        self._given_up: OrderedDict[str, tuple[Callback, ButtonPress | None]] = OrderedDict()
+        self._given_up: Recent[str, tuple[Callback, ButtonPress | None]] = Recent()
         self._recoveries: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -125,9 +125,9 @@ class LostReplies:
             self._expected.pop(callback.word, None)
 
     async def find(self, callback: Callback, press: ButtonPress | None, images: int) -> list[ImageResult]:
-        """The images that the webhook tells of within :data:`WEBHOOK_PATIENCE`; any later ones go to ``recover``."""
+        """The images that the webhook tells of in time; any later ones go to ``recover``."""
         found: list[ImageResult] = []
-        deadline = asyncio.get_running_loop().time() + WEBHOOK_PATIENCE
+        deadline = asyncio.get_running_loop().time() + self._timeout
         image_id = None
         try:
             while len(found) < images and (image_id := await callback.next_id(deadline)) is not None:
@@ -138,8 +138,6 @@ class LostReplies:
                 raise
         if len(found) < images and callback.word is not None:
             self._given_up[callback.word] = (callback, press)
-            if len(self._given_up) > REMEMBERED:
-                self._given_up.popitem(last=False)
         return found
 
     def hear(self, word: str, image_id: str) -> bool:
@@ -179,7 +177,7 @@ class LostReplies:
     async def _read_child(self, image_id: str, press: ButtonPress | None) -> list[ImageResult]:
         """The image of which a webhook told, unless AKOOL says that another press made it."""
         try:
-            image = await read_patiently(lambda: self._api.get_image_result(image_id), tries=READ_TRIES)
+            image = await self._api.get_image_result(image_id, tries=READ_TRIES)
         except AkoolError as error:
             logger.warning("a webhook told of image %s, which could not be read yet: %s", image_id, error)
             return [ImageResult(id=image_id)]  # whoever knew the word is believed that much, rather than lose a paid id

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
 from attrs import define, field, frozen
 
+from akool_async._recent import Recent
 from akool_async.models import ButtonPress, SourcePromptRequest
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ EXPECTED_PRICES: Final = {"upscale": 2.0, "variation": 2.0, "prompt": 2.0, "v4 4
 DEFAULT_RESOLUTION: Final = "4k"
 MAX_PRICE: Final = 1_000.0
 """Credits for one image. A report beyond it makes no sense, and would end all presses under a budget."""
-REMEMBERED: Final = 100_000
+MAX_OPEN: Final = 100_000
 """Operations whose result is awaited for its price."""
 
 
@@ -95,7 +95,7 @@ class Account:
     """For POSTs of which it is not known whether AKOOL accepted them."""
     estimated: float = 0.0
     """Of ``charged``: what AKOOL has not reported a price for."""
-    _open: OrderedDict[str, _Charge] = field(factory=OrderedDict)
+    _open: Recent[str, _Charge] = field(factory=lambda: Recent(MAX_OPEN))
     _first_balance: float | None = None
     _spent_elsewhere: float | None = None
 
@@ -107,8 +107,6 @@ class Account:
             self.prices.observe(kind, reported)
         self._count(charge, 1)
         self._open[operation_id] = charge
-        if len(self._open) > REMEMBERED:
-            self._open.popitem(last=False)
 
     def end(self, operation_id: str, reported: float | None) -> None:
         """An accepted image came to its end, with the ``deduction_credit`` of its result. The larger report counts."""

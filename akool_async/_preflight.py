@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
+from akool_async._recent import Recent
 from akool_async.errors import AkoolError, AlreadyUsedError, NotFoundError, NotOperableError, codes_of
 
 if TYPE_CHECKING:
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 AT_ONCE: Final = 8
 """Reads under way: a bad key costs no more of them."""
-REMEMBERED: Final = 10_000
-"""Source images remembered, so that one with eight buttons is read once."""
 NOT_OPERABLE: Final = codes_of(NotOperableError)[0]
 ALREADY_USED: Final = codes_of(AlreadyUsedError)[0]
 
@@ -27,7 +25,7 @@ class Preflight:
     def __init__(self, read: Callable[[str], Awaitable[ImageResult]]) -> None:
         self._read = read
         self._places = asyncio.Semaphore(AT_ONCE)
-        self._reads: OrderedDict[str, asyncio.Task[ImageResult]] = OrderedDict()
+        self._reads: Recent[str, asyncio.Task[ImageResult]] = Recent()
 
     async def check(self, press: ButtonPress) -> None:
         """Return where the button is offered.
@@ -54,8 +52,6 @@ class Preflight:
         if image_id not in self._reads:
             read = self._reads[image_id] = asyncio.create_task(self._read_in_turn(image_id))
             read.add_done_callback(_look_at)
-            if len(self._reads) > REMEMBERED:
-                self._reads.popitem(last=False)
         read = self._reads[image_id]
         await asyncio.wait([read])  # a caller that leaves does not end the read for the others
         try:

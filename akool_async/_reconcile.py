@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from akool_async._api import read_patiently
 from akool_async.errors import AkoolError, NotOperableError, OutcomeUnknownError
 
 if TYPE_CHECKING:
@@ -14,23 +13,24 @@ if TYPE_CHECKING:
     from akool_async._api import Api
     from akool_async.models import ButtonPress
 
-RECONCILE_GAP: Final = 3.0
-"""Seconds between the two reads that must both still offer a button before it is taken as not pressed."""
 RECONCILE_TRIES: Final = 10
 """Tries of each of these reads; with their waits most of a minute."""
 
 
-async def reconcile(api: Api, press: ButtonPress) -> bool | None:
-    """Ask the source image what became of a press: True taken, False not taken, None not to be told."""
+async def reconcile(api: Api, press: ButtonPress, gap: float) -> bool | None:
+    """Ask the source image what became of a press: True taken, False not taken, None not to be told.
+
+    Two reads, ``gap`` seconds apart, must both still offer its button before the press counts as not taken.
+    """
     taken = await _is_used(api, press)
     if taken is False:
-        await asyncio.sleep(RECONCILE_GAP)
+        await asyncio.sleep(gap)
         taken = await _is_used(api, press)
     return taken
 
 
 async def require_not_taken(
-    api: Api, press: ButtonPress | None, lost: AkoolError, *, may_press_again: Callable[[], bool]
+    api: Api, press: ButtonPress | None, lost: AkoolError, *, gap: float, may_press_again: Callable[[], bool]
 ) -> None:
     """Return where AKOOL surely did not take the press, so that it may be sent again.
 
@@ -40,7 +40,7 @@ async def require_not_taken(
     if press is None:
         tell_unknown(None, f"{lost}; whether AKOOL accepted it cannot be told", None, lost)
     try:
-        taken = await reconcile(api, press)
+        taken = await reconcile(api, press, gap)
     except AkoolError as error:
         message = f"the reply was lost ({lost}) and the source image could not be read ({error})"
         tell_unknown(press, message, None, lost)
@@ -68,7 +68,7 @@ def tell_unknown(press: ButtonPress | None, message: str, charged: bool | None, 
 
 
 async def _is_used(api: Api, press: ButtonPress) -> bool | None:
-    source = await read_patiently(lambda: api.get_image_result(press.image_id), tries=RECONCILE_TRIES)
+    source = await api.get_image_result(press.image_id, tries=RECONCILE_TRIES)
     if press.button in source.used_buttons:
         return True
     return False if press.button in source.buttons else None

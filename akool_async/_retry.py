@@ -8,7 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 import backoff
-from attrs import Factory, define, frozen
+from attrs import define, field
 
 from akool_async.errors import (
     CODES,
@@ -30,10 +30,10 @@ from akool_async.errors import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from akool_async.timing import Timing
+
 LONGEST_RETRY_AFTER: Final = 3600.0
 """Seconds; a Retry-After beyond this is not waited out in full by polls. Presses give up long before."""
-PACE_WITHOUT_RETRY_AFTER: Final = 1.0
-"""Seconds for which an HTTP 429 that does not say how long holds everyone up."""
 
 SERVER_ERROR: Final = 500
 GATEWAY_GAVE_UP: Final = (408, 499)
@@ -139,27 +139,25 @@ def says_nothing(http_status: int) -> bool:
 
 UNDELIVERED_TRIES: Final = 6
 """POSTs that never reach AKOOL before the caller is told; where they fail immediately, some 15 s with their waits."""
-UNDELIVERED_PATIENCE: Final = 60.0
-"""Seconds after which no more are tried: each may take the whole request timeout."""
-FORGOTTEN_AFTER: Final = 60.0
-"""Seconds without a try after which a refusal is the first of its kind again."""
-PACED_PATIENCE: Final = 900.0
-"""Seconds of nothing but 1005 and 429; on a busy account a place may take minutes to come free."""
 
 
 @define
 class UndeliveredRetry:
     """When to send a POST again that never arrived."""
 
+    _timing: Timing
     began: float
     """When the first POST was sent, on the event loop's clock."""
     _tries: int = 0
-    _waits: Iterator[float] = Factory(lambda: growing_waits(0.5, 10.0))
+    _waits: Iterator[float] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._waits = growing_waits(self._timing.retry_delay, self._timing.max_retry_delay)
 
     def pause(self, now: float) -> float | None:
         """Seconds to wait before the next try; None if there is to be none."""
         self._tries += 1
-        is_over = self._tries >= UNDELIVERED_TRIES or now - self.began >= UNDELIVERED_PATIENCE
+        is_over = self._tries >= UNDELIVERED_TRIES or now - self.began >= self._timing.delivery_timeout
         return None if is_over else next(self._waits)
 
 
@@ -167,41 +165,38 @@ class UndeliveredRetry:
 class PacedRetry:
     """When to send a POST again that AKOOL refused for its pace."""
 
+    _timing: Timing
     _since: float | None = None
     _due: float = 0.0
-    _waits: Iterator[float] = Factory(lambda: growing_waits(1.0, 10.0))
+    _waits: Iterator[float] = field(init=False, default=iter(()))
 
     def pause_after(self, error: AkoolError, now: float) -> float | None:
         """Seconds to wait before the next try, None where there is to be none."""
-        if self._since is None or now > self._due + FORGOTTEN_AFTER:
-            self._since, self._waits = now, growing_waits(1.0, 10.0)
+        if self._since is None or now > self._due + self._timing.throttle_reset:
+            self._since = now
+            self._waits = growing_waits(self._timing.throttle_delay, self._timing.max_retry_delay)
         pause = max(next(self._waits), asked_pace(error))
         self._due = now + pause
-        return pause if now + pause - self._since <= PACED_PATIENCE else None
+        return pause if now + pause - self._since <= self._timing.throttle_timeout else None
 
 
-@frozen
-class Patience:
-    """How long a streak of failed polls may last before the wait is given up: whichever bound is met first."""
-
-    failures: int = 30
-    seconds: float = 900.0
+MAX_FAILED_POLLS: Final = 30
 
 
 @define
 class Streak:
     """Failed polls in a row."""
 
-    patience: Patience
+    _timeout: float
     failures: int = 0
     began: float = 0.0
 
     def add(self, now: float) -> bool:
-        """Count one more; True where patience is at its end."""
+        """Count one more; True if there were too many, or for too long."""
         if not self.failures:
             self.began = now
         self.failures += 1
-        return self.failures >= self.patience.failures or now - self.began >= self.patience.seconds
+        return self.failures >= MAX_FAILED_POLLS or now - self.began >= self._timeout
 
     @property
     def stretch(self) -> float:

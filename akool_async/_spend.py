@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict, deque
+from collections import deque
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from akool_async._flight import Flight
 from akool_async._lost_replies import LostReplies
 from akool_async._money import price_kind
+from akool_async._recent import CACHE_SIZE, Recent
 from akool_async._reconcile import require_not_taken, tell_refused_after_doubt, tell_unknown
 from akool_async._retry import UndeliveredRetry, Verdict, is_pointless, judge_spending_post
 from akool_async._slots import Slot
@@ -41,18 +42,14 @@ if TYPE_CHECKING:
     from akool_async._turnstile import Turnstile
     from akool_async._watcher import Watcher
     from akool_async.models import ImageResult, PromptRequest
+    from akool_async.timing import Timing
 
     Send = Callable[[Callable[[], None]], Awaitable[list[ImageResult]]]
 
 logger = logging.getLogger("akool_async")
 
-K = TypeVar("K")
-T = TypeVar("T")
-
 MOST_DOUBTS: Final = 3
 """Lost replies to one press before it is told as unknown, though after each AKOOL was found not to have taken it."""
-REMEMBERED: Final = 10_000
-"""Operations remembered, so that pressing the same again gives the same."""
 
 
 class Spender:
@@ -67,6 +64,7 @@ class Spender:
         reporter: Reporter,
         home: HomeLoop,
         account: Account,
+        timing: Timing,
         *,
         repress: bool,
         webhook_url: str | None,
@@ -78,16 +76,17 @@ class Spender:
         self._reporter = reporter
         self._home = home
         self._account = account
+        self._timing = timing
         self._repress = repress
-        self.lost_replies = LostReplies(api, webhook_url, self._recover)
+        self.lost_replies = LostReplies(api, webhook_url, timing.lost_reply_timeout, self._recover)
         self._closed = False
         self._presses: dict[ButtonPress, Flight[list[Operation]]] = {}
         self._prompts: set[Flight[list[Operation]]] = set()
-        self._operations: OrderedDict[ButtonPress, Operation] = OrderedDict()
-        self._accepted: OrderedDict[str, None] = OrderedDict()
-        self._charged: OrderedDict[ButtonPress, OutcomeUnknownError] = OrderedDict()
-        self.unclaimed: deque[Operation] = deque(maxlen=REMEMBERED)
-        self.unclaimed_errors: deque[OutcomeUnknownError] = deque(maxlen=REMEMBERED)
+        self._operations: Recent[ButtonPress, Operation] = Recent()
+        self._accepted: Recent[str, None] = Recent()
+        self._charged: Recent[ButtonPress, OutcomeUnknownError] = Recent()
+        self.unclaimed: deque[Operation] = deque(maxlen=CACHE_SIZE)
+        self.unclaimed_errors: deque[OutcomeUnknownError] = deque(maxlen=CACHE_SIZE)
 
     @property
     def waiting(self) -> int:
@@ -189,7 +188,7 @@ class Spender:
             self._report_end(flight, callback, 1, error)
             raise
         operation = self._adopt(created, slot, press, callback)
-        _remember(self._operations, press, operation)
+        self._operations[press] = operation
         return [operation]
 
     async def _create(
@@ -240,7 +239,7 @@ class Spender:
                 callback.losses = self._account.lose(callback.kind, images - len(found), charged=None)
                 return found
             if error.charged and press is not None:
-                _remember(self._charged, press, _bare(error))
+                self._charged[press] = _bare(error)
             if callback.word is not None:
                 logger.warning("no webhook came for a POST of unknown outcome; are webhooks refused? %s", error)
             raise
@@ -257,9 +256,9 @@ class Spender:
         self.unclaimed.append(operation)
         if press is not None:
             still_unknown = [error for error in self.unclaimed_errors if error.press != press]
-            self.unclaimed_errors = deque(still_unknown, maxlen=REMEMBERED)
+            self.unclaimed_errors = deque(still_unknown, maxlen=CACHE_SIZE)
             self._charged.pop(press, None)
-            _remember(self._operations, press, operation)
+            self._operations[press] = operation
 
     async def _post(
         self,
@@ -270,7 +269,7 @@ class Spender:
     ) -> list[ImageResult]:
         """Send until accepted or refused; raise :class:`OutcomeUnknownError` where neither can be told."""
         clock = asyncio.get_running_loop().time
-        undelivered = UndeliveredRetry(clock())
+        undelivered = UndeliveredRetry(self._timing, clock())
         doubts = 0
         while True:
             try:
@@ -329,7 +328,13 @@ class Spender:
         if callback.has_told:
             tell_unknown(press, f"{lost}; a webhook told that it was accepted", True, lost)
         may_press_again = self._repress and doubts < MOST_DOUBTS
-        await require_not_taken(self._api, press, lost, may_press_again=lambda: may_press_again and not self._closed)
+        await require_not_taken(
+            self._api,
+            press,
+            lost,
+            gap=self._timing.reconcile_gap,
+            may_press_again=lambda: may_press_again and not self._closed,
+        )
 
     def _report_end(
         self, flight: Flight[list[Operation]], callback: Callback | None, images: int, error: BaseException
@@ -356,7 +361,7 @@ class Spender:
 
     def _adopt(self, created: ImageResult, slot: Slot, press: ButtonPress | None, callback: Callback) -> Operation:
         button, source_image_id = (None, None) if press is None else (press.button, press.image_id)
-        _remember(self._accepted, created.id, None)
+        self._accepted[created.id] = None
         self._account.accept(created.id, callback.kind, created.deduction_credit)
         self._reporter.report(Pressed(operation_id=created.id, press=press, credits=created.deduction_credit))
         watch = self._watcher.adopt(
@@ -379,10 +384,3 @@ def _bare(error: OutcomeUnknownError) -> OutcomeUnknownError:
     kept = error.fresh()
     kept.__cause__ = None
     return kept
-
-
-def _remember(memory: OrderedDict[K, T], key: K, what: T) -> None:
-    """Keep it among the newest."""
-    memory[key] = what
-    if len(memory) > REMEMBERED:
-        memory.popitem(last=False)

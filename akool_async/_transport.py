@@ -20,7 +20,7 @@ from akool_async._deadline import Deadline
 from akool_async._failures import describe_route, explain, is_before_sending, is_secretive
 from akool_async._proxies import is_loopback, proxy_for
 from akool_async._request_body import RequestBody
-from akool_async._retry import PACE_WITHOUT_RETRY_AFTER, asked_wait, says_nothing
+from akool_async._retry import asked_wait, says_nothing
 from akool_async.errors import (
     AkoolError,
     APIError,
@@ -86,6 +86,7 @@ class Transport:
         http: aiohttp.ClientSession | None,
         home: HomeLoop,
         pace: Pace,
+        throttle_delay: float,
         reporter: Reporter,
     ) -> None:
         if http is not None:
@@ -96,6 +97,7 @@ class Transport:
         self._closed = False
         self._home = home
         self._pace = pace
+        self._throttle_delay = throttle_delay
         self._reporter = reporter
         self._request_timeout = request_timeout
         # The total is Deadline's. Not `connect`, which would start one more timer for every request on a connection
@@ -179,7 +181,7 @@ class Transport:
             error.msg = self._authenticator.hide(error.msg)
         error.args = (self._authenticator.hide(f"{call.endpoint}: {error.args[0]}"),)
         if isinstance(error, RateLimitedError) and error.http_status == TOO_MANY_REQUESTS:
-            seconds = PACE_WITHOUT_RETRY_AFTER if error.retry_after is None else error.retry_after
+            seconds = self._throttle_delay if error.retry_after is None else error.retry_after
             self._pace.hold(seconds)
             self._reporter.report(Throttled(code=error.code, seconds=seconds))
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from akool_async.errors import AkoolError
+    from akool_async.timing import Timing
 
 FIRST_WIDTH: Final = 4
 LARGEST_WIDTH: Final = 32
@@ -25,7 +26,8 @@ LARGEST_WIDTH: Final = 32
 class Turnstile:
     """An async context manager around one POST."""
 
-    def __init__(self) -> None:
+    def __init__(self, timing: Timing) -> None:
+        self._timing = timing
         self._width = FIRST_WIDTH
         self._inside = 0
         self._queue: deque[asyncio.Future[None]] = deque()
@@ -60,7 +62,7 @@ class Turnstile:
         """AKOOL refused for its pace: seconds to wait, None where it has refused everything for too long."""
         self._width = 1
         self._room.clear()
-        self._retry = self._retry or PacedRetry()
+        self._retry = self._retry or PacedRetry(self._timing)
         return self._retry.pause_after(error, asyncio.get_running_loop().time())
 
     def narrow(self) -> None:

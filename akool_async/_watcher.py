@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 from weakref import WeakValueDictionary
 
-from akool_async._hints import FALLBACK_INTERVAL, GRACE, Hints
+from akool_async._hints import Hints
 from akool_async._late_urls import missing_urls_grace
 from akool_async._listeners import Listeners
-from akool_async._retry import Patience, Streak, asked_pace, is_hopeless
+from akool_async._recent import Recent
+from akool_async._retry import Streak, asked_pace, is_hopeless
 from akool_async._watch import Watch
 from akool_async.errors import (
     AkoolError,
@@ -37,21 +37,14 @@ if TYPE_CHECKING:
     from akool_async._slots import Slot
     from akool_async.models import Button, ImageResult
     from akool_async.polling import Polling
+    from akool_async.timing import Timing
 
 logger = logging.getLogger("akool_async")
 
-NOT_FOUND_GRACE: Final = 10.0
-"""Seconds after the press in which a 1008 may only mean that the new image is not known everywhere yet."""
-LATE_URLS_INTERVAL: Final = 1.0
-"""Seconds between looks for them, at most."""
 SHORTEST_INTERVAL: Final = 0.001
 LONGEST_INTERVAL: Final = 1e9
 HINT_PRECISION: Final = 1.0
 """Seconds before its webhook in which an operation has ended."""
-REMEMBERED: Final = 10_000
-"""Ids of ended operations, so that the end of each is reported once."""
-STUCK_AFTER: Final = 3600.0
-"""Seconds after which an operation that does not end gives its slot back; AKOOL's take well under a minute."""
 
 
 class Watcher:
@@ -61,6 +54,7 @@ class Watcher:
         self,
         look: Callable[[str, Look | None], Awaitable[Look]],
         polling: Polling,
+        timing: Timing,
         reporter: Reporter,
         home: HomeLoop,
         account: Account,
@@ -69,13 +63,13 @@ class Watcher:
     ) -> None:
         self._look = look
         self._polling = polling
+        self._timing = timing
         self._reporter = reporter
         self._home = home
         self._account = account
         self._on_end = on_end
-        self._patience = Patience()
         self._hints = Hints()
-        self._ended: OrderedDict[str, None] = OrderedDict()
+        self._ended: Recent[str, None] = Recent()  # ids of ended operations: the end of each is reported once
         self._watches: WeakValueDictionary[str, Watch] = WeakValueDictionary()
         self._loops: dict[asyncio.Task[None], Watch] = {}
         self._closed = False
@@ -242,7 +236,7 @@ class Watcher:
             try:
                 look = await self._look(watch.id, watch.last_look)
             except AkoolError as error:
-                streak = streak or Streak(self._patience)
+                streak = streak or Streak(self._timing.poll_failure_timeout)
                 self._check_worth_going_on(watch, error, streak, loop.time() - began)
                 pause = max(self._interval(watch, loop.time() - began) * streak.stretch, asked_pace(error))
                 logger.debug("poll of %s failed (%s), next in %.1f s", watch.id, error, pause)
@@ -254,12 +248,14 @@ class Watcher:
             if watch.latest is not None and watch.latest.is_final:
                 final_since = final_since or loop.time()
                 is_settled = look.is_settled and not watch.pressed_here
-                if is_settled or loop.time() - final_since >= missing_urls_grace(watch.latest, watch.button):
+                if is_settled or loop.time() - final_since >= missing_urls_grace(
+                    watch.latest, watch.button, self._timing
+                ):
                     watch.settled = True
                     return
-                pause = min(pause, LATE_URLS_INTERVAL)
-            elif watch.slot is not None and age > STUCK_AFTER:
-                logger.warning("operation %s has not ended in %.0f s; its slot is given back", watch.id, STUCK_AFTER)
+                pause = min(pause, self._timing.url_interval)
+            elif watch.slot is not None and age > self._timing.slot_timeout:
+                logger.warning("operation %s has not ended in %.0f s; its slot is given back", watch.id, age)
                 watch.release_slot()
 
     def _take_in(self, watch: Watch, look: Look, *, asked_at: float, age: float) -> None:
@@ -280,8 +276,6 @@ class Watcher:
         if watch.id in self._ended:
             return
         self._ended[watch.id] = None
-        if len(self._ended) > REMEMBERED:
-            self._ended.popitem(last=False)
         self._on_end()
         self._account.end(watch.id, result.deduction_credit)
         was_hinted = watch.hinted_at > watch.running_at
@@ -310,7 +304,7 @@ class Watcher:
         elif watch.relies_on_hint:
             self._stop_relying_on_hints()
         elif watch.called_back:
-            asyncio.get_running_loop().call_later(GRACE, self._miss_hint, watch)
+            asyncio.get_running_loop().call_later(self._timing.webhook_grace, self._miss_hint, watch)
         self._learn(watch, age)
 
     def _miss_hint(self, watch: Watch) -> None:
@@ -335,7 +329,7 @@ class Watcher:
                 f"polling: {self._polling!r} gave the interval {interval!r}, not a number of seconds"
             )
         watch.relies_on_hint = watch.called_back and self._hints.are_reliable and not watch.hints
-        return max(interval, FALLBACK_INTERVAL if watch.relies_on_hint else SHORTEST_INTERVAL)
+        return max(interval, self._timing.fallback_poll_interval if watch.relies_on_hint else SHORTEST_INTERVAL)
 
     def _learn(self, watch: Watch, ended_at: float | None) -> None:
         if watch.pressed_here and watch.kind is not None and watch.looks and not watch.learned:
@@ -345,9 +339,8 @@ class Watcher:
             except Exception:
                 logger.exception("the schedule failed to learn from operation %s", watch.id)
 
-    @staticmethod
-    def _check_worth_going_on(watch: Watch, error: AkoolError, streak: Streak, age: float) -> None:
-        fresh = watch.pressed_here and age < NOT_FOUND_GRACE
+    def _check_worth_going_on(self, watch: Watch, error: AkoolError, streak: Streak, age: float) -> None:
+        fresh = watch.pressed_here and age < self._timing.not_found_grace
         if is_hopeless(error) and not (isinstance(error, NotFoundError) and fresh):
             raise error
         if streak.add(asyncio.get_running_loop().time()):

@@ -22,20 +22,20 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from akool_async.models import ImageResult
+    from akool_async.timing import Timing
 
 TRIES: Final = 5
 """Failed requests after which a picture is given up. A pause that its host asks for is no failure."""
-LONGEST_PAUSE: Final = 60.0
-"""Seconds for which one picture waits in total because its host asks for pauses."""
 LARGEST_PICTURE: Final = 256 * 2**20
 
 
 class Downloads:
     """The pictures of one session."""
 
-    def __init__(self, hosts: PictureHosts, read: Callable[[str], Awaitable[ImageResult]]) -> None:
+    def __init__(self, hosts: PictureHosts, read: Callable[[str], Awaitable[ImageResult]], timing: Timing) -> None:
         self._hosts = hosts
         self._read = read
+        self._timing = timing
         self._saving: set[asyncio.Task[Path | AkoolError]] = set()
 
     async def save(self, result: ImageResult, directory: Path) -> list[Path]:
@@ -87,7 +87,7 @@ class Downloads:
         try:
             # Opened and removed right here: in a thread, a cancellation could come between the deed and its knowledge.
             with part.open("xb") as file:
-                picture = _Picture(self._hosts, part, file)
+                picture = _Picture(self._hosts, part, file, self._timing)
                 try:
                     await picture.fetch(addresses.urls[index])
                 except RefusedError as refused:
@@ -101,10 +101,6 @@ class Downloads:
             part.unlink(missing_ok=True)
 
 
-def _waits() -> Iterator[float]:
-    return growing_waits(0.5, 8.0)
-
-
 @define
 class _Picture:
     """One picture on its way to disk."""
@@ -112,12 +108,13 @@ class _Picture:
     _hosts: PictureHosts
     _part: Path
     _file: BinaryIO
+    _timing: Timing
     _version: str | None = None
-    _patience: float = field(factory=lambda: LONGEST_PAUSE)
+    _paused: float = 0.0
 
     async def fetch(self, address: str) -> None:
         """Fetch until whole, going on where an interrupted try ended, where the host allows that."""
-        waits_after_failures, shortest_pauses = islice(_waits(), TRIES - 1), _waits()
+        waits_after_failures, shortest_pauses = islice(self._waits(), TRIES - 1), self._waits()
         while True:
             try:
                 await self._fetch_rest(address)
@@ -134,10 +131,14 @@ class _Picture:
                 return
 
     async def _pause(self, seconds: float, paused: PausedError) -> None:
-        self._patience -= seconds
-        if self._patience < 0:
-            raise PausedError(f"{paused.args[0]}; a picture waits for {LONGEST_PAUSE:.0f} s at most")
+        self._paused += seconds
+        longest = self._timing.download_pause_timeout
+        if self._paused > longest:
+            raise PausedError(f"{paused.args[0]}; a picture waits for {longest:g} s at most")
         await asyncio.sleep(seconds)
+
+    def _waits(self) -> Iterator[float]:
+        return growing_waits(self._timing.retry_delay, self._timing.max_retry_delay)
 
     async def _fetch_rest(self, address: str) -> None:
         start = self._file.tell()

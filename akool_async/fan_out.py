@@ -67,6 +67,7 @@ class FanOut:
         reporter: Reporter,
         home: HomeLoop,
         prices: Prices,
+        price_timeout: float,
         read: Callable[[str], Awaitable[ImageResult]],
         upscale_cap: int,
         webhook_url: str | None,
@@ -87,7 +88,7 @@ class FanOut:
         self._preflight = Preflight(read) if preflight else None
         self._max_in_flight = max_in_flight
         self._timeout = timeout
-        self._budget = Budget(max_credits, prices)
+        self._budget = Budget(max_credits, prices, price_timeout)
         # Some beyond the cap: the next upscale has passed its preflight when a slot comes free. More of them would only
         # wait for slots in the place of variations.
         ready = min(upscale_cap, max_in_flight // 4)

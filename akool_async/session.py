@@ -6,15 +6,17 @@ import os
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn, Self
+from urllib.parse import urlsplit
 from weakref import WeakSet
 
 from akool_async import _validate
-from akool_async._api import Api, read_patiently
+from akool_async._api import Api
 from akool_async._auth import read_credentials
 from akool_async._event_loop import HomeLoop
 from akool_async._money import Account
 from akool_async._pace import Pace
 from akool_async._picture_hosts import PictureHosts
+from akool_async._proxies import is_loopback
 from akool_async._reconcile import reconcile
 from akool_async._reports import Reporter
 from akool_async._slots import Slots
@@ -36,7 +38,8 @@ from akool_async.models import (
     WebhookEvent,
 )
 from akool_async.operations import Operation, read_operation
-from akool_async.polling import AdaptivePolling
+from akool_async.polling import AdaptivePolling, ExponentialPolling
+from akool_async.timing import SCALE_VARIABLE, Timing, read_scale
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable
@@ -52,7 +55,6 @@ if TYPE_CHECKING:
     from akool_async.polling import Polling
 
 BASE_URL: Final = "https://openapi.akool.com"
-CLOSING_MARGIN: Final = 5.0
 
 
 class AkoolSession:
@@ -69,7 +71,9 @@ class AkoolSession:
     (``akool_press``) in the query: what arrives there is to be handed to :meth:`notify`, and a POST whose reply is lost
     waits up to a minute for it. An injected ``http`` is never closed here. ``observer`` is told of everything that
     happens (``akool_async.events``). ``repress=False`` never presses a second time after a lost reply, even where AKOOL
-    was found not to have taken the first.
+    was found not to have taken the first. ``timing`` is how long to wait between tries, for webhooks and the like:
+    AKOOL's :class:`Timing` unless another is given, or the environment's ``AKOOL_TIME_SCALE`` makes it shorter for an
+    emulator on this machine.
 
     A session belongs to the event loop that it is first used in. Use it as an async context manager, or call
     :meth:`aclose`.
@@ -94,8 +98,17 @@ class AkoolSession:
         observer: Observer | None = None,
         repress: bool = True,
         allow_http: bool = False,
+        timing: Timing | None = None,
     ) -> None:
-        polling = AdaptivePolling() if polling is None else polling
+        base_url = check_base_url(
+            base_url or os.environ.get("AKOOL_BASE_URL") or BASE_URL,
+            allow_http=_validate.flag("allow_http", allow_http),
+        )
+        scale = _read_scale(base_url)
+        self._timing = Timing().scaled(scale) if timing is None else timing
+        if not isinstance(self._timing, Timing):
+            raise ConfigurationError(f"timing must be a Timing, such as Timing(reconcile_gap=5), not {timing!r}")
+        polling = AdaptivePolling(start=ExponentialPolling().scaled(scale)) if polling is None else polling
         is_schedule = all(callable(getattr(polling, name, None)) for name in ("interval", "learn"))
         if isinstance(polling, type) or not is_schedule:
             raise ConfigurationError(f"polling must be a schedule such as ExponentialPolling(), not {polling!r}")
@@ -120,22 +133,26 @@ class AkoolSession:
         """A word that tells this account from others, and tells nothing of its key."""
         self._transport = Transport(
             credentials,
-            base_url=check_base_url(
-                base_url or os.environ.get("AKOOL_BASE_URL") or BASE_URL,
-                allow_http=_validate.flag("allow_http", allow_http),
-            ),
+            base_url=base_url,
             request_timeout=self._request_timeout,
             http=http,
             home=self._home,
             pace=self._pace,
+            throttle_delay=self._timing.throttle_delay,
             reporter=self._reporter,
         )
-        self._api = Api(self._transport)
+        self._api = Api(self._transport, self._timing)
         hosts = PictureHosts(read_timeout=self._request_timeout, injected=http)
-        self._downloads = Downloads(hosts, self.get_image_result)
-        turnstile = Turnstile()
+        self._downloads = Downloads(hosts, self.get_image_result, self._timing)
+        turnstile = Turnstile(self._timing)
         self._watcher = Watcher(
-            self._api.look, polling, self._reporter, self._home, self._account, on_end=turnstile.make_room
+            self._api.look,
+            polling,
+            self._timing,
+            self._reporter,
+            self._home,
+            self._account,
+            on_end=turnstile.make_room,
         )
         self._spender = Spender(
             self._api,
@@ -145,6 +162,7 @@ class AkoolSession:
             self._reporter,
             self._home,
             self._account,
+            self._timing,
             repress=_validate.flag("repress", repress),
             webhook_url=self._webhook_url,
         )
@@ -243,11 +261,11 @@ class AkoolSession:
             AuthenticationError, TransportError, ResponseError, ...: no answer, after a few tries.
         """
         _validate.image_id("image_id", image_id)
-        return await read_patiently(lambda: self._api.get_image_result(image_id))
+        return await self._api.get_image_result(image_id)
 
     async def get_credit(self) -> float:
         """The account's balance in credits. Raises as :meth:`get_image_result`."""
-        balance = await read_patiently(self._api.get_credit)
+        balance = await self._api.get_credit()
         self._account.read_balance(balance)
         return balance
 
@@ -257,7 +275,7 @@ class AkoolSession:
         Reads the source image, twice some seconds apart where the button is still offered. Works in any process, at any
         later time. Raises as :meth:`get_image_result`.
         """
-        return await reconcile(self._api, ButtonPress(image_id, button))
+        return await reconcile(self._api, ButtonPress(image_id, button), self._timing.reconcile_gap)
 
     # --- operations ---
 
@@ -308,6 +326,7 @@ class AkoolSession:
             reporter=self._reporter,
             home=self._home,
             prices=self._account.prices,
+            price_timeout=self._timing.price_timeout,
             read=self.get_image_result,
             upscale_cap=self._slots.upscales.limit,
             webhook_url=self._webhook_url,
@@ -432,11 +451,11 @@ class AkoolSession:
         self._closed = True
         self._pace.close()
         async with AsyncExitStack() as closing:  # each step is taken also where the one before was cancelled
-            closing.push_async_callback(self._reporter.aclose, CLOSING_MARGIN)
+            closing.push_async_callback(self._reporter.aclose, self._timing.closing_timeout)
             closing.push_async_callback(self._transport.aclose)
             closing.push_async_callback(self._downloads.aclose)
             closing.push_async_callback(self._watcher.aclose)
-            closing.push_async_callback(self._spender.aclose, self._request_timeout + CLOSING_MARGIN)
+            closing.push_async_callback(self._spender.aclose, self._request_timeout + self._timing.closing_timeout)
             for fan_out in list(self._fan_outs):
                 closing.push_async_callback(fan_out.leave)
 
@@ -457,6 +476,16 @@ class AkoolSession:
     def _attach(self, operation: Operation) -> Operation:
         watch = self._watcher.watch(operation.id, operation.button)
         return Operation(operation.id, operation.button, operation.source_image_id, watch=watch, watcher=self._watcher)
+
+
+def _read_scale(base_url: str) -> float:
+    scale = read_scale(os.environ)
+    if scale != 1 and not is_loopback(urlsplit(base_url).hostname or ""):
+        raise ConfigurationError(
+            f"{SCALE_VARIABLE} shortens what a session waits for, and is for an emulator on this machine alone: unset "
+            "it, or set AKOOL_BASE_URL to the emulator's address"
+        )
+    return scale
 
 
 def _read_webhook_url(webhook_url: str | None) -> str | None:

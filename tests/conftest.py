@@ -7,7 +7,6 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
 
-from akool_async import AkoolSession, ApiKey
 from akool_async.emulator import Emulator
 from tests.support.postgresql import new_postgresql
 from tests.support.schedules import FAST
@@ -39,7 +38,7 @@ async def emulator():
 
 @pytest.fixture
 async def akool(emulator):
-    async with AkoolSession(ApiKey(emulator.api_key), base_url=emulator.base_url, polling=FAST) as akool:
+    async with emulator.session(polling=FAST) as akool:
         yield akool
 
 

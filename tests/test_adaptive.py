@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from akool_async import AdaptivePolling, AkoolSession, ExponentialPolling
+from akool_async import AdaptivePolling, ExponentialPolling
 from akool_async._durations import REMEMBERED, Distribution, Durations
 from akool_async._plan import LONGEST_TAIL_INTERVAL, plan_looks
 from akool_async.emulator import Emulator
@@ -237,7 +237,7 @@ async def test_a_session_teaches_its_schedule():
     polling = AdaptivePolling(start=FAST)
     async with (
         Emulator(speed=200) as emulator,
-        AkoolSession(emulator.api_key, base_url=emulator.base_url, polling=polling) as akool,
+        emulator.session(polling=polling) as akool,
     ):
         source = emulator.add_image()
         operations = [
@@ -254,5 +254,5 @@ async def test_a_session_teaches_its_schedule():
 
 async def test_adaptive_polling_is_the_default_of_a_session(emulator):
     """A session that is given no schedule learns its own."""
-    async with AkoolSession(emulator.api_key, base_url=emulator.base_url) as akool:
+    async with emulator.session() as akool:
         assert isinstance(akool._watcher._polling, AdaptivePolling)

@@ -27,7 +27,7 @@ def tasks():
 @pytest.mark.parametrize("verb", ["wait_until_complete", "updates"])
 async def test_a_wait_that_has_only_just_begun_ends_too(emulator, verb):
     """A waiter whose poll loop has not had its first step when the session closes is told, and does not hang."""
-    async with AkoolSession(emulator.api_key, base_url=emulator.base_url) as akool:
+    async with emulator.session() as akool:
         operation = akool.operation(emulator.add_image())
         waiting = asyncio.create_task(
             operation.wait_until_complete() if verb != "updates" else anext(operation.updates())
@@ -42,7 +42,7 @@ async def test_a_wait_that_has_only_just_begun_ends_too(emulator, verb):
 @pytest.mark.parametrize("steps", range(0, 60, 3))
 async def test_closing_after_any_number_of_steps_ends_every_caller(emulator, steps):
     """Press and wait, closed after some iterations of the event loop: the caller ends, and what was charged is told."""
-    akool = AkoolSession(emulator.api_key, base_url=emulator.base_url, polling=FAST)
+    akool = emulator.session(polling=FAST)
     source = emulator.add_image()
 
     async def press_and_wait():
@@ -62,7 +62,7 @@ async def test_closing_after_any_number_of_steps_ends_every_caller(emulator, ste
 async def test_presses_that_queue_for_a_connection_are_not_sent_after_closing(emulator):
     """Of 240 variations with a slow service the ones not yet on the wire are dropped, and told as not spent."""
     emulator.faults.rate(1.0, Fault.slow(0.3, "after"), endpoints=["create_by_button"])
-    akool = AkoolSession(emulator.api_key, base_url=emulator.base_url)
+    akool = emulator.session()
     sources = [emulator.add_image() for _ in range(60)]
     callers = [asyncio.create_task(akool.vary(source, index)) for source in sources for index in (1, 2, 3, 4)]
     while not emulator.ledger.requests["create_by_button"]:
@@ -82,7 +82,7 @@ async def test_presses_that_queue_for_a_connection_are_not_sent_after_closing(em
 async def test_nothing_is_pressed_again_after_closing(emulator):
     """A press that is being reconciled when the session closes stays unknown instead of being pressed once more."""
     emulator.faults.script("create_by_button", Fault.reset("before"))
-    akool = AkoolSession(emulator.api_key, base_url=emulator.base_url)
+    akool = emulator.session()
     caller = asyncio.create_task(akool.upscale(emulator.add_image(), 1))
     while not emulator.ledger.requests["get_image_result"]:
         await asyncio.sleep(0)
@@ -95,7 +95,7 @@ async def test_nothing_is_pressed_again_after_closing(emulator):
 
 async def test_a_charge_that_nobody_waits_for_is_kept_and_told_again(emulator):
     """The caller timed out, the reply was lost, AKOOL charged: the session knows, and pressing again says so."""
-    async with AkoolSession(emulator.api_key, base_url=emulator.base_url, request_timeout=0.2) as akool:
+    async with emulator.session(request_timeout=0.2) as akool:
         emulator.faults.script("create_by_button", Fault.stall("after"))
         source = emulator.add_image()
         with pytest.raises(TimeoutError):
@@ -126,7 +126,7 @@ async def test_closing_that_is_cancelled_still_ends_everything(emulator):
     emulator.faults.script("create_by_button", Fault.stuck(), Fault.stall("after"))
     source = emulator.add_image()
     before = tasks()
-    akool = AkoolSession(emulator.api_key, base_url=emulator.base_url, polling=FAST)
+    akool = emulator.session(polling=FAST)
     operation = await akool.upscale(source, 1)
     waiter = asyncio.create_task(operation.wait_until_complete())
     stalled = asyncio.create_task(akool.vary(source, 1))
@@ -157,7 +157,7 @@ async def test_a_token_request_does_not_outlive_the_session(emulator):
 
 async def test_closing_twice_at_once_is_closing_once(emulator):
     """Two closers both return, and the session stays closed."""
-    akool = AkoolSession(emulator.api_key, base_url=emulator.base_url)
+    akool = emulator.session()
     await akool.get_credit()
     await asyncio.gather(akool.aclose(), akool.aclose())
     with pytest.raises(SessionClosedError):
@@ -185,7 +185,7 @@ async def test_a_press_refused_for_its_pace_and_dropped_does_not_pull_down_the_n
 
 async def test_a_session_belongs_to_one_event_loop(emulator):
     """Used from a second event loop it says so, before anything is sent."""
-    akool = AkoolSession(emulator.api_key, base_url=emulator.base_url)
+    akool = emulator.session()
     await akool.get_credit()
     with pytest.raises(AkoolError, match="event loop"):
         await asyncio.to_thread(asyncio.run, akool.get_credit())
@@ -227,7 +227,7 @@ def test_an_operation_is_not_waited_for_in_a_second_run():
         image_id = emulator.add_image()
 
         async def press():
-            async with AkoolSession(emulator.api_key, base_url=emulator.base_url) as akool:
+            async with emulator.session() as akool:
                 return await akool.upscale(image_id, 1)
 
         async def wait(operation):
@@ -242,7 +242,7 @@ async def test_a_header_that_an_injected_session_gets_later_ends_the_waits(emula
     """Two authentication headers never go out: a wait ends with ConfigurationError, as presses and reads do."""
     async with (
         aiohttp.ClientSession() as http,
-        AkoolSession(emulator.api_key, base_url=emulator.base_url, http=http, polling=FAST) as akool,
+        emulator.session(http=http, polling=FAST) as akool,
     ):
         operation = await akool.vary(emulator.add_image(), 1)
         http.headers["Authorization"] = "Bearer mine"

@@ -70,9 +70,8 @@ async def test_a_press(emulator, akool, code, expected):
 
 
 @each_code
-async def test_a_press_after_a_lost_reply(emulator, akool, monkeypatch, code, expected):
+async def test_a_press_after_a_lost_reply(emulator, akool, code, expected):
     """1010 and 1011 prove that the lost press was taken; any other refusal leaves it in doubt, never refused."""
-    monkeypatch.setattr("akool_async._reconcile.RECONCILE_GAP", 0.01)
     source = emulator.add_image()
     emulator.faults.script("create_by_button", Fault.reset("before"), Fault.code(code, "because"))
     if expected.is_paced:
@@ -151,9 +150,8 @@ async def test_a_durable_run_records_refusals(emulator, tmp_path):
         check(error, error.code, OF_PRESS[error.code])
 
 
-async def test_a_durable_run_tells_refusals_after_a_takeover(emulator, tmp_path, monkeypatch):
+async def test_a_durable_run_tells_refusals_after_a_takeover(emulator, tmp_path):
     """An earlier worker may have pressed: a used button proves that it did; no other refusal says that it did not."""
-    monkeypatch.setattr("akool_async._reconcile.RECONCILE_GAP", 0.01)
     state = f"sqlite:///{tmp_path}/a.db"
     async with open_jobs(emulator, state, max_concurrent_upscales=50) as jobs:
         await jobs.submit([(emulator.add_image(), "V1") for _ in OF_PRESS])
@@ -199,9 +197,8 @@ async def test_a_durable_run_leaves_what_it_waited_for(emulator, tmp_path):
     assert emulator.ledger.accepted == 1
 
 
-async def test_the_accounts_trouble_leaves_a_press_in_doubt(emulator, tmp_path, monkeypatch):
+async def test_the_accounts_trouble_leaves_a_press_in_doubt(emulator, tmp_path):
     """A run that ends by 1103 does not forget that an earlier worker may have pressed: the next one asks again."""
-    monkeypatch.setattr("akool_async._reconcile.RECONCILE_GAP", 0.01)
     state = f"sqlite:///{tmp_path}/a.db"
     press = ButtonPress(emulator.add_image(), "V1")
     async with open_jobs(emulator, state) as jobs:

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import io
 import os
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -16,16 +17,11 @@ from akool_async import (
     ImageResult,
     ResultExpiredError,
     SessionClosedError,
-    downloads,
 )
+from akool_async.downloads import LARGEST_PICTURE, TRIES
 from akool_async.emulator import Fault
+from tests.support.schedules import QUICK
 from tests.support.scripted import KEY, scripted_server
-
-
-@pytest.fixture
-def few_tries(monkeypatch):
-    """Give up at the second failure, so that what never works is told soon."""
-    monkeypatch.setattr(downloads, "TRIES", 2)
 
 
 def picture(kind, colour="red"):
@@ -79,9 +75,9 @@ async def test_an_equal_file_is_kept_and_another_is_not_overwritten(emulator, ak
     [{"status": 403, "text": "gone"}, {"text": "<html>", "content_type": "text/html"}, {"body": b""}],
     ids=["403", "html", "empty"],
 )
-async def test_what_is_no_picture_is_not_saved(tmp_path, reply, few_tries):
+async def test_what_is_no_picture_is_not_saved(tmp_path, reply):
     """An error page or an empty body is a DownloadError, and no file or part of one is left."""
-    async with scripted_server(reply) as server, AkoolSession(KEY, base_url=server.base_url) as akool:
+    async with scripted_server(reply) as server, AkoolSession(KEY, base_url=server.base_url, timing=QUICK) as akool:
         result = ImageResult(id="../../escape", image=f"{server.base_url}/x.png")
         with pytest.raises(DownloadError):
             await akool.download(result, tmp_path)
@@ -92,7 +88,10 @@ async def test_what_is_no_picture_is_not_saved(tmp_path, reply, few_tries):
 async def test_the_id_cannot_lead_out_of_the_folder(tmp_path):
     """File names are made of the id's harmless characters only."""
     png = picture("PNG")
-    async with scripted_server({"body": png}) as server, AkoolSession(KEY, base_url=server.base_url) as akool:
+    async with (
+        scripted_server({"body": png}) as server,
+        AkoolSession(KEY, base_url=server.base_url, timing=QUICK) as akool,
+    ):
         (path,) = await akool.download(ImageResult(id="../../escape", image=f"{server.base_url}/x"), tmp_path)
     assert path == tmp_path / "______escape-1.png"
     assert path.read_bytes() == png
@@ -107,7 +106,7 @@ async def test_no_clock_of_this_machine_makes_a_picture_expire(tmp_path, years):
     created = datetime.now(UTC) + timedelta(days=365 * years)
     async with (
         scripted_server({"body": picture("PNG")}) as server,
-        AkoolSession(KEY, base_url=server.base_url) as akool,
+        AkoolSession(KEY, base_url=server.base_url, timing=QUICK) as akool,
     ):
         result = ImageResult(id="image-1", image=f"{server.base_url}/x", created_at=created)
         assert len(await akool.download(result, tmp_path)) == 1
@@ -134,7 +133,7 @@ async def test_a_refused_picture_is_expired_by_the_hosts_clock(tmp_path, status,
     refusal = {"status": status, "headers": {"Date": date}}
     async with scripted_server(refusal, akool_lists_it, refusal) as server:
         image["image"] = f"{server.base_url}/x"
-        async with AkoolSession(KEY, base_url=server.base_url) as akool:
+        async with AkoolSession(KEY, base_url=server.base_url, timing=QUICK) as akool:
             with pytest.raises(expected, match=f"HTTP {status}") as caught:
                 await akool.download(ImageResult(id="image-1", image=image["image"], created_at=CREATED), tmp_path)
     assert type(caught.value) is expected
@@ -144,7 +143,10 @@ async def test_a_refused_picture_is_expired_by_the_hosts_clock(tmp_path, status,
 async def test_a_folder_that_cannot_be_made_is_a_download_error(tmp_path):
     """A file where the folder should be is told as a DownloadError, before anything is fetched."""
     (tmp_path / "taken").write_text("mine")
-    async with scripted_server({"body": b""}) as server, AkoolSession(KEY, base_url=server.base_url) as akool:
+    async with (
+        scripted_server({"body": b""}) as server,
+        AkoolSession(KEY, base_url=server.base_url, timing=QUICK) as akool,
+    ):
         with pytest.raises(DownloadError, match="folder"):
             await akool.download(ImageResult(id="image-1", image=f"{server.base_url}/x"), tmp_path / "taken")
     assert server.asked == []
@@ -190,7 +192,7 @@ async def test_a_picture_that_changed_meanwhile_begins_anew(tmp_path):
     """A host that has another picture by now, or knows no ranges, sends it whole: no two are mixed."""
     old, new = picture("PNG", "red"), picture("PNG", "blue")
     async with scripted_server(half_of(old), {"body": new, "headers": {"ETag": '"new"'}}) as server:
-        async with AkoolSession(KEY, base_url=server.base_url) as akool:
+        async with AkoolSession(KEY, base_url=server.base_url, timing=QUICK) as akool:
             (path,) = await akool.download(ImageResult(id="image-1", image=f"{server.base_url}/x"), tmp_path)
     assert path.read_bytes() == new
     assert server.asked[1].headers["if-range"] == '"old"'
@@ -203,7 +205,7 @@ async def test_the_rest_of_another_picture_is_not_taken(tmp_path):
     part = {"Content-Range": f"bytes {len(old) // 2}-{len(new) - 1}/{len(new)}", "ETag": '"new"'}
     wrong = {"status": 206, "body": new[len(old) // 2 :], "headers": part}
     async with scripted_server(half_of(old), wrong, {"body": new}) as server:
-        async with AkoolSession(KEY, base_url=server.base_url) as akool:
+        async with AkoolSession(KEY, base_url=server.base_url, timing=QUICK) as akool:
             (path,) = await akool.download(ImageResult(id="image-1", image=f"{server.base_url}/x"), tmp_path)
     assert path.read_bytes() == new
 
@@ -211,12 +213,12 @@ async def test_the_rest_of_another_picture_is_not_taken(tmp_path):
 async def test_a_name_that_is_none_is_a_download_error(tmp_path):
     """An address whose host no resolver can spell is told as any other that cannot be fetched."""
     same = {"code": 1000, "msg": "OK", "data": {"_id": "image-1", "image_status": 3, "image": "http://a..b/x.png"}}
-    async with scripted_server(same) as server, AkoolSession(KEY, base_url=server.base_url) as akool:
+    async with scripted_server(same) as server, AkoolSession(KEY, base_url=server.base_url, timing=QUICK) as akool:
         with pytest.raises(DownloadError):
             await akool.download(ImageResult(id="image-1", image="http://a..b/x.png"), tmp_path)
 
 
-async def test_a_fresh_address_is_asked_for_once(emulator, akool, tmp_path, few_tries):
+async def test_a_fresh_address_is_asked_for_once(emulator, akool, tmp_path):
     """A host that knows no address of a result any more costs one read of the result, however many its pictures."""
     result = await (await akool.vary(emulator.add_image(), 1)).wait_until_complete()
     asked = emulator.ledger.requests["get_image_result"]
@@ -254,21 +256,30 @@ async def test_a_result_that_akool_has_no_more_is_expired(emulator, akool, tmp_p
     assert caught.value.operation_id == result.id
 
 
-@pytest.mark.parametrize("fault", [Fault.endless(), Fault.huge(2**22)], ids=str)
-async def test_a_picture_without_bounds_is_given_up(emulator, akool, tmp_path, fault, monkeypatch):
+async def test_a_picture_without_bounds_is_given_up(tmp_path):
     """More bytes than any picture has are not taken in, and nothing of them stays on disk."""
-    monkeypatch.setattr(downloads, "LARGEST_PICTURE", 2**20)
-    monkeypatch.setattr("akool_async.emulator._spoiling.CHUNK", picture("PNG").ljust(2**16, b" "))
-    result = await (await akool.vary(emulator.add_image(), 1)).wait_until_complete()
-    emulator.faults.rate(1.0, fault, endpoints=["pictures"])
-    with pytest.raises(DownloadError, match="more than 1048576 bytes"):
-        await akool.download(result, tmp_path)
+    chunk = picture("PNG").ljust(2**20, b" ")
+
+    async def endless(request):
+        response = web.StreamResponse()
+        await response.prepare(request)
+        with suppress(ConnectionError):
+            for _ in range(2 * LARGEST_PICTURE // len(chunk)):
+                await response.write(chunk)
+        return response
+
+    async with (
+        scripted_server(endless) as server,
+        AkoolSession(KEY, base_url=server.base_url, timing=QUICK) as akool,
+    ):
+        with pytest.raises(DownloadError, match="more than 268435456 bytes"):
+            await akool.download(ImageResult(id="image-1", image=f"{server.base_url}/x"), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_a_host_that_falls_silent_is_given_up(emulator, tmp_path, few_tries):
+async def test_a_host_that_falls_silent_is_given_up(emulator, tmp_path):
     """Half a picture and then nothing ends at the request timeout, again and again, and in a DownloadError."""
-    async with AkoolSession(emulator.api_key, base_url=emulator.base_url, request_timeout=0.2) as akool:
+    async with emulator.session(request_timeout=0.2) as akool:
         emulator.faults.rate(1.0, Fault.stall(), endpoints=["pictures"])
         image = await akool.get_image_result(emulator.add_image())
         with pytest.raises(DownloadError):
@@ -283,7 +294,7 @@ OTHER_SCHEMES = ["ftp://127.0.0.1/x.png", "file:///etc/passwd", "javascript:x"]
 async def test_only_http_is_fetched(tmp_path, url):
     """An address of another scheme is refused, also where AKOOL insists on it."""
     same = {"code": 1000, "msg": "OK", "data": {"_id": "image-1", "image_status": 3, "image": url}}
-    async with scripted_server(same) as server, AkoolSession(KEY, base_url=server.base_url) as akool:
+    async with scripted_server(same) as server, AkoolSession(KEY, base_url=server.base_url, timing=QUICK) as akool:
         with pytest.raises(DownloadError, match="http"):
             await akool.download(ImageResult(id="image-1", image=url), tmp_path)
     assert list(tmp_path.iterdir()) == []
@@ -302,7 +313,7 @@ async def test_no_redirect_leads_away_from_http(emulator, akool, tmp_path, url):
 async def test_a_redirect_elsewhere_carries_nothing_along(emulator, tmp_path):
     """A picture that has moved to another host comes from there, which sees no key and no cookie."""
     async with scripted_server({"body": picture("PNG")}) as elsewhere:
-        async with AkoolSession(emulator.api_key, base_url=emulator.base_url) as akool:
+        async with emulator.session() as akool:
             result = await (await akool.upscale(emulator.add_image(), 1)).wait_until_complete()
             emulator.faults.script("pictures", Fault.redirect(f"{elsewhere.base_url}/x.png"))
             await akool.download(result, tmp_path)
@@ -321,10 +332,10 @@ async def test_a_result_without_pictures_is_an_error(emulator, akool, tmp_path):
     assert caught.value.operation_id == operation.id
 
 
-async def test_one_bad_picture_does_not_take_the_others(emulator, akool, tmp_path, few_tries):
+async def test_one_bad_picture_does_not_take_the_others(emulator, akool, tmp_path):
     """Four of five are saved where the fifth cannot be, and the next download brings the one that is missing."""
     result = await (await akool.vary(emulator.add_image(), 1)).wait_until_complete()
-    emulator.faults.script("pictures", *[None] * 4, *[Fault.status(503)] * 2)
+    emulator.faults.script("pictures", *[None] * 4, *[Fault.status(503)] * TRIES)
     with pytest.raises(DownloadError, match="503"):
         await akool.download(result, tmp_path)
     assert len(list(tmp_path.iterdir())) == 4

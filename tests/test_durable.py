@@ -549,7 +549,7 @@ async def test_an_id_of_another_press_leaves_the_job_to_be_resolved(emulator, tm
     async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db") as jobs:
         press, operation_id = await an_unknown_job(emulator, jobs)
         source = emulator.add_image()
-        async with AkoolSession(emulator.api_key, base_url=emulator.base_url) as akool:
+        async with emulator.session() as akool:
             other_id = (await akool.vary(source, 3)).id
         await jobs.resolve(press, operation_id=other_id)
         await jobs.run()

@@ -181,9 +181,7 @@ async def test_the_same_press_twice_is_one_post_and_two_outcomes(emulator, akool
 
 async def test_variations_are_not_starved_by_upscales_before_them(emulator):
     """With one slot, taken for good, and fifty upscales first in the input, every variation comes out."""
-    async with AkoolSession(
-        emulator.api_key, base_url=emulator.base_url, polling=FAST, max_concurrent_upscales=1
-    ) as akool:
+    async with emulator.session(polling=FAST, max_concurrent_upscales=1) as akool:
         emulator.faults.script("create_by_button", Fault.stuck())
         await akool.upscale(emulator.add_image(), 1)
         upscales = [ButtonPress(emulator.add_image(), "U1") for _ in range(50)]
@@ -213,7 +211,7 @@ async def test_upscales_are_not_starved_by_endless_variations(emulator, akool):
 async def test_preflight_reads_each_source_once_and_refuses_before_any_press(emulator, akool):
     """A used and an absent button are refused unpressed; three images are read three times."""
     used, absent, fine = emulator.add_image(), emulator.add_image(buttons=["V2"]), emulator.add_image()
-    async with AkoolSession(emulator.api_key, base_url=emulator.base_url) as other:
+    async with emulator.session() as other:
         await other.vary(used, 1)
     before = emulator.ledger.requests["create_by_button"]
     refused = await collect(
@@ -287,7 +285,7 @@ async def test_exhausted_credit_ends_new_presses():
     """With credit for twenty of a thousand presses twenty are done, and a few more POSTs are refused, not 980."""
     async with (
         Emulator(speed=200, credits=40) as emulator,
-        AkoolSession(emulator.api_key, base_url=emulator.base_url, polling=FAST) as akool,
+        emulator.session(polling=FAST) as akool,
     ):
         presses = [ButtonPress(emulator.add_image(), button) for _ in range(250) for button in VARIATIONS]
         outcomes = await collect(akool.fan_out(presses))
@@ -308,7 +306,7 @@ async def spend(budget, faults):
     known = {"": None, "1108": Fault.code(1108), "reset after": Fault.reset("after"), "fails": Fault.fails()}
     async with (
         Emulator(speed=1000) as emulator,
-        AkoolSession(emulator.api_key, base_url=emulator.base_url, polling=FAST) as akool,
+        emulator.session(polling=FAST) as akool,
     ):
         emulator.faults.script("create_by_button", *[known[name] for name in faults])
         outcomes = await collect(akool.fan_out(all_buttons(emulator, 10), max_credits=budget))
@@ -428,7 +426,7 @@ async def test_a_price_that_makes_no_sense_does_not_end_a_budget(emulator, akool
 
 async def test_a_fan_out_says_so_in_another_event_loop(emulator):
     """A fan-out that is iterated in another thread's event loop ends at once, before anything is pulled or sent."""
-    async with AkoolSession(emulator.api_key, base_url=emulator.base_url) as akool:
+    async with emulator.session() as akool:
         await akool.get_credit()
         outcomes = akool.fan_out([(emulator.add_image(), "V1")])
         with pytest.raises(ConfigurationError, match="run_coroutine_threadsafe"):
@@ -511,7 +509,7 @@ async def test_a_busy_plan_is_kept_full_without_a_cap_of_ours():
     """A plan of three generations and no cap of ours: everything comes out, and few POSTs are refused for it."""
     async with (
         Emulator(speed=100, plan_concurrency=3) as emulator,
-        AkoolSession(emulator.api_key, base_url=emulator.base_url, polling=FAST) as akool,
+        emulator.session(polling=FAST) as akool,
     ):
         presses = [ButtonPress(emulator.add_image(), button) for _ in range(10) for button in VARIATIONS]
         outcomes = await collect(akool.fan_out(presses))
@@ -522,9 +520,8 @@ async def test_a_busy_plan_is_kept_full_without_a_cap_of_ours():
 
 @pytest.mark.parametrize("fault", [Fault.reset("before"), Fault.status(502), Fault.code(1005)])
 @pytest.mark.parametrize("buttons", [VARIATIONS, UPSCALES])
-async def test_a_budget_does_not_keep_out_the_press_it_waits_for(emulator, akool, monkeypatch, fault, buttons):
+async def test_a_budget_does_not_keep_out_the_press_it_waits_for(emulator, akool, fault, buttons):
     """The first press of a kind, which tells the price, may have to be sent again while all others wait for it."""
-    monkeypatch.setattr("akool_async._reconcile.RECONCILE_GAP", 0.01)
     emulator.faults.script("create_by_button", fault)
     presses = [(emulator.add_image(), button) for _ in range(5) for button in buttons]
     outcomes = await collect(akool.fan_out(presses, max_credits=100, preflight=False))
@@ -604,9 +601,7 @@ async def test_an_input_that_is_cancelled_from_within_is_an_error(emulator, akoo
 @pytest.mark.parametrize("code", [1006, 1101, 1200])
 async def test_a_warm_session_stops_within_what_is_under_way(emulator, code):
     """Once dozens were accepted, a refusal that holds for all costs the POSTs under way and no more."""
-    async with AkoolSession(
-        ApiKey(emulator.api_key), base_url=emulator.base_url, polling=FAST, max_concurrent_upscales=50
-    ) as akool:
+    async with emulator.session(polling=FAST, max_concurrent_upscales=50) as akool:
         await collect(akool.fan_out(all_buttons(emulator, 8), preflight=False))
         emulator.faults.rate(1.0, Fault.code(code), endpoints=["create_by_button"])
         before = len(emulator.ledger.posts)
@@ -646,7 +641,7 @@ async def test_an_image_that_is_not_there_is_read_once(emulator, akool):
 
 async def test_variations_are_not_shut_out_where_little_is_in_flight(emulator):
     """Eight upscales before four variations, eight in flight: the upscales that wait leave room."""
-    async with AkoolSession(ApiKey(emulator.api_key), base_url=emulator.base_url, polling=FAST) as akool:
+    async with emulator.session(polling=FAST) as akool:
         images = [emulator.add_image() for _ in range(4)]
         emulator.faults.script("create_by_button", *[Fault.stuck()] * 4)
         presses = [(image, button) for image in images[:2] for button in UPSCALES] + [(image, "V1") for image in images]

@@ -47,9 +47,7 @@ PROMPT_PRICES = {"create_by_prompt": 2, "create_by_source_prompt": 4}
 
 @pytest.fixture
 async def akool(emulator):
-    async with AkoolSession(
-        emulator.api_key, base_url=emulator.base_url, polling=FAST, request_timeout=1.0, max_concurrent_upscales=1
-    ) as akool:
+    async with emulator.session(polling=FAST, request_timeout=1.0, max_concurrent_upscales=1) as akool:
         yield akool
 
 
@@ -115,7 +113,7 @@ async def test_bad_bytes_lose_nothing(emulator, akool):
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_repress_false_never_presses_again(emulator, when):
     """With repress=False a lost reply is told as unknown, whether or not AKOOL accepted, after one POST."""
-    async with AkoolSession(emulator.api_key, base_url=emulator.base_url, polling=FAST, repress=False) as akool:
+    async with emulator.session(polling=FAST, repress=False) as akool:
         emulator.faults.script("create_by_button", Fault.reset(when))
         with pytest.raises(OutcomeUnknownError) as caught:
             await akool.upscale(emulator.add_image(), 1)
@@ -207,7 +205,7 @@ async def test_used_buttons_may_lag_behind_the_press():
     with 1010, which tells that the first was taken; never a second charge.
     """
     async with Emulator(speed=200, used_buttons_lag=3600) as emulator:
-        async with AkoolSession(emulator.api_key, base_url=emulator.base_url, polling=FAST) as akool:
+        async with emulator.session(polling=FAST) as akool:
             source = emulator.add_image()
             emulator.faults.script("create_by_button", Fault.reset("after"))
             with pytest.raises(OutcomeUnknownError) as caught:
@@ -220,7 +218,7 @@ async def test_used_buttons_may_lag_behind_the_press():
 async def test_a_lag_with_repress_false_stays_unknown():
     """The same without a second press cannot be told."""
     async with Emulator(speed=200, used_buttons_lag=3600) as emulator:
-        async with AkoolSession(emulator.api_key, base_url=emulator.base_url, repress=False) as akool:
+        async with emulator.session(repress=False) as akool:
             emulator.faults.script("create_by_button", Fault.reset("after"))
             with pytest.raises(OutcomeUnknownError) as caught:
                 await akool.upscale(emulator.add_image(), 1)
@@ -270,7 +268,7 @@ async def test_reconcile_by_hand(emulator, akool, pressed, charged):
     source = emulator.add_image()
     if pressed:
         await akool.vary(source, 2)
-    async with AkoolSession(emulator.api_key, base_url=emulator.base_url) as other:
+    async with emulator.session() as other:
         assert await other.reconcile(source, "V2") is charged
     assert emulator.ledger.requests["create_by_button"] == int(pressed)
 
@@ -285,7 +283,7 @@ async def test_reconcile_by_hand_says_when_it_cannot_be_told(emulator, akool):
 async def test_a_used_button_is_refused(emulator, akool):
     """Pressed by somebody else: 1010, one POST, nothing charged to us."""
     source = emulator.add_image()
-    async with AkoolSession(emulator.api_key, base_url=emulator.base_url) as other:
+    async with emulator.session() as other:
         await other.vary(source, 1)
     with pytest.raises(NotOperableError):
         await akool.vary(source, 1)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from akool_async import AkoolSession, ButtonPress, OutcomeUnknownError
+from akool_async import ButtonPress, OutcomeUnknownError
 from akool_async._money import Account, Prices, price_kind
 from akool_async.emulator import Emulator, Fault
 from akool_async.models import PromptRequest, SourcePromptRequest
@@ -69,7 +69,7 @@ async def test_a_refund_or_a_top_up_is_told(emulator, akool):
     await akool.get_credit()
     assert akool.counters().credits_elsewhere == 5
     async with Emulator(speed=200, prices={"upscale": 1}, reported_prices={"upscale": 3}) as cheap:
-        async with AkoolSession(cheap.api_key, base_url=cheap.base_url, polling=FAST) as akool_of_cheap:
+        async with cheap.session(polling=FAST) as akool_of_cheap:
             await akool_of_cheap.get_credit()
             await (await akool_of_cheap.upscale(cheap.add_image(), 1)).wait_until_complete()
             await akool_of_cheap.get_credit()

@@ -26,7 +26,7 @@ from tests.support.scripted import KEY, scripted_server
 async def test_the_events_of_a_press_in_their_order(emulator):
     """Queued, pressed, polled (once or more), finished: with the press, the id, the credits and the times."""
     seen = []
-    async with AkoolSession(emulator.api_key, base_url=emulator.base_url, polling=FAST, observer=seen.append) as akool:
+    async with emulator.session(polling=FAST, observer=seen.append) as akool:
         source = emulator.add_image()
         operation = await akool.upscale(source, 1)
         await operation.wait_until_complete()
@@ -88,7 +88,7 @@ async def test_a_duration_that_the_polls_contradict_is_not_believed(took):
 async def test_an_unknown_outcome_is_told(emulator):
     """A lost reply is an event with the press and whether it was charged."""
     seen = []
-    async with AkoolSession(emulator.api_key, base_url=emulator.base_url, observer=seen.append) as akool:
+    async with emulator.session(observer=seen.append) as akool:
         emulator.faults.script("create_by_button", Fault.reset("after"))
         source = emulator.add_image()
         with pytest.raises(OutcomeUnknownError):
@@ -99,7 +99,7 @@ async def test_an_unknown_outcome_is_told(emulator):
 async def test_a_refused_press_and_prompt_are_events(emulator):
     """What AKOOL refuses ends with Refused, which carries the error, and is counted."""
     seen = []
-    async with AkoolSession(emulator.api_key, base_url=emulator.base_url, observer=seen.append) as akool:
+    async with emulator.session(observer=seen.append) as akool:
         source = emulator.add_image()
         emulator.faults.script("create_by_button", Fault.code(1010))
         emulator.faults.script("create_by_prompt", Fault.code(1003))
@@ -122,9 +122,7 @@ async def test_a_refused_press_and_prompt_are_events(emulator):
 async def test_every_press_that_queued_has_one_end(emulator):
     """Accepted, refused, unknown, cancelled as it queued, closed as its POST was under way: one event for each."""
     seen = []
-    akool = AkoolSession(
-        emulator.api_key,
-        base_url=emulator.base_url,
+    akool = emulator.session(
         observer=seen.append,
         max_concurrent_upscales=1,
         request_timeout=0.2,
@@ -165,7 +163,7 @@ async def test_every_press_that_queued_has_one_end(emulator):
 async def test_every_press_of_a_fan_out_that_stops_has_one_end(emulator):
     """A used button, a budget, a banned account and an unknown button: each press has one Pressed or Refused."""
     seen = []
-    async with AkoolSession(emulator.api_key, base_url=emulator.base_url, polling=FAST, observer=seen.append) as akool:
+    async with emulator.session(polling=FAST, observer=seen.append) as akool:
         used = emulator.add_image(buttons=["V2"])
         presses = [(used, "V1"), (used, "V9"), *((emulator.add_image(), button) for button in ("V1", "V2") * 20)]
         emulator.faults.script("create_by_button", *[None] * 5, Fault.code(1200))
@@ -178,7 +176,7 @@ async def test_every_press_of_a_fan_out_that_stops_has_one_end(emulator):
 async def test_a_press_that_waits_for_a_budget_in_vain_has_one_end(emulator):
     """With credits for one of four presses, three wait for its price and are refused: one event for each."""
     seen = []
-    async with AkoolSession(emulator.api_key, base_url=emulator.base_url, polling=FAST, observer=seen.append) as akool:
+    async with emulator.session(polling=FAST, observer=seen.append) as akool:
         presses = [(emulator.add_image(), "V1") for _ in range(4)]
         outcomes = [outcome async for outcome in akool.fan_out(presses, preflight=False, max_credits=2)]
     ends = Counter(event.press for event in seen if isinstance(event, events.Pressed | events.Refused))
@@ -199,7 +197,7 @@ async def test_what_ended_immediately_was_pressed_before_it_finished():
 async def test_closing_is_the_reason_of_what_it_refuses(emulator):
     """A press that queues when the session closes is refused with the error that its caller gets."""
     seen = []
-    akool = AkoolSession(emulator.api_key, base_url=emulator.base_url, observer=seen.append, max_concurrent_upscales=1)
+    akool = emulator.session(observer=seen.append, max_concurrent_upscales=1)
     emulator.faults.script("create_by_button", Fault.stuck())
     source = emulator.add_image()
     await akool.upscale(source, 1)
@@ -227,7 +225,7 @@ def _cancelled(event):
 @pytest.mark.parametrize("observer", [_failing, _raising, _cancelled], ids=["async", "sync", "cancelled"])
 async def test_an_observer_that_raises_breaks_nothing(emulator, caplog, observer):
     """The operation goes on to its end; the observer's error is logged."""
-    async with AkoolSession(emulator.api_key, base_url=emulator.base_url, polling=FAST, observer=observer) as akool:
+    async with emulator.session(polling=FAST, observer=observer) as akool:
         result = await (await akool.vary(emulator.add_image(), 1)).wait_until_complete()
     assert result.status == ImageStatus.COMPLETED
     assert "the observer failed" in caplog.text
@@ -241,18 +239,15 @@ async def test_an_async_observer_hears_everything_before_closing_ends(emulator):
         await asyncio.sleep(0)
         seen.append(type(event).__name__)
 
-    async with AkoolSession(emulator.api_key, base_url=emulator.base_url, polling=FAST, observer=observer) as akool:
+    async with emulator.session(polling=FAST, observer=observer) as akool:
         await (await akool.vary(emulator.add_image(), 1)).wait_until_complete()
     assert seen[:2] == ["Queued", "Pressed"]
     assert seen[-1] == "Finished"
 
 
-async def test_an_observer_that_never_ends_does_not_hold_up_closing_for_ever(emulator, monkeypatch):
+async def test_an_observer_that_never_ends_does_not_hold_up_closing_for_ever(emulator):
     """A stuck observer is given its time and then ended."""
-    monkeypatch.setattr("akool_async.session.CLOSING_MARGIN", 0.05)
-    async with AkoolSession(
-        emulator.api_key, base_url=emulator.base_url, observer=lambda _: asyncio.Event().wait()
-    ) as akool:
+    async with emulator.session(observer=lambda _: asyncio.Event().wait()) as akool:
         await akool.vary(emulator.add_image(), 1)
 
 
@@ -265,7 +260,7 @@ def test_an_observer_must_be_callable():
 async def test_logs_carry_their_fields(emulator, caplog):
     """At DEBUG each event is a record with its fields as attributes, for structured logs."""
     caplog.set_level(logging.DEBUG, logger="akool_async")
-    async with AkoolSession(emulator.api_key, base_url=emulator.base_url, polling=FAST) as akool:
+    async with emulator.session(polling=FAST) as akool:
         operation = await akool.vary(emulator.add_image(), 1)
         await operation.wait_until_complete()
     records = [record for record in caplog.records if hasattr(record, "akool_event")]
@@ -277,9 +272,7 @@ async def test_logs_carry_their_fields(emulator, caplog):
 
 async def test_the_counters_say_how_the_session_stands(emulator):
     """In flight, waiting, slots, totals, polls per job and lateness, while work is under way and after."""
-    async with AkoolSession(
-        emulator.api_key, base_url=emulator.base_url, polling=FAST, max_concurrent_upscales=1
-    ) as akool:
+    async with emulator.session(polling=FAST, max_concurrent_upscales=1) as akool:
         source = emulator.add_image()
         operation = await akool.upscale(source, 1)
         queued = asyncio.create_task(akool.upscale(source, 2))

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from akool_async import AkoolError, AkoolSession, NotOperableError, OutcomeUnknownError, SessionClosedError, _spend
+from akool_async import AkoolError, AkoolSession, OutcomeUnknownError, SessionClosedError
+from akool_async._recent import Recent
 from akool_async.emulator import Emulator, Fault
 from tests.support.examples import CREATE_BY_BUTTON_REPLY, CREATE_BY_PROMPT_REPLY
 from tests.support.schedules import FAST
@@ -74,9 +75,7 @@ async def test_what_nobody_claimed_is_kept():
 
 async def test_a_slot_survives_a_caller_cancelled_mid_post(emulator):
     """The slot of a press whose caller left stays held until the server is done, then comes back."""
-    async with AkoolSession(
-        emulator.api_key, base_url=emulator.base_url, polling=FAST, max_concurrent_upscales=1
-    ) as akool:
+    async with emulator.session(polling=FAST, max_concurrent_upscales=1) as akool:
         source = emulator.add_image()
         emulator.faults.script("create_by_button", Fault.slow(0.1, "before"))
         caller = asyncio.create_task(akool.upscale(source, 1))
@@ -103,9 +102,7 @@ async def test_one_of_several_callers_cancelled_leaves_the_post_to_the_others(em
 
 async def test_a_press_after_the_last_caller_left_the_queue_begins_anew(emulator):
     """Cancelled while queueing, then pressed again at once: the new caller is not handed the dropped one."""
-    async with AkoolSession(
-        emulator.api_key, base_url=emulator.base_url, polling=FAST, max_concurrent_upscales=1
-    ) as akool:
+    async with emulator.session(polling=FAST, max_concurrent_upscales=1) as akool:
         source = emulator.add_image()
         await akool.upscale(source, 1)
         queued = asyncio.create_task(akool.upscale(source, 2))
@@ -148,17 +145,24 @@ async def test_closing_does_not_wait_for_ever_for_a_reply():
         gate.open.set()
 
 
-async def test_what_is_remembered_is_bounded(emulator, akool, monkeypatch):
-    """The oldest operation is forgotten first; pressing that again is AKOOL's to refuse, and costs nothing."""
-    monkeypatch.setattr(_spend, "REMEMBERED", 2)
-    source = emulator.add_image()
-    first, second, third = [await akool.vary(source, index) for index in (1, 2, 3)]
-    assert await akool.vary(source, 3) is third
-    assert await akool.vary(source, 2) is second
-    with pytest.raises(NotOperableError):
-        await akool.vary(source, 1)
-    assert first.id not in {second.id, third.id}
-    assert emulator.ledger.charged == 6
+@given(keys=st.lists(st.integers(0, 9), max_size=50), size=st.integers(1, 5))
+def test_what_is_remembered_is_bounded(keys, size):
+    """A session's memory keeps the newest entries, each with its newest value, and never more than its size."""
+    memory = Recent(size)
+    for value, key in enumerate(keys):
+        memory[key] = value
+        assert len(memory) <= size
+        assert memory[key] == value
+    assert list(memory) == newest(keys, size)
+
+
+def newest(keys, size):
+    """The last ``size`` keys by when each was added; a key that is still there stays where it is."""
+    kept = []
+    for key in keys:
+        if key not in kept:
+            kept = [*kept, key][-size:]
+    return kept
 
 
 ACTIONS = st.lists(
@@ -200,7 +204,7 @@ def test_every_slot_comes_back_on_every_path(actions, faults, cap, close_early):
 async def drive(actions, faults, cap, *, close_early):
     async with (
         Emulator(speed=500) as emulator,
-        AkoolSession(emulator.api_key, base_url=emulator.base_url, polling=FAST, max_concurrent_upscales=cap) as akool,
+        emulator.session(polling=FAST, max_concurrent_upscales=cap) as akool,
     ):
         sources = [emulator.add_image() for _ in range(2)]
         emulator.faults.script("create_by_button", *faults)

@@ -7,7 +7,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from akool_async import AkoolSession, OutcomeUnknownError
+from akool_async import OutcomeUnknownError
 from akool_async.emulator import Fault
 from akool_async.opentelemetry import OpenTelemetryObserver
 from tests.support.schedules import FAST
@@ -21,7 +21,7 @@ async def test_operations_become_spans_and_metrics(emulator):
     observer = OpenTelemetryObserver(
         tracer_provider=tracer_provider, meter_provider=MeterProvider(metric_readers=[reader])
     )
-    async with AkoolSession(emulator.api_key, base_url=emulator.base_url, polling=FAST, observer=observer) as akool:
+    async with emulator.session(polling=FAST, observer=observer) as akool:
         source = emulator.add_image()
         good = await akool.upscale(source, 1)
         emulator.faults.script("create_by_button", Fault.fails())

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 from aiohttp import web
 
-from akool_async import AkoolSession, RateLimitedError, events
+from akool_async import AkoolSession, RateLimitedError, Timing, events
 from akool_async._transport import MOST_CONNECTIONS
 from akool_async._turnstile import FIRST_WIDTH, LARGEST_WIDTH, Turnstile
 from akool_async.emulator import Emulator, Fault
@@ -18,9 +18,7 @@ OFTEN = RateLimitedError(1005, "often")
 
 async def test_no_more_requests_go_out_than_the_rate(emulator):
     """Forty presses, their polls and the token keep the distance that 100 requests a second leave between two."""
-    async with AkoolSession(
-        emulator.api_key, base_url=emulator.base_url, polling=FAST, max_requests_per_second=100
-    ) as akool:
+    async with emulator.session(polling=FAST, max_requests_per_second=100) as akool:
         began = asyncio.get_running_loop().time()
         operations = await asyncio.gather(*(akool.vary(emulator.add_image(), 1) for _ in range(40)))
         await asyncio.gather(*(operation.wait_until_complete() for operation in operations))
@@ -52,7 +50,7 @@ async def test_presses_do_not_queue_behind_polls():
 async def test_a_429_slows_everyone(emulator):
     """After one 429 with Retry-After no request of any kind goes out until it is over."""
     seen = []
-    async with AkoolSession(emulator.api_key, base_url=emulator.base_url, polling=FAST, observer=seen.append) as akool:
+    async with emulator.session(polling=FAST, observer=seen.append) as akool:
         emulator.faults.script("get_credit", Fault.throttle(retry_after=1))
         slowed = asyncio.create_task(akool.get_credit())
         while not seen:
@@ -67,7 +65,7 @@ async def test_a_429_slows_everyone(emulator):
 @pytest.mark.parametrize("rate", [None, 500])
 async def test_what_queued_before_a_429_waits_it_out_too(emulator, rate):
     """Of hundreds of reads that queue for connections and for the rate, only those under way reach AKOOL."""
-    async with AkoolSession(emulator.api_key, base_url=emulator.base_url, max_requests_per_second=rate) as akool:
+    async with emulator.session(max_requests_per_second=rate) as akool:
         emulator.faults.script("get_image_result", Fault.throttle(retry_after=600))
         image_id = emulator.add_image()
         reads = [asyncio.create_task(akool.get_image_result(image_id)) for _ in range(300)]
@@ -84,7 +82,7 @@ async def test_a_1005_slows_presses_and_not_polls():
     """While a full plan makes presses wait, one POST at a time asks for room, and polls go on."""
     async with (
         Emulator(speed=100, plan_concurrency=2) as emulator,
-        AkoolSession(emulator.api_key, base_url=emulator.base_url, polling=FAST) as akool,
+        emulator.session(polling=FAST, timing=Timing().scaled(0.1)) as akool,
     ):
         operations = await asyncio.gather(*(akool.vary(emulator.add_image(), 1) for _ in range(30)))
         await asyncio.gather(*(operation.wait_until_complete() for operation in operations))
@@ -95,7 +93,7 @@ async def test_a_1005_slows_presses_and_not_polls():
 
 async def test_what_is_held_up_when_the_session_closes_is_told_as_not_sent(emulator):
     """A press that waits out a long Retry-After ends when the session closes, unsent."""
-    akool = AkoolSession(emulator.api_key, base_url=emulator.base_url)
+    akool = emulator.session()
     akool._pace.hold(600)
     caller = asyncio.create_task(akool.create_by_prompt("a fox"))
     await asyncio.sleep(0)
@@ -108,7 +106,7 @@ async def test_what_is_held_up_when_the_session_closes_is_told_as_not_sent(emula
 
 async def test_the_turnstile_opens_with_acceptance_and_narrows_with_a_refusal():
     """Four at first, one more for each accepted POST up to its bound, one alone after a refusal for the pace."""
-    turnstile = Turnstile()
+    turnstile = Turnstile(Timing())
     inside, most = 0, []
 
     async def go(*, then):
@@ -133,7 +131,7 @@ async def test_the_turnstile_opens_with_acceptance_and_narrows_with_a_refusal():
 @pytest.mark.parametrize("leaver", range(3))
 async def test_a_turn_given_to_one_that_leaves_goes_to_the_next(leaver):
     """Whoever of those that queue is cancelled, before or just as its turn comes, the others get theirs."""
-    turnstile = Turnstile()
+    turnstile = Turnstile(Timing())
     turnstile.refused(OFTEN)
     gate, got = asyncio.Event(), []
 
@@ -157,7 +155,7 @@ async def test_a_turn_given_to_one_that_leaves_goes_to_the_next(leaver):
 
 async def test_a_pause_ends_early_when_there_may_be_room(emulator):
     """Waiting without a Retry-After ends as soon as an operation of the session ends; with one it does not."""
-    turnstile = Turnstile()
+    turnstile = Turnstile(Timing())
     turnstile.refused(OFTEN)
     resting = asyncio.create_task(turnstile.rest(3600, exactly=False))
     await asyncio.sleep(0)

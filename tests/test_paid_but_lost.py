@@ -8,7 +8,6 @@ import signal
 import pytest
 from attrs import evolve
 
-from akool_async import AkoolSession
 from akool_async.cli._lines import Line, PressState
 from akool_async.cli._money import Charges, Step, add_what_was_known, charges_of, next_step
 from akool_async.emulator import Emulator, Fault
@@ -199,7 +198,7 @@ async def test_an_id_that_akool_does_not_know_settles_nothing(emulator, tmp_path
 async def test_an_id_of_something_else_settles_nothing(emulator, tmp_path, given):
     """The press stays charged with its id lost, the line says what the id is, status 5, and it is no new charge."""
     image_id, other = emulator.add_image(), emulator.add_image()
-    async with AkoolSession(emulator.api_key, base_url=emulator.base_url) as akool:
+    async with emulator.session() as akool:
         button, source = {"another button": ("V3", image_id), "another image": ("V1", other)}.get(
             given, ("V1", image_id)
         )
@@ -232,7 +231,7 @@ async def test_an_id_of_something_else_settles_nothing(emulator, tmp_path, given
 async def test_one_id_does_not_settle_two_presses(emulator, tmp_path, other):
     """An id that is written down for two presses, or is that of a line, is refused before it is looked at."""
     image_id = emulator.add_image()
-    async with AkoolSession(emulator.api_key, base_url=emulator.base_url) as akool:
+    async with emulator.session() as akool:
         operation = await akool.create_by_button(image_id, "V2")
         await operation.wait_until_complete()
     write_batch(tmp_path, image_id, "V1 V2")

@@ -11,12 +11,14 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from akool_async import AkoolSession, ConfigurationError, DownloadError, ImageResult, downloads
+from akool_async import AkoolSession, ConfigurationError, DownloadError, ImageResult
 from akool_async._picture_urls import as_written, follow
+from tests.support.schedules import QUICK
 from tests.support.scripted import KEY, scripted_server
 
 
@@ -78,15 +80,9 @@ async def host(*replies):
 
 
 async def save(address, folder, base_url="http://127.0.0.1:9", **options):
-    async with AkoolSession(KEY, base_url=base_url, **options) as akool:
+    async with AkoolSession(KEY, base_url=base_url, **{"timing": QUICK, **options}) as akool:
         (path,) = await akool.download(ImageResult(id="image-1", image=address), folder)
         return path.read_bytes()
-
-
-@pytest.fixture
-def one_try(monkeypatch):
-    """Give up at the first failure."""
-    monkeypatch.setattr(downloads, "TRIES", 1)
 
 
 # --- addresses ---
@@ -194,11 +190,12 @@ BUSY = {
 
 
 @pytest.mark.parametrize("kind", BUSY)
-async def test_a_pause_that_a_host_asks_for_is_no_failure(tmp_path, one_try, kind):
-    """After the pause the picture is asked for again, whatever this machine's clock says."""
-    async with host(BUSY[kind], reply()) as pictures:
-        assert await save(f"{pictures.url}/x", tmp_path) == PNG
-    assert len(pictures.asked) == 2
+async def test_a_pause_that_a_host_asks_for_is_no_failure(tmp_path, kind):
+    """After each of many pauses the picture is asked for again, whatever this machine's clock says."""
+    async with host(BUSY[kind], *[limited("0")] * 9, reply()) as pictures:
+        timing = evolve(QUICK, download_pause_timeout=60.0)
+        assert await save(f"{pictures.url}/x", tmp_path, timing=timing) == PNG
+    assert len(pictures.asked) == 11
 
 
 @pytest.mark.parametrize(
@@ -225,12 +222,11 @@ async def test_a_long_pause_is_told_and_kept(tmp_path, busy, seconds):
     assert [path.name for path in tmp_path.iterdir()] == ["image-3-1.png"]
 
 
-async def test_pauses_of_one_picture_have_a_bound(tmp_path, monkeypatch):
+async def test_pauses_of_one_picture_have_a_bound(tmp_path):
     """A host that asks for one short pause after the other is given up, too."""
-    monkeypatch.setattr(downloads, "LONGEST_PAUSE", 1.5)
     async with host(limited("1")) as pictures:
         with pytest.raises(DownloadError, match="a pause of 1 s; a picture waits"):
-            await save(f"{pictures.url}/x", tmp_path)
+            await save(f"{pictures.url}/x", tmp_path, timing=evolve(QUICK, download_pause_timeout=1.5))
     assert len(pictures.asked) == 2
 
 
@@ -256,12 +252,13 @@ async def test_a_pause_loses_nothing_of_a_picture(tmp_path):
     ],
 )
 @pytest.mark.parametrize("version", [{}, {"ETag": '"a"'}, {"Last_Modified": "Wed, 01 Jan 2020 00:00:00 GMT"}], ids=str)
-async def test_a_part_that_is_all_of_the_picture_is_accepted(tmp_path, one_try, told, version):
+async def test_a_part_that_is_all_of_the_picture_is_accepted(tmp_path, told, version):
     """A plain request may be answered with 206: what begins at byte 0 and is whole is the picture."""
     headers = version if told is None else version | {"Content_Range": told}
     async with host(reply(status=206, **headers)) as pictures:
         assert await save(f"{pictures.url}/x", tmp_path) == PNG
-    assert "range" not in pictures.asked[0].headers
+    (asked,) = pictures.asked
+    assert "range" not in asked.headers
 
 
 async def test_a_part_that_is_not_all_is_followed_by_the_rest(tmp_path):
@@ -282,13 +279,12 @@ async def test_a_part_that_is_not_all_is_followed_by_the_rest(tmp_path):
         reply(PNG[HALF:], 206),
     ],
 )
-async def test_a_part_alone_is_no_picture(tmp_path, monkeypatch, part):
+async def test_a_part_alone_is_no_picture(tmp_path, part):
     """A part that is not the whole picture, and that cannot be completed, is never saved."""
-    monkeypatch.setattr(downloads, "TRIES", 2)
     async with host(part) as pictures:
         with pytest.raises(DownloadError):
             await save(f"{pictures.url}/x", tmp_path)
-    assert len(pictures.asked) == 2
+    assert len(pictures.asked) == 5
     assert list(tmp_path.iterdir()) == []
 
 
@@ -322,11 +318,12 @@ async def test_a_packed_picture_is_not_resumed(tmp_path):
     assert "range" not in pictures.asked[1].headers
 
 
-async def test_a_picture_that_other_bytes_follow_is_saved(tmp_path, one_try):
+async def test_a_picture_that_other_bytes_follow_is_saved(tmp_path):
     """The file is what the host sent, the bytes after the picture's end included."""
     more = b"<!-- served by cache 7 -->" * 100
     async with host(reply(PNG + more)) as pictures:
         assert await save(f"{pictures.url}/x", tmp_path) == PNG + more
+    assert len(pictures.asked) == 1
 
 
 # --- proxies ---
@@ -334,7 +331,7 @@ async def test_a_picture_that_other_bytes_follow_is_saved(tmp_path, one_try):
 ELSEWHERE = "http://pictures.invalid/a%2Fb.png?x=%3A"
 
 
-async def test_pictures_come_through_the_proxy_of_the_environment(tmp_path, monkeypatch, one_try):
+async def test_pictures_come_through_the_proxy_of_the_environment(tmp_path, monkeypatch):
     """HTTP_PROXY is asked with the address as it was written, and NO_PROXY excepts hosts from it."""
     async with host(reply()) as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url.replace("//", "//joe:p%40ss@"))
@@ -388,7 +385,7 @@ async def test_pictures_come_through_the_proxy_of_an_injected_session(tmp_path, 
     assert not {"x-mine", "cookie"} & asked.headers.keys()
 
 
-async def test_a_proxy_that_does_not_connect_is_named(tmp_path, monkeypatch, one_try):
+async def test_a_proxy_that_does_not_connect_is_named(tmp_path, monkeypatch):
     """The error says which proxy refused, and shows its password nowhere."""
     async with host(reply(b"", 403)) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url.replace("//", "//joe:p%40ss@"))

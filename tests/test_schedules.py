@@ -9,14 +9,13 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from akool_async import ExponentialPolling
+from akool_async import ExponentialPolling, Timing
 from akool_async import errors as e
 from akool_async._retry import (
     LONGEST_RETRY_AFTER,
-    PACED_PATIENCE,
+    MAX_FAILED_POLLS,
     UNDELIVERED_TRIES,
     PacedRetry,
-    Patience,
     Streak,
     UndeliveredRetry,
     Verdict,
@@ -122,7 +121,7 @@ def test_the_three_outcomes_of_a_spending_post(error, verdict):
 @given(paces=st.lists(st.none() | st.floats(0, 100), min_size=1000, max_size=1000))
 def test_paced_tries_end_by_time_and_keep_retry_after(paces):
     """Whatever pace AKOOL asks for is kept, and after 15 minutes of nothing else the tries end."""
-    retry, now = PacedRetry(), 0.0
+    retry, now = PacedRetry(Timing()), 0.0
     for pace in paces:
         pause = retry.pause_after(e.RateLimitedError(1005, "often", retry_after=pace), now)
         if pause is None:
@@ -131,34 +130,36 @@ def test_paced_tries_end_by_time_and_keep_retry_after(paces):
         now += pause
     else:
         pytest.fail("it never ended")
-    assert now <= PACED_PATIENCE
+    assert now <= Timing().throttle_timeout
 
 
 def test_refusals_long_ago_do_not_count():
     """A single refusal after minutes without one is not the end of a streak."""
-    retry, often = PacedRetry(), e.RateLimitedError(1005, "often")
+    retry, often = PacedRetry(Timing()), e.RateLimitedError(1005, "often")
     assert retry.pause_after(often, 0.0) is not None
-    assert retry.pause_after(often, 2 * PACED_PATIENCE) is not None
+    assert retry.pause_after(often, 2 * Timing().throttle_timeout) is not None
 
 
 def test_undelivered_tries_end_by_count():
     """A POST that never arrives is sent six times in all."""
-    retry = UndeliveredRetry(0.0)
+    retry = UndeliveredRetry(Timing(), 0.0)
     assert [retry.pause(1.0) is None for _ in range(UNDELIVERED_TRIES)] == [False] * (UNDELIVERED_TRIES - 1) + [True]
 
 
 def test_undelivered_tries_end_by_time():
     """A POST that each time takes the whole request timeout without being sent is not tried for minutes."""
-    retry = UndeliveredRetry(0.0)
+    retry = UndeliveredRetry(Timing(), 0.0)
     assert [retry.pause(now) is None for now in (30.0, 60.0)] == [False, True]
 
 
 def test_a_streak_ends_by_count_or_by_time():
     """Either bound is the end; waits stretch tenfold at most."""
-    streak = Streak(Patience(failures=4, seconds=100))
-    assert [streak.add(now) for now in (3, 4, 5, 6)] == [False, False, False, True]
-    assert streak.stretch == 8
-    streak.add(7)
-    assert streak.stretch == 10
-    streak = Streak(Patience(failures=4, seconds=100))
+    streak = Streak(timeout=100)
+    stretches = []
+    for now in range(MAX_FAILED_POLLS - 1):
+        assert not streak.add(now)
+        stretches.append(streak.stretch)
+    assert stretches[:6] == [1, 2, 4, 8, 10, 10]
+    assert streak.add(MAX_FAILED_POLLS)
+    streak = Streak(timeout=100)
     assert [streak.add(now) for now in (1000, 1099, 1100)] == [False, False, True]

@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from akool_async import AkoolSession
 from akool_async.durable import DurableFanOut
 from akool_async.emulator import Emulator, Fault
 from tests.support.commands import read_lines, start
@@ -245,7 +244,7 @@ async def test_no_half_picture_is_left(tmp_path):
 @pytest.mark.parametrize("stop", STOPS)
 async def test_a_wait_for_a_result_is_interrupted(tmp_path, stop):
     """`akool result --wait`, which spends nothing, ends with 130 as well."""
-    async with Emulator(speed=200) as emulator, AkoolSession(emulator.api_key, base_url=emulator.base_url) as akool:
+    async with Emulator(speed=200) as emulator, emulator.session() as akool:
         emulator.faults.script("create_by_button", Fault.stuck())
         operation = await akool.vary(emulator.add_image(), 1)
         read = emulator.ledger.requests["get_image_result"]

@@ -2,16 +2,14 @@
 
 import asyncio
 
-from akool_async import AkoolSession, ButtonPress, ImageStatus
+from akool_async import ButtonPress, ImageStatus
 from akool_async.emulator import Emulator, Fault
 from tests.support.schedules import FAST
 
 
 async def test_never_more_upscales_than_the_cap_run_at_the_server(emulator):
     """40 upscales at once under a cap of 3: the server never runs more than 3, and always finishes all."""
-    async with AkoolSession(
-        emulator.api_key, base_url=emulator.base_url, polling=FAST, max_concurrent_upscales=3
-    ) as akool:
+    async with emulator.session(polling=FAST, max_concurrent_upscales=3) as akool:
         sources = [emulator.add_image() for _ in range(10)]
         operations = await asyncio.gather(*(akool.upscale(source, i) for source in sources for i in (1, 2, 3, 4)))
         results = await asyncio.gather(*(operation.wait_until_complete() for operation in operations))
@@ -21,9 +19,7 @@ async def test_never_more_upscales_than_the_cap_run_at_the_server(emulator):
 
 async def test_nobody_has_to_await_for_a_slot_to_come_back(emulator):
     """More un-awaited upscales than slots do not deadlock: slots come back when the server is done."""
-    async with AkoolSession(
-        emulator.api_key, base_url=emulator.base_url, polling=FAST, max_concurrent_upscales=1
-    ) as akool:
+    async with emulator.session(polling=FAST, max_concurrent_upscales=1) as akool:
         source = emulator.add_image()
         operations = [await akool.upscale(source, i) for i in (1, 2, 3, 4)]
     assert len({operation.id for operation in operations}) == 4
@@ -32,9 +28,7 @@ async def test_nobody_has_to_await_for_a_slot_to_come_back(emulator):
 
 async def test_variations_are_not_held_up_by_upscales(emulator):
     """With the one slot taken for good and an upscale queued, variations go through."""
-    async with AkoolSession(
-        emulator.api_key,
-        base_url=emulator.base_url,
+    async with emulator.session(
         polling=FAST,
         max_concurrent_upscales=1,
         max_concurrent_operations=3,
@@ -55,9 +49,7 @@ async def test_variations_are_not_held_up_by_upscales(emulator):
 
 async def test_all_kinds_together_stay_under_max_concurrent_operations(emulator):
     """Prompts, batches, upscales and variations at once never pass the common cap at the server."""
-    async with AkoolSession(
-        emulator.api_key, base_url=emulator.base_url, polling=FAST, max_concurrent_operations=3
-    ) as akool:
+    async with emulator.session(polling=FAST, max_concurrent_operations=3) as akool:
         source = emulator.add_image()
         await asyncio.gather(
             *(akool.create_by_prompt(f"fox {i}") for i in range(5)),
@@ -71,9 +63,7 @@ async def test_all_kinds_together_stay_under_max_concurrent_operations(emulator)
 
 async def test_a_queued_upscale_that_is_cancelled_sends_nothing(emulator):
     """Cancelling a caller that waits for a slot costs nothing, and its place goes to the next."""
-    async with AkoolSession(
-        emulator.api_key, base_url=emulator.base_url, polling=FAST, max_concurrent_upscales=1
-    ) as akool:
+    async with emulator.session(polling=FAST, max_concurrent_upscales=1) as akool:
         source = emulator.add_image()
         first = await akool.upscale(source, 1)
         queued = asyncio.create_task(akool.upscale(source, 2))
@@ -87,9 +77,7 @@ async def test_a_queued_upscale_that_is_cancelled_sends_nothing(emulator):
 
 async def test_a_refused_press_gives_its_slot_back(emulator):
     """Refusals of every kind leave the cap as it was."""
-    async with AkoolSession(
-        emulator.api_key, base_url=emulator.base_url, polling=FAST, max_concurrent_upscales=1
-    ) as akool:
+    async with emulator.session(polling=FAST, max_concurrent_upscales=1) as akool:
         source = emulator.add_image()
         for code in (1003, 1006, 1008, 1009, 1010, 1108, 1200, 4711):
             emulator.faults.script("create_by_button", Fault.code(code))
@@ -101,7 +89,7 @@ async def test_the_plan_of_a_busy_account_is_waited_for():
     """1005 means not accepted: the press is sent again at a pace until the account has room."""
     async with (
         Emulator(speed=200, plan_concurrency=1) as emulator,
-        AkoolSession(emulator.api_key, base_url=emulator.base_url, polling=FAST) as akool,
+        emulator.session(polling=FAST) as akool,
     ):
         source = emulator.add_image()
         presses = [ButtonPress(source, button) for button in ("V1", "V2", "V3")]

@@ -54,7 +54,7 @@ async def test_a_broken_reply_is_a_typed_error(name):
     reply, error_class = BROKEN[name]
     async with scripted_server(reply) as server, AkoolSession(KEY, base_url=server.base_url, repress=False) as akool:
         with pytest.raises(AkoolError) as caught:
-            await akool._api.get_image_result("image-1")
+            await akool._api.get_image_result("image-1", tries=1)
     assert isinstance(caught.value, error_class)
     assert caught.value.operation_id == "image-1"
     assert "Get Image Result" in str(caught.value)
@@ -67,7 +67,7 @@ async def test_a_cut_or_reset_reply_is_a_typed_error(emulator, akool, fault):
     """A connection that breaks before, or in the middle of, the body is an error of the tree."""
     emulator.faults.rate(1.0, fault, endpoints=["get_image_result"])
     with pytest.raises((ResponseError, TransportError)) as caught:
-        await akool._api.get_image_result("image-1")
+        await akool._api.get_image_result("image-1", tries=1)
     assert caught.value.operation_id == "image-1"
 
 
@@ -83,7 +83,7 @@ async def test_garbage_instead_of_http_shows_no_key():
         port = server.sockets[0].getsockname()[1]
         async with AkoolSession(KEY, base_url=f"http://127.0.0.1:{port}") as akool:
             with pytest.raises(ResponseError) as caught:
-                await akool._api.get_credit()
+                await akool._api.get_credit(tries=1)
     assert_no_key(caught.value)
 
 
@@ -91,7 +91,7 @@ async def test_an_address_where_nobody_listens_is_surely_not_delivered(unused_tc
     """A refused connection is a TransportError that says the request never arrived."""
     async with AkoolSession(KEY, base_url=f"http://127.0.0.1:{unused_tcp_port}") as akool:
         with pytest.raises(TransportError) as caught:
-            await akool._api.get_credit()
+            await akool._api.get_credit(tries=1)
     assert caught.value.delivered is False
     assert_no_key(caught.value)
 
@@ -99,9 +99,9 @@ async def test_an_address_where_nobody_listens_is_surely_not_delivered(unused_tc
 async def test_a_reply_that_does_not_come_in_time_may_have_been_delivered(emulator):
     """request_timeout bounds one request; what became of it is not known."""
     emulator.faults.script("get_credit", Fault.stall("before"))
-    async with AkoolSession(emulator.api_key, base_url=emulator.base_url, request_timeout=0.1) as akool:
+    async with emulator.session(request_timeout=0.5) as akool:
         with pytest.raises(TransportError) as caught:
-            await akool._api.get_credit()
+            await akool._api.get_credit(tries=1)
     assert caught.value.delivered is None
 
 
@@ -120,7 +120,7 @@ async def test_retry_after_reaches_the_error(headers):
     slow_down = {"status": 429, "text": "slow down", "headers": headers}
     async with scripted_server(slow_down) as server, AkoolSession(KEY, base_url=server.base_url) as akool:
         with pytest.raises(RateLimitedError) as caught:
-            await akool._api.get_credit()
+            await akool._api.get_credit(tries=1)
     assert caught.value.retry_after == (7.0 if headers["Retry-After"] == "7" else 3600.0)
 
 
@@ -147,7 +147,7 @@ async def test_a_date_to_retry_after_is_read_against_the_replys_own_date(date, a
     slow_down = {"status": 429, "text": "slow down", "headers": headers}
     async with scripted_server(slow_down) as server, AkoolSession(KEY, base_url=server.base_url) as akool:
         with pytest.raises(RateLimitedError) as caught:
-            await akool._api.get_credit()
+            await akool._api.get_credit(tries=1)
     assert caught.value.retry_after == wait
 
 
@@ -190,7 +190,7 @@ async def test_headers_are_bounded(session):
     endless = {"status": 200, "text": "{}", "headers": {"X-Long": "x" * 70_000}}
     async with scripted_server(endless) as server, session(server.base_url) as akool:
         with pytest.raises(ResponseError, match="not an HTTP reply"):
-            await akool._api.get_credit()
+            await akool._api.get_credit(tries=1)
 
 
 async def test_the_key_does_not_follow_a_redirect():
@@ -199,7 +199,7 @@ async def test_the_key_does_not_follow_a_redirect():
         moved = {"status": 307, "body": b"", "headers": {"Location": elsewhere.base_url}}
         async with scripted_server(moved) as server, AkoolSession(KEY, base_url=server.base_url) as akool:
             with pytest.raises(ResponseError, match="307"):
-                await akool._api.get_credit()
+                await akool._api.get_credit(tries=1)
     assert elsewhere.asked == []
 
 
@@ -208,7 +208,7 @@ async def test_the_key_does_not_go_to_the_pictures_host(emulator, akool, tmp_pat
     result = await (await akool.vary(emulator.add_image(), 1)).wait_until_complete()
     await akool.download(result, tmp_path)
     async with aiohttp.ClientSession(headers={"X-Private": "1"}) as http:
-        async with AkoolSession(emulator.api_key, base_url=emulator.base_url, http=http) as other:
+        async with emulator.session(http=http) as other:
             await other.download(result, tmp_path)
     assert emulator.ledger.requests["pictures"] == 10
     assert emulator.ledger.pictures_with_key == 0
@@ -218,7 +218,7 @@ async def test_the_key_is_in_no_log_at_any_level(emulator, caplog):
     """With every logger at DEBUG, a session's whole life and its errors show neither key nor token."""
     caplog.set_level(logging.DEBUG)
     logging.getLogger("asyncio").setLevel(logging.DEBUG)
-    async with AkoolSession(emulator.api_key, base_url=emulator.base_url, polling=FAST) as akool:
+    async with emulator.session(polling=FAST) as akool:
         emulator.faults.script("get_image_result", Fault.status(502), Fault.reset())
         operation = await akool.upscale(emulator.add_image(), 1)
         await operation.wait_until_complete()
@@ -250,7 +250,7 @@ async def test_bytes_of_the_server_are_not_quoted_with_the_key():
         port = server.sockets[0].getsockname()[1]
         async with AkoolSession(KEY, base_url=f"http://127.0.0.1:{port}") as akool:
             with pytest.raises(ResponseError) as caught:
-                await akool._api.get_credit()
+                await akool._api.get_credit(tries=1)
     assert_no_key(caught.value)
 
 
@@ -266,7 +266,7 @@ async def test_a_token_that_was_replaced_meanwhile_is_still_hidden():
     ) as server:
         async with AkoolSession(ClientCredentials("id", "a-client-secret"), base_url=server.base_url) as akool:
             with pytest.raises(AuthenticationError) as caught:
-                await akool._api.get_credit()
+                await akool._api.get_credit(tries=1)
     assert "Bearer ***" in caught.value.msg
     assert_no_key(caught.value)
 
@@ -280,7 +280,7 @@ async def test_an_error_in_a_trace_hook_after_acceptance_is_an_unknown_outcome(e
     trace = aiohttp.TraceConfig()
     trace.on_request_end.append(fail)
     async with aiohttp.ClientSession(trace_configs=[trace]) as http:
-        async with AkoolSession(emulator.api_key, base_url=emulator.base_url, http=http) as akool:
+        async with emulator.session(http=http) as akool:
             with pytest.raises(OutcomeUnknownError):
                 await akool.create_by_prompt("a fox")
     assert emulator.ledger.charged == 2
@@ -290,8 +290,8 @@ async def test_an_injected_session_closed_meanwhile_is_not_a_cancellation(emulat
     """Requests that wait for a connection of a session that its owner closes end in an error, not as if cancelled."""
     emulator.faults.script("get_credit", Fault.stall("before"))
     http = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1))
-    async with AkoolSession(emulator.api_key, base_url=emulator.base_url, http=http) as akool:
-        callers = [asyncio.create_task(akool._api.get_credit()) for _ in range(2)]
+    async with emulator.session(http=http) as akool:
+        callers = [asyncio.create_task(akool._api.get_credit(tries=1)) for _ in range(2)]
         while not emulator.ledger.requests["get_credit"]:
             await asyncio.sleep(0)
         await http.close()
@@ -312,7 +312,7 @@ async def test_another_event_loop_is_refused_before_anything_is_sent(emulator, a
 async def test_a_wait_ends_once_an_injected_session_got_a_header_of_its_own(emulator):
     """Every poll would be refused, so the wait is, immediately."""
     async with aiohttp.ClientSession() as http:
-        async with AkoolSession(emulator.api_key, base_url=emulator.base_url, http=http, polling=FAST) as akool:
+        async with emulator.session(http=http, polling=FAST) as akool:
             operation = await akool.vary(emulator.add_image(), 1)
             http.headers["Authorization"] = "Bearer mine"
             with pytest.raises(ConfigurationError, match="exactly one header"):
@@ -349,7 +349,7 @@ def test_https_and_loopback_are_taken(base_url):
 async def test_an_injected_session_is_used_and_never_closed(emulator):
     """http= is used for requests and stays open."""
     async with aiohttp.ClientSession(headers={"X-Mine": "1"}, raise_for_status=True) as http:
-        async with AkoolSession(emulator.api_key, base_url=emulator.base_url, http=http) as akool:
+        async with emulator.session(http=http) as akool:
             await akool.get_credit()
         assert not http.closed
         with pytest.raises(SessionClosedError):

@@ -19,6 +19,7 @@ from akool_async import (
     OperationFailedError,
     PollingError,
     SessionClosedError,
+    Timing,
     WaitTimeoutError,
     events,
 )
@@ -70,7 +71,7 @@ async def test_a_done_operation_is_never_asked_for_again():
 
 async def test_a_deadline_does_not_wait_for_the_next_look(emulator):
     """With the next look an hour away, the caller's time is up on time: the deadline is the waiter's own."""
-    async with AkoolSession(emulator.api_key, base_url=emulator.base_url, polling=SLOW) as akool:
+    async with emulator.session(polling=SLOW) as akool:
         operation = await akool.vary(emulator.add_image(), 1)
         with pytest.raises(WaitTimeoutError) as caught:
             await operation.wait_until_complete(timeout=0.01)
@@ -92,7 +93,7 @@ async def test_a_timeout_leaves_the_job_running_and_the_wait_can_be_taken_up(emu
     operation = await akool.upscale(emulator.add_image(), 1)
     with pytest.raises(WaitTimeoutError):
         await operation.wait_until_complete(timeout=0.001)
-    async with AkoolSession(emulator.api_key, base_url=emulator.base_url, polling=FAST) as other:
+    async with emulator.session(polling=FAST) as other:
         by_json = other.resume(operation.to_json())
         assert (by_json.id, by_json.button, by_json.source_image_id) == (
             operation.id,
@@ -167,7 +168,7 @@ async def test_a_waiter_that_comes_just_as_the_loop_stops_is_not_told_it_timed_o
 async def test_a_wait_that_is_held_up_when_the_session_closes_is_told_its_id(emulator):
     """A poll that waits out a 429 ends before a POST that closing waits for, and its wait is told the id."""
     source = emulator.add_image()
-    akool = AkoolSession(emulator.api_key, base_url=emulator.base_url, polling=FAST, request_timeout=0.5)
+    akool = emulator.session(polling=FAST, request_timeout=0.5)
     operation = await akool.vary(source, 1)
     emulator.faults.script("create_by_button", Fault.stall("after"))
     stalled = asyncio.create_task(akool.vary(source, 2))
@@ -243,11 +244,12 @@ async def test_an_operation_that_is_taken_up_again_has_ended_once(emulator, akoo
 
 
 @pytest.mark.parametrize("late", [0.05, 0.2])
-async def test_urls_that_come_after_the_status_are_waited_for(emulator, akool, late):
+async def test_urls_that_come_after_the_status_are_waited_for(emulator, late):
     """Status 3 without URLs is polled a little longer, until the four singles are there."""
     emulator.faults.script("create_by_button", Fault.late_urls(late))
-    operation = await akool.vary(emulator.add_image(), 1)
-    assert len((await operation.wait_until_complete()).urls) == 5
+    async with emulator.session(polling=FAST, timing=Timing()) as akool:
+        operation = await akool.vary(emulator.add_image(), 1)
+        assert len((await operation.wait_until_complete()).urls) == 5
 
 
 async def test_a_wrong_id_ends_the_wait_at_once(akool):
@@ -257,11 +259,12 @@ async def test_a_wrong_id_ends_the_wait_at_once(akool):
     assert caught.value.operation_id == "64dd82eef0b6684651e90131"
 
 
-async def test_a_fresh_operation_may_be_unknown_for_a_moment(emulator, akool):
+async def test_a_fresh_operation_may_be_unknown_for_a_moment(emulator):
     """Just after the press a 1008 is waited out."""
-    operation = await akool.vary(emulator.add_image(), 1)
-    emulator.faults.script("get_image_result", *[Fault.code(1008)] * 3)
-    assert (await operation.wait_until_complete()).status == ImageStatus.COMPLETED
+    async with emulator.session(polling=FAST, timing=Timing()) as akool:
+        operation = await akool.vary(emulator.add_image(), 1)
+        emulator.faults.script("get_image_result", *[Fault.code(1008)] * 3)
+        assert (await operation.wait_until_complete()).status == ImageStatus.COMPLETED
 
 
 async def test_a_bad_key_ends_the_wait_at_once(emulator):
@@ -292,7 +295,7 @@ async def test_a_polling_of_the_users_that_makes_no_sense_is_told(emulator, inte
         def interval(self, kind, age, looks):
             return interval
 
-    async with AkoolSession(emulator.api_key, base_url=emulator.base_url, polling=Odd()) as akool:
+    async with emulator.session(polling=Odd()) as akool:
         operation = await akool.vary(emulator.add_image(), 1)
         with pytest.raises(ConfigurationError, match="polling"):
             await operation.wait_until_complete()
@@ -326,7 +329,7 @@ async def test_a_polling_of_the_users_that_raises_is_told_to_the_waiter(emulator
 
     async with (
         Emulator(speed=1) as slow,
-        AkoolSession(slow.api_key, base_url=slow.base_url, polling=Broken()) as akool,
+        slow.session(polling=Broken()) as akool,
     ):
         operation = await akool.vary(slow.add_image(), 1)
         with pytest.raises(ZeroDivisionError):

@@ -8,7 +8,6 @@ from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from akool_async import AkoolSession, ApiKey
 from akool_async.emulator import Emulator
 from akool_async.emulator._sealing import seal
 from akool_async.webhooks import WebhookVerifier
@@ -120,9 +119,7 @@ async def test_hundreds_of_operations_are_told_under_load(serve):
                 return held[0].notify(event, word=word)
 
         async with serve(Door(), verifier) as address:
-            async with AkoolSession(
-                ApiKey(emulator.api_key),
-                base_url=emulator.base_url,
+            async with emulator.session(
                 webhook_url=f"{address}/akool/",
                 polling=RARE,
                 max_concurrent_upscales=50,

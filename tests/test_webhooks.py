@@ -3,10 +3,10 @@
 import asyncio
 
 import pytest
+from attrs import evolve
 
 from akool_async import (
     AkoolSession,
-    ApiKey,
     ConfigurationError,
     ExponentialPolling,
     ImageStatus,
@@ -16,10 +16,11 @@ from akool_async import (
     _lost_replies,
 )
 from akool_async import _hints as hints
+from akool_async._recent import CACHE_SIZE
 from akool_async.emulator import Emulator, Fault
 from akool_async.webhooks import WebhookEvent
 from tests.support.receivers import called_back
-from tests.support.schedules import FAST
+from tests.support.schedules import FAST, QUICK
 
 DONE = ImageStatus.COMPLETED
 
@@ -55,7 +56,7 @@ async def test_a_webhook_of_a_failed_image_raises_what_the_poll_reads(emulator):
 
 async def test_what_a_webhook_says_is_never_believed(emulator):
     async with Emulator(speed=0.1) as slow:
-        async with AkoolSession(ApiKey(slow.api_key), base_url=slow.base_url, polling=FAST) as akool:
+        async with slow.session(polling=FAST) as akool:
             operation = await akool.upscale(slow.add_image(), 1)
             waiting = asyncio.create_task(operation.wait_until_complete())
             assert akool.notify(WebhookEvent(id=operation.id, status=DONE, url="https://forger.invalid/1.png"))
@@ -92,7 +93,7 @@ async def test_webhooks_twice_late_and_forged_do_no_harm(emulator):
 
 async def test_a_thousand_webhooks_for_one_running_operation_cause_a_handful_of_polls():
     async with Emulator(speed=0.1) as slow:
-        async with AkoolSession(ApiKey(slow.api_key), base_url=slow.base_url, polling=FAST) as akool:
+        async with slow.session(polling=FAST) as akool:
             operation = await akool.upscale(slow.add_image(), 1)
             event = WebhookEvent(id=operation.id, status=DONE)
             before = akool.counters().polls
@@ -106,9 +107,9 @@ async def test_a_thousand_webhooks_for_one_running_operation_cause_a_handful_of_
 
 
 async def test_webhooks_of_other_processes_cost_nothing_and_a_bounded_memory(akool, emulator):
-    for number in range(hints.MOST_EARLY + 500):
+    for number in range(CACHE_SIZE + 500):
         assert not akool.notify(WebhookEvent(id=f"{number:024x}", status=DONE))
-    assert len(akool._watcher._hints._early) == hints.MOST_EARLY
+    assert len(akool._watcher._hints._early) == CACHE_SIZE
     assert emulator.ledger.requests.total() == 0
 
 
@@ -123,21 +124,20 @@ async def test_polls_become_rare_while_webhooks_come(emulator):
         assert polls(emulator) == before + 3
 
 
-async def test_polling_takes_over_when_webhooks_stop(emulator, monkeypatch):
-    monkeypatch.setattr("akool_async._watcher.FALLBACK_INTERVAL", 0.5)
-    async with called_back(emulator, polling=FAST) as akool:
+async def test_polling_takes_over_when_webhooks_stop(emulator):
+    """One end without its webhook, and operations that rely on theirs are polled by the schedule again."""
+    timing = evolve(QUICK, fallback_poll_interval=2.0)  # 24 polls of two operations would take 24 s
+    async with called_back(emulator, polling=FAST, timing=timing) as akool:
         image_id = emulator.add_image()
         await (await akool.upscale(image_id, 1)).wait_until_complete(timeout=20)
         await _until(lambda: emulator.ledger.callbacks)
-        assert akool._watcher._hints.are_reliable
         emulator.faults.rate(1.0, Fault.lost(), endpoints=["webhook"])
-        first = await akool.upscale(image_id, 2)
-        await _until(lambda: first._watch.alarm)
-        monkeypatch.setattr("akool_async._watcher.FALLBACK_INTERVAL", 1e6)
-        others = [await akool.upscale(image_id, index) for index in (3, 4)]
-        for operation in (first, *others):
-            await operation.wait_until_complete(timeout=20)
-        assert not akool._watcher._hints.are_reliable
+        emulator.faults.script("create_by_button", None, Fault.stuck(), Fault.stuck())
+        first, *_ = [await akool.upscale(image_id, index) for index in (2, 3, 4)]
+        before = polls(emulator)
+        await first.wait_until_complete(timeout=20)
+        assert polls(emulator) - before <= 3  # until then all three relied on their webhooks
+        await _until(lambda: polls(emulator) - before >= 24)
 
 
 async def test_a_lost_reply_is_found_again_by_its_webhook(emulator):
@@ -168,11 +168,10 @@ async def test_a_lost_batch_is_found_again_image_by_image(emulator):
     assert emulator.ledger.accepted == 3
 
 
-async def test_a_lost_reply_whose_webhook_is_late_turns_into_its_operation_later(emulator, monkeypatch):
-    monkeypatch.setattr(_lost_replies, "WEBHOOK_PATIENCE", 0.1)
+async def test_a_lost_reply_whose_webhook_is_late_turns_into_its_operation_later(emulator):
     emulator.faults.script("create_by_button", Fault.reset("after"))
     emulator.faults.script("webhook", Fault.slow(2.0))
-    async with called_back(emulator) as akool:
+    async with called_back(emulator, timing=evolve(QUICK, lost_reply_timeout=0.1)) as akool:
         image_id = emulator.add_image()
         with pytest.raises(OutcomeUnknownError) as caught:
             await akool.upscale(image_id, 1)
@@ -184,11 +183,10 @@ async def test_a_lost_reply_whose_webhook_is_late_turns_into_its_operation_later
     assert emulator.ledger.accepted == 1
 
 
-async def test_a_lost_prompt_whose_webhooks_come_twice_is_recovered_once(emulator, monkeypatch):
-    monkeypatch.setattr(_lost_replies, "WEBHOOK_PATIENCE", 0.1)
+async def test_a_lost_prompt_whose_webhooks_come_twice_is_recovered_once(emulator):
     emulator.faults.script("create_by_prompt", Fault.reset("after"))
     emulator.faults.script("webhook", Fault.slow(1.0))
-    async with called_back(emulator) as akool:
+    async with called_back(emulator, timing=evolve(QUICK, lost_reply_timeout=0.1)) as akool:
         with pytest.raises(OutcomeUnknownError):
             await akool.create_by_prompt("a fox")
         await _until(lambda: akool.unclaimed)
@@ -200,11 +198,10 @@ async def test_a_lost_prompt_whose_webhooks_come_twice_is_recovered_once(emulato
         assert akool.unclaimed == (operation,)
 
 
-async def test_a_word_does_not_make_one_press_of_another(emulator, monkeypatch):
-    monkeypatch.setattr(_lost_replies, "WEBHOOK_PATIENCE", 0.5)
+async def test_a_word_does_not_make_one_press_of_another(emulator):
     emulator.faults.script("create_by_button", None, Fault.reset("after"))
     emulator.faults.rate(1.0, Fault.lost(), endpoints=["webhook"])
-    async with called_back(emulator) as akool:
+    async with called_back(emulator, timing=evolve(QUICK, lost_reply_timeout=0.5)) as akool:
         image_id = emulator.add_image()
         other = await akool.upscale(image_id, 1)
         pressing = asyncio.create_task(akool.upscale(image_id, 2))
@@ -234,11 +231,10 @@ async def test_a_closed_session_takes_no_webhook_in(emulator):
         akool.notify(WebhookEvent(id="a" * 24, status=DONE))
 
 
-async def test_an_unknown_outcome_whose_webhook_did_not_come_is_a_warning(emulator, monkeypatch, caplog):
-    monkeypatch.setattr(_lost_replies, "WEBHOOK_PATIENCE", 0.05)
+async def test_an_unknown_outcome_whose_webhook_did_not_come_is_a_warning(emulator, caplog):
     emulator.faults.rate(1.0, Fault.lost(), endpoints=["webhook"])
     emulator.faults.script("create_by_button", Fault.reset("after"))
-    async with called_back(emulator) as akool:
+    async with called_back(emulator, timing=evolve(QUICK, lost_reply_timeout=0.05)) as akool:
         with pytest.raises(OutcomeUnknownError):
             await akool.upscale(emulator.add_image(), 1)
     assert "no webhook came for a POST of unknown outcome; are webhooks refused?" in caplog.text
@@ -281,11 +277,10 @@ async def test_a_press_that_is_cancelled_in_the_queue_leaves_nothing_behind(emul
         assert not akool._spender.lost_replies._expected
 
 
-async def test_of_a_batch_found_in_part_the_rest_is_found_later(emulator, monkeypatch):
-    monkeypatch.setattr(_lost_replies, "WEBHOOK_PATIENCE", 1.0)
+async def test_of_a_batch_found_in_part_the_rest_is_found_later(emulator):
     emulator.faults.script("create_by_source_prompt", Fault.reset("after"))
     emulator.faults.script("webhook", Fault.slow(2.5))
-    async with called_back(emulator) as akool:
+    async with called_back(emulator, timing=evolve(QUICK, lost_reply_timeout=1.0)) as akool:
         operations = await akool.create_by_source_prompt("a fox", batch_quantity=4)
         await _until(lambda: akool.unclaimed)
         found = {operation.id for operation in (*operations, *akool.unclaimed)}
@@ -294,12 +289,11 @@ async def test_of_a_batch_found_in_part_the_rest_is_found_later(emulator, monkey
 
 @pytest.mark.parametrize("trouble", [Fault.code(1008), Fault.code(500)])
 @pytest.mark.parametrize("patience", [0.05, 20.0], ids=["late", "in time"])
-async def test_an_id_that_cannot_be_read_yet_is_not_lost(emulator, monkeypatch, trouble, patience):
-    monkeypatch.setattr(_lost_replies, "WEBHOOK_PATIENCE", patience)
+async def test_an_id_that_cannot_be_read_yet_is_not_lost(emulator, trouble, patience):
     emulator.faults.script("create_by_prompt", Fault.reset("after"))
     emulator.faults.script("get_image_result", trouble)
     emulator.faults.script("webhook", Fault.slow(0.5))
-    async with called_back(emulator) as akool:
+    async with called_back(emulator, timing=evolve(QUICK, lost_reply_timeout=patience)) as akool:
         try:
             operation = await akool.create_by_prompt("a fox")
         except OutcomeUnknownError:
@@ -309,23 +303,21 @@ async def test_an_id_that_cannot_be_read_yet_is_not_lost(emulator, monkeypatch, 
     assert emulator.ledger.accepted == 1
 
 
-async def test_an_id_that_is_being_read_when_the_session_closes_is_not_lost(emulator, monkeypatch):
-    monkeypatch.setattr(_lost_replies, "WEBHOOK_PATIENCE", 0.05)
+async def test_an_id_that_is_being_read_when_the_session_closes_is_not_lost(emulator):
     emulator.faults.script("create_by_prompt", Fault.reset("after"))
     emulator.faults.rate(1.0, Fault.slow(30), endpoints=["get_image_result"])
     emulator.faults.script("webhook", Fault.slow(0.5))
-    async with called_back(emulator) as akool:
+    async with called_back(emulator, timing=evolve(QUICK, lost_reply_timeout=0.05)) as akool:
         with pytest.raises(OutcomeUnknownError):
             await akool.create_by_prompt("a fox")
         await _until(lambda: akool._spender.lost_replies._recoveries)
     assert [operation.id for operation in akool.unclaimed] == list(emulator.ledger.posts[0].new_ids)
 
 
-async def test_repeats_under_the_word_of_a_lost_post_cause_no_more_than_its_reads(emulator, monkeypatch):
-    monkeypatch.setattr(_lost_replies, "WEBHOOK_PATIENCE", 0.05)
+async def test_repeats_under_the_word_of_a_lost_post_cause_no_more_than_its_reads(emulator):
     emulator.faults.script("create_by_prompt", Fault.reset("after"))
     emulator.faults.rate(1.0, Fault.lost(), endpoints=["webhook"])
-    async with called_back(emulator) as akool:
+    async with called_back(emulator, timing=evolve(QUICK, lost_reply_timeout=0.05)) as akool:
         with pytest.raises(OutcomeUnknownError):
             await akool.create_by_prompt("a fox")
         (word,) = akool._spender.lost_replies._given_up
@@ -370,11 +362,10 @@ async def test_ids_that_are_being_read_when_the_session_closes_are_not_lost(emul
     assert {operation.id for operation in operations} == set(emulator.ledger.posts[0].new_ids)
 
 
-async def test_an_id_that_is_told_in_the_moment_of_closing_is_not_lost(emulator, monkeypatch):
-    monkeypatch.setattr(_lost_replies, "WEBHOOK_PATIENCE", 0.05)
+async def test_an_id_that_is_told_in_the_moment_of_closing_is_not_lost(emulator):
     emulator.faults.script("create_by_prompt", Fault.reset("after"))
     emulator.faults.rate(1.0, Fault.lost(), endpoints=["webhook"])
-    async with called_back(emulator) as akool:
+    async with called_back(emulator, timing=evolve(QUICK, lost_reply_timeout=0.05)) as akool:
         with pytest.raises(OutcomeUnknownError):
             await akool.create_by_prompt("a fox")
         (word,) = akool._spender.lost_replies._given_up

@@ -143,8 +143,7 @@ async def run(plan: Plan) -> Account:
             speed=plan.speed, seed=plan.seed, credits=10 * PRICE * plan.presses, used_button_codes=(1010, 1011)
         ) as emulator,
         aiohttp.ClientSession(connector=connector) as http,
-        AkoolSession(
-            emulator.api_key,
+        emulator.session(
             base_url=emulator.base_url.replace("127.0.0.1", NAME),
             allow_http=True,
             http=http,

@@ -5,11 +5,15 @@ from contextlib import asynccontextmanager
 
 import uvicorn
 from aiohttp import web
+from attrs import evolve
 
-from akool_async import AkoolSession, ApiKey, ExponentialPolling
+from akool_async import ExponentialPolling
 from akool_async.webhooks import WebhookVerifier
 from akool_async.webhooks.aiohttp import webhook_handler
+from tests.support.schedules import QUICK
 
+PATIENT = evolve(QUICK, fallback_poll_interval=60.0, lost_reply_timeout=20.0)
+"""A session that gives webhooks time."""
 RARE = ExponentialPolling(initial=30, max_interval=30)
 """Polls so seldom that only a webhook can end a wait within a test's time."""
 
@@ -45,7 +49,7 @@ async def serve_asgi(app, *, lifespan="off"):
 
 
 @asynccontextmanager
-async def called_back(emulator, *, polling=RARE, **options):
+async def called_back(emulator, *, polling=RARE, timing=PATIENT, **options):
     """A session whose webhooks arrive at a real aiohttp server."""
     doors = []
 
@@ -53,11 +57,10 @@ async def called_back(emulator, *, polling=RARE, **options):
         return await doors[0](request)
 
     async with serve_aiohttp(lambda app: app.router.add_route("*", "/akool", handle)) as address:
-        async with AkoolSession(
-            ApiKey(emulator.api_key),
-            base_url=emulator.base_url,
+        async with emulator.session(
             webhook_url=f"{address}/akool",
             polling=polling,
+            timing=timing,
             **options,
         ) as akool:
             doors.append(webhook_handler(akool, WebhookVerifier(emulator.client_id, emulator.client_secret)))

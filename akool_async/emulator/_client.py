@@ -1,0 +1,20 @@
+"""A client of the emulator: the only room here that knows the library beside it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from akool_async import AdaptivePolling, AkoolSession, ExponentialPolling, Timing
+
+
+def open_session(api_key: str, base_url: str, *, time_scale: float, options: dict[str, Any]) -> AkoolSession:
+    """A session whose waits are multiplied by ``time_scale``; ``options`` are the session's and count first."""
+    return AkoolSession(
+        **{
+            "auth": api_key,
+            "base_url": base_url,
+            "polling": AdaptivePolling(start=ExponentialPolling().scaled(time_scale)),
+            "timing": Timing().scaled(time_scale),
+            **options,
+        }
+    )

@@ -1,0 +1,121 @@
+"""Time is a value: what a session waits for, scaled for an emulator."""
+
+import asyncio
+
+import pytest
+from attrs import asdict, evolve, fields
+from hypothesis import given
+from hypothesis import strategies as st
+
+from akool_async import AkoolSession, ConfigurationError, ImageStatus, NotFoundError, OutcomeUnknownError, Timing
+from akool_async.emulator import Emulator, Fault
+from tests.support.schedules import QUICK
+
+SHARES = st.floats(1e-6, 1e3)
+LESS_THAN_ONE_RECONCILIATION = Timing().reconcile_gap - 1.0
+
+
+@given(SHARES)
+def test_all_waits_are_scaled(share):
+    """No wait is left as it was, whatever fields there are."""
+    scaled = asdict(Timing().scaled(share))
+    assert scaled == {name: seconds * share for name, seconds in asdict(Timing()).items()}
+
+
+@pytest.mark.parametrize("field", [field.name for field in fields(Timing)])
+@pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf"), "3", None, True])
+def test_a_wait_is_a_number_of_seconds(field, value):
+    """A wrong value is refused by its name."""
+    with pytest.raises(ValueError, match=f"{field} must be a number of seconds"):
+        Timing(**{field: value})
+
+
+@pytest.mark.parametrize("share", [0, -1, float("nan"), "x"])
+def test_a_share_is_a_number_above_0(share):
+    """No session waits for nothing, or backwards."""
+    with pytest.raises(ValueError, match="share"):
+        Timing().scaled(share)
+
+
+async def settle_a_lost_press(akool, emulator):
+    emulator.faults.script("create_by_button", Fault.reset("before"))
+    async with asyncio.timeout(LESS_THAN_ONE_RECONCILIATION):
+        result = await (await akool.upscale(emulator.add_image(), 1)).wait_until_complete()
+    assert result.status == ImageStatus.COMPLETED
+    assert emulator.ledger.requests["create_by_button"] == 2
+
+
+async def test_a_session_of_an_emulator_settles_a_lost_press_in_no_time(emulator):
+    """A test of a lost reply need not wait for the seconds that AKOOL would want."""
+    async with emulator.session() as akool:
+        await settle_a_lost_press(akool, emulator)
+
+
+async def test_options_of_a_session_count_before_the_emulators(emulator):
+    """Timing, key and caps of one's own are taken as they are."""
+    timing = evolve(QUICK, reconcile_gap=60.0)
+    async with emulator.session(timing=timing, request_timeout=0.5, max_concurrent_upscales=1) as akool:
+        emulator.faults.script("create_by_button", Fault.reset("before"))
+        with pytest.raises(TimeoutError):
+            await settle_a_lost_press(akool, emulator)
+        assert akool.counters().upscale_slots == 1
+
+
+async def test_a_program_that_is_pointed_at_an_emulator_waits_less_too(emulator, monkeypatch):
+    """The environment of an emulator carries its speed; a session made without arguments is as fast."""
+    for name, value in emulator.environment().items():
+        monkeypatch.setenv(name, value)
+    async with AkoolSession() as akool:
+        await settle_a_lost_press(akool, emulator)
+
+
+async def test_an_emulator_as_slow_as_akool_shortens_nothing(monkeypatch):
+    """At speed 1 the environment changes no wait."""
+    with Emulator(speed=1) as emulator:
+        assert emulator.environment()["AKOOL_TIME_SCALE"] == "1"
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "nan", "fast", "inf"])
+def test_a_scale_that_makes_no_sense_is_refused(monkeypatch, text):
+    """The error names the variable."""
+    monkeypatch.setenv("AKOOL_TIME_SCALE", text)
+    with pytest.raises(ValueError, match="AKOOL_TIME_SCALE must be a number above 0"):
+        AkoolSession("key", base_url="http://127.0.0.1:9")
+
+
+@pytest.mark.parametrize("base_url", [None, "https://openapi.akool.com", "https://emulator.example"])
+def test_a_scale_left_behind_never_reaches_akool(monkeypatch, base_url):
+    """Waits that fit an emulator would press too early at AKOOL: only this machine's addresses take them."""
+    monkeypatch.setenv("AKOOL_TIME_SCALE", "0.01")
+    with pytest.raises(ConfigurationError, match="unset it, or set AKOOL_BASE_URL"):
+        AkoolSession("key", base_url=base_url)
+
+
+@pytest.mark.parametrize("timing", [3.0, {"reconcile_gap": 3}, Timing])
+def test_a_timing_is_a_timing(timing):
+    """Anything else is refused when the session is made."""
+    with pytest.raises(ConfigurationError, match="timing must be a Timing"):
+        AkoolSession("key", timing=timing)
+
+
+async def test_each_wait_is_the_sessions_own(emulator):
+    """Two sessions of one process wait by their own value."""
+    hasty, patient = (Timing(not_found_grace=seconds, reconcile_gap=0.01) for seconds in (1e-6, 60.0))
+    async with emulator.session(timing=hasty) as first, emulator.session(timing=patient) as second:
+        for akool, error in ((first, NotFoundError), (second, None)):
+            operation = await akool.vary(emulator.add_image(), 1)
+            emulator.faults.script("get_image_result", Fault.code(1008))
+            if error is None:
+                await operation.wait_until_complete()
+            else:
+                with pytest.raises(error):
+                    await operation.wait_until_complete()
+
+
+async def test_a_lost_reply_waits_for_its_webhook_no_longer_than_its_timeout(emulator):
+    """Where no webhook comes, the outcome is told as unknown after the session's own time."""
+    emulator.faults.script("create_by_button", Fault.reset("after"))
+    async with emulator.session(webhook_url="http://127.0.0.1:9/akool") as akool:
+        async with asyncio.timeout(10):
+            with pytest.raises(OutcomeUnknownError):
+                await akool.upscale(emulator.add_image(), 1)
