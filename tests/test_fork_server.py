@@ -55,7 +55,6 @@ ENDINGS = {
     "a signal": "signal.raise_signal(signal.SIGTERM)",
     "a broken pipe": "os.dup2(os.open('/dev/full', os.O_WRONLY), 1); print('lost')",
 }
-WAYS = {"fresh": True, "forked": False}
 
 
 @pytest.fixture
@@ -94,6 +93,15 @@ def both(tmp_path):
 async def test_a_forked_command_begins_as_a_fresh_one(both, environment, first):
     """Arguments, environment, streams, descriptors, signals and all else that a program can see are the same."""
     fresh, forked = await both("", "-x", "\u65e5\udcff", environment=environment, first=first)
+    assert fresh == forked
+
+
+@pytest.mark.parametrize(
+    "encoding", ["ascii", "latin-1", "cp1252", "UTF8", "cp437:strict", "utf-8:replace", ":replace"]
+)
+async def test_a_forked_command_has_the_encodings_of_a_fresh_one(both, encoding):
+    """PYTHONIOENCODING is read, and its names are spelled, as an interpreter does."""
+    fresh, forked = await both(environment={"PYTHONIOENCODING": encoding})
     assert fresh == forked
 
 

@@ -15,7 +15,9 @@ from tests.support import forked
 PYTHON = [sys.executable, "-W", "error"]
 AKOOL = [*PYTHON, "-m", "akool_async"]
 READ_AT_START = ("PYTHON", "LC_", "LANG", "TMPDIR")
-"""How the names of variables begin that are read as an interpreter starts, or while it imports."""
+"""How the names of variables begin that are read as an interpreter starts, or while it imports..."""
+READ_BY_FORKED = {"PYTHONIOENCODING"}
+"""... except those that the fork server reads for each command."""
 CLOSED = "import os; os.close(1)"
 FULL = f"{CLOSED}; os.set_inheritable(os.open('/dev/full', os.O_WRONLY), True)"
 """Statements that close stdout, or let it lead to a full disk."""
@@ -24,7 +26,7 @@ SMALL_FILES = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({0}, 
 
 
 async def start(*arguments, cwd, environment=None, before=(), first=(), afresh=False, module="akool_async", **pipes):
-    """Begin the command, as asyncio begins a subprocess.
+    """Begin the command, as asyncio begins a subprocess. It is forked unless it needs the start of an interpreter.
 
     Args:
         environment: What it gets besides a bare environment.
@@ -35,7 +37,8 @@ async def start(*arguments, cwd, environment=None, before=(), first=(), afresh=F
     arguments = [module, *map(str, arguments)]
     variables = forked.bare_environment(cwd) | (environment or {})
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **pipes}
-    if afresh or before or any(name.startswith(READ_AT_START) for name in environment or {}):
+    needs_a_start = any(name.startswith(READ_AT_START) for name in (environment or {}).keys() - READ_BY_FORKED)
+    if afresh or before or needs_a_start:
         command = (*before, *(after(*first) if first else ()), *PYTHON, "-m", *arguments)
         return await asyncio.create_subprocess_exec(*command, cwd=cwd, env=variables, **pipes)
     request = {"cwd": str(cwd), "environment": variables, "arguments": arguments, "first": first}
@@ -55,7 +58,7 @@ def after(*statements):
     The interpreter that carries them out may set a locale, from which the next would take its encodings.
     """
     run_the_rest = "import os, sys; os.environ.pop('LC_CTYPE', None); os.execvp(sys.argv[1], sys.argv[1:])"
-    return (sys.executable, "-c", "; ".join([*statements, run_the_rest]))
+    return (sys.executable, "-c", "\n".join([*statements, run_the_rest]))
 
 
 def read_lines(path):

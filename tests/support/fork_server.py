@@ -9,6 +9,7 @@ pid, and with its exit status when it ends.
 Unlike fresh interpreters, all children of a server have the same hash seed.
 """
 
+import codecs
 import gc
 import importlib
 import io
@@ -109,6 +110,9 @@ def become(request, descriptors):
 
 def open_streams():
     """Open stdin, stdout and stderr as an interpreter does at its start; a closed descriptor makes None."""
+    encoding, _, errors = os.environ.get("PYTHONIOENCODING", "").partition(":")
+    if encoding:
+        encoding, errors = codecs.lookup(encoding).name, errors or "strict"
     for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
         old = getattr(sys, name)
         try:
@@ -117,8 +121,14 @@ def open_streams():
             new = None
         else:
             binary.raw.name = old.name
-            is_by_line = name == "stderr" or binary.raw.isatty()
-            new = io.TextIOWrapper(binary, old.encoding, old.errors, newline="\n", line_buffering=is_by_line)
+            is_stderr = name == "stderr"
+            new = io.TextIOWrapper(
+                binary,
+                encoding or old.encoding,
+                old.errors if is_stderr else errors or old.errors,
+                newline="\n",
+                line_buffering=is_stderr or binary.raw.isatty(),
+            )
             new.mode = old.mode
         setattr(sys, name, new)
         setattr(sys, f"__{name}__", new)
