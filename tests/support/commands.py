@@ -15,9 +15,9 @@ from tests.support import forked
 PYTHON = [sys.executable, "-W", "error"]
 AKOOL = [*PYTHON, "-m", "akool_async"]
 READ_AT_START = ("PYTHON", "LC_", "LANG", "TMPDIR")
-"""How the names of variables begin that are read as an interpreter starts, or while it imports..."""
+"""Beginnings of the names of variables that an interpreter reads as it starts, or a module as it is imported."""
 READ_BY_FORKED = {"PYTHONIOENCODING"}
-"""... except those that the fork server reads for each command."""
+"""Those of them that a forked command reads as well."""
 CLOSED = "import os; os.close(1)"
 FULL = f"{CLOSED}; os.set_inheritable(os.open('/dev/full', os.O_WRONLY), True)"
 """Statements that close stdout, or let it lead to a full disk."""
@@ -32,7 +32,8 @@ async def start(*arguments, cwd, environment=None, before=(), first=(), afresh=F
         environment: What it gets besides a bare environment.
         before: What starts it, such as a shell.
         first: Statements of Python that its process carries out before it, such as one that closes stdout.
-        afresh: Never fork it.
+        afresh: Start a fresh interpreter in any case.
+        module: Another module to run, in place of the command's.
     """
     arguments = [module, *map(str, arguments)]
     variables = forked.bare_environment(cwd) | (environment or {})
@@ -55,7 +56,7 @@ async def run(*arguments, stdin=b"", **options):
 def after(*statements):
     """The beginning of a command line that is carried out after these statements of Python.
 
-    The interpreter that carries them out may set a locale, from which the next would take its encodings.
+    The interpreter that carries them out may have set LC_CTYPE, which would change the encodings of the next one.
     """
     run_the_rest = "import os, sys; os.environ.pop('LC_CTYPE', None); os.execvp(sys.argv[1], sys.argv[1:])"
     return (sys.executable, "-c", "\n".join([*statements, run_the_rest]))
