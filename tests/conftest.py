@@ -1,14 +1,12 @@
 """Fixtures: an emulator that works fast, and a session on it."""
 
 import signal
-from itertools import count
 
-import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
 
 from akool_async.emulator import Emulator
-from tests.support.postgresql import new_postgresql
+from tests.support.postgresql import shared_postgresql
 from tests.support.schedules import FAST
 
 # How long an example takes tells of the machine, not of the code.
@@ -43,23 +41,35 @@ async def akool(emulator):
 
 
 @pytest.fixture(scope="session")
-def postgresql():
-    """A PostgreSQL server, as a function that makes a new database in it and returns its URL."""
-    numbers = count()
-    with new_postgresql() as server:
+def databases(testrun_uid):
+    """Databases of the PostgreSQL server that all processes of this run share."""
+    with shared_postgresql(testrun_uid) as databases:
+        yield databases
 
-        def new_database():
-            name = f"akool_{next(numbers)}"
-            with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-                connection.execute(f"CREATE DATABASE {name}")
-            return server.get_uri(name)
 
-        yield new_database
+@pytest.fixture
+def postgresql(databases):
+    """A PostgreSQL server, as a function that makes an empty database in it and returns its URL."""
+    return databases.new
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def state(request, tmp_path):
-    """The URL of a new state, of each kind in turn."""
-    if request.param == "sqlite":
+def kind_of_state(request):
+    """Each kind in turn."""
+    return request.param
+
+
+@pytest.fixture
+def state(kind_of_state, request, tmp_path):
+    """The URL of a new state, of each kind in turn. PostgreSQL's has its tables already, which take time to make."""
+    if kind_of_state == "sqlite":
         return f"sqlite:///{tmp_path}/akool.db"
-    return request.getfixturevalue("postgresql")()
+    return request.getfixturevalue("databases").new_state()
+
+
+@pytest.fixture
+def empty_state(kind_of_state, request, tmp_path):
+    """The URL of a state that nobody has opened, of each kind in turn."""
+    if kind_of_state == "sqlite":
+        return f"sqlite:///{tmp_path}/empty.db"
+    return request.getfixturevalue("databases").new()

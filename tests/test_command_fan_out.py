@@ -13,7 +13,7 @@ import pytest
 from akool_async import Button
 from akool_async.cli._lines import Line
 from akool_async.emulator import Emulator, Fault
-from tests.support.commands import read_lines, read_terminal, run, start, write_batch
+from tests.support.commands import SMALL_FILES, read_lines, read_terminal, run, start, write_batch
 from tests.support.workers import TimedCounter
 
 KEYS = ["image_id", "button", "ok", "id", "status", "urls", "files", "credits", "error", "code"]
@@ -418,8 +418,8 @@ async def test_a_full_disk_stops_the_spending(emulator, tmp_path):
     """Where no line can be written any more no press follows, and the lines that found no place are told."""
     write_batch(tmp_path, [emulator.add_image() for _ in range(20)])
     arguments = ("fan-out", "presses.csv", "--yes", "-o", "out.jsonl", "--quiet")
-    shell = ("bash", "-c", 'ulimit -f 2; exec "$@"', "limited")
-    status, _, errors = await run(*arguments, cwd=tmp_path, environment=emulator.environment(), before=shell)
+    full = [SMALL_FILES.format(2048)]
+    status, _, errors = await run(*arguments, cwd=tmp_path, environment=emulator.environment(), first=full)
     assert status == 1
     assert "out.jsonl" in errors
     assert "No space left" in errors or "File too large" in errors

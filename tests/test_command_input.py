@@ -4,6 +4,17 @@ import pytest
 
 from tests.support.commands import read_lines, run, write_batch
 
+CLOSED_STDIN = "import os; os.close(0)"
+WRITTEN_STDIN = f"{CLOSED_STDIN}; os.set_inheritable(os.open('written', os.O_WRONLY | os.O_CREAT), True)"
+KEYS_IN_A_PIPE = """
+import os, pathlib
+reading, writing = os.pipe()
+os.write(writing, pathlib.Path("keys").read_bytes())
+os.close(writing)
+os.dup2(reading, 63)
+"""
+"""What bash does for `<(cat keys)`."""
+
 
 @pytest.fixture
 def keys(emulator, tmp_path):
@@ -40,7 +51,7 @@ async def test_keys_may_come_through_a_pipe(emulator, keys, tmp_path, command):
         arguments = ("fan-out", "presses.csv", "--yes", "--state", "sqlite:///akool.db", "--key-file", keys)
         assert (await run(*arguments, cwd=tmp_path))[0] == 0
     arguments = command.replace("IMAGE", image_id).split()
-    status, _, errors = await run(*arguments, cwd=tmp_path, before=in_bash('"$@" --key-file <(cat keys)'))
+    status, _, errors = await run(*arguments, "--key-file", "/dev/fd/63", cwd=tmp_path, first=[KEYS_IN_A_PIPE])
     assert status == 0, errors
     assert emulator.ledger.requests
 
@@ -81,36 +92,35 @@ async def test_a_key_file_of_something_else_is_told(tmp_path, content, told):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "script"),
+    "arguments",
     [
-        ("fan-out - --key-file /dev/stdin", 'cat keys | "$@"'),
-        ("fan-out /dev/stdin --key-file /dev/fd/0", 'cat keys | "$@"'),
-        ("fan-out keys --key-file keys", '"$@"'),
-        ("demo --live --key-file /dev/stdin", 'cat keys | "$@"'),
+        "fan-out - --key-file /dev/stdin",
+        "fan-out /dev/stdin --key-file /dev/fd/0",
+        "fan-out keys --key-file keys",
+        "demo --live --key-file /dev/stdin",
     ],
 )
-async def test_stdin_cannot_serve_two_ends(emulator, keys, tmp_path, arguments, script):
+async def test_stdin_cannot_serve_two_ends(emulator, keys, tmp_path, arguments):
     """Keys and the batch, or keys and an answer, from one pipe is wrong usage, told before AKOOL is asked anything."""
-    assert keys.exists()
-    status, _, errors = await run(*arguments.split(), cwd=tmp_path, before=in_bash(script))
+    status, _, errors = await run(*arguments.split(), cwd=tmp_path, stdin=keys.read_bytes())
     assert status == 2
     assert "--key-file" in errors
     assert not emulator.ledger.requests
 
 
 @pytest.mark.parametrize(
-    ("arguments", "script", "told"),
+    ("arguments", "first", "told"),
     [
-        ("fan-out -", '"$@" <&-', "stdin is closed"),
-        ("fan-out - --yes -o out.jsonl", '"$@" <&-', "stdin is closed"),
-        ("fan-out -", '"$@" 0> written', "stdin"),
-        ("demo --live", '"$@" <&-', "--yes"),
+        ("fan-out -", CLOSED_STDIN, "stdin is closed"),
+        ("fan-out - --yes -o out.jsonl", CLOSED_STDIN, "stdin is closed"),
+        ("fan-out -", WRITTEN_STDIN, "stdin"),
+        ("demo --live", CLOSED_STDIN, "--yes"),
     ],
 )
-async def test_a_closed_stdin_is_one_line(emulator, tmp_path, arguments, script, told):
+async def test_a_closed_stdin_is_one_line(emulator, tmp_path, arguments, first, told):
     """Closed, or open for writing alone: no traceback, nothing is spent, status 1."""
     status, output, errors = await run(
-        *arguments.split(), cwd=tmp_path, before=in_bash(script), environment=emulator.environment()
+        *arguments.split(), cwd=tmp_path, first=[first], environment=emulator.environment()
     )
     assert (status, output) == (1, "")
     assert told in errors
@@ -122,7 +132,7 @@ async def test_a_command_that_asks_nothing_needs_no_stdin(emulator, tmp_path):
     """With --yes, and with FILE, a closed stdin is in nobody's way."""
     write_batch(tmp_path, [emulator.add_image()], "V1")
     arguments = ("fan-out", "presses.csv", "--yes", "-o", "out.jsonl")
-    closed, environment = in_bash('"$@" <&-'), emulator.environment()
-    status, _, errors = await run(*arguments, cwd=tmp_path, before=closed, environment=environment)
+    environment = emulator.environment()
+    status, _, errors = await run(*arguments, cwd=tmp_path, first=[CLOSED_STDIN], environment=environment)
     assert status == 0, errors
     assert [line["ok"] for line in read_lines(tmp_path / "out.jsonl")] == [True]

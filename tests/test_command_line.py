@@ -6,13 +6,14 @@ import signal
 
 import pytest
 
+import akool_async
 from akool_async import AkoolSession, Button
 from tests.support.commands import AKOOL, run, write_batch
 
 
 async def test_the_demo_presses_eight_buttons_and_saves_the_pictures(tmp_path):
     """Without any account the demo ends with status 0, a table of nine operations, and 29 pictures."""
-    status, output, progress = await run("demo", "--speed", "50", cwd=tmp_path)
+    status, output, progress = await run("demo", "--speed", "50", cwd=tmp_path, afresh=True)
     assert status == 0, progress
     rows = re.findall(r"^ *(\w{24}) +(prompt|[UV][1-4]) +completed +[\d.]+ +2 +(\1-1\.jpg)", output, flags=re.MULTILINE)
     assert {button for _, button, _ in rows} == {"prompt", *Button}
@@ -89,9 +90,15 @@ async def test_no_network_is_an_error_with_a_remedy(emulator, tmp_path, command)
     assert errors.count("try again when AKOOL can be reached") == 1
 
 
+async def test_the_version_is_told(tmp_path):
+    """--version prints it, and nothing else."""
+    told = await run("--version", cwd=tmp_path, afresh=True)
+    assert told == (0, f"akool, version {akool_async.__version__}\n", "")
+
+
 async def test_a_usage_error_is_status_2(tmp_path):
     """An option that makes no sense is status 2."""
-    status, _, errors = await run("demo", "--max-concurrent-upscales", "0", cwd=tmp_path)
+    status, _, errors = await run("demo", "--max-concurrent-upscales", "0", cwd=tmp_path, afresh=True)
     assert status == 2
     assert "--max-concurrent-upscales" in errors
 

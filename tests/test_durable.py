@@ -803,11 +803,11 @@ async def test_bad_arguments_are_refused(emulator, tmp_path):
         assert (await jobs.status()).open == 0
 
 
-async def test_many_that_open_a_new_state_at_once_all_can(emulator, state):
+async def test_many_that_open_a_new_state_at_once_all_can(emulator, empty_state):
     """Eight that make the same state's tables at once all record their press, and one of them is new."""
 
     async def submit():
-        async with open_jobs(emulator, state) as jobs:
+        async with open_jobs(emulator, empty_state) as jobs:
             return await jobs.submit([("0" * 24, "U1")])
 
     assert sorted(await asyncio.gather(*(submit() for _ in range(8)))) == [0] * 7 + [1]
@@ -823,14 +823,14 @@ async def test_an_sqlite_state_is_opened_by_one_at_a_time(emulator, tmp_path):
         assert (await (await entering).status()).open == 0
 
 
-async def test_a_state_that_must_exist_is_not_made(emulator, state, tmp_path):
+async def test_a_state_that_must_exist_is_not_made(emulator, empty_state, tmp_path):
     """With create=False a state that was never made is refused and not made; one that was is opened."""
     with pytest.raises(ConfigurationError, match="does not exist: nothing was recorded there"):
-        await open_jobs(emulator, state, create=False).__aenter__()
+        await open_jobs(emulator, empty_state, create=False).__aenter__()
     assert not list(tmp_path.glob("*.db*"))
-    async with open_jobs(emulator, state) as jobs:
+    async with open_jobs(emulator, empty_state) as jobs:
         await jobs.submit([("0" * 24, "U1")])
-    async with open_jobs(emulator, state, create=False) as jobs:
+    async with open_jobs(emulator, empty_state, create=False) as jobs:
         assert (await jobs.status()).waiting == 1
 
 

@@ -333,7 +333,7 @@ async def test_a_worker_says_when(slow, postgresql, tmp_path):
         assert datetime.fromisoformat(f"{day} {moment}").tzinfo is not None
 
 
-async def test_wrong_usage_is_told(slow, state, akool, tmp_path):
+async def test_wrong_usage_is_told(slow, state, empty_state, akool, tmp_path):
     """No state, a bad one, two ways to resolve, a timeout with a state, nothing recorded, not this press."""
     write_batch(tmp_path, slow, 1)
     environment = slow.environment()
@@ -345,7 +345,7 @@ async def test_wrong_usage_is_told(slow, state, akool, tmp_path):
     assert (status, "--timeout does not go with --state" in errors) == (ExitStatus.USAGE, True)
     status, _, errors = await akool("resolve", "0" * 24, "U1", "--press-again", "--give-up")
     assert (status, "takes one of --id" in errors) == (ExitStatus.USAGE, True)
-    status, _, errors = await akool("jobs")
+    status, _, errors = await commands.run("jobs", "--state", empty_state, cwd=tmp_path, environment=environment)
     assert (status, "does not exist: nothing was recorded there" in errors) == (ExitStatus.ERROR, True)
     async with open_jobs(slow, state):
         pass

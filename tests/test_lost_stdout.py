@@ -6,9 +6,8 @@ from itertools import product
 
 import pytest
 
-from tests.support.commands import read_lines, run, start
+from tests.support.commands import CLOSED, FULL, read_lines, run, start
 
-FULL, CLOSED = 'exec "$@" > /dev/full', 'exec "$@" >&-'
 OPTIONS = [(), ("--json",), ("-q",), ("--json", "-q")]
 TWO_DRIVES = """
 import os
@@ -48,9 +47,10 @@ def paid_ids(emulator):
 )
 async def test_paid_ids_go_to_stderr(emulator, tmp_path, arguments, command, redirect, options):
     """With stdout full or closed, what was paid for stands on stderr, with and without --json and -q; status 1."""
-    before = ("bash", "-c", redirect, "shell")
     environment = emulator.environment()
-    status, _, errors = await run(*arguments[command], *options, cwd=tmp_path, environment=environment, before=before)
+    status, _, errors = await run(
+        *arguments[command], *options, cwd=tmp_path, environment=environment, first=[redirect]
+    )
     assert status == 1
     assert "Traceback" not in errors
     assert all(new_id in errors for new_id in paid_ids(emulator))
@@ -79,9 +79,8 @@ async def test_a_reader_that_has_gone_leaves_the_ids_on_stderr(emulator, tmp_pat
 
 async def test_a_full_stdout_is_named(emulator, tmp_path, arguments):
     """The message names stdout, not only that no space is left: for a table, for JSON and for a batch."""
-    before = ("bash", "-c", FULL, "shell")
     for command in (arguments["press"], (*arguments["prompt"], "--json"), arguments["fan-out"]):
-        status, _, errors = await run(*command, cwd=tmp_path, environment=emulator.environment(), before=before)
+        status, _, errors = await run(*command, cwd=tmp_path, environment=emulator.environment(), first=[FULL])
         assert (status, "stdout: No space left on device" in errors) == (1, True), errors
 
 
@@ -92,8 +91,7 @@ async def test_a_full_stdout_is_named(emulator, tmp_path, arguments):
 async def test_what_was_read_and_not_printed_is_an_error(emulator, tmp_path, command, redirect):
     """A balance or a result that nobody could read is no success."""
     command = [part.format(image=emulator.add_image()) for part in command]
-    before = ("bash", "-c", redirect, "shell")
-    status, _, _ = await run(*command, cwd=tmp_path, environment=emulator.environment(), before=before)
+    status, _, _ = await run(*command, cwd=tmp_path, environment=emulator.environment(), first=[redirect])
     assert status == 1
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.commands import run, write_batch
+from tests.support.commands import SMALL_FILES, run, write_batch
 
 FAN_OUT = ("fan-out", "presses.csv", "--yes")
 IN_PROC = pytest.mark.skipif(not Path("/proc/self").exists(), reason="there is no /proc here")
@@ -82,9 +82,9 @@ async def test_every_command_tries_its_folder_first(emulator, tmp_path, argument
 async def test_a_disk_that_takes_names_but_no_content_is_told_before_spending(emulator, tmp_path, options):
     """As a full one does, or a quota: files can be made there, and nothing be written to them."""
     write_batch(tmp_path, [emulator.add_image()], "V1")
-    full = ("bash", "-c", 'ulimit -f 0; exec "$@"', "full")
+    full = [SMALL_FILES.format(0)]
     status, printed, errors = await run(
-        *FAN_OUT, *options, cwd=tmp_path, environment=emulator.environment(), before=full
+        *FAN_OUT, *options, cwd=tmp_path, environment=emulator.environment(), first=full
     )
     assert (status, printed) == (1, "")
     assert "File too large" in errors
@@ -99,9 +99,9 @@ async def test_an_output_that_is_full_is_told_before_spending(emulator, tmp_path
     (tmp_path / "out.jsonl").touch()
     ids = "".join(json.dumps({"image_id": str(n), "button": "U1", "id": "1" * 24}) + "\n" for n in range(20))
     (tmp_path / "out.jsonl.accepted").write_text(ids)
-    full = ("bash", "-c", 'ulimit -f 1; exec "$@"', "full")
+    full = [SMALL_FILES.format(1024)]
     arguments = (*FAN_OUT, "-o", "out.jsonl")
-    status, _, errors = await run(*arguments, cwd=tmp_path, environment=emulator.environment(), before=full)
+    status, _, errors = await run(*arguments, cwd=tmp_path, environment=emulator.environment(), first=full)
     assert status == 1
     assert "out.jsonl.accepted: File too large" in errors
     assert (tmp_path / "out.jsonl.accepted").read_text() == ids

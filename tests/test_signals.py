@@ -5,7 +5,6 @@ import json
 import os
 import pty
 import signal
-import sys
 from contextlib import asynccontextmanager
 
 import pytest
@@ -29,12 +28,6 @@ async def slow():
         yield emulator
 
 
-def after(*statements):
-    """The beginning of a command line that is carried out after these statements."""
-    run_the_rest = "import os, sys; os.execvp(sys.argv[1], sys.argv[1:])"
-    return (sys.executable, "-c", "; ".join([*statements, run_the_rest]))
-
-
 def write_batch(folder, emulator, buttons="V*"):
     image_id = emulator.add_image()
     (folder / "presses.csv").write_text(f"image_id,button\n{image_id},{buttons}\n")
@@ -52,7 +45,7 @@ async def until(condition):
 
 
 @asynccontextmanager
-async def on_terminal(*arguments, cwd, environment, before=(), **pipes):
+async def on_terminal(*arguments, cwd, environment, first=(), **pipes):
     """The command as the leader of a session with a terminal of its own, and a function that closes the terminal."""
     ours, theirs = pty.openpty()
     is_open = True
@@ -67,7 +60,7 @@ async def on_terminal(*arguments, cwd, environment, before=(), **pipes):
         *arguments,
         cwd=cwd,
         environment={"TERM": "xterm-256color", **environment},
-        before=after(TAKE_THE_TERMINAL, *before),
+        first=(TAKE_THE_TERMINAL, *first),
         **{"stdin": theirs, "stdout": theirs, "stderr": theirs, **pipes},
     )
     os.close(theirs)
@@ -116,8 +109,8 @@ async def test_what_was_ignored_stays_ignored(emulator, tmp_path, ignored):
     """Under nohup a hangup changes nothing, nor does Ctrl-C in the background of a shell: the run goes on."""
     write_batch(tmp_path, emulator)
     emulator.faults.rate(1, Fault.slow(0.3, "after"), endpoints=["create_by_button"])
-    before = after(IGNORE.format(int(ignored)))
-    process = await start(*FAN_OUT, cwd=tmp_path, environment=emulator.environment(), before=before)
+    first = [IGNORE.format(int(ignored))]
+    process = await start(*FAN_OUT, cwd=tmp_path, environment=emulator.environment(), first=first)
     await until(lambda: emulator.ledger.accepted == 4)
     process.send_signal(ignored)
     _, errors = await process.communicate()
@@ -140,8 +133,8 @@ async def test_a_closed_terminal_does_not_end_what_ignores_it(emulator, tmp_path
     write_batch(tmp_path, emulator)
     emulator.faults.rate(1, Fault.slow(0.5, "after"), endpoints=["create_by_button"])
     arguments = (*FAN_OUT, "--download", "pictures")
-    before = [IGNORE.format(int(signal.SIGHUP))]
-    terminal = on_terminal(*arguments, cwd=tmp_path, environment=emulator.environment(), before=before)
+    first = [IGNORE.format(int(signal.SIGHUP))]
+    terminal = on_terminal(*arguments, cwd=tmp_path, environment=emulator.environment(), first=first)
     async with terminal as (process, close):
         await until(lambda: emulator.ledger.accepted == 4)
         close()

