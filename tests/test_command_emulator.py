@@ -63,7 +63,8 @@ async def test_what_it_prints_is_a_key_file(tmp_path):
         )
         status, output, errors = await run("credit", "--key-file", "emulator.env", cwd=tmp_path)
     assert (status, output) == (0, "10000\n"), errors
-    assert served.environment.keys() == {*("AKOOL_API_KEY", "AKOOL_CLIENT_ID", "AKOOL_CLIENT_SECRET", "AKOOL_BASE_URL")}
+    names = ("API_KEY", "CLIENT_ID", "CLIENT_SECRET", "BASE_URL", "TIME_SCALE")
+    assert served.environment.keys() == {f"AKOOL_{name}" for name in names}
 
 
 async def test_a_key_file_with_half_a_pair_is_refused(tmp_path):

@@ -209,7 +209,7 @@ async def test_an_id_that_comes_after_the_interruption_is_on_stdout(slow, tmp_pa
 async def test_an_interruption_before_anything_is_paid_prints_no_result(tmp_path):
     """With no id and no lost reply there is nothing to print, and the status is 130."""
     async with Emulator(speed=200) as emulator:
-        emulator.faults.script("create_by_button", Fault.throttle(60))
+        emulator.faults.script("create_by_button", Fault.throttle(4))
         arguments = ("press", emulator.add_image(), "V1", "-q")
         process = await start(*arguments, cwd=tmp_path, environment=emulator.environment())
         await until(lambda: emulator.ledger.requests["create_by_button"])

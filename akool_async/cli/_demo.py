@@ -10,7 +10,7 @@ import click
 from aiohttp import web
 from attrs import define, frozen
 
-from akool_async import AkoolSession, ApiKey, Button, ButtonPress
+from akool_async import AkoolSession, Button, ButtonPress
 from akool_async.cli import _interrupts
 from akool_async.cli._account import open_session
 from akool_async.cli._board import Board
@@ -102,10 +102,7 @@ async def _open_session(options: Options) -> AsyncIterator[AkoolSession]:
         return
     async with Emulator(speed=options.speed) as emulator, _open_door(emulator, wanted=options.webhook) as door:
         click.echo(f"AKOOL is emulated at {emulator.base_url}: no account, nothing is spent.", err=True)
-        auth, webhook_url = ApiKey(emulator.api_key), door.url
-        async with AkoolSession(
-            auth, base_url=emulator.base_url, max_concurrent_upscales=cap, webhook_url=webhook_url
-        ) as akool:
+        async with emulator.session(max_concurrent_upscales=cap, webhook_url=door.url) as akool:
             door.open(akool)
             yield akool
 
