@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import signal
 import sys
@@ -17,6 +16,7 @@ from attrs import define, frozen
 from akool_async import Button, OutcomeUnknownError
 from akool_async.durable import DurableFanOut
 from akool_async.emulator import Emulator
+from tests.support import commands
 from tests.support.postgresql import new_postgresql
 
 if TYPE_CHECKING:
@@ -101,9 +101,13 @@ def new_state(backend: str) -> Iterator[str]:
 async def start_worker(plan: Plan, state: str, emulator: Emulator) -> asyncio.subprocess.Process:
     """A real worker, in a process of its own."""
     options = (f"--max-concurrent-upscales={plan.cap}", f"--lost-reply-patience={LONGEST_JOB / plan.speed}")
-    command = ("-m", "akool_async", "worker", "--state", state, *options, "--until-done", "--quiet")
-    return await asyncio.create_subprocess_exec(
-        sys.executable, *command, env={**os.environ, **emulator.environment()}, stdin=asyncio.subprocess.DEVNULL
+    return await commands.start(
+        *("worker", "--state", state, *options, "--until-done", "--quiet"),
+        cwd=tempfile.gettempdir(),
+        environment=emulator.environment(),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=sys.stderr,
+        stderr=sys.stderr,
     )
 
 

@@ -1,0 +1,24 @@
+"""Bounded looks at what tells nobody that it changed: a state, a file, another process, the inside of a session.
+
+What the emulator's ledger says needs no look: ``await emulator.ledger.until(...)``.
+"""
+
+import asyncio
+import inspect
+
+LONGEST, LONGEST_PAUSE = 60.0, 0.02
+
+
+async def look_until(is_so):
+    """Look until ``is_so()`` is true, awaited if it can be, and return what it was: at first often, then less so."""
+    now = asyncio.get_running_loop().time
+    deadline, pause = now() + LONGEST, 0.0
+    while now() < deadline:
+        answer = is_so()
+        if inspect.isawaitable(answer):
+            answer = await answer
+        if answer:
+            return answer
+        await asyncio.sleep(pause)
+        pause = min(2 * pause + 0.001, LONGEST_PAUSE)
+    raise AssertionError(f"it did not come about within {LONGEST:g} s: {is_so}")
