@@ -12,17 +12,10 @@ import pytest
 from akool_async import Button
 from akool_async.cli import ExitStatus
 from akool_async.cli._account import store_options
-from akool_async.emulator import Emulator, Fault
+from akool_async.emulator import Fault
 from tests.support import commands
 from tests.support.looks import look_until
 from tests.support.workers import Line, open_jobs, worker
-
-
-@pytest.fixture
-def slow():
-    """An emulator in a thread of its own, for other processes, on which every upscale takes 1.3 s."""
-    with Emulator(speed=32, sigma=0, queue_sigma=0) as emulator:
-        yield emulator
 
 
 @pytest.fixture

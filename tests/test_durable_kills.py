@@ -13,8 +13,7 @@ from attrs import evolve
 from akool_async import Button, ButtonPress, OutcomeUnknownError
 from akool_async.cli import ExitStatus
 from akool_async.durable import JobState, StateError
-from akool_async.durable._alive import AliveLock, sign_of_life
-from akool_async.durable._state import State
+from akool_async.durable._alive import AliveLock
 from akool_async.emulator import Emulator, Fault
 from tests.support.kills import Plan, run
 from tests.support.looks import look_until
@@ -34,13 +33,6 @@ def own_postgresql():
             server.ensure_postgres_running()
 
         yield server.get_uri(), restart
-
-
-@pytest.fixture
-def slow():
-    """An emulator in a thread of its own, for other processes, on which an upscale takes a second or two."""
-    with Emulator(speed=32) as emulator:
-        yield emulator
 
 
 async def count_done(jobs):
@@ -269,74 +261,6 @@ async def test_an_id_that_cannot_be_recorded_is_told(slow, postgresql, caplog):
         await running
     (post,) = slow.ledger.posts
     assert f"was accepted as {post.new_ids[0]}, which could not be recorded" in caplog.text
-
-
-async def test_a_living_worker_takes_its_lock_again(postgresql):
-    """While a lost connection still holds it, another cannot; at the next look it does, and the worker is not dead."""
-    state = postgresql()
-    worker, lost, other = (AliveLock(state, "account", name, SHORT) for name in ("a", "a", "b"))
-    await lost.show()
-    await worker.show()
-    await other.show()
-    await lost.end()
-    await look_until(lambda: other.dead({"a"}))
-    await worker.show()
-    assert [await other.dead({"a"}) for _ in range(2)] == [set(), set()]
-    await worker.end()
-    await other.end()
-
-
-async def test_a_removed_sign_of_life_is_shown_again(tmp_path):
-    """Somebody who tidies up removes a living worker's file: at its next look it is there again, and locked."""
-    state = State.read(f"sqlite:///{tmp_path}/a.db")
-    worker, other = (sign_of_life(state, "account", name, SHORT) for name in ("a", "b"))
-    await worker.show()
-    for file in tmp_path.glob("*.alive"):
-        file.unlink()
-    assert await other.dead({"a"}) == {"a"}
-    await worker.show()
-    assert await other.dead({"a"}) == set()
-    await worker.end()
-
-
-FORKING = """
-import asyncio, os, signal, sys
-from akool_async.durable import DurableFanOut
-
-async def main():
-    async with DurableFanOut(state=sys.argv[1]) as jobs:
-        running = asyncio.create_task(jobs.run())
-        while not [job async for job in jobs.jobs() if job.operation_id]:
-            await asyncio.sleep(0.05)
-        child = os.fork()
-        if child == 0:
-            signal.pause()
-        with open(sys.argv[2], "w") as file:
-            file.write(str(child))
-        await running
-
-asyncio.run(main())
-"""
-
-
-async def test_a_forked_child_does_not_show_its_dead_parent_alive(slow, state, tmp_path):
-    """A worker forks a child that outlives it, as a pool of processes does: its jobs are taken over all the same."""
-    async with open_jobs(slow, state) as jobs:
-        await jobs.submit([(slow.add_image(), "U1")])
-        told = tmp_path / "child"
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-W", "ignore", "-c", FORKING, state, told), env={**os.environ, **slow.environment()}
-        )
-        await look_until(lambda: told.exists() and told.read_text())
-        child = int(told.read_text())
-        try:
-            process.kill()
-            await process.wait()
-            async with worker(slow, state, tmp_path, "--until-done") as other:
-                assert await other.wait() == 0
-            assert await count_done(jobs) == 1
-        finally:
-            os.kill(child, signal.SIGKILL)
 
 
 IMPATIENT = """

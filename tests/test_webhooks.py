@@ -133,7 +133,7 @@ async def test_polling_takes_over_when_webhooks_stop(emulator, monkeypatch):
         assert akool._watcher._hints.are_reliable
         emulator.faults.rate(1.0, Fault.lost(), endpoints=["webhook"])
         first = await akool.upscale(image_id, 2)
-        await look_until(lambda: first._watch.alarm)
+        await look_until(lambda: first._watch.alarm is not None)
         monkeypatch.setattr("akool_async._watcher.FALLBACK_INTERVAL", 1e6)
         others = [await akool.upscale(image_id, index) for index in (3, 4)]
         for operation in (first, *others):

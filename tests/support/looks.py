@@ -4,18 +4,17 @@ What the emulator's ledger says needs no look: ``await emulator.ledger.until(...
 """
 
 import asyncio
-import inspect
 
-LONGEST, LONGEST_PAUSE = 60.0, 0.02
+LONGEST, LONGEST_PAUSE = 60.0, 0.01
 
 
 async def look_until(is_so):
-    """Look until ``is_so()`` is true, awaited if it can be, and return what it was: at first often, then less so."""
+    """Look until ``is_so()`` is true, awaited if it is a coroutine, and return what it was: at first often, then less so."""
     now = asyncio.get_running_loop().time
     deadline, pause = now() + LONGEST, 0.0
     while now() < deadline:
         answer = is_so()
-        if inspect.isawaitable(answer):
+        if asyncio.iscoroutine(answer):
             answer = await answer
         if answer:
             return answer
