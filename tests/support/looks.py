@@ -9,7 +9,7 @@ LONGEST, LONGEST_PAUSE = 60.0, 0.01
 
 
 async def look_until(is_so):
-    """Look until ``is_so()`` is true, awaited if it is a coroutine, and return what it was: at first often, then less so."""
+    """Look, at first often, until ``is_so()`` is true, awaited if it is a coroutine; returns what it was."""
     now = asyncio.get_running_loop().time
     deadline, pause = now() + LONGEST, 0.0
     while now() < deadline:
