@@ -35,6 +35,13 @@ async def emulator():
 
 
 @pytest.fixture
+def slow():
+    """An emulator in a thread of its own, for other processes, on which every upscale takes 1.3 s."""
+    with Emulator(speed=32, sigma=0, queue_sigma=0) as emulator:
+        yield emulator
+
+
+@pytest.fixture
 async def akool(emulator):
     async with emulator.session(polling=FAST) as akool:
         yield akool

@@ -15,6 +15,7 @@ from akool_async import (
     SessionClosedError,
 )
 from akool_async.emulator import Emulator, Fault
+from tests.support.looks import look_until
 from tests.support.schedules import FAST
 from tests.support.scripted import Gate, scripted_server
 
@@ -65,8 +66,7 @@ async def test_presses_that_queue_for_a_connection_are_not_sent_after_closing(em
     akool = emulator.session()
     sources = [emulator.add_image() for _ in range(60)]
     callers = [asyncio.create_task(akool.vary(source, index)) for source in sources for index in (1, 2, 3, 4)]
-    while not emulator.ledger.requests["create_by_button"]:
-        await asyncio.sleep(0)
+    await emulator.ledger.until(lambda ledger: ledger.requests["create_by_button"])
     closing = asyncio.create_task(akool.aclose())
     await asyncio.sleep(0)
     sent = emulator.ledger.requests["create_by_button"]
@@ -84,8 +84,7 @@ async def test_nothing_is_pressed_again_after_closing(emulator):
     emulator.faults.script("create_by_button", Fault.reset("before"))
     akool = emulator.session()
     caller = asyncio.create_task(akool.upscale(emulator.add_image(), 1))
-    while not emulator.ledger.requests["get_image_result"]:
-        await asyncio.sleep(0)
+    await emulator.ledger.until(lambda ledger: ledger.requests["get_image_result"])
     await akool.aclose()
     with pytest.raises(OutcomeUnknownError):
         await caller
@@ -101,8 +100,7 @@ async def test_a_charge_that_nobody_waits_for_is_kept_and_told_again(emulator):
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
                 await akool.upscale(source, 1)
-        while not akool.unclaimed_errors:
-            await asyncio.sleep(0.01)
+        await look_until(lambda: akool.unclaimed_errors)
         (error,) = akool.unclaimed_errors
         assert (error.charged, error.press.image_id, error.press.button) == (True, source, "U1")
         with pytest.raises(OutcomeUnknownError) as caught:
@@ -130,8 +128,7 @@ async def test_closing_that_is_cancelled_still_ends_everything(emulator):
     operation = await akool.upscale(source, 1)
     waiter = asyncio.create_task(operation.wait_until_complete())
     stalled = asyncio.create_task(akool.vary(source, 1))
-    while emulator.ledger.requests["create_by_button"] < 2:
-        await asyncio.sleep(0)
+    await emulator.ledger.until(lambda ledger: ledger.requests["create_by_button"] >= 2)
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(akool.aclose(), 0.2)
     outcomes = await asyncio.gather(waiter, stalled, return_exceptions=True)
@@ -147,8 +144,7 @@ async def test_a_token_request_does_not_outlive_the_session(emulator):
     before = tasks()
     async with AkoolSession(credentials, base_url=emulator.base_url) as akool:
         caller = asyncio.create_task(akool.get_credit())
-        while not emulator.ledger.requests["get_token"]:
-            await asyncio.sleep(0)
+        await emulator.ledger.until(lambda ledger: ledger.requests["get_token"])
         caller.cancel()
         await asyncio.gather(caller, return_exceptions=True)
     await asyncio.sleep(0)
@@ -178,8 +174,7 @@ async def test_a_press_refused_for_its_pace_and_dropped_does_not_pull_down_the_n
         await asyncio.gather(first, return_exceptions=True)
         gate.open.set()
         flight = next(iter(akool._spender._presses.values()))
-        while not flight.dropped:
-            await asyncio.sleep(0)
+        await look_until(lambda: flight.dropped)
         assert (await akool.vary("image-1", 1)).id == "image-2"
 
 

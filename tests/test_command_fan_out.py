@@ -14,6 +14,7 @@ from akool_async import Button
 from akool_async.cli._lines import Line
 from akool_async.emulator import Emulator, Fault
 from tests.support.commands import SMALL_FILES, read_lines, read_terminal, run, start, write_batch
+from tests.support.looks import look_until
 from tests.support.workers import TimedCounter
 
 KEYS = ["image_id", "button", "ok", "id", "status", "urls", "files", "credits", "error", "code"]
@@ -26,12 +27,6 @@ def assert_nothing_lost_or_paid_twice(emulator, output):
     accepted = set(emulator.ledger.presses_accepted)
     assert {press for press, line in last.items() if line["id"] is not None} == accepted
     assert sum(last[press]["credits"] or 0 for press in accepted) == emulator.ledger.charged
-
-
-async def until(condition):
-    """Wait for the other process; the test's own time-out bounds it."""
-    while not condition():
-        await asyncio.sleep(0.01)
 
 
 async def test_without_yes_nothing_is_spent(emulator, tmp_path):
@@ -189,7 +184,7 @@ async def test_killed_and_run_again_it_loses_nothing(tmp_path):
         for accepted in (1, 9, 21):
             process = await start(*arguments, cwd=tmp_path, environment=emulator.environment(), stdin=None)
             drains = [asyncio.create_task(stream.read()) for stream in (process.stdout, process.stderr)]
-            await until(lambda accepted=accepted: emulator.ledger.accepted >= accepted)
+            await emulator.ledger.until(lambda ledger: ledger.accepted >= accepted)  # noqa: B023 - awaited here
             process.kill()
             await asyncio.gather(process.wait(), *drains)
         status, _, errors = await run(*arguments, cwd=tmp_path, environment=emulator.environment())
@@ -213,7 +208,7 @@ async def test_a_kill_while_jobs_run_loses_no_id(tmp_path):
         arguments = ("fan-out", "presses.csv", "--yes", "-o", "out.jsonl", "--max-concurrent-upscales", 4, "-q")
         process = await start(*arguments, cwd=tmp_path, environment=emulator.environment())
         ids_file = tmp_path / "out.jsonl.accepted"
-        await until(lambda: ids_file.exists() and ids_file.read_text().count("\n") == 4)
+        await look_until(lambda: ids_file.exists() and ids_file.read_text().count("\n") == 4)
         process.kill()
         await process.communicate()
         emulator.advance(600)
@@ -230,7 +225,7 @@ async def test_a_second_interruption_still_writes_the_ids(tmp_path):
         write_batch(tmp_path, [emulator.add_image(), emulator.add_image()], "V*")
         emulator.faults.script("create_by_button", None, None, None, Fault.stall("after"))
         process = await start("fan-out", "presses.csv", "--yes", cwd=tmp_path, environment=emulator.environment())
-        await until(lambda: emulator.ledger.accepted >= 4)
+        await emulator.ledger.until(lambda ledger: ledger.accepted >= 4)
         process.send_signal(signal.SIGINT)
         while b"no new presses" not in await process.stderr.readline():
             pass
@@ -304,7 +299,7 @@ async def test_interrupted_it_writes_the_ids_in_flight(tmp_path, stop):
         arguments = ("fan-out", "presses.csv", "--yes", "-o", "out.jsonl", "--max-concurrent-upscales", 2)
         process = await start(*arguments, cwd=tmp_path, environment=emulator.environment())
         drain = asyncio.create_task(process.stderr.read())
-        await until(lambda: emulator.ledger.accepted >= 4)
+        await emulator.ledger.until(lambda ledger: ledger.accepted >= 4)
         process.send_signal(stop)
         assert await process.wait() == 130
         assert b"no new presses" in await drain
@@ -325,7 +320,7 @@ async def test_a_line_that_is_cut_short_names_what_fetches_it(tmp_path, options)
         write_batch(tmp_path, [emulator.add_image()], "V*")
         arguments = ("fan-out", "presses.csv", "--yes", *options)
         process = await start(*arguments, cwd=tmp_path, environment=emulator.environment())
-        await until(lambda: emulator.ledger.accepted == 4)
+        await emulator.ledger.until(lambda ledger: ledger.accepted == 4)
         process.send_signal(signal.SIGTERM)
         output, errors = await process.communicate()
         assert process.returncode == 130
@@ -460,7 +455,7 @@ async def test_two_runs_cannot_write_to_one_output(tmp_path):
         write_batch(tmp_path, [emulator.add_image()])
         arguments = ("fan-out", "presses.csv", "--yes", "-o", "out.jsonl")
         first = await start(*arguments, cwd=tmp_path, environment=emulator.environment())
-        await until(lambda: emulator.ledger.accepted)
+        await emulator.ledger.until(lambda ledger: ledger.accepted)
         status, _, errors = await run(*arguments, cwd=tmp_path, environment=emulator.environment())
         assert status == 1
         assert "another run" in errors

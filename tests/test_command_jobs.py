@@ -1,6 +1,5 @@
 """`akool press`, `prompt`, `result` and `credit`, in real subprocesses."""
 
-import asyncio
 import json
 import re
 import signal
@@ -177,8 +176,7 @@ async def test_interrupting_a_press_tells_the_ids(tmp_path, stop):
         emulator.faults.script("create_by_button", Fault.slow(0.5, "after"))
         arguments = ("press", emulator.add_image(), "V1", "-q")
         process = await start(*arguments, cwd=tmp_path, environment=emulator.environment())
-        while not emulator.ledger.accepted:
-            await asyncio.sleep(0.01)
+        await emulator.ledger.until(lambda ledger: ledger.accepted)
         process.send_signal(stop)
         errors = (await process.stderr.read()).decode()
         assert await process.wait() == 130

@@ -20,6 +20,7 @@ from akool_async import (
 )
 from akool_async.downloads import LARGEST_PICTURE, TRIES
 from akool_async.emulator import Fault
+from tests.support.looks import look_until
 from tests.support.schedules import QUICK
 from tests.support.scripted import KEY, scripted_server
 
@@ -347,8 +348,7 @@ async def test_a_cancelled_download_leaves_no_part(emulator, akool, tmp_path):
     result = await (await akool.vary(emulator.add_image(), 1)).wait_until_complete()
     emulator.faults.rate(1.0, Fault.stall(), endpoints=["pictures"])
     saving = asyncio.create_task(akool.download(result, tmp_path))
-    while len(list(tmp_path.iterdir())) < 5:
-        await asyncio.sleep(0.01)
+    await look_until(lambda: len(list(tmp_path.iterdir())) == 5)
     saving.cancel()
     with pytest.raises(asyncio.CancelledError):
         await saving
@@ -360,8 +360,7 @@ async def test_a_closed_session_downloads_nothing(emulator, akool, tmp_path):
     result = await (await akool.vary(emulator.add_image(), 1)).wait_until_complete()
     emulator.faults.rate(1.0, Fault.stall(), endpoints=["pictures"])
     saving = asyncio.create_task(akool.download(result, tmp_path))
-    while len(list(tmp_path.iterdir())) < 5:
-        await asyncio.sleep(0.01)
+    await look_until(lambda: len(list(tmp_path.iterdir())) == 5)
     await akool.aclose()
     for download in (saving, akool.download(result, tmp_path)):
         with pytest.raises(SessionClosedError) as caught:

@@ -12,7 +12,14 @@ import pytest
 from akool_async import Button, ButtonPress
 from akool_async.durable import JobState
 from akool_async.emulator import Fault
-from tests.support.workers import change, open_jobs, until
+from tests.support.durable_faults import (
+    hold_up_the_end_of,
+    seconds_looked_for,
+    set_the_clock_back_after_ends,
+    set_the_clock_back_for_ends,
+)
+from tests.support.looks import look_until
+from tests.support.workers import open_jobs, outcomes_of
 
 DAY = 86_400_000_000_000
 """Nanoseconds."""
@@ -36,7 +43,7 @@ async def test_every_outcome_is_read_once_though_the_clock_is_set_back(emulator,
     async with open_jobs(emulator, state) as jobs, aclosing(jobs.outcomes()) as outcomes:
         await jobs.submit([first])
         await jobs.run()
-        change(state, "UPDATE akool_jobs SET ended_at = ended_at + 300000000")
+        set_the_clock_back_after_ends(state)
         await jobs.submit(others)
         assert (await anext(outcomes)).press == first
         await jobs.run()
@@ -72,14 +79,7 @@ async def test_an_outcome_that_is_slow_to_be_committed_is_not_skipped(emulator, 
     with psycopg.connect(state, autocommit=True) as holder:
         async with open_jobs(emulator, state) as jobs:
             holder.execute("SELECT pg_advisory_lock(15)")
-            holder.execute("""
-                CREATE FUNCTION hold_up() RETURNS trigger LANGUAGE plpgsql AS
-                $$ BEGIN PERFORM pg_advisory_xact_lock_shared(15); RETURN NULL; END $$
-            """)
-            holder.execute("""
-                CREATE CONSTRAINT TRIGGER held_up AFTER UPDATE OF ended_at ON akool_jobs DEFERRABLE INITIALLY DEFERRED
-                FOR EACH ROW WHEN (NEW.button = 'V1' AND NEW.ended_at IS NOT NULL) EXECUTE FUNCTION hold_up()
-            """)
+            hold_up_the_end_of(holder, "V1")
             await jobs.submit(presses[:1])
             reading = asyncio.create_task(read_outcomes(jobs))
             running = asyncio.create_task(jobs.run(until_done=False))
@@ -88,9 +88,9 @@ async def test_an_outcome_that_is_slow_to_be_committed_is_not_skipped(emulator, 
                 waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND wait_event = %s"
                 return holder.execute(waits, [event]).fetchone()[0]
 
-            await until(lambda: count("advisory") == 1)
+            await look_until(lambda: count("advisory") == 1)
             await jobs.submit(presses[1:])
-            await until(lambda: read or count("transactionid") == 1)
+            await look_until(lambda: read or count("transactionid") == 1)
             holder.execute("SELECT pg_advisory_unlock(15)")
             await reading
             running.cancel()
@@ -134,14 +134,27 @@ async def test_a_lost_id_is_looked_for_though_the_clock_is_set_forward(emulator,
     async with open_jobs(emulator, state, lost_reply_patience=3_600) as jobs:
         await jobs.submit([press])
         running = asyncio.create_task(jobs.run())
-        await until(lambda: change(state, "UPDATE akool_jobs SET attempt = attempt WHERE looked_for > 0") == 1)
+        await look_until(lambda: (seconds_looked_for(state) or 0) > 0)
         running.cancel()
         await asyncio.wait([running])
         (post,) = emulator.ledger.posts
+        looked_for = seconds_looked_for(state)
         move_clock(DAY)
         running = asyncio.create_task(jobs.run())
-        await until(lambda: change(state, "UPDATE akool_jobs SET attempt = attempt WHERE looked_for > 1000000") == 1)
+        await look_until(lambda: seconds_looked_for(state) > looked_for)
         assert (await jobs.job(press)).state is JobState.OPEN
         await jobs.resolve(press, operation_id=post.new_ids[0])
         await running
         assert (await jobs.job(press)).outcome.ok
+
+
+async def test_an_end_is_told_though_the_clock_was_set_back(emulator, tmp_path):
+    """A job whose end is noted before the time that was read already is told when no job is open."""
+    state = f"sqlite:///{tmp_path}/a.db"
+    press = ButtonPress(emulator.add_image(), "V1")
+    async with open_jobs(emulator, state) as jobs:
+        await jobs.submit([press])
+        set_the_clock_back_for_ends(state)
+        reading = asyncio.create_task(outcomes_of(jobs, [press]))
+        await jobs.run()
+        assert [outcome.press for outcome in await reading] == [press]

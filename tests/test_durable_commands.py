@@ -12,16 +12,10 @@ import pytest
 from akool_async import Button
 from akool_async.cli import ExitStatus
 from akool_async.cli._account import store_options
-from akool_async.emulator import Emulator, Fault
+from akool_async.emulator import Fault
 from tests.support import commands
-from tests.support.workers import Line, open_jobs, until, worker
-
-
-@pytest.fixture
-def slow():
-    """An emulator in a thread of its own, for other processes, on which an upscale takes a second or two."""
-    with Emulator(speed=32) as emulator:
-        yield emulator
+from tests.support.looks import look_until
+from tests.support.workers import Line, open_jobs, worker
 
 
 @pytest.fixture
@@ -71,7 +65,7 @@ async def test_a_run_that_is_killed_goes_on_when_run_again(slow, state, akool, t
             cwd=tmp_path,
             environment=slow.environment(),
         )
-        await until(lambda: slow.ledger.accepted >= accepted)  # noqa: B023 - awaited here
+        await slow.ledger.until(lambda ledger: ledger.accepted >= accepted)  # noqa: B023 - awaited here
         process.kill()
         await process.communicate()
     status, output, errors = await akool("fan-out", "batch.csv", "--yes")
@@ -103,7 +97,7 @@ async def test_sigterm_leaves_a_run_to_a_worker(slow, state, akool, tmp_path):
     process = await commands.start(
         *("fan-out", "batch.csv", "--yes", "--state", state), cwd=tmp_path, environment=slow.environment()
     )
-    await until(lambda: slow.ledger.accepted >= 6)
+    await slow.ledger.until(lambda ledger: ledger.accepted >= 6)
     process.send_signal(signal.SIGTERM)
     _, errors = await process.communicate()
     assert process.returncode == ExitStatus.INTERRUPTED
@@ -163,12 +157,12 @@ async def test_a_worker_that_is_stopped_twice_loses_no_id(slow, state, tmp_path)
         await jobs.submit([(slow.add_image(), button) for button in ("V1", "V2", "V3")])
         slow.faults.script("create_by_button", *[Fault.slow(2, "after")] * 3)
         async with worker(slow, state, tmp_path) as process:
-            await until(lambda: slow.ledger.accepted == 3)
+            await slow.ledger.until(lambda ledger: ledger.accepted == 3)
             process.send_signal(signal.SIGTERM)
             await asyncio.sleep(0.1)  # else the two may come as one
             process.send_signal(signal.SIGTERM)
             assert await process.wait() == ExitStatus.DONE
-        assert [job.operation_id is not None async for job in jobs.jobs("open")] == [True] * 3
+        assert [job.operation_id is not None async for job in jobs.jobs("open", "done")] == [True] * 3
 
 
 async def test_a_worker_with_a_wrong_key_ends(slow, state, tmp_path):
@@ -189,7 +183,7 @@ async def test_a_lost_press_is_listed_and_resolved(slow, state, akool, tmp_path)
     slow.faults.script("create_by_button", Fault.reset("after"))
     async with open_jobs(slow, state) as jobs:
         await jobs.submit([(image_id, "U1")])
-    async with worker(slow, state, tmp_path, "--until-done") as process:
+    async with worker(slow, state, tmp_path, "--lost-reply-patience=0.1", "--until-done") as process:
         assert await process.wait() == ExitStatus.OUTCOME_UNKNOWN
     status, output, _ = await akool("fan-out", "batch.csv", "--yes")
     assert status == ExitStatus.OUTCOME_UNKNOWN
@@ -264,7 +258,7 @@ async def test_a_run_counts_a_press_whose_id_is_told_while_it_looks(slow, state,
     (tmp_path / "batch.csv").write_text("image_id,button\n" + ",".join(press))
     slow.faults.script("create_by_button", Fault.reset("after"))
     running = asyncio.create_task(akool("fan-out", "batch.csv", "--yes"))
-    await until(lambda: slow.ledger.accepted == 1)
+    await slow.ledger.until(lambda ledger: ledger.accepted == 1)
     async with open_jobs(slow, state) as jobs:
 
         async def is_settled():
@@ -272,7 +266,7 @@ async def test_a_run_counts_a_press_whose_id_is_told_while_it_looks(slow, state,
                 await jobs.resolve(press, operation_id=slow.ledger.posts[0].new_ids[0])
                 return True
 
-        await until(is_settled)
+        await look_until(is_settled)
         status, _, errors = await running
         assert (await jobs.status()).credits_charged == 3
     assert status == ExitStatus.DONE, errors
@@ -321,7 +315,7 @@ async def test_a_worker_says_when(slow, postgresql, tmp_path):
         process = await commands.start(
             *("worker", "--until-done", "--state", line.state), cwd=tmp_path, environment=slow.environment()
         )
-        await until(lambda: line.refused >= 2)
+        await look_until(lambda: line.refused >= 2)
         line.mend()
         _, errors = await process.communicate()
     assert process.returncode == ExitStatus.DONE

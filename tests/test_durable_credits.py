@@ -7,7 +7,8 @@ import pytest
 from akool_async import AuthenticationError, ButtonPress
 from akool_async.durable import JobState
 from akool_async.emulator import Fault
-from tests.support.workers import open_jobs, until
+from tests.support.looks import look_until
+from tests.support.workers import open_jobs
 
 
 def credits_of(counts):
@@ -75,7 +76,7 @@ async def test_a_press_is_in_doubt_until_akool_tells_and_then_lost_until_its_id_
         await jobs.submit([press])
         assert credits_of(await jobs.status()) == (0, 0, 0, 0)
         running = asyncio.create_task(jobs.run())
-        await until(lambda: emulator.ledger.accepted == 1)
+        await emulator.ledger.until(lambda ledger: ledger.accepted == 1)
         assert credits_of(await jobs.status()) == (0, 0, 2, 0)
         await running
         assert (await jobs.job(press)).outcome.error.charged is None
@@ -114,7 +115,7 @@ async def test_what_runs_at_akool_is_charged_already(emulator, state):
         async def are_accepted():
             return (await others.status()).credits_charged == 6
 
-        await until(are_accepted)
+        await look_until(are_accepted)
         counts = await others.status()
         running.cancel()
         await asyncio.wait([running])

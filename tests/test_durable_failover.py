@@ -9,12 +9,15 @@ from sqlalchemy import make_url, text
 from sqlalchemy.exc import DBAPIError
 
 from akool_async import Button
-from akool_async.durable import StateError
+from akool_async.durable import StateError, WorkerTiming
 from akool_async.durable._alive import AliveLock
 from akool_async.durable._state import State
-from tests.support.workers import Line, open_jobs, until
+from tests.support.looks import look_until
+from tests.support.workers import Line, open_jobs
 
 PID = text("SELECT pg_backend_pid()")
+AS_LONG = WorkerTiming()
+"""Not shorter: DBOS tries again after a second, and has to meet the failover too."""
 
 
 class Failover(Line):
@@ -46,7 +49,7 @@ class Failover(Line):
         self.begin()
         try:
             yield
-            await until(lambda: self.made >= made + connections)
+            await look_until(lambda: self.made >= made + connections)
         finally:
             self.end()
 
@@ -61,10 +64,10 @@ async def failover(request, postgresql):
 
 async def test_a_run_goes_on_after_a_failover(emulator, failover):
     """The worker and its queue press the rest, once each, with connections that can write."""
-    async with open_jobs(emulator, failover.state, max_concurrent_upscales=1) as jobs:
+    async with open_jobs(emulator, failover.state, max_concurrent_upscales=1, worker_timing=AS_LONG) as jobs:
         await jobs.submit([(emulator.add_image(), button) for button in Button])
         running = asyncio.create_task(jobs.run())
-        await until(lambda: emulator.ledger.accepted >= 1)
+        await emulator.ledger.until(lambda ledger: ledger.accepted >= 1)
         async with failover.under_way(connections=20):
             pass
         await running
@@ -96,7 +99,8 @@ async def test_a_state_can_be_opened_during_a_failover(emulator, failover):
 
 async def test_a_state_that_stays_read_only_is_told(emulator, postgresql):
     """A caller hears within its time that the state cannot be written, and why."""
-    async with Failover(postgresql()) as failover, open_jobs(emulator, failover.state) as jobs:
+    timing = WorkerTiming(database_timeout=1)
+    async with Failover(postgresql()) as failover, open_jobs(emulator, failover.state, worker_timing=timing) as jobs:
         failover.begin()
         with pytest.raises(StateError, match=r"cannot be used \(.*read-only"):
             await jobs.submit([(emulator.add_image(), "V1")])
@@ -106,7 +110,7 @@ async def test_a_state_that_stays_read_only_is_told(emulator, postgresql):
 
 async def test_a_sign_of_life_is_shown_where_the_others_look(failover):
     """A lock at a server that can only be read is none: the next try takes it at the one that can write."""
-    worker, other = (AliveLock(failover.state, "account", name) for name in ("a", "b"))
+    worker, other = (AliveLock(failover.state, "account", name, AS_LONG) for name in ("a", "b"))
     await worker.show()
     failover.begin()
     with pytest.raises(psycopg.Error, match="read"):

@@ -8,16 +8,17 @@ import sys
 from contextlib import suppress
 
 import pytest
+from attrs import evolve
 
 from akool_async import Button, ButtonPress, OutcomeUnknownError
 from akool_async.cli import ExitStatus
 from akool_async.durable import JobState, StateError
-from akool_async.durable._alive import AliveLock, sign_of_life
-from akool_async.durable._state import State
+from akool_async.durable._alive import AliveLock
 from akool_async.emulator import Emulator, Fault
 from tests.support.kills import Plan, run
+from tests.support.looks import look_until
 from tests.support.postgresql import new_postgresql
-from tests.support.workers import Line, TimedCounter, open_jobs, until, worker
+from tests.support.workers import SHORT, Line, TimedCounter, open_jobs, worker
 
 
 @pytest.fixture
@@ -34,13 +35,6 @@ def own_postgresql():
         yield server.get_uri(), restart
 
 
-@pytest.fixture
-def slow():
-    """An emulator in a thread of its own, for other processes, on which an upscale takes a second or two."""
-    with Emulator(speed=32) as emulator:
-        yield emulator
-
-
 async def count_done(jobs):
     return (await jobs.status()).done
 
@@ -49,14 +43,14 @@ async def until_on_record(jobs, ids):
     async def are_there():
         return sum([job.operation_id is not None async for job in jobs.jobs()]) >= ids
 
-    await until(are_there)
+    await look_until(are_there)
 
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("backend", ["sqlite", "postgresql"])
 async def test_kills_at_random_moments_lose_nothing(backend):
     """Three workers share a cap of 8 while 20 of them are killed: the state says what the emulator's ledger says."""
-    account = await run(Plan(backend=backend, presses=96, kills=20, cap=8, pause=0.6, seed=7))
+    account = await run(Plan(backend=backend, presses=96, kills=20, cap=8, pause=0.5, seed=7, speed=40))
     assert account.holds, account.table()
     assert account.kills == 20
     assert account.done + account.unknown == 96
@@ -69,7 +63,7 @@ async def test_a_worker_killed_before_its_post_leaves_the_press_to_the_next(slow
     async with open_jobs(slow, state) as jobs:
         await jobs.submit([press])
         async with worker(slow, state, tmp_path) as first:
-            await until(lambda: slow.ledger.requests["create_by_button"] == 1)
+            await slow.ledger.until(lambda ledger: ledger.requests["create_by_button"] == 1)
             first.kill()
             await first.wait()
         async with worker(slow, state, tmp_path, "--until-done") as second:
@@ -86,10 +80,10 @@ async def test_a_worker_killed_after_its_post_is_told_as_unknown_and_charged(slo
     async with open_jobs(slow, state) as jobs:
         await jobs.submit([press])
         async with worker(slow, state, tmp_path) as first:
-            await until(lambda: slow.ledger.accepted == 1)
+            await slow.ledger.until(lambda ledger: ledger.accepted == 1)
             first.kill()
             await first.wait()
-        async with worker(slow, state, tmp_path, "--until-done") as second:
+        async with worker(slow, state, tmp_path, "--lost-reply-patience=0.1", "--until-done") as second:
             assert await second.wait() == ExitStatus.OUTCOME_UNKNOWN
         job = await jobs.job(press)
     assert job.state is JobState.UNKNOWN
@@ -100,7 +94,7 @@ async def test_a_worker_killed_after_its_post_is_told_as_unknown_and_charged(slo
 
 async def test_a_dead_workers_slots_are_not_given_away_while_akool_works(state, tmp_path):
     """Three workers share a cap of 8; one dies with slots in hand: its upscales go on to be counted until they end."""
-    with Emulator(speed=8) as emulator:
+    with Emulator(speed=16) as emulator:
         presses = [(emulator.add_image(), f"U{index}") for _ in range(6) for index in (1, 2, 3, 4)]
         options = ("--max-concurrent-upscales", "8", "--until-done")
         async with open_jobs(emulator, state, max_concurrent_upscales=8) as jobs:
@@ -126,7 +120,7 @@ async def test_sigterm_drains_a_worker(slow, state, tmp_path):
     async with open_jobs(slow, state) as jobs:
         await jobs.submit(presses)
         async with worker(slow, state, tmp_path) as first:
-            await until(lambda: slow.ledger.accepted >= 6)
+            await slow.ledger.until(lambda ledger: ledger.accepted >= 6)
             first.send_signal(signal.SIGTERM)
             assert await first.wait() == 0
         accepted = slow.ledger.accepted
@@ -141,11 +135,11 @@ async def test_sigterm_drains_a_worker(slow, state, tmp_path):
 
 
 async def test_a_rate_limit_is_all_workers_together(state, tmp_path):
-    """Two workers with a rate of 10 a second take together at least the time that their requests need at this rate."""
+    """Two workers with a rate of 20 a second take together at least the time that their requests need at this rate."""
     with Emulator(speed=80) as emulator:
         emulator.ledger.requests = TimedCounter()
         presses = [(emulator.add_image(), button) for _ in range(5) for button in Button]
-        options = ("--max-requests-per-second", "10", "--until-done")
+        options = ("--max-requests-per-second", "20", "--until-done")
         async with open_jobs(emulator, state) as jobs:
             await jobs.submit(presses)
             async with (
@@ -156,7 +150,7 @@ async def test_a_rate_limit_is_all_workers_together(state, tmp_path):
                 assert await second.wait() == 0
             assert await count_done(jobs) == 40
     times = emulator.ledger.requests.times
-    assert times[-1] - times[0] >= (len(times) - 2) / 10  # each worker may send its first at once
+    assert times[-1] - times[0] >= (len(times) - 2) / 20  # each worker may send its first at once
 
 
 async def test_postgresql_restarted_under_load(slow, tmp_path, own_postgresql):
@@ -169,23 +163,23 @@ async def test_postgresql_restarted_under_load(slow, tmp_path, own_postgresql):
         worker(slow, state, tmp_path, *options) as first,
         worker(slow, state, tmp_path, *options) as second,
     ):
-        looker = AliveLock(state, "both", "nobody")
+        looker = AliveLock(state, "both", "nobody", SHORT)
 
         async def both_live():
             return await looker.count() == 2
 
-        await until(both_live)
+        await look_until(both_live)
         await looker.end()
         await jobs.submit(presses)
         for accepted in (10, 40):
-            await until(lambda: slow.ledger.accepted >= accepted)  # noqa: B023 - awaited here
+            await slow.ledger.until(lambda ledger: ledger.accepted >= accepted)  # noqa: B023 - awaited here
             await asyncio.to_thread(restart)
 
         async def are_done():
             with suppress(StateError):
                 return await count_done(jobs) == 64
 
-        await until(are_done)
+        await look_until(are_done)
         for process in (first, second):
             process.send_signal(signal.SIGTERM)
             assert await process.wait() == 0
@@ -203,7 +197,7 @@ async def test_a_worker_that_was_cut_off_still_tells_its_id(slow, postgresql, tm
     async with Line(state) as line, open_jobs(slow, state) as jobs:
         await jobs.submit([press])
         async with worker(slow, line.state, tmp_path):
-            await until(lambda: slow.ledger.accepted == 1)
+            await slow.ledger.until(lambda ledger: ledger.accepted == 1)
             line.cut()
             async with worker(slow, state, tmp_path, "--lost-reply-patience=0.1", "--until-done") as second:
                 assert await second.wait() == ExitStatus.OUTCOME_UNKNOWN
@@ -213,7 +207,7 @@ async def test_a_worker_that_was_cut_off_still_tells_its_id(slow, postgresql, tm
             async def is_done():
                 return (await jobs.status()).done == 1
 
-            await until(is_done)
+            await look_until(is_done)
         job = await jobs.job(press)
     assert job.outcome.ok
     assert [(job.operation_id,)] == [post.new_ids for post in slow.ledger.posts]
@@ -225,7 +219,7 @@ async def test_what_begins_while_postgresql_is_away_waits_for_it(slow, postgresq
         line.cut()
         jobs = open_jobs(slow, line.state)
         entering = asyncio.create_task(jobs.__aenter__())
-        await until(lambda: line.refused >= 2)
+        await look_until(lambda: line.refused >= 2)
         line.mend()
         await entering
         try:
@@ -233,7 +227,7 @@ async def test_what_begins_while_postgresql_is_away_waits_for_it(slow, postgresq
             line.cut()
             refused = line.refused
             running = asyncio.create_task(jobs.run())
-            await until(lambda: line.refused >= refused + 2)
+            await look_until(lambda: line.refused >= refused + 2)
             line.mend()
             await running
             assert await count_done(jobs) == 1
@@ -243,7 +237,8 @@ async def test_what_begins_while_postgresql_is_away_waits_for_it(slow, postgresq
 
 async def test_a_server_that_does_not_answer_holds_nobody_up(emulator, postgresql):
     """A reading of a database that is silent ends with StateError, and works when it speaks again."""
-    async with Line(postgresql()) as line, open_jobs(emulator, line.state) as jobs:
+    timing = evolve(SHORT, database_timeout=1)
+    async with Line(postgresql()) as line, open_jobs(emulator, line.state, worker_timing=timing) as jobs:
         line.stall()
         with pytest.raises(StateError, match="no answer"):
             await jobs.status()
@@ -254,85 +249,18 @@ async def test_a_server_that_does_not_answer_holds_nobody_up(emulator, postgresq
 async def test_an_id_that_cannot_be_recorded_is_told(slow, postgresql, caplog):
     """Stopped while PostgreSQL is away, a worker tells the ids that it could not record, for a person to resolve."""
     async with Line(postgresql()) as line:
-        jobs = await open_jobs(slow, line.state).__aenter__()
+        timing = evolve(SHORT, drain_timeout=1, hand_over_timeout=0.2)
+        jobs = await open_jobs(slow, line.state, worker_timing=timing).__aenter__()
         await jobs.submit([(slow.add_image(), "U1")])
         slow.faults.script("create_by_button", Fault.slow(2, "after"))
         running = asyncio.create_task(jobs.run())
-        await until(lambda: slow.ledger.accepted == 1)
+        await slow.ledger.until(lambda ledger: ledger.accepted == 1)
         line.cut()
-        await until(lambda: line.refused >= 10)
+        await look_until(lambda: line.refused >= 10)
         await jobs.__aexit__(None, None, None)
         await running
     (post,) = slow.ledger.posts
     assert f"was accepted as {post.new_ids[0]}, which could not be recorded" in caplog.text
-
-
-async def test_a_living_worker_takes_its_lock_again(postgresql):
-    """While a lost connection still holds it, another cannot; at the next look it does, and the worker is not dead."""
-    state = postgresql()
-    worker, lost, other = (AliveLock(state, "account", name) for name in ("a", "a", "b"))
-    await lost.show()
-    await worker.show()
-    await other.show()
-    await lost.end()
-    await until(lambda: other.dead({"a"}))
-    await worker.show()
-    assert [await other.dead({"a"}) for _ in range(2)] == [set(), set()]
-    await worker.end()
-    await other.end()
-
-
-async def test_a_removed_sign_of_life_is_shown_again(tmp_path):
-    """Somebody who tidies up removes a living worker's file: at its next look it is there again, and locked."""
-    state = State.read(f"sqlite:///{tmp_path}/a.db")
-    worker, other = (sign_of_life(state, "account", name) for name in ("a", "b"))
-    await worker.show()
-    for file in tmp_path.glob("*.alive"):
-        file.unlink()
-    assert await other.dead({"a"}) == {"a"}
-    await worker.show()
-    assert await other.dead({"a"}) == set()
-    await worker.end()
-
-
-FORKING = """
-import asyncio, os, signal, sys
-from akool_async.durable import DurableFanOut
-
-async def main():
-    async with DurableFanOut(state=sys.argv[1]) as jobs:
-        running = asyncio.create_task(jobs.run())
-        while not [job async for job in jobs.jobs() if job.operation_id]:
-            await asyncio.sleep(0.05)
-        child = os.fork()
-        if child == 0:
-            signal.pause()
-        with open(sys.argv[2], "w") as file:
-            file.write(str(child))
-        await running
-
-asyncio.run(main())
-"""
-
-
-async def test_a_forked_child_does_not_show_its_dead_parent_alive(slow, state, tmp_path):
-    """A worker forks a child that outlives it, as a pool of processes does: its jobs are taken over all the same."""
-    async with open_jobs(slow, state) as jobs:
-        await jobs.submit([(slow.add_image(), "U1")])
-        told = tmp_path / "child"
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-W", "ignore", "-c", FORKING, state, told), env={**os.environ, **slow.environment()}
-        )
-        await until(lambda: told.exists() and told.read_text())
-        child = int(told.read_text())
-        try:
-            process.kill()
-            await process.wait()
-            async with worker(slow, state, tmp_path, "--until-done") as other:
-                assert await other.wait() == 0
-            assert await count_done(jobs) == 1
-        finally:
-            os.kill(child, signal.SIGKILL)
 
 
 IMPATIENT = """
@@ -361,7 +289,7 @@ async def test_a_program_that_does_not_wait_for_its_worker_loses_no_id(slow, sta
             env={**os.environ, **slow.environment()},
             stdin=asyncio.subprocess.PIPE,
         )
-        await until(lambda: slow.ledger.accepted == 3)
+        await slow.ledger.until(lambda ledger: ledger.accepted == 3)
         await process.communicate(b"\n")
         await until_on_record(jobs, 3)
 
@@ -375,9 +303,9 @@ async def test_a_full_disk_loses_no_id(slow, tmp_path):
         await jobs.submit(presses)
         slow.faults.script("create_by_button", *[Fault.slow(2, "after")] * 8)
         async with worker(slow, state, tmp_path, "--until-done") as process:
-            await until(lambda: slow.ledger.accepted == 8)
+            await slow.ledger.until(lambda ledger: ledger.accepted == 8)
             resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
-            await until(lambda: slow.ledger.generations.count(slow._now()) == 0)
+            slow.advance(100)  # all eight end at AKOOL
             assert await count_done(jobs) == 0
             resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
             assert await process.wait() == 0

@@ -264,8 +264,7 @@ async def test_stopping_does_not_wait_for_stalled_replies(emulator, bare):
     """An emulator with replies that never come stops at once and cleanly."""
     emulator.faults.script("get_credit", Fault.stall(), Fault.slow(3600))
     hanging = [asyncio.create_task(bare.get(CREDIT)) for _ in range(2)]
-    while emulator.ledger.requests["get_credit"] < 2:
-        await asyncio.sleep(0)
+    await emulator.ledger.until(lambda ledger: ledger.requests["get_credit"] >= 2)
     await emulator.__aexit__(None, None, None)
     outcomes = await asyncio.gather(*hanging, return_exceptions=True)
     assert isinstance(outcomes[0], Exception)

@@ -32,6 +32,7 @@ from akool_async import (
 )
 from akool_async._turnstile import LARGEST_WIDTH
 from akool_async.emulator import Emulator, Fault
+from tests.support.looks import look_until
 from tests.support.schedules import FAST
 from tests.support.scripted import KEY, scripted_server
 
@@ -121,8 +122,7 @@ async def test_leaving_early_loses_no_id(emulator, akool):
     outcomes = akool.fan_out(presses, max_in_flight=30)
     yielded = [outcome.operation.id async for outcome in _first(outcomes, 5)]
     await outcomes.aclose()
-    while akool._spender._presses:
-        await asyncio.sleep(0.01)
+    await look_until(lambda: not akool._spender._presses)
     accepted = [new_id for post in emulator.ledger.posts for new_id in post.new_ids]
     assert sorted(yielded + [operation.id for operation in akool.unclaimed]) == sorted(accepted)
 
@@ -142,13 +142,11 @@ async def test_cancelling_loses_no_id_either(emulator, akool):
             yielded.append(outcome.operation.id)  # noqa: PERF401 - what was yielded before the cancellation counts
 
     consumer = asyncio.create_task(consume())
-    while len(yielded) < 5:
-        await asyncio.sleep(0)
+    await look_until(lambda: len(yielded) >= 5)
     consumer.cancel()
     await asyncio.gather(consumer, return_exceptions=True)
     await asyncio.sleep(0)
-    while akool._spender._presses:
-        await asyncio.sleep(0.01)
+    await look_until(lambda: not akool._spender._presses)
     accepted = [new_id for post in emulator.ledger.posts for new_id in post.new_ids]
     assert sorted(yielded + [operation.id for operation in akool.unclaimed]) == sorted(accepted)
 
@@ -374,8 +372,7 @@ async def test_a_fan_out_that_is_left_holds_nobody_up(emulator, akool):
     emulator.faults.script("create_by_button", Fault.slow(0.2))
     outcomes = akool.fan_out([(source, button) for button in VARIATIONS], max_credits=6)
     taking = asyncio.create_task(anext(outcomes))
-    while not emulator.ledger.requests["create_by_button"]:
-        await asyncio.sleep(0.001)
+    await emulator.ledger.until(lambda ledger: ledger.requests["create_by_button"])
     joined = [asyncio.create_task(akool.create_by_button(source, button)) for button in VARIATIONS]
     await asyncio.sleep(0)
     taking.cancel()
@@ -393,8 +390,7 @@ async def test_a_budget_counts_a_press_that_another_fan_out_began(emulator, akoo
     emulator.faults.script("create_by_button", Fault.slow(0.2))
     first = akool.fan_out([(source, "V1"), (source, "V2")], max_credits=2)
     taking = asyncio.create_task(anext(first))
-    while not emulator.ledger.requests["create_by_button"]:
-        await asyncio.sleep(0.001)
+    await emulator.ledger.until(lambda ledger: ledger.requests["create_by_button"])
     second = asyncio.create_task(collect(akool.fan_out([(source, "V2"), (source, "V3")], max_credits=2)))
     await asyncio.sleep(0)
     taking.cancel()
@@ -541,8 +537,7 @@ async def test_cancelling_twice_loses_no_id(emulator, akool, turns):
             yielded.append(outcome.operation.id)  # noqa: PERF401 - what was yielded counts also where the rest is not
 
     running = asyncio.create_task(run())
-    while emulator.ledger.accepted < 12:
-        await asyncio.sleep(0)
+    await emulator.ledger.until(lambda ledger: ledger.accepted >= 12)
     running.cancel()
     for _ in range(turns):
         await asyncio.sleep(0)
@@ -656,8 +651,7 @@ async def test_the_budget_of_a_fan_out_binds_nobody_else(emulator, akool):
     first, second = emulator.add_image(), emulator.add_image()
     emulator.faults.script("create_by_button", Fault.slow(0.3))
     running = asyncio.create_task(collect(akool.fan_out([(first, "V1"), (second, "V1")], max_credits=2)))
-    while not emulator.ledger.requests["create_by_button"]:
-        await asyncio.sleep(0.001)
+    await emulator.ledger.until(lambda ledger: ledger.requests["create_by_button"])
     operation = await akool.vary(second, 1)
     errors = {outcome.press.image_id: type(outcome.error) for outcome in await running}
     assert operation.source_image_id == second
@@ -675,8 +669,7 @@ async def test_the_input_may_close_the_session(emulator, akool):
     with pytest.raises(SessionClosedError):
         await collect(akool.fan_out(presses()))
     async with asyncio.timeout(10):
-        while any("FanOut" in repr(task) for task in asyncio.all_tasks()):
-            await asyncio.sleep(0.001)
+        await look_until(lambda: not any("FanOut" in repr(task) for task in asyncio.all_tasks()))
 
 
 @pytest.mark.parametrize("turns", range(4))
@@ -685,8 +678,7 @@ async def test_reads_before_pressing_end_with_the_fan_out(emulator, akool, turns
     emulator.faults.rate(1.0, Fault.slow(0.05), endpoints=["get_image_result"])
     fan_out = akool.fan_out([(f"{number:024x}", "V1") for number in range(12)])
     running = asyncio.create_task(collect(fan_out))
-    while not emulator.ledger.requests["get_image_result"]:
-        await asyncio.sleep(0.001)
+    await emulator.ledger.until(lambda ledger: ledger.requests["get_image_result"])
     running.cancel()
     for _ in range(turns):
         await asyncio.sleep(0)

@@ -58,7 +58,7 @@ RANKS = {
 }
 EDGES = {"cli", "durable", "emulator", "opentelemetry", "webhooks"}
 PUBLIC_ROOMS = {"events"}
-OPEN_TO_EDGES = {"errors", "_money", "_replies", "_retry"}
+OPEN_TO_EDGES = {"errors", "_money", "_replies", "_retry", "timing"}
 """Rooms whose rules edges follow too: which code is which error, what an error or a reply says, and prices."""
 OWNERS = {
     "aiohttp": {"_transport", "_request_body", "_failures", "_picture_hosts", "emulator", "webhooks", "cli"},

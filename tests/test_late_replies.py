@@ -15,6 +15,7 @@ from aiohttp import web
 
 from akool_async import AkoolSession, OutcomeUnknownError, TransportError
 from tests.support.examples import CREATE_BY_PROMPT_REPLY
+from tests.support.looks import look_until
 from tests.support.scripted import KEY, scripted_server
 
 PATIENCE = 0.1
@@ -118,8 +119,7 @@ async def test_a_process_that_was_stopped_reads_the_reply_when_it_goes_on():
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-c", PROGRAM, server.base_url, stdout=-1, stderr=-1
         )
-        while not server.asked:
-            await asyncio.sleep(0.01)
+        await look_until(lambda: server.asked)
         while time.monotonic() < began + 5 * PATIENCE:  # time has to pass: that is the situation
             await asyncio.sleep(PATIENCE)
         os.kill(process.pid, signal.SIGCONT)

@@ -126,8 +126,7 @@ async def test_the_statement_of_fan_out_adds_up(tmp_path):
         emulator.faults.script("create_by_button", None, lost, *[None] * 8, lost)
         arguments = ("--yes", "-o", "out.jsonl", "--max-concurrent-upscales", "1")
         process = await start("fan-out", "presses.csv", *arguments, cwd=tmp_path, environment=emulator.environment())
-        while emulator.ledger.accepted < 6:
-            await asyncio.sleep(0.01)
+        await emulator.ledger.until(lambda ledger: ledger.accepted >= 6)
         emulator.prices["upscale"] = 4
         emulator.spend_elsewhere(3)
         _, errors = await process.communicate()

@@ -17,6 +17,7 @@ from aiohttp.http import StreamWriter
 from akool_async import AkoolSession, OutcomeUnknownError, SessionClosedError, events
 from akool_async._request_body import RequestBody
 from tests.support.examples import CREATE_BY_PROMPT_REPLY
+from tests.support.looks import look_until
 from tests.support.scripted import KEY, scripted_server
 from tests.support.sockets import error_of_one_post, hang_up, never, speak_plainly, tcp_server
 
@@ -119,8 +120,7 @@ async def test_an_injected_session_that_is_closed_while_a_post_waits_for_a_conne
             first = asyncio.create_task(error_of_one_post(akool))
             await is_busy.wait()
             second = asyncio.create_task(error_of_one_post(akool))
-            while not http.connector._waiters:
-                await asyncio.sleep(0)
+            await look_until(lambda: http.connector._waiters)
             await http.close()
             assert [error.delivered for error in await asyncio.gather(first, second)] == [None, False]
 
@@ -143,8 +143,7 @@ async def test_a_press_that_ends_while_it_waits_for_a_connection_was_not_sent(en
             await is_busy.wait()
             akool = AkoolSession(KEY, base_url=base_url, http=http, observer=seen.append)
             pressing = asyncio.create_task(akool.vary("image-1", 1))
-            while not http.connector._waiters:
-                await asyncio.sleep(0)
+            await look_until(lambda: http.connector._waiters)
             await (_cancel(pressing) if ending == "cancelled" else akool.aclose())
             (outcome,) = await asyncio.gather(pressing, return_exceptions=True)
             await akool.aclose()

@@ -138,8 +138,7 @@ async def test_every_press_that_queued_has_one_end(emulator):
     queued.cancel()
     await asyncio.gather(queued, return_exceptions=True)
     stalled = asyncio.create_task(akool.vary(source, 3))
-    while emulator.ledger.requests["create_by_button"] < 4:
-        await asyncio.sleep(0)
+    await emulator.ledger.until(lambda ledger: ledger.requests["create_by_button"] >= 4)
     await akool.aclose()
     await asyncio.gather(stalled, return_exceptions=True)
     began = [event.press.button for event in seen if isinstance(event, events.Queued)]

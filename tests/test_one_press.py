@@ -10,6 +10,7 @@ from akool_async import AkoolError, AkoolSession, OutcomeUnknownError, SessionCl
 from akool_async._recent import Recent
 from akool_async.emulator import Emulator, Fault
 from tests.support.examples import CREATE_BY_BUTTON_REPLY, CREATE_BY_PROMPT_REPLY
+from tests.support.looks import look_until
 from tests.support.schedules import FAST
 from tests.support.scripted import KEY, Gate, scripted_server
 
@@ -60,8 +61,7 @@ async def test_what_nobody_claimed_is_kept():
             asyncio.create_task(akool.upscale("image-1", 2)),
         ]
         await gate.arrived.wait()
-        while len(server.asked) < 2:
-            await asyncio.sleep(0)
+        await look_until(lambda: len(server.asked) >= 2)
         for caller in callers:
             caller.cancel()
         await asyncio.gather(*callers, return_exceptions=True)
@@ -79,8 +79,7 @@ async def test_a_slot_survives_a_caller_cancelled_mid_post(emulator):
         source = emulator.add_image()
         emulator.faults.script("create_by_button", Fault.slow(0.1, "before"))
         caller = asyncio.create_task(akool.upscale(source, 1))
-        while not emulator.ledger.requests["create_by_button"]:
-            await asyncio.sleep(0)
+        await emulator.ledger.until(lambda ledger: ledger.requests["create_by_button"])
         caller.cancel()
         operation = await akool.upscale(source, 2)
         await operation.wait_until_complete()

@@ -10,6 +10,7 @@ from akool_async import AkoolSession, RateLimitedError, Timing, events
 from akool_async._transport import MOST_CONNECTIONS
 from akool_async._turnstile import FIRST_WIDTH, LARGEST_WIDTH, Turnstile
 from akool_async.emulator import Emulator, Fault
+from tests.support.looks import look_until
 from tests.support.schedules import FAST
 from tests.support.scripted import KEY, scripted_server
 
@@ -36,8 +37,7 @@ async def test_presses_do_not_queue_behind_polls():
     async with scripted_server(answer) as server:
         async with AkoolSession(KEY, base_url=server.base_url, max_requests_per_second=50) as akool:
             waiters = [asyncio.create_task(akool.wait_until_complete(f"image-{i}")) for i in range(100)]
-            while len(server.asked) < 2:
-                await asyncio.sleep(0.001)
+            await look_until(lambda: len(server.asked) >= 2)
             asked = len(server.asked)
             await akool.vary("image", 1)
             (place,) = [place for place, asked in enumerate(server.asked) if asked.method == "POST"]
@@ -53,8 +53,7 @@ async def test_a_429_slows_everyone(emulator):
     async with emulator.session(polling=FAST, observer=seen.append) as akool:
         emulator.faults.script("get_credit", Fault.throttle(retry_after=1))
         slowed = asyncio.create_task(akool.get_credit())
-        while not seen:
-            await asyncio.sleep(0)
+        await look_until(lambda: seen)
         told_at = asyncio.get_running_loop().time()
         await akool.vary(emulator.add_image(), 1)
         assert asyncio.get_running_loop().time() - told_at > 0.9
@@ -69,8 +68,7 @@ async def test_what_queued_before_a_429_waits_it_out_too(emulator, rate):
         emulator.faults.script("get_image_result", Fault.throttle(retry_after=600))
         image_id = emulator.add_image()
         reads = [asyncio.create_task(akool.get_image_result(image_id)) for _ in range(300)]
-        while not akool.counters().throttled:
-            await asyncio.sleep(0.001)
+        await look_until(lambda: akool.counters().throttled)
         await asyncio.wait(reads, timeout=0.5)
         assert emulator.ledger.requests.total() <= MOST_CONNECTIONS
         for read in reads:

@@ -255,8 +255,7 @@ async def test_a_press_in_doubt_is_looked_up_by_the_next_run(tmp_path, when):
         write_batch(tmp_path, emulator.add_image())
         emulator.faults.script("create_by_button", Fault.stall(when))
         process = await start(*FAN_OUT, cwd=tmp_path, environment=emulator.environment())
-        while not emulator.ledger.requests["create_by_button"]:
-            await asyncio.sleep(0.01)
+        await emulator.ledger.until(lambda ledger: ledger.requests["create_by_button"])
         for _ in range(2):
             process.send_signal(signal.SIGINT)
             while b"no new presses" not in (told := await process.stderr.readline()) and told:

@@ -15,7 +15,8 @@ from aiohttp import web
 
 from akool_async import InsufficientCreditError, OutcomeUnknownError, errors
 from akool_async.emulator import Fault
-from tests.support.workers import until, worker
+from tests.support.looks import look_until
+from tests.support.workers import worker
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
@@ -94,8 +95,7 @@ async def test_the_web_backend(emulator):
     config = uvicorn.Config(names_of("shield(task)")["app"], port=0, log_level="error")
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.01)
+    await look_until(lambda: server.started)
     base_url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     image_id, used = emulator.add_image(), emulator.add_image(buttons=["V2"])
     emulator.faults.script("create_by_button", *[Fault.stuck()] * 4, None, Fault.fails())
@@ -166,8 +166,7 @@ async def test_webhooks_in_fastapi(emulator, monkeypatch, listener):
     config = uvicorn.Config(names_of("async def upscale(image_id: str, index: int)")["app"], log_level="error")
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve([listener]))
-    while not server.started:
-        await asyncio.sleep(0.01)
+    await look_until(lambda: server.started)
     await told_by_webhook(emulator, os.environ["PUBLIC_URL"] + "/upscale/{image_id}/{index}")
     server.should_exit = True
     await serving
@@ -203,8 +202,7 @@ async def test_a_web_backend_with_two_workers(emulator, monkeypatch, listener, s
     monkeypatch.setenv("STATE", state)
     server = uvicorn.Server(uvicorn.Config(names_of("app.state.jobs.submit")["app"], log_level="error"))
     serving = asyncio.create_task(server.serve([listener]))
-    while not server.started:
-        await asyncio.sleep(0.01)
+    await look_until(lambda: server.started)
     address = os.environ["PUBLIC_URL"]
     jobs = [f"/jobs/{emulator.add_image()}/{button}" for _ in range(3) for button in ("U1", "V1")]
 
@@ -223,12 +221,12 @@ async def test_a_web_backend_with_two_workers(emulator, monkeypatch, listener, s
                 async with http.post(job) as response:
                     assert (response.status, await response.json()) == (202, {"new": new})
         for job in jobs:
-            await until(lambda: is_done(http, job))  # noqa: B023 - awaited here
+            await look_until(lambda: is_done(http, job))  # noqa: B023 - awaited here
         async with http.get("/jobs/nowhere/U1") as response:
             assert response.status == 404
         async with http.post("/jobs/nowhere/U9") as response:
             assert response.status == 422
-        await until(lambda: len(emulator.ledger.callbacks) == len(jobs))
+        await emulator.ledger.until(lambda ledger: len(ledger.callbacks) == len(jobs))
     server.should_exit = True
     await serving
     assert {callback.status for callback in emulator.ledger.callbacks} == {200}

@@ -12,6 +12,7 @@ import pytest
 from akool_async.durable import DurableFanOut
 from akool_async.emulator import Emulator, Fault
 from tests.support.commands import read_lines, start
+from tests.support.looks import look_until
 
 FAN_OUT = ("fan-out", "presses.csv", "--yes", "-o", "out.jsonl")
 STOPS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
@@ -36,12 +37,6 @@ def write_batch(folder, emulator, buttons="V*"):
 
 def paid_ids(emulator):
     return {new_id for post in emulator.ledger.posts for new_id in post.new_ids}
-
-
-async def until(condition):
-    """Wait for the other process; the test's own time-out bounds it."""
-    while not condition():
-        await asyncio.sleep(0.01)
 
 
 @asynccontextmanager
@@ -78,7 +73,7 @@ async def test_a_stopped_fan_out_reads_the_replies_under_way(slow, tmp_path, sto
     """Every id that was paid for is in the output, none waits beside it, and the status is 130."""
     write_batch(tmp_path, slow)
     process = await start(*FAN_OUT, cwd=tmp_path, environment=slow.environment())
-    await until(lambda: slow.ledger.accepted == 4)
+    await slow.ledger.until(lambda ledger: ledger.accepted == 4)
     process.send_signal(stop)
     await process.communicate()
     assert process.returncode == 130
@@ -94,7 +89,7 @@ async def test_a_second_hangup_does_not_cut_replies_short(slow, tmp_path, first,
     """The kernel and the shell both send SIGHUP when a terminal is closed, and a supervisor may add SIGTERM."""
     write_batch(tmp_path, slow)
     process = await start(*FAN_OUT, cwd=tmp_path, environment=slow.environment())
-    await until(lambda: slow.ledger.accepted == 4)
+    await slow.ledger.until(lambda ledger: ledger.accepted == 4)
     process.send_signal(first)
     while b"no new presses" not in await process.stderr.readline():
         pass
@@ -111,7 +106,7 @@ async def test_what_was_ignored_stays_ignored(emulator, tmp_path, ignored):
     emulator.faults.rate(1, Fault.slow(0.3, "after"), endpoints=["create_by_button"])
     first = [IGNORE.format(int(ignored))]
     process = await start(*FAN_OUT, cwd=tmp_path, environment=emulator.environment(), first=first)
-    await until(lambda: emulator.ledger.accepted == 4)
+    await emulator.ledger.until(lambda ledger: ledger.accepted == 4)
     process.send_signal(ignored)
     _, errors = await process.communicate()
     assert process.returncode == 0, errors
@@ -122,7 +117,7 @@ async def test_a_closed_terminal_loses_no_id(slow, tmp_path):
     """With stdout and stderr gone, after bars were drawn, the ids are in the output all the same."""
     write_batch(tmp_path, slow)
     async with on_terminal(*FAN_OUT, cwd=tmp_path, environment=slow.environment()) as (process, close):
-        await until(lambda: slow.ledger.accepted == 4)
+        await slow.ledger.until(lambda ledger: ledger.accepted == 4)
         close()
         assert await process.wait() == 130
     assert {line["id"] for line in read_lines(tmp_path / "out.jsonl")} == paid_ids(slow)
@@ -136,7 +131,7 @@ async def test_a_closed_terminal_does_not_end_what_ignores_it(emulator, tmp_path
     first = [IGNORE.format(int(signal.SIGHUP))]
     terminal = on_terminal(*arguments, cwd=tmp_path, environment=emulator.environment(), first=first)
     async with terminal as (process, close):
-        await until(lambda: emulator.ledger.accepted == 4)
+        await emulator.ledger.until(lambda ledger: ledger.accepted == 4)
         close()
         assert await process.wait() == 0
     assert [len(line["files"]) for line in read_lines(tmp_path / "out.jsonl")] == [5] * 4
@@ -149,7 +144,7 @@ async def test_a_closed_terminal_leaves_the_ids_in_a_file(slow, tmp_path, comman
     with (tmp_path / "messages").open("wb") as messages:
         terminal = on_terminal(*arguments, "-q", cwd=tmp_path, environment=slow.environment(), stderr=messages)
         async with terminal as (process, close):
-            await until(lambda: slow.ledger.accepted == len(arguments[1:]) - (command == "press"))
+            await slow.ledger.until(lambda ledger: ledger.accepted == len(arguments[1:]) - (command == "press"))
             close()
             assert await process.wait() == 130
     told = (tmp_path / "messages").read_text()
@@ -163,7 +158,7 @@ async def test_an_interrupted_press_names_what_had_ended_too(tmp_path, stop):
         emulator.faults.script("create_by_button", None, Fault.stuck())
         arguments = ("press", emulator.add_image(), "V1", "V2", "--download", "pictures", "-q")
         process = await start(*arguments, cwd=tmp_path, environment=emulator.environment())
-        await until(lambda: len(list(tmp_path.glob("pictures/*-5.jpg"))) == 1)
+        await look_until(lambda: len(list(tmp_path.glob("pictures/*-5.jpg"))) == 1)
         process.send_signal(stop)
         _, errors = await process.communicate()
         assert process.returncode == 130
@@ -180,7 +175,9 @@ async def test_an_interrupted_press_writes_its_ids_to_stdout(tmp_path, stop, opt
         arguments = ("press", image_id, "V1", "V2", "V3", "--download", "pictures", *options)
         with (tmp_path / "out").open("wb") as out:
             process = await start(*arguments, cwd=tmp_path, environment=emulator.environment(), stdout=out)
-            await until(lambda: len(list(tmp_path.glob("pictures/*-5.jpg"))) == 1 and emulator.ledger.accepted == 3)
+            await look_until(
+                lambda: len(list(tmp_path.glob("pictures/*-5.jpg"))) == 1 and emulator.ledger.accepted == 3
+            )
             process.send_signal(stop)
             _, errors = await process.communicate()
         assert process.returncode == 130
@@ -199,7 +196,7 @@ async def test_an_id_that_comes_after_the_interruption_is_on_stdout(slow, tmp_pa
     """The reply was under way when the last one who waited for it left: its id is in the lines of JSON too."""
     arguments = ("press", slow.add_image(), "V1") if command == "press" else ("prompt", "a fox")
     process = await start(*arguments, "--json", cwd=tmp_path, environment=slow.environment())
-    await until(lambda: slow.ledger.accepted == 1)
+    await slow.ledger.until(lambda ledger: ledger.accepted == 1)
     process.send_signal(stop)
     output, errors = await process.communicate()
     assert process.returncode == 130
@@ -212,7 +209,7 @@ async def test_an_interruption_before_anything_is_paid_prints_no_result(tmp_path
         emulator.faults.script("create_by_button", Fault.throttle(4))
         arguments = ("press", emulator.add_image(), "V1", "-q")
         process = await start(*arguments, cwd=tmp_path, environment=emulator.environment())
-        await until(lambda: emulator.ledger.requests["create_by_button"])
+        await emulator.ledger.until(lambda ledger: ledger.requests["create_by_button"])
         process.send_signal(signal.SIGTERM)
         output, _ = await process.communicate()
         assert (process.returncode, output) == (130, b"")
@@ -224,7 +221,7 @@ async def test_no_half_picture_is_left(tmp_path):
         write_batch(tmp_path, emulator, "V1")
         emulator.faults.script("pictures", None, None, Fault.stall("after"), Fault.stall("after"), Fault.stall("after"))
         process = await start(*FAN_OUT, "--download", "pictures", cwd=tmp_path, environment=emulator.environment())
-        await until(lambda: emulator.ledger.requests["pictures"] == 5)
+        await emulator.ledger.until(lambda ledger: ledger.requests["pictures"] == 5)
         process.send_signal(signal.SIGHUP)
         await process.communicate()
         assert process.returncode == 130
@@ -242,7 +239,7 @@ async def test_a_wait_for_a_result_is_interrupted(tmp_path, stop):
         operation = await akool.vary(emulator.add_image(), 1)
         read = emulator.ledger.requests["get_image_result"]
         process = await start("result", operation.id, "--wait", cwd=tmp_path, environment=emulator.environment())
-        await until(lambda: emulator.ledger.requests["get_image_result"] > read)
+        await emulator.ledger.until(lambda ledger: ledger.requests["get_image_result"] > read)
         process.send_signal(stop)
         await process.communicate()
         assert process.returncode == 130
@@ -281,7 +278,7 @@ async def test_a_worker_hands_over_on_a_hangup(tmp_path):
             emulator.faults.script("create_by_button", *[Fault.slow(1, "after")] * 2)
             process = await start("worker", "--state", state, cwd=tmp_path, environment=emulator.environment())
             draining = asyncio.create_task(process.communicate())
-            await until(lambda: emulator.ledger.accepted == 2)
+            await emulator.ledger.until(lambda ledger: ledger.accepted == 2)
             process.send_signal(signal.SIGHUP)
             _, errors = await draining
             assert process.returncode == 0, errors

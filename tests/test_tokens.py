@@ -26,8 +26,7 @@ async def test_closing_ends_a_wait_for_a_token(emulator):
     credentials = ClientCredentials(emulator.client_id, emulator.client_secret)
     akool = AkoolSession(credentials, base_url=emulator.base_url)
     reading = asyncio.create_task(akool.get_credit())
-    while not emulator.ledger.requests["get_token"]:
-        await asyncio.sleep(0.001)
+    await emulator.ledger.until(lambda ledger: ledger.requests["get_token"])
     await akool.aclose()
     with pytest.raises(SessionClosedError):
         await reading

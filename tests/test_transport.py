@@ -292,8 +292,7 @@ async def test_an_injected_session_closed_meanwhile_is_not_a_cancellation(emulat
     http = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1))
     async with emulator.session(http=http) as akool:
         callers = [asyncio.create_task(akool._api.get_credit(tries=1)) for _ in range(2)]
-        while not emulator.ledger.requests["get_credit"]:
-            await asyncio.sleep(0)
+        await emulator.ledger.until(lambda ledger: ledger.requests["get_credit"])
         await http.close()
         outcomes = await asyncio.gather(*callers, return_exceptions=True)
     assert all(isinstance(outcome, AkoolError) for outcome in outcomes)

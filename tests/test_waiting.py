@@ -24,6 +24,7 @@ from akool_async import (
     events,
 )
 from akool_async.emulator import Emulator, Fault
+from tests.support.looks import look_until
 from tests.support.schedules import FAST
 from tests.support.scripted import KEY, scripted_server
 
@@ -133,8 +134,7 @@ async def test_updates_share_the_poll_loop_and_survive_a_slow_reader():
             seen = []
             async for snapshot in akool.operation("image-1").updates():
                 seen.append(snapshot.status)
-                while not seen[1:] and len(server.asked) < 1:
-                    await asyncio.sleep(0)
+                await look_until(lambda: seen[1:] or server.asked)
             assert seen[-1] == ImageStatus.COMPLETED
     assert len(server.asked) == 3
 
@@ -156,12 +156,10 @@ async def test_a_waiter_that_comes_just_as_the_loop_stops_is_not_told_it_timed_o
     async with scripted_server(image(2), DONE) as server:
         async with AkoolSession(KEY, base_url=server.base_url, polling=FAST) as akool:
             first = asyncio.create_task(akool.wait_until_complete("image-1"))
-            while not server.asked:
-                await asyncio.sleep(0)
+            await look_until(lambda: server.asked)
             (loop,) = akool._watcher._loops
             first.cancel()
-            while not loop.done():
-                await asyncio.sleep(0)
+            await look_until(loop.done)
             assert (await akool.wait_until_complete("image-1")).status == ImageStatus.COMPLETED
 
 
@@ -172,8 +170,7 @@ async def test_a_wait_that_is_held_up_when_the_session_closes_is_told_its_id(emu
     operation = await akool.vary(source, 1)
     emulator.faults.script("create_by_button", Fault.stall("after"))
     stalled = asyncio.create_task(akool.vary(source, 2))
-    while emulator.ledger.requests["create_by_button"] < 2:
-        await asyncio.sleep(0)
+    await emulator.ledger.until(lambda ledger: ledger.requests["create_by_button"] >= 2)
     akool._pace.hold(600)
     waiter = asyncio.create_task(operation.wait_until_complete())
     await asyncio.sleep(0.1)

@@ -19,6 +19,7 @@ from akool_async import _hints as hints
 from akool_async._recent import CACHE_SIZE
 from akool_async.emulator import Emulator, Fault
 from akool_async.webhooks import WebhookEvent
+from tests.support.looks import look_until
 from tests.support.receivers import called_back
 from tests.support.schedules import FAST, QUICK
 
@@ -117,7 +118,7 @@ async def test_polls_become_rare_while_webhooks_come(emulator):
     async with called_back(emulator, polling=ExponentialPolling(initial=0.01, factor=1, jitter=0)) as akool:
         image_id = emulator.add_image()
         await (await akool.upscale(image_id, 1)).wait_until_complete(timeout=20)
-        await _until(lambda: emulator.ledger.callbacks)
+        await emulator.ledger.until(lambda ledger: ledger.callbacks)
         before = polls(emulator)
         for index in (2, 3, 4):
             await (await akool.upscale(image_id, index)).wait_until_complete(timeout=20)
@@ -130,14 +131,14 @@ async def test_polling_takes_over_when_webhooks_stop(emulator):
     async with called_back(emulator, polling=FAST, timing=timing) as akool:
         image_id = emulator.add_image()
         await (await akool.upscale(image_id, 1)).wait_until_complete(timeout=20)
-        await _until(lambda: emulator.ledger.callbacks)
+        await emulator.ledger.until(lambda ledger: ledger.callbacks)
         emulator.faults.rate(1.0, Fault.lost(), endpoints=["webhook"])
         emulator.faults.script("create_by_button", None, Fault.stuck(), Fault.stuck())
         first, *_ = [await akool.upscale(image_id, index) for index in (2, 3, 4)]
         before = polls(emulator)
         await first.wait_until_complete(timeout=20)
         assert polls(emulator) - before <= 3  # until then all three relied on their webhooks
-        await _until(lambda: polls(emulator) - before >= 24)
+        await emulator.ledger.until(lambda _: polls(emulator) - before >= 24)
 
 
 async def test_a_lost_reply_is_found_again_by_its_webhook(emulator):
@@ -176,7 +177,7 @@ async def test_a_lost_reply_whose_webhook_is_late_turns_into_its_operation_later
         with pytest.raises(OutcomeUnknownError) as caught:
             await akool.upscale(image_id, 1)
         assert caught.value.charged is True
-        await _until(lambda: akool.unclaimed)
+        await look_until(lambda: akool.unclaimed)
         operation = await akool.upscale(image_id, 1)
         assert akool.unclaimed == (operation,)
         await operation.wait_until_complete(timeout=20)
@@ -189,12 +190,12 @@ async def test_a_lost_prompt_whose_webhooks_come_twice_is_recovered_once(emulato
     async with called_back(emulator, timing=evolve(QUICK, lost_reply_timeout=0.1)) as akool:
         with pytest.raises(OutcomeUnknownError):
             await akool.create_by_prompt("a fox")
-        await _until(lambda: akool.unclaimed)
+        await look_until(lambda: akool.unclaimed)
         (word,) = akool._spender.lost_replies._given_up
         (operation,) = akool.unclaimed
         for _ in range(3):
             assert akool.notify(WebhookEvent(id=operation.id, status=DONE), word=word)
-        await _until(lambda: not akool._spender.lost_replies._recoveries)
+        await look_until(lambda: not akool._spender.lost_replies._recoveries)
         assert akool.unclaimed == (operation,)
 
 
@@ -205,7 +206,7 @@ async def test_a_word_does_not_make_one_press_of_another(emulator):
         image_id = emulator.add_image()
         other = await akool.upscale(image_id, 1)
         pressing = asyncio.create_task(akool.upscale(image_id, 2))
-        await _until(lambda: len(emulator.ledger.posts) == 2)
+        await emulator.ledger.until(lambda ledger: len(ledger.posts) == 2)
         (word,) = akool._spender.lost_replies._expected
         akool.notify(WebhookEvent(id=other.id, status=DONE), word=word)
         with pytest.raises(OutcomeUnknownError):
@@ -217,7 +218,7 @@ async def test_only_the_sessions_own_address_gets_a_word(emulator):
         image_id = emulator.add_image()
         await akool.upscale(image_id, 1, webhook_url="http://127.0.0.1:9/elsewhere?a=b")
         await akool.upscale(image_id, 2)
-        await _until(lambda: len({callback.image_id for callback in emulator.ledger.callbacks}) == 2)
+        await emulator.ledger.until(lambda ledger: len({callback.image_id for callback in ledger.callbacks}) == 2)
     elsewhere = {callback.url for callback in emulator.ledger.callbacks if ":9/" in callback.url}
     own = [callback.url for callback in emulator.ledger.callbacks if "akool_press=" in callback.url]
     assert elsewhere == {"http://127.0.0.1:9/elsewhere?a=b"}
@@ -245,7 +246,7 @@ async def test_closing_does_not_wait_for_a_webhook_of_a_lost_reply(emulator):
     emulator.faults.script("webhook", Fault.lost())
     async with called_back(emulator) as akool:
         pressing = asyncio.create_task(akool.upscale(emulator.add_image(), 1))
-        await _until(lambda: polls(emulator))
+        await emulator.ledger.until(lambda ledger: ledger.requests["get_image_result"])
     with pytest.raises(OutcomeUnknownError) as caught:
         await pressing
     assert caught.value.charged is True
@@ -255,12 +256,6 @@ async def test_closing_does_not_wait_for_a_webhook_of_a_lost_reply(emulator):
 async def test_what_is_no_event_is_refused(akool, event):
     with pytest.raises(ValueError, match="event must be a WebhookEvent"):
         akool.notify(event)
-
-
-async def _until(condition):
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 async def test_a_press_that_is_cancelled_in_the_queue_leaves_nothing_behind(emulator):
@@ -273,7 +268,7 @@ async def test_a_press_that_is_cancelled_in_the_queue_leaves_nothing_behind(emul
         for press in queued:
             press.cancel()
         await asyncio.gather(*queued, return_exceptions=True)
-        await _until(lambda: not akool._spender._presses)
+        await look_until(lambda: not akool._spender._presses)
         assert not akool._spender.lost_replies._expected
 
 
@@ -282,7 +277,7 @@ async def test_of_a_batch_found_in_part_the_rest_is_found_later(emulator):
     emulator.faults.script("webhook", Fault.slow(2.5))
     async with called_back(emulator, timing=evolve(QUICK, lost_reply_timeout=1.0)) as akool:
         operations = await akool.create_by_source_prompt("a fox", batch_quantity=4)
-        await _until(lambda: akool.unclaimed)
+        await look_until(lambda: akool.unclaimed)
         found = {operation.id for operation in (*operations, *akool.unclaimed)}
     assert found == set(emulator.ledger.posts[0].new_ids)
 
@@ -297,7 +292,7 @@ async def test_an_id_that_cannot_be_read_yet_is_not_lost(emulator, trouble, pati
         try:
             operation = await akool.create_by_prompt("a fox")
         except OutcomeUnknownError:
-            await _until(lambda: akool.unclaimed)
+            await look_until(lambda: akool.unclaimed)
             (operation,) = akool.unclaimed
         assert (await operation.wait_until_complete(timeout=20)).prompt == "a fox"
     assert emulator.ledger.accepted == 1
@@ -310,7 +305,7 @@ async def test_an_id_that_is_being_read_when_the_session_closes_is_not_lost(emul
     async with called_back(emulator, timing=evolve(QUICK, lost_reply_timeout=0.05)) as akool:
         with pytest.raises(OutcomeUnknownError):
             await akool.create_by_prompt("a fox")
-        await _until(lambda: akool._spender.lost_replies._recoveries)
+        await look_until(lambda: akool._spender.lost_replies._recoveries)
     assert [operation.id for operation in akool.unclaimed] == list(emulator.ledger.posts[0].new_ids)
 
 
@@ -323,7 +318,7 @@ async def test_repeats_under_the_word_of_a_lost_post_cause_no_more_than_its_read
         (word,) = akool._spender.lost_replies._given_up
         for number in range(300):
             akool.notify(WebhookEvent(id=f"{number:024x}", status=DONE), word=word)
-        await _until(lambda: not akool._spender.lost_replies._recoveries)
+        await look_until(lambda: not akool._spender.lost_replies._recoveries)
         assert polls(emulator) <= _lost_replies.MOST_IMAGES
         assert len(akool.unclaimed) <= _lost_replies.MOST_IMAGES
 
@@ -356,8 +351,8 @@ async def test_ids_that_are_being_read_when_the_session_closes_are_not_lost(emul
     emulator.faults.rate(1.0, Fault.status(502), endpoints=["get_image_result"])
     async with called_back(emulator, request_timeout=1.0) as akool:
         pressing = asyncio.create_task(akool.create_by_source_prompt("a fox", batch_quantity=3))
-        await _until(lambda: polls(emulator) >= 2)
-        await _until(lambda: len({callback.image_id for callback in emulator.ledger.callbacks}) == 3)
+        await emulator.ledger.until(lambda ledger: ledger.requests["get_image_result"] >= 2)
+        await emulator.ledger.until(lambda ledger: len({callback.image_id for callback in ledger.callbacks}) == 3)
     operations = await pressing
     assert {operation.id for operation in operations} == set(emulator.ledger.posts[0].new_ids)
 

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from akool_async.durable._state import State
-
-ANSWER_PATIENCE: Final = 10.0
+    from akool_async.durable._timing import WorkerTiming
 
 # A server hears nothing of a machine that lost its power: it asks, or would hold the lock for hours.
 LISTEN: Final = """
@@ -57,11 +56,11 @@ class Alive(Protocol):
         """Stop showing it."""
 
 
-def sign_of_life(state: State, account: str, worker: str) -> Alive:
+def sign_of_life(state: State, account: str, worker: str, timing: WorkerTiming) -> Alive:
     """A lock file beside SQLite, an advisory lock in PostgreSQL."""
     if state.file is not None:
         return AliveFile(state.file, account, worker)
-    return AliveLock(state.address, account, worker)
+    return AliveLock(state.address, account, worker, timing)
 
 
 class AliveFile:
@@ -125,10 +124,11 @@ class AliveLock:
     lock is free at two looks, with time between them for the living to take theirs again.
     """
 
-    def __init__(self, address: str, account: str, worker: str) -> None:
+    def __init__(self, address: str, account: str, worker: str, timing: WorkerTiming) -> None:
         self._address = address
         self._account = account
         self._worker = worker
+        self._timeout = timing.lock_timeout
         self._connection: psycopg.AsyncConnection[tuple[object, ...]] | None = None
         self._descriptor = -1
         self._missing: set[str] = set()
@@ -168,7 +168,7 @@ class AliveLock:
 
     async def _ask(self, query: str, *values: object) -> list[tuple[object, ...]]:
         try:
-            async with asyncio.timeout(ANSWER_PATIENCE):
+            async with asyncio.timeout(self._timeout):
                 if self._connection is None:
                     self._connection = await psycopg.AsyncConnection.connect(self._address, autocommit=True)
                     self._descriptor = self._connection.fileno()

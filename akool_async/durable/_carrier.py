@@ -33,14 +33,12 @@ if TYPE_CHECKING:
     from akool_async.durable._database import Database
     from akool_async.durable._job import Claim
     from akool_async.durable._jobs import Jobs
+    from akool_async.durable._timing import WorkerTiming
 
 T = TypeVar("T")
 
-LOOK_INTERVAL: Final = 1.0
-"""Seconds between two looks for an id that was lost."""
 MOST_PRESSING: Final = 8
 """POSTs of a kind that one worker has under way at once: their ids are lost where it is killed."""
-FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 
 logger = logging.getLogger("akool_async")
 
@@ -49,13 +47,21 @@ class Carrier:
     """Carries out jobs with one session; ``run_id`` marks its intents, and any other one is of a worker that died."""
 
     def __init__(
-        self, akool: AkoolSession, database: Database, jobs: Jobs, run_id: str, *, lost_reply_patience: float
+        self,
+        akool: AkoolSession,
+        database: Database,
+        jobs: Jobs,
+        run_id: str,
+        *,
+        lost_reply_patience: float,
+        timing: WorkerTiming,
     ) -> None:
         self._akool = akool
         self._database = database
         self._jobs = jobs
         self._run_id = run_id
         self._lost_reply_patience = lost_reply_patience
+        self._timing = timing
         self._pressing = {kind: asyncio.Semaphore(MOST_PRESSING) for kind in ("upscale", "variation")}
         self._draining = asyncio.Event()
         self.in_hand: dict[str, asyncio.Event] = {}
@@ -94,12 +100,12 @@ class Carrier:
             self._akool.notify(WebhookEvent(id=operation_id, status=status), word=word)
         self._heard = set(told)
 
-    async def drain(self, patience: float) -> None:
+    async def drain(self) -> None:
         """No new presses; POSTs under way end and are recorded; what runs at AKOOL is left to other workers."""
         self._draining.set()
         await self._akool.aclose()
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(self._timing.drain_timeout):
                 await self._is_idle.wait()
         except TimeoutError:
             logger.warning("%d jobs could not be recorded as left to others", len(self.in_hand))
@@ -220,7 +226,7 @@ class Carrier:
             left = self._lost_reply_patience - looked
             if left <= 0:
                 raise unknown
-            await self._pause(min(left, LOOK_INTERVAL))
+            await self._pause(min(left, self._timing.lost_id_poll_interval))
             seconds, counted = loop.time() - counted, loop.time()
             looked = await self._record(lambda state: self._jobs.look(state, job, seconds))  # noqa: B023 - awaited here
         return told
@@ -235,7 +241,7 @@ class Carrier:
 
     async def _outlast(self, ask: Callable[[], Awaitable[T]], passes: Callable[[AkoolError], bool]) -> T:
         """Ask until there is an answer; trouble of the account, not of the job, leaves it to other workers."""
-        waits = pauses(FIRST_PAUSE, LONGEST_PAUSE)
+        waits = pauses(self._timing.first_retry_pause, self._timing.max_retry_pause)
         while True:
             try:
                 return await ask()
@@ -258,7 +264,7 @@ class Carrier:
 
     async def _record(self, work: Callable[[Connection], T]) -> T:
         """What must be written is written, however long the database is away or the disk full."""
-        return await self._database.write(work, patience=math.inf)
+        return await self._database.write(work, timeout=math.inf)
 
 
 def _may_pass(error: AkoolError) -> bool:

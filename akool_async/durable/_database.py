@@ -19,11 +19,10 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
 
+    from akool_async.durable._timing import WorkerTiming
+
 T = TypeVar("T")
 
-CALLER_PATIENCE: Final = 10.0
-"""Seconds for which a caller's request is tried: a restart of PostgreSQL takes less."""
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 THREADS: Final = 4
 
 logger = logging.getLogger("akool_async")
@@ -39,10 +38,11 @@ def pauses(first: float, longest: float) -> Iterator[float]:
 class Database:
     """One pool of connections, with threads that wait for it."""
 
-    def __init__(self, engine: Engine, name: str) -> None:
+    def __init__(self, engine: Engine, name: str, timing: WorkerTiming) -> None:
         self.engine = engine
         self._readers = engine.execution_options(**{READS: True})
         self._name = name
+        self._timing = timing
         self._is_closed = False
         self._is_away = False  # so that one outage is told once
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="akool-state")
@@ -51,21 +51,26 @@ class Database:
         """What ``work`` returns of what it reads. Raises as :meth:`write`."""
         return await self.attempt(lambda: _do(self._readers, work))
 
-    async def write(self, work: Callable[[Connection], T], *, patience: float = CALLER_PATIENCE) -> T:
+    async def write(self, work: Callable[[Connection], T], *, timeout: float | None = None) -> T:  # noqa: ASYNC109
         """What ``work`` returns in a transaction; where it raises, nothing of it happened.
 
         Raises:
-            StateError: it could not be done in ``patience`` seconds; without an answer, it may still be.
+            StateError: it could not be done within ``timeout`` (``database_timeout``); without an answer, it may
+                still be.
         """
-        return await self.attempt(lambda: _do(self.engine, work), patience)
+        return await self.attempt(lambda: _do(self.engine, work), timeout)
 
     async def attempt(
-        self, work: Callable[[], T], patience: float = CALLER_PATIENCE, *, longest: float | None = None
+        self,
+        work: Callable[[], T],
+        timeout: float | None = None,  # noqa: ASYNC109
+        *,
+        longest: float | None = None,
     ) -> T:
         """What ``work`` returns when the database lets it; one try may take ``longest``. Raises as :meth:`write`."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + patience
-        waits = pauses(FIRST_PAUSE, LONGEST_PAUSE)
+        deadline = loop.time() + (self._timing.database_timeout if timeout is None else timeout)
+        waits = pauses(self._timing.first_database_pause, self._timing.max_database_pause)
         while True:
             try:
                 limit = deadline if longest is None else loop.time() + longest

@@ -31,8 +31,10 @@ PARTITION: Final = "all"
 """All upscales are in one: DBOS takes up SERIALIZABLE from partitions only, else two workers could pass the cap."""
 MOST_VARIATIONS: Final = 256
 """That one worker has in hand."""
-QUEUE_INTERVAL: Final = 0.1
-"""Seconds between two looks for a job where a slot is free: a slot idles for half of it, and for the look."""
+UNUSED_INTERVAL: Final = 0.1
+"""Seconds between two wake-ups of DBOS's threads for messages and events, of which we have none. They also look then
+whether DBOS ends: with its default, a second, every end would take that second.
+"""
 MOST_TAKEOVERS: Final = 1_000_000
 """DBOS gives up a job that was taken up so often; it is not the job that lets ours die."""
 FIRST, IN_TURN = 0, 1
@@ -107,6 +109,7 @@ class Engine:
         database: sa.Engine,
         *,
         max_concurrent_upscales: int,
+        poll_interval: float,
     ) -> None:
         """Begin to carry out jobs, in this thread's event loop and with these connections.
 
@@ -128,31 +131,33 @@ class Engine:
                 "serializer": DBOSPortableJSONSerializer(),
                 "log_level": logging.getLevelName(LOGGER.level),
                 "run_migrations": False,
+                "notification_listener_polling_interval_sec": UNUSED_INTERVAL,
+                "notification_coalesce_sec": UNUSED_INTERVAL,
             }
         )
         if DBOS.executor_id != worker:  # it is one per process, and was made before
             raise ConfigurationError("DBOS is used in this process otherwise: run DurableFanOut in another process")
         _carry_out = carry_out
         try:
-            self._launch(max_concurrent_upscales)
+            self._launch(max_concurrent_upscales, poll_interval)
         except BaseException:
             self.stop()
             raise
 
-    def _launch(self, max_concurrent_upscales: int) -> None:
+    def _launch(self, max_concurrent_upscales: int, poll_interval: float) -> None:
         upscales, variations = self._queues.values()
         DBOS.listen_queues([upscales, variations])
         self._connected.register_queue(
             upscales,
             global_concurrency=max_concurrent_upscales,
             partition_worker_concurrency=max_concurrent_upscales,
-            polling_interval_sec=QUEUE_INTERVAL,
+            polling_interval_sec=poll_interval,
             on_conflict="always_update",
         )
         self._connected.register_queue(
             variations,
             worker_concurrency=MOST_VARIATIONS,
-            polling_interval_sec=QUEUE_INTERVAL,
+            polling_interval_sec=poll_interval,
             on_conflict="always_update",
         )
         DBOS.launch()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
@@ -25,9 +26,11 @@ from akool_async.durable._engine import OUTSIDE, Engine
 from akool_async.durable._job import Job, JobCounts, JobState
 from akool_async.durable._jobs import Jobs
 from akool_async.durable._outcomes import Outcomes
-from akool_async.durable._state import OPENING_PATIENCE, State, StateError
+from akool_async.durable._state import State, StateError
 from akool_async.durable._tables import are_there, prepare
+from akool_async.durable._timing import WorkerTiming
 from akool_async.durable._worker import Setup, Worker
+from akool_async.timing import Timing, read_scale
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
@@ -55,7 +58,8 @@ class DurableFanOut:
 
     A press whose reply was lost, with its worker or on its way, may run at AKOOL although nobody knows its id: for
     ``lost_reply_patience`` seconds, over all workers, it keeps its slot, and a webhook may tell the id, before it is
-    told as unknown. AKOOL's jobs hardly ever take longer than the default.
+    told as unknown. The default is that of the session's ``timing``, 60: AKOOL's jobs hardly ever take longer.
+    ``worker_timing`` says how often a worker looks for what has changed, and how long it waits for a database.
 
     Use it as an async context manager. Any number of processes may :meth:`submit`, :meth:`run` and read
     :meth:`outcomes` at once. All methods raise :class:`StateError` where the state cannot be used.
@@ -74,17 +78,26 @@ class DurableFanOut:
         create: bool = True,
         max_concurrent_upscales: int = 4,
         max_requests_per_second: float | None = None,
-        lost_reply_patience: float = 60.0,
+        lost_reply_patience: float | None = None,
+        worker_timing: WorkerTiming | None = None,
         **options: Any,  # noqa: ANN401 - AkoolSession's, handed on by name
     ) -> None:
         if options.get("http") is not None:
             raise ValueError("http cannot be given: a worker has an event loop of its own")
         if account is not None:
             check_account(account)
-        if not isinstance(lost_reply_patience, int | float) or not 0 <= lost_reply_patience < math.inf:
+        scale = read_scale(os.environ)
+        if lost_reply_patience is None:
+            lost_reply_patience = (options.get("timing") or Timing().scaled(scale)).lost_reply_timeout
+        elif not isinstance(lost_reply_patience, int | float) or not 0 <= lost_reply_patience < math.inf:
             raise ValueError(f"lost_reply_patience must be a number of seconds, not {lost_reply_patience!r}")
+        if worker_timing is None:
+            worker_timing = WorkerTiming().scaled(scale)
+        elif not isinstance(worker_timing, WorkerTiming):
+            raise ValueError(f"worker_timing must be a WorkerTiming, not {worker_timing!r}")
         self._auth = auth
         self._lost_reply_patience = lost_reply_patience
+        self._timing = worker_timing
         self._state = State.read(state)
         self._create = create
         self._options = {
@@ -94,7 +107,7 @@ class DurableFanOut:
         }
         checked = self._make_session()
         self._jobs = Jobs(account or checked.account)
-        self._outcomes = Outcomes(self._jobs, self._require_entered)
+        self._outcomes = Outcomes(self._jobs, self._require_entered, poll_interval=worker_timing.outcomes_poll_interval)
         self._engine = Engine(self._state, self._jobs.account)
         self._database: Database | None = None
         self._workers: set[Worker] = set()
@@ -102,9 +115,9 @@ class DurableFanOut:
     async def __aenter__(self) -> Self:
         if self._database is not None:
             raise ConfigurationError("DurableFanOut is entered already: make another one")
-        database = Database(self._state.engine(), f"state {self._state}")
+        database = Database(self._state.engine(), f"state {self._state}", self._timing)
         try:
-            await database.attempt(lambda: self._open(database), longest=OPENING_PATIENCE)
+            await database.attempt(lambda: self._open(database), longest=self._timing.opening_timeout)
         except BaseException:
             database.close()
             raise
@@ -160,6 +173,7 @@ class DurableFanOut:
             max_concurrent_upscales=self._options["max_concurrent_upscales"],
             max_requests_per_second=self._options["max_requests_per_second"],
             lost_reply_patience=self._lost_reply_patience,
+            timing=self._timing,
         )
         worker = Worker(setup, until_done=until_done)
         self._workers.add(worker)
@@ -282,7 +296,7 @@ class DurableFanOut:
         try:
             if not self._create:
                 self._require_there(database)
-            with self._state.opening():
+            with self._state.opening(self._timing.opening_timeout):
                 with database.engine.begin() as connection:
                     prepare(connection)
                 self._engine.open(database.engine)

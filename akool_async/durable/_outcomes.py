@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from akool_async.durable._job import Job
     from akool_async.durable._jobs import Jobs
 
-LOOK_INTERVAL: Final = 0.5
-"""Seconds between two looks for what has ended."""
 FEW: Final = 100
 """Presses that are asked for by name; of more, it is cheaper to see what has ended at all."""
 
@@ -25,9 +23,10 @@ FEW: Final = 100
 class Outcomes:
     """Read from the ``database`` of a fan-out, for as long as it is entered."""
 
-    def __init__(self, jobs: Jobs, database: Callable[[], Database]) -> None:
+    def __init__(self, jobs: Jobs, database: Callable[[], Database], *, poll_interval: float) -> None:
         self._jobs = jobs
         self._database = database
+        self._poll_interval = poll_interval
 
     async def all(self, after: int = 0) -> AsyncGenerator[Outcome, None]:
         """Of jobs whose ends are numbered higher than this, until no job is open."""
@@ -40,7 +39,7 @@ class Outcomes:
                         yield job.outcome
             if is_last:
                 return
-            await asyncio.sleep(LOOK_INTERVAL)
+            await asyncio.sleep(self._poll_interval)
 
     async def of(self, presses: list[ButtonPress]) -> AsyncGenerator[Outcome, None]:
         """Of these, until all are told.
@@ -59,7 +58,7 @@ class Outcomes:
             if not left:
                 return
             if len(left) <= FEW:
-                await asyncio.sleep(LOOK_INTERVAL)
+                await asyncio.sleep(self._poll_interval)
                 continue
             async with aclosing(self.all(began)) as ended:
                 async for outcome in ended:

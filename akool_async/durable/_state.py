@@ -27,8 +27,8 @@ POSTGRESQL: Final = {"postgresql", "postgres", "postgresql+psycopg"}
 """As it is written by its own library, by many hosts and by SQLAlchemy."""
 SECRETS: Final = ("password", "sslpassword")
 """That the query of a URL may hold."""
-OPENING_PATIENCE: Final = 60.0
-"""Seconds to wait for another process that makes the tables of an SQLite file."""
+OPENING_INTERVAL: Final = 0.05
+"""Seconds between two tries to be the one that makes the tables of an SQLite file."""
 HELD: Final = {errno.EAGAIN, errno.EACCES}
 """What a lock says that another process has."""
 LOCK_PATIENCE: Final = 5.0
@@ -123,12 +123,16 @@ class State:
         return engine
 
     @contextmanager
-    def opening(self) -> Iterator[None]:
-        """One at a time: two that make the tables of one SQLite file at once may both fail; PostgreSQL has locks."""
+    def opening(self, timeout: float) -> Iterator[None]:
+        """One at a time: two that make the tables of one SQLite file at once may both fail; PostgreSQL has locks.
+
+        Raises:
+            StateError: another process has kept this one waiting for ``timeout`` seconds, or there are no locks.
+        """
         if self.file is None:
             yield
         else:
-            lock = portalocker.Lock(f"{self.file}.lock", timeout=OPENING_PATIENCE)
+            lock = portalocker.Lock(f"{self.file}.lock", timeout=timeout, check_interval=OPENING_INTERVAL)
             try:
                 lock.acquire()
             except portalocker.LockException as error:

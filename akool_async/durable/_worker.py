@@ -32,17 +32,8 @@ if TYPE_CHECKING:
     from akool_async.durable._engine import Engine
     from akool_async.durable._jobs import Jobs
     from akool_async.durable._state import State
+    from akool_async.durable._timing import WorkerTiming
 
-KEY_PATIENCE: Final = 10.0
-"""Seconds to ask AKOOL whether the key is right."""
-LOOK_INTERVAL: Final = 0.5
-"""Seconds between two looks for what webhooks told, and for work that is left."""
-PULSE: Final = 3.0
-"""Seconds between two looks for workers that have died."""
-DRAIN_PATIENCE: Final = 10.0
-"""Seconds to record what was under way."""
-HAND_OVER_PATIENCE: Final = 3.0
-"""Seconds to record what is left to others, who find it in any case."""
 UNANSWERED: Final = (AuthenticationError, AccountBannedError)
 """Errors with which AKOOL answers every request; with other trouble of the account, results can still be read."""
 
@@ -63,6 +54,7 @@ class Setup:
     max_concurrent_upscales: int
     max_requests_per_second: float | None
     lost_reply_patience: float
+    timing: WorkerTiming
 
 
 class Worker:
@@ -70,6 +62,7 @@ class Worker:
 
     def __init__(self, setup: Setup, *, until_done: bool) -> None:
         self._setup = setup
+        self._timing = setup.timing
         self._until_done = until_done
         self._name = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -108,17 +101,24 @@ class Worker:
     async def _work(self) -> None:
         self._loop = asyncio.get_running_loop()
         setup = self._setup
-        database = Database(setup.state.engine(), f"state {setup.state}")
-        alive = sign_of_life(setup.state, setup.jobs.account, self._name)
+        database = Database(setup.state.engine(), f"state {setup.state}", setup.timing)
+        alive = sign_of_life(setup.state, setup.jobs.account, self._name, setup.timing)
         try:
             akool = setup.make_session()
-            carrier = Carrier(akool, database, setup.jobs, self._name, lost_reply_patience=setup.lost_reply_patience)
+            carrier = Carrier(
+                akool,
+                database,
+                setup.jobs,
+                self._name,
+                lost_reply_patience=setup.lost_reply_patience,
+                timing=setup.timing,
+            )
             try:
                 if await self._start(akool, carrier, database, alive):
                     try:
                         await self._supervise(akool, carrier, database, alive)
                     finally:
-                        await carrier.drain(DRAIN_PATIENCE)
+                        await carrier.drain()
                         await self._hand_over(database)
             finally:
                 await akool.aclose()
@@ -140,19 +140,19 @@ class Worker:
                     carrier.carry_out,
                     database.engine,
                     max_concurrent_upscales=self._setup.max_concurrent_upscales,
+                    poll_interval=self._timing.queue_poll_interval,
                 )
             except AWAY as error:
                 self._tell(error)
-                await self._pause(LOOK_INTERVAL)
+                await self._pause(self._timing.poll_interval)
             else:
                 return True
         return False
 
-    @staticmethod
-    async def _check_key(akool: AkoolSession) -> None:
+    async def _check_key(self, akool: AkoolSession) -> None:
         """A wrong key is no account's: there would be no job for it, for ever. AKOOL being away is no reason to end."""
         try:
-            async with asyncio.timeout(KEY_PATIENCE):
+            async with asyncio.timeout(self._timing.key_timeout):
                 await akool.get_credit()
         except UNANSWERED:
             raise
@@ -162,7 +162,7 @@ class Worker:
     async def _join(self, akool: AkoolSession, alive: Alive) -> None:
         """Take a share of the rate, once all others have made room for it."""
         if self._setup.max_requests_per_second is not None and await self._share_rate(akool, alive) > 1:
-            await self._pause(PULSE + LOOK_INTERVAL)
+            await self._pause(self._timing.heartbeat_interval + self._timing.poll_interval)
 
     async def _share_rate(self, akool: AkoolSession, alive: Alive) -> int:
         workers = max(await alive.count(), 1)
@@ -177,7 +177,7 @@ class Worker:
             try:
                 if self._loop_time() >= beat:
                     await alive.show()
-                    beat = self._loop_time() + PULSE
+                    beat = self._loop_time() + self._timing.heartbeat_interval
                     await self._share_rate(akool, alive)
                     await self._take_over_from_the_dead(database, alive)
                     if carrier.stopped_by is None:  # else it is this worker that does not take them up
@@ -188,7 +188,7 @@ class Worker:
                 self._was_told = False
             except AWAY as error:
                 self._tell(error)
-            await self._pause(LOOK_INTERVAL)
+            await self._pause(self._timing.poll_interval)
 
     async def _take_over_from_the_dead(self, database: Database, alive: Alive) -> None:
         others = await database.read(self._setup.engine.workers) - {self._name}
@@ -219,9 +219,10 @@ class Worker:
 
     async def _hand_over(self, database: Database) -> None:
         try:
-            await database.attempt(self._setup.engine.stop, DRAIN_PATIENCE)
+            await database.attempt(self._setup.engine.stop, self._timing.drain_timeout)
             await database.write(
-                lambda state: self._setup.engine.take_over(state, [self._name]), patience=HAND_OVER_PATIENCE
+                lambda state: self._setup.engine.take_over(state, [self._name]),
+                timeout=self._timing.hand_over_timeout,
             )
         except StateError as error:
             logger.warning("what was in hand is handed over when this worker is missed: %s", error)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from typing import TYPE_CHECKING, Any, Self
 
@@ -116,14 +115,14 @@ class Emulator:
         self.reported_prices = Prices(reported_prices or {})
         """What replies report where that is not what is charged; can be changed as ``prices`` can."""
         self.ledger = Ledger()
-        """What was received, accepted and charged."""
+        """What was received, accepted and charged; ``await emulator.ledger.until(...)`` waits for it."""
         self.faults = Faults()
         """Breaks requests on command."""
         self.base_url = ""
         """What ``AkoolSession(base_url=...)`` takes; known once it serves."""
         self.pictures_url = ""
         """Another origin, as AKOOL's pictures come from one."""
-        self._lock = threading.RLock()
+        self._lock = self.ledger.changes.lock
         self._advanced = 0.0
         self._epoch = time.time() - time.monotonic() + clock_skew
         self._service = Service(
@@ -168,7 +167,7 @@ class Emulator:
         Raises:
             ValueError: for more than the balance, or for what is no whole number of at least 0.
         """
-        with self._lock:
+        with self.ledger.changes.changing():
             balance = self._service.credits
             fits = is_count(credits) and not is_count(credits, at_least=balance + 1)
             require("credits", credits, fits, f"a whole number between 0 and the balance of {balance}")
@@ -269,7 +268,7 @@ class Emulator:
             raise RuntimeError("this emulator already serves: make another one")
 
     async def _start(self) -> None:
-        self._front = HttpFront(self._service, self.ledger, self.faults, self._lock)
+        self._front = HttpFront(self._service, self.ledger, self.faults)
         try:
             self.pictures_url = await self._serve(self._front.pictures_application(), 0)
             self._front.pictures_url = self.pictures_url
@@ -277,7 +276,6 @@ class Emulator:
                 self._service,
                 self.ledger,
                 self.faults,
-                self._lock,
                 pictures_url=self.pictures_url,
                 options=self._options,
             )

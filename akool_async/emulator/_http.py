@@ -19,8 +19,6 @@ from akool_async.emulator._replies import envelope, refusal
 from akool_async.emulator._spoiling import Reply, Spoiler
 
 if TYPE_CHECKING:
-    import threading
-
     from akool_async.emulator._images import Image
     from akool_async.emulator._service import Service
 
@@ -34,12 +32,11 @@ NEVER_ACCEPTED = Reply(json.dumps(envelope({"_id": "0" * 24, "image_status": 1})
 class HttpFront:
     """AKOOL's endpoints and, on another port, the host of its pictures."""
 
-    def __init__(self, service: Service, ledger: Ledger, faults: Faults, lock: threading.RLock) -> None:
+    def __init__(self, service: Service, ledger: Ledger, faults: Faults) -> None:
         self.expect_callback: Callable[[Image], None] = lambda _: None
         self._service = service
         self._ledger = ledger
         self._faults = faults
-        self._lock = lock
         self.spoiler = Spoiler()
         self.pictures_url = ""
         self._render = _load_renderer()
@@ -117,7 +114,7 @@ class HttpFront:
                 if spoilt is not None:
                     self._note(endpoint, body, {}, fault, received_at, 0)
                     return spoilt
-            with self._lock:
+            with self._ledger.changes.changing():
                 charged_before = self._ledger.charged
                 reply = self._answer(answer, request, body, fault)
                 self._note(endpoint, body, reply, fault, received_at, self._ledger.charged - charged_before)
@@ -131,7 +128,7 @@ class HttpFront:
         return handle
 
     def _receive(self, endpoint: str, request: web.Request) -> float:
-        with self._lock:
+        with self._ledger.changes.changing():
             self._ledger.requests[endpoint] += 1
             if AUTHORIZATION in request.headers and API_KEY in request.headers:
                 self._ledger.both_headers_sent += 1
@@ -175,7 +172,7 @@ class HttpFront:
             received_at,
             charged,
         )
-        with self._lock:
+        with self._ledger.changes.changing():
             self._ledger.posts.append(post)
 
     # --- pictures ---
@@ -193,7 +190,7 @@ class HttpFront:
     def _find_picture(self, request: web.Request) -> tuple[Image, int]:
         name = request.match_info["name"]
         image_id, index = read_picture_name(name)
-        with self._lock:
+        with self._ledger.changes.changing():
             self._ledger.requests["pictures"] += 1
             self._ledger.picture_ranges.append(request.http_range.start or 0)
             if AUTHORIZATION in request.headers or API_KEY in request.headers:

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import heapq
+import inspect
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+from akool_async.emulator._changes import Changes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +100,27 @@ class Ledger:
     """The generations of any kind that run."""
     upscales: Running = field(default_factory=Running, repr=False)
     """The upscales that run."""
+    changes: Changes = field(default_factory=Changes, init=False, repr=False, compare=False)
+    """Whoever writes to the ledger does so within ``changes.changing()``."""
+
+    async def until(self, condition: Callable[[Ledger], Answer], *, timeout: float = 30.0) -> Answer:  # noqa: ASYNC109
+        """Wait until ``condition(ledger)`` is true, and return what it returned.
+
+        ``await emulator.ledger.until(lambda ledger: ledger.accepted >= 3)`` takes the place of a sleep in a test. The
+        condition is asked now and after each change of the ledger, also if the emulator serves in a thread of its own.
+        Meanwhile the emulator stands still: a condition should only read the ledger, and be quick.
+
+        Raises:
+            TimeoutError: the condition was not true within ``timeout`` seconds; names it, and what the ledger says.
+        """
+        try:
+            async with asyncio.timeout(timeout) as limit:
+                return await self.changes.until(lambda: condition(self))
+        except TimeoutError as error:
+            if not limit.expired():  # it is the condition's own
+                raise
+            message = f"not within {timeout:g} s: {_source_of(condition)}; the ledger says: {self._summary()}"
+            raise TimeoutError(message) from error
 
     @property
     def peak_generations(self) -> int:
@@ -113,3 +144,18 @@ class Ledger:
         self.generations.add(now, finish)
         if kind == "upscale":
             self.upscales.add(now, finish)
+
+    def _summary(self) -> str:
+        with self.changes.lock:
+            return (
+                f"requests={dict(self.requests)}, {len(self.posts)} posts, {len(self.callbacks)} callbacks, "
+                f"accepted={self.accepted}, charged={self.charged}, last post: {self.posts[-1] if self.posts else None}"
+            )
+
+
+def _source_of(condition: Callable[..., object]) -> str:
+    """The lines that define it, or its name if they cannot be found."""
+    try:
+        return " ".join(inspect.getsource(condition).split())
+    except (OSError, TypeError):
+        return repr(condition)

@@ -18,7 +18,6 @@ from akool_async.emulator._ledger import Callback
 from akool_async.emulator._options import is_loopback
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable
 
     from akool_async.emulator._faults import Fault, Faults
@@ -46,7 +45,6 @@ class WebhookSender:
         service: Service,
         ledger: Ledger,
         faults: Faults,
-        lock: threading.RLock,
         *,
         pictures_url: str,
         options: Options,
@@ -54,7 +52,7 @@ class WebhookSender:
         self._service = service
         self._ledger = ledger
         self._faults = faults
-        self._lock = lock
+        self._lock = ledger.changes.lock
         self._pictures_url = pictures_url
         self._options = options
         self._dice = random.Random(0)  # noqa: S311 - nonces, of which nothing depends
@@ -164,7 +162,7 @@ class WebhookSender:
         )
 
     def _note(self, image: Image, status: int | None, fault: str | None) -> None:
-        with self._lock:
+        with self._ledger.changes.changing():
             self._ledger.callbacks.append(Callback(image.id, image.webhook_url or "", status, fault))
 
 

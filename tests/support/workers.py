@@ -6,20 +6,22 @@ import time
 from collections import Counter
 from contextlib import asynccontextmanager, suppress
 
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import make_url
 
-from akool_async.durable import DurableFanOut
+from akool_async import ButtonPress
+from akool_async.durable import DurableFanOut, JobState, WorkerTiming
+from akool_async.emulator import Fault
 from tests.support import commands
-from tests.support.schedules import FAST
+from tests.support.schedules import FAST, QUICK
 
-LOOKS, PAUSE = 1_200, 0.05
+SHORT = WorkerTiming().scaled(1 / 200)
+"""For workers in the test's own process, on an emulator that works as many times faster than AKOOL."""
 
 
 def open_jobs(emulator, state, **options):
     """A durable fan-out on an emulator."""
-    return DurableFanOut(
-        emulator.api_key, state, base_url=emulator.base_url, **{"polling": FAST, "lost_reply_patience": 0.1, **options}
-    )
+    fast = {"polling": FAST, "timing": QUICK, "lost_reply_patience": 0.1, "worker_timing": SHORT}
+    return DurableFanOut(emulator.api_key, state, base_url=emulator.base_url, **{**fast, **options})
 
 
 @asynccontextmanager
@@ -46,27 +48,20 @@ async def worker(emulator, state, folder, *options):
         await process.wait()
 
 
-def change(state, statement, **values):
-    """Change a state behind the library's back, as a fault would; how many rows."""
-    url = make_url(state)
-    is_sqlite = url.drivername == "sqlite"
-    engine = create_engine(url if is_sqlite else url.set(drivername="postgresql+psycopg"))
-    try:
-        with engine.begin() as connection:
-            workflows = "workflow_status" if is_sqlite else "dbos.workflow_status"
-            return connection.execute(text(statement.format(workflows=workflows)), values).rowcount
-    finally:
-        engine.dispose()
+async def outcomes_of(jobs, presses=None):
+    """All outcomes, in the order in which they came."""
+    return [outcome async for outcome in jobs.outcomes(presses)]
 
 
-async def until(is_so):
-    """Look until something is so that another process brings about."""
-    for _ in range(LOOKS):
-        answer = is_so()
-        if await answer if asyncio.iscoroutine(answer) else answer:
-            return
-        await asyncio.sleep(PAUSE)
-    raise AssertionError("it never came about")
+async def an_unknown_job(emulator, jobs):
+    """Carry out a press whose reply is lost; the press, and the id that only the emulator knows."""
+    press = ButtonPress(emulator.add_image(), "U1")
+    emulator.faults.script("create_by_button", Fault.reset("after"))
+    await jobs.submit([press])
+    await jobs.run()
+    assert (await jobs.job(press)).state is JobState.UNKNOWN
+    (post,) = [post for post in emulator.ledger.posts if post.image_id == press.image_id]
+    return press, post.new_ids[0]
 
 
 class TimedCounter(Counter):

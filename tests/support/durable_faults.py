@@ -1,0 +1,197 @@
+"""What can befall a durable state behind the library's back, and looks into it: one function for each.
+
+Nothing of the library's own leads to these: they are what a killed worker, a lost answer or an older version leave.
+"""
+
+from contextlib import contextmanager
+from typing import Final
+
+from sqlalchemy import create_engine, make_url, text
+
+HOUR: Final = 3_600_000_000
+"""In microseconds, as a state counts."""
+
+
+@contextmanager
+def _opened(state):
+    url = make_url(state)
+    is_sqlite = url.drivername == "sqlite"
+    engine = create_engine(url if is_sqlite else url.set(drivername="postgresql+psycopg"))
+    workflows = "workflow_status" if is_sqlite else "dbos.workflow_status"
+    try:
+        with engine.begin() as connection:
+            yield lambda statement, **values: connection.execute(text(statement.format(workflows=workflows)), values)
+    finally:
+        engine.dispose()
+
+
+def _change(state, statement, **values):
+    with _opened(state) as execute:
+        return execute(statement, **values).rowcount
+
+
+def _read(state, query, **values):
+    with _opened(state) as execute:
+        return execute(query, **values).scalar()
+
+
+_IS_OF: Final = "workflow_uuid LIKE '%:' || :image || ':' || :button || '#%'"
+
+
+def _names(press):
+    return {"image": press.image_id, "button": press.button.value}
+
+
+# --- workers that died, or were cut off ---
+
+
+def doubt_all(state):
+    """The workers that had taken up these jobs were killed with their POSTs under way."""
+    assert _change(state, "UPDATE akool_jobs SET in_doubt = true")
+
+
+def lose_an_earlier_press(state):
+    """A worker was killed with its POST under way, and others looked for the id for an hour before they ended too."""
+    assert _change(state, "UPDATE akool_jobs SET looked_for = :hour, in_doubt = true", hour=HOUR) == 1
+
+
+def look_for_an_hour(state):
+    """Other workers have looked for the id for an hour, and ended."""
+    assert _change(state, "UPDATE akool_jobs SET looked_for = looked_for + :hour", hour=HOUR) == 1
+
+
+def record_late(state, operation_id):
+    """A worker that was cut off as AKOOL accepted comes back, records the id, and ends before it can follow it."""
+    assert _change(state, "UPDATE akool_jobs SET operation_id = :id", id=operation_id) == 1
+
+
+def garble_the_id(state):
+    """An id was recorded that the session refuses, by a mistake of ours: an error that no worker expects."""
+    assert _change(state, "UPDATE akool_jobs SET operation_id = ''") == 1
+
+
+# --- the queue ---
+
+
+def drop_workflow(state, press):
+    """A worker failed with this job in hand, and DBOS, which has its limits, has given the workflow up."""
+    with _opened(state) as execute:
+        taken = "UPDATE akool_jobs SET run_id = 'a worker that failed' WHERE image_id = :image AND button = :button"
+        assert execute(taken, **_names(press)).rowcount == 1
+        assert execute(f"DELETE FROM {{workflows}} WHERE {_IS_OF}", **_names(press)).rowcount == 1
+
+
+def lose_a_dequeue(state, press, *, worker_of):
+    """The worker that carries out ``worker_of`` took this job from the queue, and never got the answer."""
+    taken = _change(
+        state,
+        "UPDATE {workflows} SET status = 'PENDING', executor_id = "
+        "(SELECT run_id FROM akool_jobs WHERE image_id = :other_image AND button = :other_button) "
+        f"WHERE status = 'ENQUEUED' AND {_IS_OF}",
+        **_names(press),
+        **{f"other_{name}": value for name, value in _names(worker_of).items()},
+    )
+    assert taken == 1
+
+
+def take_over_from_the_living(state):
+    """Other workers took one for dead that was merely not seen for a while, and put its jobs back; how many."""
+    return _change(state, "UPDATE {workflows} SET status = 'ENQUEUED'")
+
+
+def count_waiting(state):
+    """How many jobs wait in the queue to be taken up."""
+    return _read(state, "SELECT count(*) FROM {workflows} WHERE status = 'ENQUEUED'")
+
+
+def count_running(state):
+    """How many jobs some worker has taken from the queue."""
+    return _read(state, "SELECT count(*) FROM {workflows} WHERE status = 'PENDING'")
+
+
+# --- clocks and transactions ---
+
+
+def set_the_clock_back_for_ends(state):
+    """From now on each end is noted with a moment long ago (SQLite)."""
+    _change(
+        state,
+        "CREATE TRIGGER back AFTER UPDATE OF ended_at ON akool_jobs WHEN new.ended_at > 1 "
+        "BEGIN UPDATE akool_jobs SET ended_at = 1; END",
+    )
+
+
+def set_the_clock_back_after_ends(state):
+    """What has ended so far was noted by a clock that was five minutes ahead, and is right now."""
+    assert _change(state, "UPDATE akool_jobs SET ended_at = ended_at + :hour / 12 WHERE ended_at > 0", hour=HOUR)
+
+
+def hold_up_the_end_of(connection, button):
+    """The COMMIT of the end of a press of this button waits for lock 15, as if its disk were slow (PostgreSQL)."""
+    connection.execute("""
+        CREATE FUNCTION hold_up() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN PERFORM pg_advisory_xact_lock_shared(15); RETURN NULL; END $$
+    """)
+    connection.execute(f"""
+        CREATE CONSTRAINT TRIGGER held_up AFTER UPDATE OF ended_at ON akool_jobs DEFERRABLE INITIALLY DEFERRED
+        FOR EACH ROW WHEN (NEW.button = '{button}' AND NEW.ended_at IS NOT NULL) EXECUTE FUNCTION hold_up()
+    """)
+
+
+# --- what a state says of its only job ---
+
+
+def seconds_looked_for(state):
+    """For how long its id was looked for; None if it was not."""
+    looked_for = _read(state, "SELECT looked_for FROM akool_jobs")
+    return None if looked_for is None else looked_for / 1_000_000
+
+
+def word_of(state):
+    """The word under which a webhook can tell its id."""
+    return _read(state, "SELECT word FROM akool_jobs")
+
+
+def count_in_doubt(state):
+    """How many jobs an earlier worker may have pressed."""
+    return _read(state, "SELECT count(*) FROM akool_jobs WHERE in_doubt")
+
+
+# --- other versions of the library ---
+
+_OLDER: Final = {
+    2: [
+        "DROP INDEX akool_jobs_by_number",
+        "ALTER TABLE akool_jobs DROP COLUMN ended_number",
+        "ALTER TABLE akool_jobs RENAME COLUMN looked_for TO unknown_since",
+        "DROP TABLE akool_ends",
+        "DROP TABLE akool_prices",
+        "DROP INDEX akool_jobs_by_credits",
+        "DROP INDEX akool_jobs_by_estimate",
+        *(f"ALTER TABLE akool_jobs DROP COLUMN {column}" for column in ("charged", "credits", "estimate")),
+    ],
+    1: ["ALTER TABLE akool_jobs DROP COLUMN unknown_since"],
+}
+
+
+def make_as_of(state, older):
+    """Make of a state what the version left that knew formats up to ``older``."""
+    for number in range(2, older - 1, -1):
+        for statement in _OLDER[number]:
+            _change(state, statement)
+    set_format(state, older)
+
+
+def set_format(state, number):
+    """A version that knows this format made or upgraded the state."""
+    assert _change(state, "UPDATE akool_format SET format = :number", number=number) == 1
+
+
+def format_of(state):
+    """The format that the state says it has."""
+    return _read(state, "SELECT max(format) FROM akool_format")
+
+
+def tell_half_an_emoji(state):
+    """AKOOL's replies held half of an emoji, which JSON can carry, and which no database can take as a text."""
+    assert _change(state, """UPDATE akool_jobs SET outcome = replace(outcome, '"raw"', '"half":"\\ud800","raw"')""")

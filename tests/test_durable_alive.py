@@ -1,0 +1,79 @@
+"""The sign of life of a worker: taken again, shown again, and not left to a child."""
+
+import asyncio
+import os
+import signal
+import sys
+
+from akool_async.durable._alive import AliveLock, sign_of_life
+from akool_async.durable._state import State
+from tests.support.looks import look_until
+from tests.support.workers import SHORT, open_jobs, worker
+
+
+async def test_a_living_worker_takes_its_lock_again(postgresql):
+    """While a lost connection still holds it, another cannot; at the next look it does, and the worker is not dead."""
+    state = postgresql()
+    worker, lost, other = (AliveLock(state, "account", name, SHORT) for name in ("a", "a", "b"))
+    await lost.show()
+    await worker.show()
+    await other.show()
+    await lost.end()
+    await look_until(lambda: other.dead({"a"}))
+    await worker.show()
+    assert [await other.dead({"a"}) for _ in range(2)] == [set(), set()]
+    await worker.end()
+    await other.end()
+
+
+async def test_a_removed_sign_of_life_is_shown_again(tmp_path):
+    """Somebody who tidies up removes a living worker's file: at its next look it is there again, and locked."""
+    state = State.read(f"sqlite:///{tmp_path}/a.db")
+    worker, other = (sign_of_life(state, "account", name, SHORT) for name in ("a", "b"))
+    await worker.show()
+    for file in tmp_path.glob("*.alive"):
+        file.unlink()
+    assert await other.dead({"a"}) == {"a"}
+    await worker.show()
+    assert await other.dead({"a"}) == set()
+    await worker.end()
+
+
+FORKING = """
+import asyncio, os, signal, sys
+from akool_async.durable import DurableFanOut
+
+async def main():
+    async with DurableFanOut(state=sys.argv[1]) as jobs:
+        running = asyncio.create_task(jobs.run())
+        while not [job async for job in jobs.jobs() if job.operation_id]:
+            await asyncio.sleep(0.05)
+        child = os.fork()
+        if child == 0:
+            signal.pause()
+        with open(sys.argv[2], "w") as file:
+            file.write(str(child))
+        await running
+
+asyncio.run(main())
+"""
+
+
+async def test_a_forked_child_does_not_show_its_dead_parent_alive(slow, state, tmp_path):
+    """A worker forks a child that outlives it, as a pool of processes does: its jobs are taken over all the same."""
+    async with open_jobs(slow, state) as jobs:
+        await jobs.submit([(slow.add_image(), "U1")])
+        told = tmp_path / "child"
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-W", "ignore", "-c", FORKING, state, told), env={**os.environ, **slow.environment()}
+        )
+        await look_until(lambda: told.exists() and told.read_text())
+        child = int(told.read_text())
+        try:
+            process.kill()
+            await process.wait()
+            async with worker(slow, state, tmp_path, "--until-done") as other:
+                assert await other.wait() == 0
+            assert (await jobs.status()).done == 1
+        finally:
+            os.kill(child, signal.SIGKILL)

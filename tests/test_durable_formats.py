@@ -1,0 +1,112 @@
+"""What a state keeps: formats of older and newer versions, and outcomes as they were written."""
+
+from contextlib import aclosing
+from datetime import UTC
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from akool_async import (
+    Button,
+    ButtonPress,
+    ConfigurationError,
+    ImageResult,
+    ImageStatus,
+    Operation,
+    Outcome,
+    OutcomeUnknownError,
+)
+from akool_async.durable._record import read_outcome, write_outcome
+from tests.support.durable_faults import format_of, make_as_of, set_format, tell_half_an_emoji
+from tests.support.workers import an_unknown_job, open_jobs, outcomes_of
+
+
+async def read_ended(jobs, number):
+    """So many outcomes, while others are open."""
+    async with aclosing(jobs.outcomes()) as outcomes:
+        return [await anext(outcomes) for _ in range(number)]
+
+
+@pytest.mark.parametrize("older", [1, 2])
+async def test_a_state_of_an_older_format_is_brought_up_to_date(emulator, state, older):
+    """What an older version recorded is carried out by this one, and the older one refuses the state from then on.
+
+    Prices are read from the results; what has none, as a lost press, counts by estimate.
+    """
+    emulator.prices["upscale"] = 3
+    async with open_jobs(emulator, state) as jobs:
+        press, _ = await an_unknown_job(emulator, jobs)
+        await jobs.submit([(press.image_id, "U2")])
+        await jobs.run()
+        before = await outcomes_of(jobs)
+        await jobs.submit([(press.image_id, "U3")])
+    tell_half_an_emoji(state)
+    make_as_of(state, older)
+    async with open_jobs(emulator, state) as jobs:
+        assert [outcome.press for outcome in await read_ended(jobs, 2)] == [outcome.press for outcome in before]
+        counts = await jobs.status()
+        assert (counts.credits_charged, counts.credits_lost, counts.credits_estimated) == (3, 2, 0)
+        await jobs.resolve(press, press_again=True)
+        await jobs.run()
+        counts = await jobs.status()
+        assert (counts.done, counts.unknown) == (2, 1)
+        assert (counts.credits_charged, counts.credits_lost, counts.credits_in_doubt) == (6, 2, 0)
+        assert len(await outcomes_of(jobs)) == 3
+    assert format_of(state) == 3
+    async with open_jobs(emulator, state) as jobs:
+        assert (await jobs.status()).done == 2
+
+
+async def test_a_state_of_a_newer_format_is_refused(emulator, tmp_path):
+    """An older version tells that the state is newer, and leaves it as it is."""
+    state = f"sqlite:///{tmp_path}/a.db"
+    async with open_jobs(emulator, state) as jobs:
+        await jobs.submit([(emulator.add_image(), "U1")])
+    set_format(state, 99)
+    with pytest.raises(
+        ConfigurationError, match=r"is of format 99, and this version .* knows up to 3: install a newer"
+    ):
+        await open_jobs(emulator, state).__aenter__()
+
+
+def store_and_read(outcome):
+    """Through the bytes that a database keeps of a text."""
+    return read_outcome(outcome.press, write_outcome(outcome).encode().decode())
+
+
+TEXT = st.text(st.characters(exclude_categories=[]), max_size=20)
+"""Half an emoji included: JSON can carry it, and AKOOL's replies are taken as they come."""
+IMAGES = st.builds(
+    ImageResult,
+    id=st.text("0123456789abcdef", min_size=24, max_size=24),
+    status=st.sampled_from([*ImageStatus, 9, None]),
+    image=st.none() | TEXT,
+    upscaled_urls=st.lists(TEXT, max_size=4).map(tuple),
+    used_buttons=st.lists(TEXT, max_size=3).map(tuple),
+    created_at=st.none() | st.datetimes(timezones=st.just(UTC)),
+    deduction_credit=st.none() | st.floats(0, 1e6),
+    error_reasons=st.lists(TEXT, max_size=2).map(tuple),
+    prompt=st.none() | TEXT,
+    raw=st.dictionaries(TEXT, st.none() | TEXT | st.integers() | st.lists(TEXT)),
+)
+
+
+@given(image=IMAGES, button=st.sampled_from(list(Button)))
+def test_an_outcome_is_read_as_it_was_written(image, button):
+    """Whatever AKOOL told of an image comes back equal, the untouched mapping included."""
+    press = ButtonPress("0" * 24, button)
+    outcome = store_and_read(Outcome(press, Operation(image.id), image))
+    assert outcome.result == image
+    assert outcome.result.raw == image.raw
+    assert type(outcome.result.status) is type(image.status)
+    assert outcome.operation.press == press
+
+
+@given(charged=st.sampled_from([True, None]), message=TEXT)
+def test_an_error_is_read_as_it_was_written(charged, message):
+    """An error comes back with its class, its text and what it tells."""
+    press = ButtonPress("0" * 24, "U1")
+    error = OutcomeUnknownError(message, charged=charged).about(press=press)
+    read = store_and_read(Outcome(press, error=error)).error
+    assert (type(read), str(read), read.charged, read.press) == (type(error), str(error), charged, press)

@@ -1,0 +1,127 @@
+"""Opening a state: which one, by how many at once, and whether it is made."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from datetime import timedelta
+
+import portalocker
+import pytest
+from sqlalchemy import make_url
+
+from akool_async import ConfigurationError
+from akool_async.durable import DurableFanOut, StateError, WorkerTiming
+from akool_async.durable._state import State
+from tests.support.workers import open_jobs
+
+
+@pytest.mark.parametrize(
+    ("state", "reason"),
+    [
+        ("akool.db", "state must be a URL such as"),
+        ("mysql://host/akool", "state must be a URL such as"),
+        ("postgresql://user:p@ss@host/akool", "with %40 for each @"),
+        ("sqlite://", "state must name a file that outlives the process"),
+        ("sqlite:///:memory:", "state must name a file that outlives the process"),
+        ("sqlite:///a.db?timeout=5", "state must name a file that outlives the process"),
+        ("sqlite:////nowhere/akool.db", "the folder /nowhere does not exist"),
+        (None, "state must be a URL such as"),
+    ],
+)
+def test_a_bad_state_is_refused_before_anything_is_done(state, reason):
+    """What is no state's URL is told with an example."""
+    with pytest.raises(ConfigurationError, match=reason):
+        DurableFanOut("sk-test-key", state)
+
+
+async def test_a_state_that_cannot_be_opened_is_told_without_its_password(tmp_path):
+    """A server that is not there, which may come, a file that is no database, and a folder."""
+    (tmp_path / "text").write_text("not a database, but long enough to be looked at as one" * 20)
+    for state in (
+        "postgresql://user:secret@127.0.0.1:9/akool",
+        "postgresql://user@127.0.0.1:9/akool?password=secret",
+        f"sqlite:///{tmp_path}/text",
+        f"sqlite:///{tmp_path}",
+    ):
+        with pytest.raises((ConfigurationError, StateError), match="cannot be used") as caught:
+            await DurableFanOut("sk-test-key", state, worker_timing=WorkerTiming(database_timeout=0.5)).__aenter__()
+        assert "secret" not in str(caught.value)
+
+
+def test_a_link_to_a_state_is_that_state(tmp_path):
+    """Locks stand beside the file that SQLite opens, whichever name leads to it."""
+    (tmp_path / "b.db").symlink_to(tmp_path / "a.db")
+    assert State.read(f"sqlite:///{tmp_path}/b.db") == State.read(f"sqlite:///{tmp_path}/a.db")
+
+
+def test_what_a_url_says_of_its_connection_counts():
+    """Our patience with a silent server fills in what the URL leaves open, for every kind of connection."""
+    state = State.read("postgresql://user@host/akool?connect_timeout=3&sslmode=require")
+    for address in (state.address, state.driver_address):
+        query = make_url(address).query
+        assert (query["connect_timeout"], query["sslmode"], query["keepalives_idle"]) == ("3", "require", "5")
+    assert "keepalives" not in str(state)
+
+
+async def test_many_that_open_a_new_state_at_once_all_can(emulator, empty_state):
+    """Eight that make the same state's tables at once all record their press, and one of them is new."""
+
+    async def submit():
+        async with open_jobs(emulator, empty_state) as jobs:
+            return await jobs.submit([("0" * 24, "U1")])
+
+    assert sorted(await asyncio.gather(*(submit() for _ in range(8)))) == [0] * 7 + [1]
+
+
+async def test_an_sqlite_state_is_opened_by_one_at_a_time(emulator, tmp_path):
+    """While another process makes the tables, entering waits: DBOS's migrations do not bear company on SQLite."""
+    async with AsyncExitStack() as stack:
+        with portalocker.Lock(tmp_path / "a.db.lock"):
+            entering = asyncio.create_task(stack.enter_async_context(open_jobs(emulator, f"sqlite:///{tmp_path}/a.db")))
+            await asyncio.wait({entering}, timeout=1)
+            assert not entering.done()
+        assert (await (await entering).status()).open == 0
+
+
+async def test_a_state_that_must_exist_is_not_made(emulator, empty_state, tmp_path):
+    """With create=False a state that was never made is refused and not made; one that was is opened."""
+    with pytest.raises(ConfigurationError, match="does not exist: nothing was recorded there"):
+        await open_jobs(emulator, empty_state, create=False).__aenter__()
+    assert not list(tmp_path.glob("*.db*"))
+    async with open_jobs(emulator, empty_state) as jobs:
+        await jobs.submit([("0" * 24, "U1")])
+    async with open_jobs(emulator, empty_state, create=False) as jobs:
+        assert (await jobs.status()).waiting == 1
+
+
+async def test_bad_arguments_are_refused(emulator, tmp_path):
+    """An injected http, a strange account, what is no press or age, and use before entering."""
+    state = f"sqlite:///{tmp_path}/a.db"
+    with pytest.raises(ValueError, match="http cannot be given"):
+        open_jobs(emulator, state, http=object())
+    for wrong in ("a:b", "", "a" * 65, 5):
+        with pytest.raises(ValueError, match="account must be a name of at most 64 ASCII letters"):
+            open_jobs(emulator, state, account=wrong)
+    with pytest.raises(ValueError, match="max_concurrent_upscales"):
+        open_jobs(emulator, state, max_concurrent_upscales=0)
+    with pytest.raises(ConfigurationError, match="within its block only"):
+        await open_jobs(emulator, state).submit([])
+    async with open_jobs(emulator, state) as jobs:
+        for wrong in (None, 5, "abc"):
+            with pytest.raises(ValueError, match="presses must be pairs"):
+                await jobs.submit(wrong)
+        for wrong in ("abc", ("id",), 5, {"id": "U1"}):
+            with pytest.raises(ValueError, match="press must be a pair"):
+                await jobs.submit([wrong])
+            with pytest.raises(ValueError, match="press must be a pair"):
+                await jobs.job(wrong)
+        for wrong in (timedelta(days=-1), timedelta.max, 5, None):
+            with pytest.raises(ValueError, match="older_than must be a timedelta"):
+                await jobs.prune(wrong)
+        with pytest.raises(ValueError, match="states must be among 'open', 'done', 'failed', 'unknown', not 'bogus'"):
+            await anext(jobs.jobs("bogus"))
+        for wrong in (None, 5, "abc"):
+            with pytest.raises(ValueError, match="presses must be pairs"):
+                await jobs.find(wrong)
+        with pytest.raises(ConfigurationError, match="is entered already"):
+            await jobs.__aenter__()
+        assert (await jobs.status()).open == 0

@@ -1,0 +1,139 @@
+"""Settling jobs whose outcome is unknown, or that were refused."""
+
+import pytest
+
+from akool_async import AkoolError, ButtonPress, NotFoundError
+from akool_async.durable import JobState
+from akool_async.emulator import Fault
+from tests.support.durable_faults import record_late
+from tests.support.workers import an_unknown_job, open_jobs
+
+
+async def test_an_unknown_job_is_followed_by_the_id_that_was_found(emulator, state):
+    """resolve(operation_id=...) opens the job again, and the next run ends it without another POST."""
+    async with open_jobs(emulator, state) as jobs:
+        press, operation_id = await an_unknown_job(emulator, jobs)
+        await jobs.resolve(press, operation_id=operation_id)
+        assert (await jobs.job(press)).state is JobState.OPEN
+        await jobs.run()
+        job = await jobs.job(press)
+    assert job.state is JobState.DONE
+    assert job.operation_id == job.outcome.unwrap().id == operation_id
+    assert emulator.ledger.accepted == 1
+
+
+async def test_pressing_again_asks_akool_first(emulator, state):
+    """resolve(press_again=True) of a press that was accepted presses nothing: the job is unknown again."""
+    async with open_jobs(emulator, state) as jobs:
+        press, _ = await an_unknown_job(emulator, jobs)
+        posts = len(emulator.ledger.posts)
+        await jobs.resolve(press, press_again=True)
+        await jobs.run()
+        job = await jobs.job(press)
+    assert job.state is JobState.UNKNOWN
+    assert job.outcome.error.charged is True
+    assert len(emulator.ledger.posts) == posts
+
+
+async def test_pressing_again_follows_an_id_that_has_come_to_be_known(emulator, state):
+    """A worker that was cut off records its id late, and ends before it can follow it: pressing again does."""
+    async with open_jobs(emulator, state) as jobs:
+        press, operation_id = await an_unknown_job(emulator, jobs)
+        record_late(state, operation_id)
+        await jobs.resolve(press, press_again=True)
+        await jobs.run()
+        assert (await jobs.job(press)).outcome.unwrap().id == operation_id
+    assert emulator.ledger.accepted == 1
+
+
+async def test_a_refused_job_can_be_pressed_again(emulator, tmp_path):
+    """What AKOOL refused, and took no credit for, is pressed when asked for again."""
+    press = ButtonPress(emulator.add_image(), "U1")
+    emulator.faults.script("create_by_button", Fault.code(1009))
+    async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db") as jobs:
+        await jobs.submit([press])
+        await jobs.run()
+        assert (await jobs.job(press)).state is JobState.FAILED
+        await jobs.resolve(press, press_again=True)
+        await jobs.run()
+        assert (await jobs.job(press)).state is JobState.DONE
+
+
+async def test_an_unknown_job_can_be_given_up(emulator, state):
+    """resolve(give_up=True) counts it as failed, tells why, and a worker that comes back late ends it all the same."""
+    async with open_jobs(emulator, state) as jobs:
+        press, operation_id = await an_unknown_job(emulator, jobs)
+        await jobs.resolve(press, give_up=True)
+        job = await jobs.job(press)
+        assert job.state is JobState.FAILED
+        assert type(job.outcome.error) is AkoolError
+        assert str(job.outcome.error).startswith("given up: the reply was lost")
+        record_late(state, operation_id)
+        await jobs.resolve(press, operation_id=operation_id)
+        await jobs.run()
+        assert (await jobs.job(press)).outcome.unwrap().id == operation_id
+    assert emulator.ledger.accepted == 1
+
+
+async def test_only_an_unknown_job_can_be_resolved_and_in_one_way(emulator, tmp_path):
+    """A done job, a press that was not submitted, no way and two ways are refused."""
+    press = ButtonPress(emulator.add_image(), "U1")
+    async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db") as jobs:
+        await jobs.submit([press])
+        await jobs.run()
+        for wrong in ({}, {"press_again": True, "give_up": True}):
+            with pytest.raises(ValueError, match="takes one of"):
+                await jobs.resolve(press, **wrong)
+        with pytest.raises(ValueError, match="is done"):
+            await jobs.resolve(press, press_again=True)
+        with pytest.raises(ValueError, match="was not submitted"):
+            await jobs.resolve(("0" * 24, "U1"), give_up=True)
+
+
+async def test_an_id_that_cannot_be_the_presss_is_refused(emulator, tmp_path):
+    """No id at all, the source image's and another job's leave the job unknown, to be resolved rightly."""
+    async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db") as jobs:
+        press, operation_id = await an_unknown_job(emulator, jobs)
+        await jobs.submit([(press.image_id, "V2")])
+        await jobs.run()
+        taken = (await jobs.job((press.image_id, "V2"))).operation_id
+        for wrong, reason in (("", "must be the _id"), (5, "must be the _id"), ("a b", "must be the _id")):
+            with pytest.raises(ValueError, match=reason):
+                await jobs.resolve(press, operation_id=wrong)
+        with pytest.raises(ValueError, match="is the source image itself"):
+            await jobs.resolve(press, operation_id=press.image_id)
+        with pytest.raises(ValueError, match=f"{taken} is that of V2"):
+            await jobs.resolve(press, operation_id=taken)
+        await jobs.resolve(press, operation_id=operation_id)
+        await jobs.run()
+        assert (await jobs.job(press)).outcome.ok
+
+
+async def test_a_mistyped_id_leaves_the_job_to_be_resolved(emulator, tmp_path):
+    """An id that AKOOL does not know makes the job unknown again, and the right one ends it."""
+    async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db") as jobs:
+        press, operation_id = await an_unknown_job(emulator, jobs)
+        await jobs.resolve(press, operation_id="0" * 24)
+        await jobs.run()
+        job = await jobs.job(press)
+        assert (job.state, type(job.outcome.error)) == (JobState.UNKNOWN, NotFoundError)
+        await jobs.resolve(press, operation_id=operation_id)
+        await jobs.run()
+        assert (await jobs.job(press)).outcome.ok
+
+
+async def test_an_id_of_another_press_leaves_the_job_to_be_resolved(emulator, tmp_path):
+    """An id that AKOOL shows as another button's of another image is not taken for this press; the right one is."""
+    async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db") as jobs:
+        press, operation_id = await an_unknown_job(emulator, jobs)
+        source = emulator.add_image()
+        async with emulator.session() as akool:
+            other_id = (await akool.vary(source, 3)).id
+        await jobs.resolve(press, operation_id=other_id)
+        await jobs.run()
+        job = await jobs.job(press)
+        assert job.state is JobState.UNKNOWN
+        assert f"the id {other_id} is that of V3 of {source}, not of {press}" in str(job.outcome.error)
+        await jobs.resolve(press, operation_id=operation_id)
+        await jobs.run()
+        assert (await jobs.job(press)).outcome.ok

@@ -1,0 +1,177 @@
+"""Carrying out jobs within one process: how they end, and how a run ends."""
+
+import asyncio
+
+import pytest
+
+from akool_async import (
+    AuthenticationError,
+    Button,
+    ButtonPress,
+    ConfigurationError,
+    ImageStatus,
+    InsufficientCreditError,
+    NotFoundError,
+    OperationFailedError,
+    OutcomeUnknownError,
+)
+from akool_async.durable import JobState
+from akool_async.emulator import Emulator, Fault
+from tests.support.durable_faults import count_waiting
+from tests.support.workers import open_jobs, outcomes_of
+
+
+async def test_outcomes_come_as_they_finish_while_run_works(emulator, state):
+    """outcomes() yields each once while run() works, and ends when nothing is open."""
+    presses = [(emulator.add_image(), button) for button in Button]
+    async with open_jobs(emulator, state) as jobs:
+        await jobs.submit(presses)
+        running = asyncio.create_task(jobs.run())
+        told = [outcome.press async for outcome in jobs.outcomes()]
+        await running
+    assert len(told) == len(set(told)) == 8
+
+
+async def test_outcomes_of_some_presses_wait_for_these_alone(emulator, tmp_path):
+    """Asked for two presses, outcomes() ends with them, though a third stays open; an unknown press is refused."""
+    image_id = emulator.add_image()
+    emulator.faults.script("create_by_button", Fault.stuck())
+    async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db") as jobs:
+        await jobs.submit([(image_id, "V1")])
+        running = asyncio.create_task(jobs.run())
+        await emulator.ledger.until(lambda ledger: ledger.accepted == 1)
+        await jobs.submit([(image_id, "U1"), (image_id, "U2")])
+        told = await outcomes_of(jobs, [(image_id, "U1"), (image_id, "U2")])
+        assert [outcome.ok for outcome in told] == [True, True]
+        stuck = await jobs.job((image_id, "V1"))
+        assert (stuck.state, stuck.ended_at, stuck.outcome) == (JobState.OPEN, None, None)
+        with pytest.raises(ValueError, match=r"U4 of image .* was not submitted"):
+            await outcomes_of(jobs, [(image_id, "U4")])
+        assert await jobs.job((image_id, "U4")) is None
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_every_kind_of_end_is_recorded_with_its_error(emulator, state):
+    """A failed job keeps its result, a refused one AKOOL's code, an unknown one whether it was charged."""
+    image_id = emulator.add_image()
+    emulator.faults.script("create_by_button", Fault.fails("no picture"))
+    async with open_jobs(emulator, state, max_concurrent_upscales=1) as jobs:
+        await jobs.submit([(image_id, "U1")])
+        await jobs.run()
+        emulator.faults.script("create_by_button", Fault.reset("after"))
+        await jobs.submit([(image_id, "U2")])
+        await jobs.run()
+        await jobs.submit([("0" * 24, "U3")])
+        await jobs.run()
+        counts = await jobs.status()
+        found = {outcome.press.button: outcome for outcome in await outcomes_of(jobs)}
+        unknown = [job.press.button async for job in jobs.jobs("unknown")]
+    assert (counts.done, counts.failed, counts.unknown, counts.open) == (0, 2, 1, 0)
+    failed, lost, refused = found["U1"].error, found["U2"].error, found["U3"].error
+    assert isinstance(failed, OperationFailedError)
+    assert failed.result.status == ImageStatus.FAILED
+    assert failed.operation_id == found["U1"].operation.id
+    assert isinstance(lost, OutcomeUnknownError)
+    assert lost.charged is True
+    assert lost.press == ButtonPress(image_id, "U2")
+    assert isinstance(refused, NotFoundError)
+    assert refused.code == 1008
+    assert unknown == ["U2"]
+
+
+@pytest.mark.parametrize("code", [1101, 1104])
+async def test_what_is_wrong_with_the_account_leaves_jobs_open(emulator, tmp_path, code):
+    """Without credit, or with a bad key, run() raises and no job is spent on it; the next run() does them."""
+    presses = [(emulator.add_image(), button) for button in Button]
+    async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db") as jobs:
+        await jobs.submit(presses)
+        emulator.faults.rate(1.0, Fault.code(code), endpoints=["create_by_button"])
+        with pytest.raises((InsufficientCreditError, AuthenticationError)):
+            await jobs.run()
+        emulator.faults.clear()
+        assert (await jobs.status()).waiting == 8
+        await jobs.run()
+        assert (await jobs.status()).done == 8
+    assert emulator.ledger.accepted == 8
+
+
+async def test_without_credit_what_was_paid_for_is_waited_for(state):
+    """Credits for five of eight presses: run() raises when the five are done, and the three stay open."""
+    async with Emulator(speed=50, credits=10) as poor, open_jobs(poor, state, max_concurrent_upscales=8) as jobs:
+        image_id = poor.add_image()
+        await jobs.submit([(image_id, button) for button in Button])
+        with pytest.raises(InsufficientCreditError):
+            await jobs.run()
+        counts = await jobs.status()
+    assert (counts.done, counts.open) == (5, 3)
+    assert poor.ledger.charged == 10
+
+
+async def test_cancelling_run_hands_over_and_loses_nothing(state):
+    """Cancelled with jobs at AKOOL and jobs waiting, run() leaves all open; the next run() ends them, pressing once."""
+    async with Emulator(speed=40) as slow:
+        presses = [(slow.add_image(), button) for _ in range(3) for button in Button]
+        async with open_jobs(slow, state) as jobs:
+            await jobs.submit(presses)
+            running = asyncio.create_task(jobs.run())
+            await slow.ledger.until(lambda ledger: ledger.accepted >= 14)
+            running.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await running
+            counts = await jobs.status()
+            assert counts.open > 0
+            slow.advance(1_000)
+            await jobs.run()
+            assert (await jobs.status()).done == 24
+        assert slow.ledger.accepted == 24
+        assert slow.ledger.peak_upscales <= 4
+
+
+async def test_leaving_the_block_hands_over(state):
+    """With run() at work and outcomes() waiting, the end of the block ends both; another block ends the jobs."""
+    async with Emulator(speed=40) as slow:
+        async with open_jobs(slow, state) as jobs:
+            await jobs.submit([(slow.add_image(), button) for button in Button])
+            running = asyncio.create_task(jobs.run())
+            reading = asyncio.create_task(outcomes_of(jobs))
+            await slow.ledger.until(lambda ledger: ledger.accepted >= 4)
+        await running
+        with pytest.raises(ConfigurationError, match="works within its block only"):
+            await reading
+        slow.advance(1_000)
+        async with open_jobs(slow, state) as jobs:
+            assert (await jobs.status()).open > 0
+            await jobs.run()
+            assert (await jobs.status()).done == 8
+        assert slow.ledger.accepted == 8
+
+
+async def test_leaving_the_block_waits_for_a_worker_that_nobody_waits_for(state):
+    """run() cancelled twice leaves its worker to itself: the end of the block comes after that has handed over."""
+    async with Emulator(speed=1) as slow:
+        async with open_jobs(slow, state) as jobs:
+            await jobs.submit([(slow.add_image(), "V1")])
+            running = asyncio.create_task(jobs.run())
+            await slow.ledger.until(lambda ledger: ledger.accepted == 1)
+            for _ in range(2):
+                running.cancel()
+                await asyncio.sleep(0)
+            with pytest.raises(asyncio.CancelledError):
+                await running
+        assert count_waiting(state) == 1
+
+
+async def test_one_runs_in_a_process_at_a_time(emulator, tmp_path):
+    """A second run() in the process is refused while the first works, and works after it."""
+    async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db") as jobs:
+        await jobs.submit([(emulator.add_image(), "U1")])
+        running = asyncio.create_task(jobs.run(until_done=False))
+        await emulator.ledger.until(lambda ledger: ledger.accepted == 1)
+        with pytest.raises(ConfigurationError, match="one DurableFanOut runs in a process at a time"):
+            await jobs.run()
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        await jobs.run()
+        assert (await jobs.status()).done == 1

@@ -1,0 +1,130 @@
+"""Submitting to a state: a press is one job, whoever submits it, and belongs to its account."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from akool_async import AkoolSession, Button, ButtonPress, NotFoundError
+from akool_async.durable import DurableFanOut
+from akool_async.emulator import Emulator, Fault
+from tests.support.workers import an_unknown_job, open_jobs, outcomes_of
+
+
+async def test_what_is_submitted_is_pressed_once_and_read_again_after_a_restart(emulator, state):
+    """Submitting returns before anything is pressed; run() presses all once, and a later process reads the outcomes."""
+    presses = [(emulator.add_image(), button) for button in Button]
+    async with open_jobs(emulator, state) as jobs:
+        assert await jobs.submit(presses) == 8
+        assert (await jobs.status()).waiting == 8
+        assert emulator.ledger.requests.total() == 0
+        await jobs.run()
+        first = await outcomes_of(jobs)
+    async with open_jobs(emulator, state) as jobs:
+        again = await outcomes_of(jobs)
+        assert (await jobs.status()).done == 8
+    assert [outcome.press for outcome in first] == [outcome.press for outcome in again]
+    assert {(outcome.press.image_id, outcome.press.button) for outcome in again} == set(presses)
+    assert all(outcome.ok and outcome.unwrap().urls and outcome.unwrap().raw for outcome in again)
+    assert [outcome.unwrap() for outcome in first] == [outcome.unwrap() for outcome in again]
+    assert emulator.ledger.accepted == 8
+
+
+async def test_the_same_press_is_the_same_job_whoever_submits_it(emulator, state):
+    """Submitted twice, in two batches, by two objects and after its end, a press stays one job and one POST."""
+    press = (emulator.add_image(), "U1")
+    async with open_jobs(emulator, state) as jobs, open_jobs(emulator, state) as others:
+        assert await jobs.submit([press, press, ButtonPress(*press)]) == 1
+        assert await others.submit([press]) == 0
+        await jobs.run()
+        assert await others.submit([press]) == 0
+        await others.run()
+        assert len(await outcomes_of(others)) == 1
+    assert emulator.ledger.accepted == 1
+
+
+async def test_many_submitting_at_once_record_each_press_once(emulator, state):
+    """Ten submit the same 40 presses at the same time: 40 are new in all."""
+    presses = [(emulator.add_image(), button) for _ in range(5) for button in Button]
+    async with open_jobs(emulator, state) as jobs:
+        assert sum(await asyncio.gather(*(jobs.submit(presses) for _ in range(10)))) == 40
+        assert (await jobs.status()).waiting == 40
+
+
+async def test_presses_may_be_an_async_iterable_and_a_bad_one_is_named(emulator, tmp_path):
+    """An async iterable is taken; a press that is none raises, and what came before it in full pages is recorded."""
+
+    async def presses():
+        yield (emulator.add_image(), "U1")
+
+    async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db") as jobs:
+        assert await jobs.submit(presses()) == 1
+        with pytest.raises(ValueError, match="button must be one of"):
+            await jobs.submit([(emulator.add_image(), "U2"), (emulator.add_image(), "W1")])
+        assert (await jobs.status()).open == 2
+
+
+async def test_ids_may_hold_any_printable_sign(emulator, tmp_path):
+    """What takes a job's name apart is not misled by an id that holds its separators."""
+    async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db") as jobs:
+        await jobs.submit([("a:b#c:U1", "V1")])
+        await jobs.run()
+        ((outcome),) = await outcomes_of(jobs)
+    assert outcome.press == ButtonPress("a:b#c:U1", "V1")
+    assert isinstance(outcome.error, NotFoundError)
+
+
+async def test_two_accounts_in_one_state_share_neither_jobs_nor_the_cap(state):
+    """Each account sees its own jobs alone, and its queue moves while the other's is full."""
+    async with Emulator(speed=200, seed=1) as first, Emulator(speed=200, seed=2) as second:
+        first.faults.script("create_by_button", Fault.stuck())
+        async with (
+            open_jobs(first, state, max_concurrent_upscales=1) as jobs,
+            open_jobs(second, state, max_concurrent_upscales=1) as others,
+        ):
+            await jobs.submit([(first.add_image(), "U1")])
+            running = asyncio.create_task(jobs.run())
+            await first.ledger.until(lambda ledger: ledger.accepted == 1)
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            await others.submit([(second.add_image(), "U1")])
+            await others.run()
+            assert (await others.status()).done == 1
+            assert (await jobs.status()).open == 1
+
+
+async def test_an_account_by_name_keeps_its_jobs_when_its_key_changes(emulator, tmp_path):
+    """With account= the jobs belong to the name; without it, to the key."""
+    state = f"sqlite:///{tmp_path}/a.db"
+    press = (emulator.add_image(), "U1")
+    async with open_jobs(emulator, state, account="studio") as jobs:
+        await jobs.submit([press])
+    async with DurableFanOut("another-key", state, account="studio") as jobs:
+        assert (await jobs.status()).open == 1
+    async with DurableFanOut("another-key", state) as jobs:
+        assert (await jobs.status()).open == 0
+
+
+def test_the_account_is_told_apart_without_its_key():
+    """Two keys are two accounts, and a key is not found in the account's name."""
+    first, second = AkoolSession("the-one-key"), AkoolSession("the-other-key")
+    assert first.account != second.account
+    assert "key" not in first.account
+
+
+async def test_finished_jobs_are_pruned_and_unknown_ones_kept(emulator, state):
+    """prune() forgets what is done, failed and old enough, and nothing else; what was pruned can be submitted anew."""
+    image_id = emulator.add_image()
+    async with open_jobs(emulator, state) as jobs:
+        await an_unknown_job(emulator, jobs)
+        await jobs.submit([(image_id, "U1"), (image_id, "V1")])
+        await jobs.run()
+        assert await jobs.prune(timedelta(hours=1)) == 0
+        assert await jobs.prune(timedelta(0)) == 2
+        counts = await jobs.status()
+        assert (counts.done, counts.failed, counts.unknown) == (0, 0, 1)
+        assert await jobs.submit([(image_id, "U1")]) == 1
+        await jobs.run()
+        (job,) = [job async for job in jobs.jobs("failed")]
+    assert job.outcome.error.code == 1010
+    assert emulator.ledger.accepted == 3

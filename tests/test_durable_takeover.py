@@ -1,0 +1,175 @@
+"""Jobs that workers left: in doubt, looked for, dropped by the queue, or taken for left though they were not."""
+
+import asyncio
+
+import pytest
+from attrs import evolve
+
+from akool_async import ButtonPress
+from akool_async.durable import JobState
+from akool_async.emulator import Emulator, Fault
+from tests.support.durable_faults import (
+    count_in_doubt,
+    count_running,
+    doubt_all,
+    drop_workflow,
+    garble_the_id,
+    look_for_an_hour,
+    lose_a_dequeue,
+    lose_an_earlier_press,
+    seconds_looked_for,
+    take_over_from_the_living,
+)
+from tests.support.looks import look_until
+from tests.support.workers import SHORT, an_unknown_job, open_jobs
+
+
+async def looks_for_an_id(emulator, jobs, state):
+    """Begin to carry out a press whose reply is lost, and return it and the run, once it looks for the id."""
+    press = ButtonPress(emulator.add_image(), "U1")
+    emulator.faults.script("create_by_button", Fault.reset("after"))
+    await jobs.submit([press])
+    running = asyncio.create_task(jobs.run())
+    await look_until(lambda: seconds_looked_for(state) is not None)
+    return press, running
+
+
+async def test_a_lost_id_is_looked_for_once_whoever_looks(emulator, state):
+    """Workers that end before the patience is over do not begin it anew: after an hour of looking in all it is told."""
+    async with open_jobs(emulator, state, lost_reply_patience=3_600) as jobs:
+        press, running = await looks_for_an_id(emulator, jobs, state)
+        running.cancel()
+        await asyncio.wait([running])
+        look_for_an_hour(state)
+        await jobs.run()
+        assert (await jobs.job(press)).state is JobState.UNKNOWN
+        await jobs.resolve(press, press_again=True)
+        await jobs.run()  # nor does it when AKOOL says that the press was taken
+        assert (await jobs.job(press)).outcome.error.charged is True
+    assert emulator.ledger.accepted == 1
+
+
+async def test_an_id_that_is_looked_for_can_be_told(emulator, state):
+    """resolve(operation_id=...) ends the looking; the other ways wait for its end."""
+    async with open_jobs(emulator, state, lost_reply_patience=3_600) as jobs:
+        press, running = await looks_for_an_id(emulator, jobs, state)
+        with pytest.raises(ValueError, match="is open; only an unknown outcome can be resolved"):
+            await jobs.resolve(press, press_again=True)
+        (post,) = emulator.ledger.posts
+        await jobs.resolve(press, operation_id=post.new_ids[0])
+        await running
+        assert (await jobs.job(press)).outcome.unwrap().id == post.new_ids[0]
+
+
+async def test_a_press_made_anew_has_the_whole_patience(emulator, state):
+    """An old search for an id does not shorten that for a later press: the button was free, and is pressed now."""
+    async with open_jobs(emulator, state, lost_reply_patience=3_600) as jobs:
+        press = ButtonPress(emulator.add_image(), "U1")
+        await jobs.submit([press])
+        lose_an_earlier_press(state)
+        emulator.faults.script("create_by_button", Fault.reset("after"))
+        running = asyncio.create_task(jobs.run())
+        await look_until(lambda: (seconds_looked_for(state) or 3_600) < 3_600)
+        assert (await jobs.job(press)).state is JobState.OPEN
+        (post,) = emulator.ledger.posts
+        await jobs.resolve(press, operation_id=post.new_ids[0])
+        await running
+        assert (await jobs.job(press)).outcome.ok
+
+
+async def test_without_a_network_no_job_is_in_doubt(state, unused_tcp_port, caplog):
+    """While AKOOL cannot be reached jobs stay open, with no intent on disk between tries: a worker that is killed then
+    leaves nothing in doubt. They are pressed when it can be reached.
+    """
+    caplog.set_level("INFO", "akool_async")
+    emulator = Emulator(speed=200, port=unused_tcp_port)
+    emulator.base_url = f"http://127.0.0.1:{unused_tcp_port}"
+    timing = evolve(SHORT, key_timeout=0.1)
+    async with open_jobs(emulator, state, worker_timing=timing) as jobs:
+        await jobs.submit([(emulator.add_image(), button) for button in ("U1", "V1", "V2")])
+        running = asyncio.create_task(jobs.run())
+        await look_until(lambda: caplog.text.count("trying again: ") >= 3)
+
+        async def are_waiting():
+            return (await jobs.status()).waiting == 3
+
+        await look_until(are_waiting)
+        async with emulator:
+            await running
+        assert (await jobs.status()).done == 3
+    assert emulator.ledger.accepted == 3
+    assert count_in_doubt(state) == 0
+
+
+async def test_presses_in_doubt_hold_up_no_others(emulator, state):
+    """While AKOOL does not tell of eight presses whether they were taken, others are made."""
+    async with open_jobs(emulator, state) as jobs:
+        doubtful = [(emulator.add_image(), f"V{index}") for _ in range(2) for index in (1, 2, 3, 4)]
+        await jobs.submit(doubtful)
+        doubt_all(state)
+        emulator.faults.rate(1.0, Fault.code(1108), endpoints=["get_image_result"])
+        running = asyncio.create_task(jobs.run())
+        await emulator.ledger.until(lambda ledger: ledger.requests["get_image_result"] >= 2)
+        others = [(emulator.add_image(), "V1") for _ in range(4)]
+        await jobs.submit(others)
+        await emulator.ledger.until(lambda ledger: ledger.accepted == 4)
+        emulator.faults.clear()
+        await running
+        assert (await jobs.status()).done == 12
+    assert set(emulator.ledger.presses_accepted.values()) == {1}
+
+
+async def test_a_job_that_was_dropped_is_taken_up_again(state):
+    """What is said to run at a worker and does not, and what DBOS has given up, is carried out by that very worker."""
+    async with Emulator(speed=1) as slow, open_jobs(slow, state, max_concurrent_upscales=1) as jobs:
+        first, lost, given_up = (ButtonPress(slow.add_image(), button) for button in ("U1", "U2", "V1"))
+        await jobs.submit([first, given_up])
+        drop_workflow(state, given_up)
+        running = asyncio.create_task(jobs.run())
+        await slow.ledger.until(lambda ledger: ledger.presses_accepted[first.image_id, "U1"])
+        await jobs.submit([lost])
+        lose_a_dequeue(state, lost, worker_of=first)
+
+        async def are_done():
+            slow.advance(100)
+            return (await jobs.status()).done == 3
+
+        await look_until(are_done)
+        await running
+    assert slow.ledger.accepted == 3
+
+
+async def test_a_worker_that_was_missed_goes_on_with_its_own_jobs(state):
+    """Its jobs are put back while it carries them out: it takes them up again, presses none, and loses no slot."""
+    async with Emulator(speed=1) as slow, open_jobs(slow, state, max_concurrent_upscales=4) as jobs:
+        await jobs.submit([(slow.add_image(), button) for button in ("U1", "U2")])
+        running = asyncio.create_task(jobs.run(until_done=False))
+        await slow.ledger.until(lambda ledger: ledger.accepted == 2)
+        assert take_over_from_the_living(state) == 2
+        await look_until(lambda: count_running(state) == 2)
+
+        async def are_done():
+            slow.advance(100)
+            return (await jobs.status()).done == 2
+
+        await look_until(are_done)
+        await jobs.submit([(slow.add_image(), button) for button in ("U1", "U2", "U3", "U4")])
+        await slow.ledger.until(lambda ledger: ledger.accepted == 6)
+        running.cancel()
+    assert slow.ledger.peak_upscales == 4
+
+
+async def test_an_error_of_our_own_leaves_no_job_open(emulator, tmp_path):
+    """Whatever a worker did not expect makes the job unknown, with what it was; a person can settle it."""
+    state = f"sqlite:///{tmp_path}/a.db"
+    async with open_jobs(emulator, state) as jobs:
+        press, operation_id = await an_unknown_job(emulator, jobs)
+        await jobs.resolve(press, operation_id=operation_id)
+        garble_the_id(state)
+        await jobs.run()
+        job = await jobs.job(press)
+        assert job.state is JobState.UNKNOWN
+        assert "ValueError" in str(job.outcome.error)
+        await jobs.resolve(press, operation_id=operation_id)
+        await jobs.run()
+        assert (await jobs.job(press)).outcome.ok

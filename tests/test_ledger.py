@@ -1,0 +1,170 @@
+"""Waiting for what the emulator's ledger says, as a test does."""
+
+import asyncio
+import copy
+import dataclasses
+import operator
+from concurrent.futures import ThreadPoolExecutor
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from akool_async.emulator import Emulator
+from tests.support.bare import BUTTON, CREDIT, Bare, emulated
+from tests.support.receivers import serve_aiohttp
+
+
+@pytest.fixture
+async def bare():
+    async with emulated() as bare:
+        yield bare
+
+
+async def test_what_is_true_already_is_not_waited_for(bare):
+    """What the condition returns is returned, although nothing changes any more."""
+    await bare.press(bare.emulator.add_image(), "U1")
+    post = await bare.emulator.ledger.until(lambda ledger: ledger.accepted == 1 and ledger.posts[-1])
+    assert post.button == "U1"
+
+
+async def test_every_kind_of_change_wakes(bare):
+    """A request, a spending POST, a callback, a picture and credits that were spent elsewhere each end a wait."""
+    emulator = bare.emulator
+    called = asyncio.Event()
+
+    async def handle(_):
+        called.set()
+        return web.Response()
+
+    async with serve_aiohttp(lambda app: app.router.add_post("/", handle)) as address:
+        source = emulator.add_image()
+        changes = {
+            lambda ledger: ledger.requests["get_credit"]: lambda: bare.get(CREDIT),
+            lambda ledger: ledger.posts: lambda: bare.post(BUTTON, _id=source, button="V1", webhookUrl=address),
+            lambda ledger: ledger.callbacks: lambda: asyncio.to_thread(emulator.advance, 60),
+            lambda ledger: ledger.picture_ranges: lambda: bare.http.get(f"{emulator.pictures_url}/none.jpeg"),
+            lambda ledger: ledger.spent_elsewhere: lambda: asyncio.to_thread(emulator.spend_elsewhere, 1),
+        }
+        for condition, change in changes.items():
+            waiting = asyncio.create_task(emulator.ledger.until(condition))
+            await asyncio.sleep(0)
+            assert not waiting.done()
+            await change()
+            assert await waiting
+    assert called.is_set()
+
+
+async def test_a_post_is_seen_whole(bare):
+    """A press is accepted, charged and among the posts in one step: none of it can be seen without the rest."""
+    seen = []
+
+    def look(ledger):
+        seen.append((ledger.accepted, ledger.charged, len(ledger.posts)))
+        return ledger.accepted
+
+    waiting = asyncio.create_task(bare.emulator.ledger.until(look))
+    await asyncio.sleep(0)
+    await bare.press(bare.emulator.add_image(), "U1")
+    await waiting
+    assert set(seen) == {(0, 0, 0), (1, 2, 1)}
+
+
+async def test_the_condition_is_asked_at_changes_alone(bare):
+    """Nothing is polled: what never comes is asked for once, and once more at each change."""
+    asked = []
+    waiting = asyncio.create_task(bare.emulator.ledger.until(asked.append, timeout=0.2))
+    await asyncio.sleep(0)
+    await bare.get(CREDIT)
+    with pytest.raises(TimeoutError):
+        await waiting
+    assert len(asked) <= 3  # at the start; as the request came in, and as it was answered
+    await bare.get(CREDIT)
+    assert len(asked) <= 3
+
+
+def test_an_emulator_in_a_thread_wakes_every_event_loop():
+    """Three event loops in three threads wait, and a fourth one's presses wake them all."""
+
+    async def wait(emulator, accepted):
+        await emulator.ledger.until(lambda ledger: ledger.accepted >= accepted)
+        return emulator.ledger.accepted
+
+    async def press(emulator):
+        async with aiohttp.ClientSession() as http:
+            for button in ("U1", "U2", "U3"):
+                await Bare(emulator, http).press(source, button)
+
+    with Emulator() as emulator, ThreadPoolExecutor(3) as threads:
+        source = emulator.add_image()
+        waiting = [threads.submit(asyncio.run, wait(emulator, accepted)) for accepted in (1, 2, 3)]
+        asyncio.run(press(emulator))
+        for accepted, future in enumerate(waiting, start=1):
+            assert future.result(timeout=30) >= accepted
+
+
+async def test_what_does_not_come_about_is_told(bare):
+    """The error names the condition and the bound, and shows what the ledger says."""
+    await bare.press(bare.emulator.add_image(), "U1")
+    with pytest.raises(TimeoutError) as caught:
+        await bare.emulator.ledger.until(lambda ledger: ledger.accepted >= 2, timeout=0.05)
+    told = str(caught.value)
+    assert "lambda ledger: ledger.accepted >= 2" in told
+    assert "not within 0.05 s" in told
+    assert "requests={'create_by_button': 1}" in told
+    assert "accepted=1, charged=2" in told
+    assert "button='U1'" in told
+
+
+async def test_a_condition_without_source_is_told_by_its_name(bare):
+    """A function of C, or one typed at a prompt, has no lines to show."""
+    wants_callbacks = operator.attrgetter("callbacks")
+    with pytest.raises(TimeoutError, match=r"not within 0\.01 s: operator\.attrgetter\('callbacks'\); the ledger says"):
+        await bare.emulator.ledger.until(wants_callbacks, timeout=0.01)
+
+
+async def test_an_error_of_the_condition_is_raised(bare):
+    """A condition that fails ends the wait with its own error, a TimeoutError of its own too, and is asked no more."""
+
+    def fail(ledger):
+        if ledger.requests:
+            raise TimeoutError("mine")
+
+    waiting = asyncio.create_task(bare.emulator.ledger.until(fail))
+    await asyncio.sleep(0)
+    await bare.get(CREDIT)
+    with pytest.raises(TimeoutError, match="mine"):
+        await waiting
+    assert (await bare.get(CREDIT))["code"] == 1000
+
+
+def test_a_loop_that_was_closed_is_not_waited_for():
+    """A loop that ends in the middle of a wait keeps the emulator from nothing."""
+
+    async def ask():
+        async with aiohttp.ClientSession() as http:
+            await Bare(emulator, http).get(CREDIT)
+
+    with Emulator() as emulator:
+        loop = asyncio.new_event_loop()
+        loop.set_exception_handler(lambda *_: None)  # which would report that a task was left
+        waiting = loop.create_task(emulator.ledger.until(lambda ledger: ledger.requests))
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.close()
+        asyncio.run(ask())
+        assert emulator.ledger.requests == {"get_credit": 1}
+        assert not waiting.done()
+
+
+async def test_a_ledger_can_be_copied(bare):
+    """A test may keep what was so at a moment, also while somebody waits; a ledger can stand alone too."""
+    ledger = bare.emulator.ledger
+    waiting = asyncio.create_task(ledger.until(lambda ledger: ledger.requests))
+    await asyncio.sleep(0)
+    before = copy.deepcopy(ledger)
+    assert dataclasses.asdict(ledger)["accepted"] == 0
+    await bare.get(CREDIT)
+    await waiting
+    assert (before.requests.total(), ledger.requests.total()) == (0, 1)
+    with pytest.raises(TimeoutError):
+        await before.until(lambda ledger: ledger.requests, timeout=0.01)
