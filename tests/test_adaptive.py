@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from akool_async import AdaptivePolling, ExponentialPolling
+from akool_async import AdaptivePolling, AkoolSession, ExponentialPolling
 from akool_async._durations import REMEMBERED, Distribution, Durations
 from akool_async._plan import LONGEST_TAIL_INTERVAL, plan_looks
 from akool_async.emulator import Emulator
@@ -252,7 +252,7 @@ async def test_a_session_teaches_its_schedule():
     assert all(running_at < ended_at for jobs in seen.values() for running_at, ended_at in jobs)
 
 
-async def test_adaptive_polling_is_the_default_of_a_session(emulator):
+async def test_adaptive_polling_is_the_default_of_a_session():
     """A session that is given no schedule learns its own."""
-    async with emulator.session() as akool:
+    async with AkoolSession("key") as akool:
         assert isinstance(akool._watcher._polling, AdaptivePolling)

@@ -16,6 +16,7 @@ from aiohttp import web
 from akool_async import AkoolSession, OutcomeUnknownError, TransportError
 from tests.support.examples import CREATE_BY_PROMPT_REPLY
 from tests.support.looks import look_until
+from tests.support.schedules import QUICK
 from tests.support.scripted import KEY, scripted_server
 
 PATIENCE = 0.1
@@ -131,8 +132,8 @@ async def test_a_reply_that_is_really_late_is_none():
     """Nothing is added to the time-out of a process that is awake."""
     loop = asyncio.get_running_loop()
     async with scripted_server(lambda request: asyncio.sleep(60)) as server:
-        async with AkoolSession(KEY, base_url=server.base_url, request_timeout=PATIENCE) as akool:
+        async with AkoolSession(KEY, base_url=server.base_url, request_timeout=PATIENCE, timing=QUICK) as akool:
             began = loop.time()
             with pytest.raises(TransportError, match="no reply within"):
-                await akool._api.get_credit(tries=1)
+                await akool.get_credit()
             assert loop.time() - began >= PATIENCE

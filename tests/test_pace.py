@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 from aiohttp import web
 
-from akool_async import AkoolSession, RateLimitedError, Timing, events
+from akool_async import AkoolSession, RateLimitedError, SessionClosedError, Timing, events
 from akool_async._transport import MOST_CONNECTIONS
 from akool_async._turnstile import FIRST_WIDTH, LARGEST_WIDTH, Turnstile
 from akool_async.emulator import Emulator, Fault
@@ -92,14 +92,18 @@ async def test_a_1005_slows_presses_and_not_polls():
 async def test_what_is_held_up_when_the_session_closes_is_told_as_not_sent(emulator):
     """A press that waits out a long Retry-After ends when the session closes, unsent."""
     akool = emulator.session()
-    akool._pace.hold(600)
+    emulator.faults.script("get_credit", Fault.throttle(600))
+    first = asyncio.create_task(akool.get_credit())
+    await look_until(lambda: akool.counters().throttled)
     caller = asyncio.create_task(akool.create_by_prompt("a fox"))
     await asyncio.sleep(0)
     await akool.aclose()
     with pytest.raises(Exception, match="closed") as caught:
         await caller
     assert type(caught.value).__name__ == "SessionClosedError"
-    assert emulator.ledger.requests == {}
+    with pytest.raises(SessionClosedError):
+        await first
+    assert emulator.ledger.requests == {"get_credit": 1}
 
 
 async def test_the_turnstile_opens_with_acceptance_and_narrows_with_a_refusal():

@@ -13,6 +13,7 @@ from functools import partial
 import aiohttp
 import pytest
 from aiohttp import web
+from attrs import evolve
 from multidict import CIMultiDict
 
 from akool_async import (
@@ -31,7 +32,7 @@ from akool_async import (
 from akool_async._transport import LARGEST_BODY
 from akool_async.emulator import Fault
 from tests.support.examples import CREATE_BY_PROMPT_REPLY
-from tests.support.schedules import FAST
+from tests.support.schedules import FAST, QUICK
 from tests.support.scripted import KEY, scripted_server
 
 BROKEN = {
@@ -52,9 +53,12 @@ BROKEN = {
 async def test_a_broken_reply_is_a_typed_error(name):
     """Every broken body is an error of the tree, names the endpoint and the press, pickles, and shows no key."""
     reply, error_class = BROKEN[name]
-    async with scripted_server(reply) as server, AkoolSession(KEY, base_url=server.base_url, repress=False) as akool:
+    async with (
+        scripted_server(reply) as server,
+        AkoolSession(KEY, base_url=server.base_url, timing=QUICK, repress=False) as akool,
+    ):
         with pytest.raises(AkoolError) as caught:
-            await akool._api.get_image_result("image-1", tries=1)
+            await akool.get_image_result("image-1")
     assert isinstance(caught.value, error_class)
     assert caught.value.operation_id == "image-1"
     assert "Get Image Result" in str(caught.value)
@@ -67,7 +71,7 @@ async def test_a_cut_or_reset_reply_is_a_typed_error(emulator, akool, fault):
     """A connection that breaks before, or in the middle of, the body is an error of the tree."""
     emulator.faults.rate(1.0, fault, endpoints=["get_image_result"])
     with pytest.raises((ResponseError, TransportError)) as caught:
-        await akool._api.get_image_result("image-1", tries=1)
+        await akool.get_image_result("image-1")
     assert caught.value.operation_id == "image-1"
 
 
@@ -81,27 +85,27 @@ async def test_garbage_instead_of_http_shows_no_key():
 
     async with await asyncio.start_server(garbage, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        async with AkoolSession(KEY, base_url=f"http://127.0.0.1:{port}") as akool:
+        async with AkoolSession(KEY, base_url=f"http://127.0.0.1:{port}", timing=QUICK) as akool:
             with pytest.raises(ResponseError) as caught:
-                await akool._api.get_credit(tries=1)
+                await akool.get_credit()
     assert_no_key(caught.value)
 
 
 async def test_an_address_where_nobody_listens_is_surely_not_delivered(unused_tcp_port):
     """A refused connection is a TransportError that says the request never arrived."""
-    async with AkoolSession(KEY, base_url=f"http://127.0.0.1:{unused_tcp_port}") as akool:
+    async with AkoolSession(KEY, base_url=f"http://127.0.0.1:{unused_tcp_port}", timing=QUICK) as akool:
         with pytest.raises(TransportError) as caught:
-            await akool._api.get_credit(tries=1)
+            await akool.get_credit()
     assert caught.value.delivered is False
     assert_no_key(caught.value)
 
 
 async def test_a_reply_that_does_not_come_in_time_may_have_been_delivered(emulator):
     """request_timeout bounds one request; what became of it is not known."""
-    emulator.faults.script("get_credit", Fault.stall("before"))
-    async with emulator.session(request_timeout=0.5) as akool:
+    emulator.faults.rate(1.0, Fault.stall("before"), endpoints=["get_credit"])
+    async with emulator.session(request_timeout=0.3) as akool:
         with pytest.raises(TransportError) as caught:
-            await akool._api.get_credit(tries=1)
+            await akool.get_credit()
     assert caught.value.delivered is None
 
 
@@ -114,13 +118,18 @@ async def test_reads_survive_a_few_faults(emulator, akool):
     assert (await akool.get_image_result(emulator.add_image())).status == 3
 
 
+def impatient_session(base_url):
+    """A session whose presses wait out no pace at all."""
+    return AkoolSession(KEY, base_url=base_url, timing=evolve(QUICK, throttle_timeout=1e-6))
+
+
 @pytest.mark.parametrize("headers", [{"Retry-After": "7"}, {"Retry-After": "Fri, 31 Dec 9999 23:59:59 GMT"}])
 async def test_retry_after_reaches_the_error(headers):
     """A 429 keeps the pace it asks for, in seconds, from either form of the header and within bounds."""
     slow_down = {"status": 429, "text": "slow down", "headers": headers}
-    async with scripted_server(slow_down) as server, AkoolSession(KEY, base_url=server.base_url) as akool:
+    async with scripted_server(slow_down) as server, impatient_session(server.base_url) as akool:
         with pytest.raises(RateLimitedError) as caught:
-            await akool._api.get_credit(tries=1)
+            await akool.create_by_prompt("a fox")
     assert caught.value.retry_after == (7.0 if headers["Retry-After"] == "7" else 3600.0)
 
 
@@ -145,21 +154,21 @@ async def test_a_date_to_retry_after_is_read_against_the_replys_own_date(date, a
         "Retry-After": format_datetime(asked, usegmt=True),
     }
     slow_down = {"status": 429, "text": "slow down", "headers": headers}
-    async with scripted_server(slow_down) as server, AkoolSession(KEY, base_url=server.base_url) as akool:
+    async with scripted_server(slow_down) as server, impatient_session(server.base_url) as akool:
         with pytest.raises(RateLimitedError) as caught:
-            await akool._api.get_credit(tries=1)
+            await akool.create_by_prompt("a fox")
     assert caught.value.retry_after == wait
 
 
 @asynccontextmanager
 async def own_session(base_url):
-    async with AkoolSession(KEY, base_url=base_url) as akool:
+    async with AkoolSession(KEY, base_url=base_url, timing=QUICK) as akool:
         yield akool
 
 
 @asynccontextmanager
 async def injected_session(base_url):
-    async with aiohttp.ClientSession() as http, AkoolSession(KEY, base_url=base_url, http=http) as akool:
+    async with aiohttp.ClientSession() as http, AkoolSession(KEY, base_url=base_url, timing=QUICK, http=http) as akool:
         yield akool
 
 
@@ -190,16 +199,16 @@ async def test_headers_are_bounded(session):
     endless = {"status": 200, "text": "{}", "headers": {"X-Long": "x" * 70_000}}
     async with scripted_server(endless) as server, session(server.base_url) as akool:
         with pytest.raises(ResponseError, match="not an HTTP reply"):
-            await akool._api.get_credit(tries=1)
+            await akool.get_credit()
 
 
 async def test_the_key_does_not_follow_a_redirect():
     """A redirect to another origin is an error; that origin is never asked."""
     async with scripted_server({"code": 1000}) as elsewhere:
         moved = {"status": 307, "body": b"", "headers": {"Location": elsewhere.base_url}}
-        async with scripted_server(moved) as server, AkoolSession(KEY, base_url=server.base_url) as akool:
+        async with scripted_server(moved) as server, AkoolSession(KEY, base_url=server.base_url, timing=QUICK) as akool:
             with pytest.raises(ResponseError, match="307"):
-                await akool._api.get_credit(tries=1)
+                await akool.get_credit()
     assert elsewhere.asked == []
 
 
@@ -230,7 +239,7 @@ async def test_the_key_is_in_no_log_at_any_level(emulator, caplog):
 async def test_a_key_that_akool_echoes_is_taken_out_of_the_error():
     """Even a service that repeats the key in its message does not get it into the error."""
     async with scripted_server({"code": 1101, "msg": f"bad key {KEY}"}) as server:
-        async with AkoolSession(KEY, base_url=server.base_url) as akool:
+        async with AkoolSession(KEY, base_url=server.base_url, timing=QUICK) as akool:
             with pytest.raises(APIError) as caught:
                 await akool.get_credit()
     assert caught.value.msg == "bad key ***"
@@ -248,9 +257,9 @@ async def test_bytes_of_the_server_are_not_quoted_with_the_key():
 
     async with await asyncio.start_server(echo, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        async with AkoolSession(KEY, base_url=f"http://127.0.0.1:{port}") as akool:
+        async with AkoolSession(KEY, base_url=f"http://127.0.0.1:{port}", timing=QUICK) as akool:
             with pytest.raises(ResponseError) as caught:
-                await akool._api.get_credit(tries=1)
+                await akool.get_credit()
     assert_no_key(caught.value)
 
 
@@ -264,9 +273,11 @@ async def test_a_token_that_was_replaced_meanwhile_is_still_hidden():
     async with scripted_server(
         {"code": 1000, "token": KEY}, answer, {"code": 1000, "token": "another-token"}, answer
     ) as server:
-        async with AkoolSession(ClientCredentials("id", "a-client-secret"), base_url=server.base_url) as akool:
+        async with AkoolSession(
+            ClientCredentials("id", "a-client-secret"), base_url=server.base_url, timing=QUICK
+        ) as akool:
             with pytest.raises(AuthenticationError) as caught:
-                await akool._api.get_credit(tries=1)
+                await akool.get_credit()
     assert "Bearer ***" in caught.value.msg
     assert_no_key(caught.value)
 
@@ -291,7 +302,7 @@ async def test_an_injected_session_closed_meanwhile_is_not_a_cancellation(emulat
     emulator.faults.script("get_credit", Fault.stall("before"))
     http = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1))
     async with emulator.session(http=http) as akool:
-        callers = [asyncio.create_task(akool._api.get_credit(tries=1)) for _ in range(2)]
+        callers = [asyncio.create_task(akool.get_credit()) for _ in range(2)]
         await emulator.ledger.until(lambda ledger: ledger.requests["get_credit"])
         await http.close()
         outcomes = await asyncio.gather(*callers, return_exceptions=True)
@@ -333,7 +344,7 @@ def test_a_session_and_its_credentials_refuse_to_be_pickled():
 def test_addresses_that_must_not_get_a_key_are_refused(base_url):
     """Plain http beyond loopback, a user in the address, a query: refused before anything is sent."""
     with pytest.raises(ConfigurationError, match="base_url"):
-        AkoolSession(KEY, base_url=base_url)
+        AkoolSession(KEY, base_url=base_url, timing=QUICK)
 
 
 @pytest.mark.parametrize(
@@ -341,8 +352,8 @@ def test_addresses_that_must_not_get_a_key_are_refused(base_url):
 )
 def test_https_and_loopback_are_taken(base_url):
     """Https anywhere and http on this machine need no permission, plain http elsewhere needs allow_http."""
-    AkoolSession(KEY, base_url=base_url)
-    AkoolSession(KEY, base_url="http://10.0.0.1", allow_http=True)
+    AkoolSession(KEY, base_url=base_url, timing=QUICK)
+    AkoolSession(KEY, base_url="http://10.0.0.1", timing=QUICK, allow_http=True)
 
 
 async def test_an_injected_session_is_used_and_never_closed(emulator):

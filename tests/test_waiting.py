@@ -151,15 +151,17 @@ async def test_a_cancelled_waiter_leaves_the_others_alone(emulator, akool):
     assert results[1].status == ImageStatus.COMPLETED
 
 
-async def test_a_waiter_that_comes_just_as_the_loop_stops_is_not_told_it_timed_out():
-    """The last waiter left and the poll loop has ended, not yet settled: the next waiter still gets its result."""
+@pytest.mark.parametrize("turns", range(8))
+async def test_a_waiter_that_comes_just_as_the_loop_stops_is_not_told_it_timed_out(turns):
+    """The last waiter left and the poll loop ends at some turn: the next waiter still gets its result."""
     async with scripted_server(image(2), DONE) as server:
         async with AkoolSession(KEY, base_url=server.base_url, polling=FAST) as akool:
             first = asyncio.create_task(akool.wait_until_complete("image-1"))
             await look_until(lambda: server.asked)
-            (loop,) = akool._watcher._loops
             first.cancel()
-            await look_until(loop.done)
+            await look_until(lambda: akool.counters().polls)
+            for _ in range(turns):
+                await asyncio.sleep(0)
             assert (await akool.wait_until_complete("image-1")).status == ImageStatus.COMPLETED
 
 
@@ -171,11 +173,13 @@ async def test_a_wait_that_is_held_up_when_the_session_closes_is_told_its_id(emu
     emulator.faults.script("create_by_button", Fault.stall("after"))
     stalled = asyncio.create_task(akool.vary(source, 2))
     await emulator.ledger.until(lambda ledger: ledger.requests["create_by_button"] >= 2)
-    akool._pace.hold(600)
+    emulator.faults.script("get_credit", Fault.throttle(600))
+    reader = asyncio.create_task(akool.get_credit())
+    await look_until(lambda: akool.counters().throttled)
     waiter = asyncio.create_task(operation.wait_until_complete())
     await asyncio.sleep(0.1)
     await akool.aclose()
-    outcomes = await asyncio.gather(waiter, stalled, return_exceptions=True)
+    outcomes = await asyncio.gather(waiter, stalled, reader, return_exceptions=True)
     assert isinstance(outcomes[0], SessionClosedError)
     assert outcomes[0].operation_ids == (operation.id,)
 

@@ -171,6 +171,7 @@ class HttpFront:
             tuple(image["_id"] for image in _read_data(reply)),
             received_at,
             charged,
+            body.get("webhookUrl"),
         )
         with self._ledger.changes.changing():
             self._ledger.posts.append(post)

@@ -35,6 +35,8 @@ class Post:
     """When it was received, in seconds since the epoch (UTC) by the service's clock."""
     charged: int = 0
     """Credits charged for it, whatever its reply reported."""
+    webhook_url: str | None = None
+    """``webhookUrl`` of the body, if any."""
 
 
 @dataclass(frozen=True, slots=True)
