@@ -9,7 +9,7 @@ import pytest
 from akool_async.emulator import Fault
 from tests.support.workers import open_jobs, until
 
-PYTHONS: Final = os.environ.get("AKOOL_TEST_PYTHONS", "").split()
+PYTHONS: Final = [path for path in os.environ.get("AKOOL_TEST_PYTHONS", "").split(os.pathsep) if path]
 NONE: Final = pytest.param(None, marks=pytest.mark.skip(reason="AKOOL_TEST_PYTHONS lists no other interpreter"))
 
 
