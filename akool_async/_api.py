@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -123,7 +122,7 @@ class Api:
                 if not is_passing(error):
                     raise
                 pause = max(next(waits), asked_pace(error))
-            await asyncio.sleep(pause)
+            await self._transport.pause(pause)
         return await read()
 
 

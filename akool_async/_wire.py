@@ -211,7 +211,7 @@ def _moment(value: object, _: object = None) -> datetime | None:
         return None
 
 
-_RAW: Final = "\0raw"  # where the untouched mapping travels to the model; no field of AKOOL's is called that
+_RAW: Final = "akool_async.raw"  # where the untouched mapping travels to the model; no field of AKOOL's is called that
 
 _converter = Converter(detailed_validation=False, omit_if_default=True)
 _READERS: Final[dict[Any, Callable[[object, Any], Any]]] = {

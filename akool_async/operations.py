@@ -12,7 +12,7 @@ from akool_async.errors import AkoolError, ConfigurationError, OperationFailedEr
 from akool_async.models import Button, ButtonPress, ImageResult, ImageStatus
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
     from akool_async._watch import Watch
     from akool_async._watcher import Watcher
@@ -95,7 +95,7 @@ class Operation:
             raise OperationFailedError(result).about(press=self.press)
         return result
 
-    async def updates(self) -> AsyncIterator[ImageResult]:
+    async def updates(self) -> AsyncGenerator[ImageResult, None]:
         """Yield each new snapshot until the final one, whatever its status; shares the poll loop of the waiters."""
         watch, watcher = self._attached()
         async for snapshot in watcher.updates(watch):

@@ -254,5 +254,5 @@ async def test_a_session_teaches_its_schedule():
 
 async def test_adaptive_polling_is_the_default_of_a_session():
     """A session that is given no schedule learns its own."""
-    async with AkoolSession("key") as akool:
+    async with AkoolSession("sk-test-key") as akool:
         assert isinstance(akool._watcher._polling, AdaptivePolling)

@@ -4,9 +4,7 @@ import asyncio
 import os
 import re
 import socket
-import subprocess
 import sys
-from pathlib import Path
 
 import aiohttp
 import pytest
@@ -16,10 +14,8 @@ from aiohttp import web
 from akool_async import InsufficientCreditError, OutcomeUnknownError, errors
 from akool_async.emulator import Fault
 from tests.support.looks import look_until
+from tests.support.readme import BLOCKS, README
 from tests.support.workers import worker
-
-README = (Path(__file__).parent.parent / "README.md").read_text()
-BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 
 
 def block_with(text):
@@ -116,21 +112,6 @@ async def test_the_web_backend(emulator):
     assert (answers[f"{image_id}/V1"][1]["status"], len(answers[f"{image_id}/V1"][1]["urls"])) == ("completed", 5)
     assert answers[f"{image_id}/V2"][1]["status"] == "failed"
     assert emulator.ledger.presses_accepted[image_id, "V1"] == 1
-
-
-def test_every_block_passes_a_strict_type_checker(tmp_path):
-    """The README's Python is sound by mypy --strict."""
-    files = [tmp_path / f"block_{place}.py" for place in range(len(BLOCKS))]
-    for file, block in zip(files, BLOCKS, strict=True):
-        file.write_text(block)
-    told = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--scripts-are-modules", f"--cache-dir={tmp_path}/cache", *files],
-        cwd=Path(__file__).parent.parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert told.returncode == 0, told.stdout
 
 
 async def told_by_webhook(emulator, upscale):

@@ -6,7 +6,7 @@ import math
 import os
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self, Unpack
 
 from sqlalchemy.exc import OperationalError
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from akool_async import ApiKey, ButtonPress, ClientCredentials, Outcome, WebhookEvent
-    from akool_async.durable._arguments import Press
+    from akool_async.durable._arguments import Press, SessionOptions
 
     T = TypeVar("T")
 
@@ -80,7 +80,7 @@ class DurableFanOut:
         max_requests_per_second: float | None = None,
         lost_reply_patience: float | None = None,
         worker_timing: WorkerTiming | None = None,
-        **options: Any,  # noqa: ANN401 - AkoolSession's, handed on by name
+        **options: Unpack[SessionOptions],
     ) -> None:
         if options.get("http") is not None:
             raise ValueError("http cannot be given: a worker has an event loop of its own")
@@ -100,11 +100,9 @@ class DurableFanOut:
         self._timing = worker_timing
         self._state = State.read(state)
         self._create = create
-        self._options = {
-            **options,
-            "max_concurrent_upscales": max_concurrent_upscales,
-            "max_requests_per_second": max_requests_per_second,
-        }
+        self._options = options
+        self._max_concurrent_upscales = max_concurrent_upscales
+        self._max_requests_per_second = max_requests_per_second
         checked = self._make_session()
         self._jobs = Jobs(account or checked.account)
         self._outcomes = Outcomes(self._jobs, self._require_entered, poll_interval=worker_timing.outcomes_poll_interval)
@@ -170,8 +168,8 @@ class DurableFanOut:
             jobs=self._jobs,
             engine=self._engine,
             make_session=self._make_session,
-            max_concurrent_upscales=self._options["max_concurrent_upscales"],
-            max_requests_per_second=self._options["max_requests_per_second"],
+            max_concurrent_upscales=self._max_concurrent_upscales,
+            max_requests_per_second=self._max_requests_per_second,
             lost_reply_patience=self._lost_reply_patience,
             timing=self._timing,
         )
@@ -316,7 +314,12 @@ class DurableFanOut:
         raise ConfigurationError(f"state {self._state} does not exist: nothing was recorded there")
 
     def _make_session(self) -> AkoolSession:
-        return AkoolSession(self._auth, **self._options)
+        return AkoolSession(
+            self._auth,
+            max_concurrent_upscales=self._max_concurrent_upscales,
+            max_requests_per_second=self._max_requests_per_second,
+            **self._options,
+        )
 
     def _require_entered(self) -> Database:
         if self._database is None:
