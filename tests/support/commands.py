@@ -5,6 +5,8 @@ import json
 import os
 import sys
 
+from tests.support.measuring import measuring
+
 AKOOL = [sys.executable, "-W", "error", "-m", "akool_async"]
 
 
@@ -15,7 +17,7 @@ async def start(*arguments, cwd, environment=None, before=(), **pipes):
         *AKOOL,
         *map(str, arguments),
         cwd=cwd,
-        env={"PATH": "/usr/bin:/bin", "HOME": str(cwd), **(environment or {})},
+        env={"PATH": "/usr/bin:/bin", "HOME": str(cwd), **measuring(), **(environment or {})},
         **{
             "stdin": asyncio.subprocess.PIPE,
             "stdout": asyncio.subprocess.PIPE,
