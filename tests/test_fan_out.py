@@ -723,6 +723,7 @@ async def test_an_unknown_outcome_that_nobody_took_is_kept(emulator):
             taken = await anext(outcomes)
             for _ in range(2):
                 await lost.acquire()
+            await akool.get_credit()  # by its reply, both outcomes have come out
         (kept,) = akool.unclaimed_errors
     assert kept.charged is True
     assert {taken.press.button, kept.press.button} == {"V1", "V2"}
