@@ -55,7 +55,8 @@ _AUTHENTICATION_HEADERS: Final = ("authorization", "x-api-key")
 LONGEST_LINE: Final = 2**16
 MOST_LINES: Final = 1024
 _BOUNDS: Final[dict[str, Any]] = {"max_line_size": LONGEST_LINE, "max_field_size": LONGEST_LINE}
-if "max_headers" in inspect.signature(aiohttp.ClientSession).parameters:  # not in older versions, which do not count
+# Not in older versions, which do not count.
+if "max_headers" in inspect.signature(aiohttp.ClientSession).parameters:  # pragma: no branch - one version runs
     _BOUNDS["max_headers"] = MOST_LINES
 
 

@@ -19,6 +19,7 @@ from cryptography.x509.oid import NameOID
 from akool_async import AkoolSession, ConfigurationError
 from akool_async.durable import DurableFanOut, JobState
 from tests.support.examples import CREATE_BY_PROMPT_REPLY
+from tests.support.measuring import measuring
 from tests.support.scripted import KEY, ScriptedServer, scripted_server
 from tests.support.sockets import error_of_one_post, hang_up, never, speak_plainly, tcp_server
 
@@ -230,7 +231,8 @@ async def test_https_goes_through_a_tunnel_in_which_the_proxy_sees_no_key(tmp_pa
     try:
         await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
         async with tcp_server(tunnel) as port:
-            environment = {"HTTPS_PROXY": f"http://{IN_URL}127.0.0.1:{port}", "SSL_CERT_FILE": str(file)}
+            proxy = f"http://{IN_URL}127.0.0.1:{port}"
+            environment = {"HTTPS_PROXY": proxy, "SSL_CERT_FILE": str(file), **measuring()}
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-c", PROGRAM, "https://akool.test"), env=environment, stdout=-1, stderr=-1
             )

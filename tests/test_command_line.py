@@ -1,6 +1,7 @@
 """The akool command, in real subprocesses."""
 
 import asyncio
+import json
 import re
 import signal
 
@@ -128,3 +129,29 @@ async def test_the_emulator_serves_until_it_is_stopped(tmp_path, monkeypatch, st
     process.send_signal(stop)
     assert await process.wait() == 0
     assert len(result.urls) == 5
+
+
+async def test_the_demo_can_be_told_by_webhooks(tmp_path):
+    """With --webhook the same nine images are made and saved, and the end says that a webhook told of them."""
+    status, output, errors = await run("demo", "--webhook", "--speed", "200", "--json", "-q", cwd=tmp_path)
+    lines = [json.loads(line) for line in output.splitlines()]
+    assert status == 0
+    assert [line["ok"] for line in lines] == [True] * 9
+    assert all(line["files"] for line in lines)
+    assert "with a webhook." in errors
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ("--live --webhook", "it goes with the emulator alone"),
+        ("--key-file keys", "--key-file goes with --live alone"),
+    ],
+)
+async def test_options_of_the_demo_that_exclude_each_other_are_refused(emulator, tmp_path, options, told):
+    """They end the demo with status 2 and the reason, before anything is spent."""
+    (tmp_path / "keys").write_text(f"AKOOL_API_KEY={emulator.api_key}\n")
+    status, output, errors = await run("demo", *options.split(), cwd=tmp_path, environment=emulator.environment())
+    assert (status, output) == (2, "")
+    assert told in errors
+    assert emulator.ledger.requests.total() == 0

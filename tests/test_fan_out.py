@@ -29,6 +29,7 @@ from akool_async import (
     SessionClosedError,
     Timing,
     WaitTimeoutError,
+    events,
 )
 from akool_async._turnstile import LARGEST_WIDTH
 from akool_async.emulator import Emulator, Fault
@@ -693,3 +694,24 @@ async def test_a_closed_session_begins_no_fan_out(akool):
     await akool.aclose()
     with pytest.raises(SessionClosedError):
         akool.fan_out([])
+
+
+async def test_an_unknown_outcome_that_nobody_took_is_kept(emulator):
+    """Two replies are lost, and the loop is left after the first outcome: the other charge is in unclaimed_errors."""
+    lost = asyncio.Semaphore(0)
+
+    def observe(event):
+        if isinstance(event, events.Unknown):
+            lost.release()
+
+    image_id = emulator.add_image()
+    emulator.faults.script("create_by_button", Fault.cut("after"), Fault.cut("after"))
+    async with AkoolSession(emulator.api_key, base_url=emulator.base_url, polling=FAST, observer=observe) as akool:
+        async with aclosing(akool.fan_out([(image_id, "V1"), (image_id, "V2")])) as outcomes:
+            taken = await anext(outcomes)
+            for _ in range(2):
+                await lost.acquire()
+            await akool.get_credit()  # by its reply, both outcomes have come out
+        (kept,) = akool.unclaimed_errors
+    assert kept.charged is True
+    assert {taken.press.button, kept.press.button} == {"V1", "V2"}

@@ -46,7 +46,10 @@ class ReplyDuringSleep:
         with connection:
             received = b""
             while b"a fox" not in received:
-                received += connection.recv(65536)
+                piece = connection.recv(65536)
+                if not piece:  # the client gave up before it had sent all
+                    return
+                received += piece
             self.loop.call_soon_threadsafe(self._sleep)
             self.sleeps.wait()
             first, *others = self.pieces

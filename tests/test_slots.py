@@ -97,3 +97,25 @@ async def test_the_plan_of_a_busy_account_is_waited_for():
         await asyncio.gather(*(operation.wait_until_complete() for operation in operations))
     assert emulator.ledger.peak_generations == 1
     assert emulator.ledger.pressed_twice() == []
+
+
+async def test_a_batch_that_is_cancelled_while_it_waits_for_slots_gives_back_those_it_has():
+    """Of two slots one is taken, and a batch of two has the other: when its caller leaves, a single prompt gets it."""
+    seen = []
+    async with Emulator(speed=0.1) as slow:
+        async with AkoolSession(
+            slow.api_key,
+            base_url=slow.base_url,
+            max_concurrent_operations=2,
+            observer=seen.append,
+        ) as akool:
+            await akool.create_by_prompt("a fox")
+            before = len(seen)
+            batch = asyncio.create_task(akool.create_by_source_prompt("two foxes", batch_quantity=2))
+            while len(seen) == before:  # it tells that it queues, and then takes its slots
+                await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            batch.cancel()
+            await akool.create_by_prompt("another fox")
+    assert slow.ledger.requests["create_by_source_prompt"] == 0
+    assert slow.ledger.accepted == 2

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
@@ -55,9 +55,7 @@ async def is_stopped_before(work: asyncio.Future[Any]) -> bool:
         await asyncio.shield(work)
     except asyncio.CancelledError:
         _ignore((CTRL_C, *ENDINGS))
-        task = asyncio.current_task()
-        if task is not None:
-            task.uncancel()
+        _this_task().uncancel()
         return True
     return False
 
@@ -79,14 +77,13 @@ def uncaught() -> Iterator[None]:
 
 
 async def _interruptible(command: Coroutine[Any, Any, T]) -> T:
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    loop, task = asyncio.get_running_loop(), _this_task()
     is_waiting = False
 
     def cancel() -> None:
         nonlocal is_waiting
         is_waiting = False
-        if task is not None:
-            task.cancel()
+        task.cancel()
 
     def interrupt(number: int, _: FrameType | None) -> None:
         nonlocal is_waiting
@@ -104,6 +101,10 @@ async def _interruptible(command: Coroutine[Any, Any, T]) -> T:
     finally:
         end_undisturbed()
         signal.signal(CTRL_C, before)
+
+
+def _this_task() -> asyncio.Task[Any]:
+    return cast("asyncio.Task[Any]", asyncio.current_task())  # never None in a coroutine
 
 
 def _is_caught(number: int) -> bool:

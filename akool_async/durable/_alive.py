@@ -193,7 +193,7 @@ def _let_go() -> None:
     _DESCRIPTORS.clear()
 
 
-if hasattr(os, "register_at_fork"):  # Windows has none
+if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has none
     os.register_at_fork(after_in_child=_let_go)
 
 

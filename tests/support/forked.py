@@ -14,6 +14,8 @@ from contextlib import ExitStack, suppress
 from functools import cache
 from pathlib import Path
 
+from tests.support.measuring import measuring
+
 LIMIT = 2**16
 """What a stream reads ahead, as in `asyncio.create_subprocess_exec`."""
 STREAMS = ("stdin", "stdout", "stderr")
@@ -21,8 +23,7 @@ STREAMS = ("stdin", "stdout", "stderr")
 
 def bare_environment(home):
     """What every command is started with: nothing of this process but what measures coverage."""
-    measuring = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
-    return {"PATH": "/usr/bin:/bin", "HOME": str(home), **measuring}
+    return {"PATH": "/usr/bin:/bin", "HOME": str(home), **measuring()}
 
 
 async def start(request, **pipes):

@@ -1,0 +1,70 @@
+"""What a webhook changes besides ending a wait: a doubt that it settles, and news that is not of an end."""
+
+import asyncio
+import logging
+
+from aiohttp import web
+
+from akool_async import AkoolSession, ImageStatus
+from akool_async.emulator import Emulator
+from akool_async.webhooks import WebhookEvent
+from tests.support.examples import CREATE_BY_BUTTON_REPLY
+from tests.support.schedules import FAST
+from tests.support.scripted import KEY, scripted_server
+
+
+async def test_a_webhook_before_the_reply_was_lost_settles_the_doubt_alone():
+    """AKOOL called back while the reply was awaited in vain: the press is its operation, and no source is read."""
+    made = CREATE_BY_BUTTON_REPLY["data"] | {"image_status": 3, "image": "https://example.invalid/a.png"}
+    posted, called = asyncio.Event(), asyncio.Event()
+
+    async def lose(_):
+        posted.set()
+        await called.wait()
+        return web.Response(status=502)
+
+    async with scripted_server(lose, {"code": 1000, "msg": "OK", "data": made}) as server:
+        hook = "https://me.example/hook"
+        async with AkoolSession(KEY, base_url=server.base_url, webhook_url=hook) as akool:
+            pressing = asyncio.create_task(akool.upscale(made["image_content_model_id"], 2))
+            await posted.wait()
+            word = server.asked[0].json["webhookUrl"].partition("akool_press=")[2]
+            assert akool.notify(WebhookEvent(id=made["_id"], status=3), word=word)
+            called.set()
+            assert (await pressing).id == made["_id"]
+            assert akool.counters().credits_in_doubt == 0
+    post, *reads = server.asked
+    assert post.method == "POST"
+    assert {tuple(read.query.values()) for read in reads} == {(made["_id"],)}
+
+
+async def test_a_webhook_that_tells_of_no_end_causes_no_poll():
+    """A webhook with status 2 concerns the session that pressed, and no other, and neither looks because of it."""
+    async with Emulator(speed=0.1) as slow:
+        async with AkoolSession(slow.api_key, base_url=slow.base_url) as akool:
+            operation = await akool.upscale(slow.add_image(), 1)
+            assert akool.notify(WebhookEvent(id=operation.id, status=ImageStatus.PROCESSING))
+            assert not akool.notify(WebhookEvent(id="a" * 24, status=ImageStatus.PROCESSING))
+            waiting = asyncio.create_task(operation.wait_until_complete())
+            await akool.get_credit()
+            assert akool.counters().polls == 0
+            waiting.cancel()
+
+
+class Unlearned:
+    """A user's own schedule, which has a bug."""
+
+    def interval(self, kind, age, looks):
+        return FAST.interval(kind, age, looks)
+
+    def learn(self, kind, *, running_at, ended_at):
+        raise RuntimeError("no memory")
+
+
+async def test_a_schedule_that_cannot_learn_loses_no_result(emulator, caplog):
+    """A bug in a user's schedule is logged, and the paid result comes all the same."""
+    async with AkoolSession(emulator.api_key, base_url=emulator.base_url, polling=Unlearned()) as akool:
+        operation = await akool.upscale(emulator.add_image(), 1)
+        with caplog.at_level(logging.ERROR, logger="akool_async"):
+            assert (await operation.wait_until_complete()).status == ImageStatus.COMPLETED
+    assert f"the schedule failed to learn from operation {operation.id}" in caplog.text
