@@ -295,7 +295,7 @@ async def test_ids_that_are_in_the_way_are_not_deleted(emulator, tmp_path):
 async def test_interrupted_it_writes_the_ids_in_flight(tmp_path, stop):
     """Ctrl-C and SIGTERM: no new presses, a line with the id of each press under way, 130; run again, all are done."""
     async with Emulator(speed=32) as emulator:
-        write_batch(tmp_path, [emulator.add_image() for _ in range(6)])
+        write_batch(tmp_path, [emulator.add_image() for _ in range(3)])
         arguments = ("fan-out", "presses.csv", "--yes", "-o", "out.jsonl", "--max-concurrent-upscales", 2)
         process = await start(*arguments, cwd=tmp_path, environment=emulator.environment())
         drain = asyncio.create_task(process.stderr.read())
@@ -303,13 +303,13 @@ async def test_interrupted_it_writes_the_ids_in_flight(tmp_path, stop):
         process.send_signal(stop)
         assert await process.wait() == 130
         assert b"no new presses" in await drain
-        assert emulator.ledger.accepted < 48
+        assert emulator.ledger.accepted < 24
         assert_nothing_lost_or_paid_twice(emulator, tmp_path / "out.jsonl")
         assert any(line["id"] and not line["ok"] for line in read_lines(tmp_path / "out.jsonl"))
         assert not (tmp_path / "out.jsonl.accepted").exists()
         status, _, errors = await run(*arguments, cwd=tmp_path, environment=emulator.environment())
         assert status == 0, errors
-        assert emulator.ledger.accepted == 48
+        assert emulator.ledger.accepted == 24
         assert_nothing_lost_or_paid_twice(emulator, tmp_path / "out.jsonl")
 
 
@@ -411,14 +411,14 @@ async def test_a_bad_key_costs_one_read(emulator, tmp_path):
 
 async def test_a_full_disk_stops_the_spending(emulator, tmp_path):
     """Where no line can be written any more no press follows, and the lines that found no place are told."""
-    write_batch(tmp_path, [emulator.add_image() for _ in range(20)])
+    write_batch(tmp_path, [emulator.add_image() for _ in range(10)])
     arguments = ("fan-out", "presses.csv", "--yes", "-o", "out.jsonl", "--quiet")
     full = [SMALL_FILES.format(2048)]
     status, _, errors = await run(*arguments, cwd=tmp_path, environment=emulator.environment(), first=full)
     assert status == 1
     assert "out.jsonl" in errors
     assert "No space left" in errors or "File too large" in errors
-    assert emulator.ledger.accepted < 160
+    assert emulator.ledger.accepted < 80
     told = {
         (line["image_id"], line["button"]): line["id"]
         for line in map(json.loads, (line for line in errors.splitlines() if line.startswith("{")))
@@ -428,7 +428,7 @@ async def test_a_full_disk_stops_the_spending(emulator, tmp_path):
     assert emulator.ledger.presses_accepted.keys() <= told.keys() | written.keys()
     status, _, errors = await run(*arguments, cwd=tmp_path, environment=emulator.environment())
     assert max(emulator.ledger.presses_accepted.values()) == 1
-    assert emulator.ledger.accepted == 160
+    assert emulator.ledger.accepted == 80
 
 
 async def test_a_reader_that_leaves_stops_the_spending(emulator, tmp_path):

@@ -7,7 +7,7 @@ from typing import Final
 import pytest
 
 from akool_async.emulator import Fault
-from tests.support.workers import open_jobs, until
+from tests.support.workers import open_jobs
 
 PYTHONS: Final = [path for path in os.environ.get("AKOOL_TEST_PYTHONS", "").split(os.pathsep) if path]
 NONE: Final = pytest.param(None, marks=pytest.mark.skip(reason="AKOOL_TEST_PYTHONS lists no other interpreter"))
@@ -37,7 +37,7 @@ async def test_a_state_is_carried_on_by_another_python(emulator, tmp_path, pytho
         emulator.faults.rate(1, Fault.image_status(2), endpoints=["get_image_result"])  # nothing seems to end
         await jobs.submit([(images[1], "U1"), (images[2], "U1")])
         running = asyncio.create_task(jobs.run())
-        await until(lambda: emulator.ledger.accepted == 2)
+        await emulator.ledger.until(lambda ledger: ledger.accepted == 2)
         running.cancel()
         await asyncio.wait([running])
         counts = await jobs.status()

@@ -706,7 +706,7 @@ async def test_an_unknown_outcome_that_nobody_took_is_kept(emulator):
 
     image_id = emulator.add_image()
     emulator.faults.script("create_by_button", Fault.cut("after"), Fault.cut("after"))
-    async with AkoolSession(emulator.api_key, base_url=emulator.base_url, polling=FAST, observer=observe) as akool:
+    async with emulator.session(polling=FAST, observer=observe) as akool:
         async with aclosing(akool.fan_out([(image_id, "V1"), (image_id, "V2")])) as outcomes:
             taken = await anext(outcomes)
             for _ in range(2):

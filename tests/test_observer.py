@@ -125,7 +125,7 @@ async def test_every_press_that_queued_has_one_end(emulator):
     akool = emulator.session(
         observer=seen.append,
         max_concurrent_upscales=1,
-        request_timeout=0.2,
+        request_timeout=1.0,
     )
     emulator.faults.script(
         "create_by_button", Fault.stuck(), Fault.code(1009), Fault.reset("after"), Fault.stall("after")

@@ -417,6 +417,9 @@ async def test_a_redirect_that_makes_no_sense_is_a_download_error(tmp_path):
     """A Location that no parser reads ends in an error of the library, for one picture alone."""
     astray = {"status": 302, "headers": {"Location": "https\t://[x"}}
     same = {"code": 1000, "data": {"_id": "image-1", "image_status": 3, "image": "http://127.0.0.1:9/a.png"}}
-    async with scripted_server(astray, same) as server, AkoolSession(KEY, base_url=server.base_url) as akool:
+    async with (
+        scripted_server(astray, same) as server,
+        AkoolSession(KEY, base_url=server.base_url, timing=QUICK) as akool,
+    ):
         with pytest.raises(DownloadError):
             await akool.download(ImageResult(id="image-1", image=f"{server.base_url}/a.png"), tmp_path)

@@ -103,9 +103,7 @@ async def test_a_batch_that_is_cancelled_while_it_waits_for_slots_gives_back_tho
     """Of two slots one is taken, and a batch of two has the other: when its caller leaves, a single prompt gets it."""
     seen = []
     async with Emulator(speed=0.1) as slow:
-        async with AkoolSession(
-            slow.api_key,
-            base_url=slow.base_url,
+        async with slow.session(
             max_concurrent_operations=2,
             observer=seen.append,
         ) as akool:

@@ -276,16 +276,17 @@ async def test_a_bad_key_ends_the_wait_at_once(emulator):
     assert emulator.ledger.requests["get_image_result"] == 1
 
 
-async def test_a_long_streak_of_failed_polls_ends_in_polling_error(emulator, akool):
+async def test_a_long_streak_of_failed_polls_ends_in_polling_error(emulator):
     """When no poll succeeds any more the wait ends, says what it last knew, and can be taken up later."""
-    operation = await akool.vary(emulator.add_image(), 1)
-    emulator.faults.rate(1.0, Fault.status(502), endpoints=["get_image_result"])
-    with pytest.raises(PollingError, match="502") as caught:
-        await operation.wait_until_complete()
-    assert (caught.value.operation_id, caught.value.status) == (operation.id, ImageStatus.QUEUEING)
-    assert caught.value.age > 0
-    emulator.faults.clear()
-    assert (await operation.wait_until_complete()).status == ImageStatus.COMPLETED
+    async with emulator.session(polling=ExponentialPolling(initial=0.001, max_interval=0.005)) as akool:
+        operation = await akool.vary(emulator.add_image(), 1)
+        emulator.faults.rate(1.0, Fault.status(502), endpoints=["get_image_result"])
+        with pytest.raises(PollingError, match="502") as caught:
+            await operation.wait_until_complete()
+        assert (caught.value.operation_id, caught.value.status) == (operation.id, ImageStatus.QUEUEING)
+        assert caught.value.age > 0
+        emulator.faults.clear()
+        assert (await operation.wait_until_complete()).status == ImageStatus.COMPLETED
 
 
 @pytest.mark.parametrize("interval", [-1.0, float("nan"), float("inf"), "1", None])

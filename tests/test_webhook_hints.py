@@ -41,7 +41,7 @@ async def test_a_webhook_before_the_reply_was_lost_settles_the_doubt_alone():
 async def test_a_webhook_that_tells_of_no_end_causes_no_poll():
     """A webhook with status 2 concerns the session that pressed, and no other, and neither looks because of it."""
     async with Emulator(speed=0.1) as slow:
-        async with AkoolSession(slow.api_key, base_url=slow.base_url) as akool:
+        async with slow.session() as akool:
             operation = await akool.upscale(slow.add_image(), 1)
             assert akool.notify(WebhookEvent(id=operation.id, status=ImageStatus.PROCESSING))
             assert not akool.notify(WebhookEvent(id="a" * 24, status=ImageStatus.PROCESSING))
@@ -63,7 +63,7 @@ class Unlearned:
 
 async def test_a_schedule_that_cannot_learn_loses_no_result(emulator, caplog):
     """A bug in a user's schedule is logged, and the paid result comes all the same."""
-    async with AkoolSession(emulator.api_key, base_url=emulator.base_url, polling=Unlearned()) as akool:
+    async with emulator.session(polling=Unlearned()) as akool:
         operation = await akool.upscale(emulator.add_image(), 1)
         with caplog.at_level(logging.ERROR, logger="akool_async"):
             assert (await operation.wait_until_complete()).status == ImageStatus.COMPLETED

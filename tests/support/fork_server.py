@@ -9,6 +9,7 @@ pid, and with its exit status when it ends.
 Unlike fresh interpreters, all children of a server have the same hash seed.
 """
 
+import atexit
 import codecs
 import gc
 import importlib
@@ -20,6 +21,7 @@ import select
 import signal
 import socket
 import sys
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -44,7 +46,27 @@ def main():
         child = serve(requests)
     if child is not None:
         become(*child)
-        runpy.run_module(child[0]["arguments"][0], run_name="__main__", alter_sys=True)
+        try:
+            runpy.run_module(child[0]["arguments"][0], run_name="__main__", alter_sys=True)
+        except SystemExit as ending:
+            end_soon(ending.code)
+            raise
+
+
+def end_soon(status):
+    """Do what an interpreter does at its end, but for taking every module apart: most of a short command's CPU time.
+
+    If anything is out of the ordinary, leave the end to the interpreter.
+    """
+    if not isinstance(status, int) or not 0 <= status <= 255 or threading.active_count() > 1:
+        return
+    with suppress(OSError, ValueError):
+        atexit._run_exitfuncs()
+        gc.collect()  # what is left open warns
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+        os._exit(status)
 
 
 def serve(requests):

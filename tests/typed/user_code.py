@@ -365,7 +365,7 @@ async def test_a_backend() -> None:
         assert_type(emulator.add_image(buttons=["U1"]), str)
         assert_type(emulator.credits, int)
         assert_type(emulator.environment(), dict[str, str])
-        async with AkoolSession(emulator.api_key, base_url=emulator.base_url) as akool:
+        async with emulator.session() as akool:
             await akool.upscale(emulator.add_image(), 1)
         check_ledger(emulator.ledger)
 
