@@ -52,7 +52,7 @@ def test_each_mistake_is_reported_and_nothing_else(tmp_path, checker, report):
     for file in Path(__file__).with_name("typed").glob("*.py"):
         (tmp_path / file.name).write_text(file.read_text())
     for place, block in enumerate(BLOCKS):  # a few lines, not a program: pyright is less strict
-        (tmp_path / f"readme_{place}.py").write_text(f"# pyright: basic\n{block}")
+        (tmp_path / f"readme_{place}.py").write_text(f"# pyright: standard\n{block}")
     mistakes = {
         ("mistakes.py", number): found[checker]
         for number, line in enumerate((tmp_path / "mistakes.py").read_text().splitlines(), start=1)

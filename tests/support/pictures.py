@@ -1,4 +1,4 @@
-"""The README's pictures of the command: `python -m tests.pictures` makes them anew, against the emulator.
+"""The README's pictures of the command: `python -m tests.support.pictures` makes them anew, against the emulator.
 
 The picture of the gallery needs Chromium.
 """

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 
-from akool_async import AkoolSession, Button, ButtonPress, Counters, Operation, Outcome, events
+from akool_async import AkoolSession, Button, ButtonPress, Counters, Operation, Outcome, Timing, events
 from akool_async.durable import DurableFanOut
 from akool_async.emulator import Emulator, Fault
 from akool_async.opentelemetry import OpenTelemetryObserver
@@ -111,6 +111,8 @@ def read_event(event: events.Event, counters: Counters) -> str:
 
 
 async def emulate() -> None:
+    Timing(reconcile_gap="3")  # arg-type, reportArgumentType
+    Timing(gap=3)  # call-arg, reportCallIssue
     async with Emulator(speed="200") as emulator:  # arg-type, reportArgumentType
         emulator.faults.script("create_by_button", "reset")  # arg-type, reportArgumentType
         emulator.faults.script("create_by_button", Fault.reset("later"))  # arg-type, reportArgumentType

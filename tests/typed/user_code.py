@@ -41,13 +41,14 @@ from akool_async import (
     PollingError,
     ResponseError,
     SessionClosedError,
+    Timing,
     TransportError,
     WaitTimeoutError,
     WebhookError,
     WebhookEvent,
     events,
 )
-from akool_async.durable import DurableFanOut, Job, JobCounts, JobState, StateError
+from akool_async.durable import DurableFanOut, Job, JobCounts, JobState, StateError, WorkerTiming
 from akool_async.emulator import Callback, Emulator, Fault, Faults, Ledger, Post
 from akool_async.opentelemetry import OpenTelemetryObserver
 from akool_async.webhooks import WebhookVerifier
@@ -312,6 +313,7 @@ async def press_for_good(presses: list[tuple[str, str]], event: WebhookEvent) ->
         max_concurrent_upscales=2,
         max_requests_per_second=None,
         lost_reply_patience=30,
+        worker_timing=WorkerTiming(heartbeat_interval=1).scaled(0.1),
         base_url="http://127.0.0.1:8080",
         polling=EveryTwoSeconds(),
         observer=print_event,
@@ -365,8 +367,10 @@ async def test_a_backend() -> None:
         assert_type(emulator.add_image(buttons=["U1"]), str)
         assert_type(emulator.credits, int)
         assert_type(emulator.environment(), dict[str, str])
-        async with emulator.session() as akool:
+        async with emulator.session(timing=Timing(reconcile_gap=1).scaled(0.1)) as akool:
+            assert_type(akool, AkoolSession)
             await akool.upscale(emulator.add_image(), 1)
+        assert_type(await emulator.ledger.until(lambda ledger: ledger.accepted >= 1, timeout=5), bool)
         check_ledger(emulator.ledger)
 
 
