@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import backoff
+from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnectionError
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sqlalchemy import Connection, Engine
+    from sqlalchemy.engine.interfaces import DBAPIConnection
 
     from akool_async.durable._timing import WorkerTiming
 
@@ -102,10 +104,16 @@ class Database:
         return await done
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Let go of everything; a thread that is still at work closes its connection itself."""
         self._is_closed = True
+        event.listen(self.engine.pool, "checkin", _close)
         self._threads.shutdown(wait=False, cancel_futures=True)
         self.engine.dispose()
+
+
+def _close(connection: DBAPIConnection | None, _: object) -> None:
+    if connection is not None:
+        connection.close()
 
 
 def _do(engine: Engine, work: Callable[[Connection], T]) -> T:

@@ -1,0 +1,31 @@
+"""The connections of a durable fan-out to its state."""
+
+import asyncio
+import sqlite3
+import threading
+
+import pytest
+
+from akool_async.durable import WorkerTiming
+from akool_async.durable._database import Database
+from akool_async.durable._state import State
+
+
+async def test_a_thread_that_outlasts_the_closing_closes_its_connection(tmp_path):
+    """Closing does not wait for a thread that is in a transaction, and no connection stays open for it."""
+    database = Database(State.read(f"sqlite:///{tmp_path}/akool.db").engine(), "a state", WorkerTiming())
+    has_begun, may_end = threading.Event(), threading.Event()
+    used = []
+
+    def work(connection):
+        used.append(connection.connection.dbapi_connection)
+        has_begun.set()
+        may_end.wait(30)
+
+    working = asyncio.create_task(database.write(work))
+    await asyncio.to_thread(has_begun.wait, 30)
+    database.close()
+    may_end.set()
+    await asyncio.gather(working, return_exceptions=True)
+    with pytest.raises(sqlite3.ProgrammingError, match="closed database"):
+        used[0].execute("SELECT 1")
