@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -122,7 +123,7 @@ class Api:
                 if not is_passing(error):
                     raise
                 pause = max(next(waits), asked_pace(error))
-            await self._transport.pause(pause)
+            await asyncio.sleep(pause)
         return await read()
 
 

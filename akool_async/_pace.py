@@ -70,17 +70,13 @@ class Pace:
 
     async def _wait_while_held(self) -> None:
         while (pause := self._held_until - asyncio.get_running_loop().time()) > 0:
-            await self.pause(pause + backoff.full_jitter(SPREAD * self._held_for))
+            try:
+                async with asyncio.timeout(pause + backoff.full_jitter(SPREAD * self._held_for)):
+                    await self._closed.wait()
+            except TimeoutError:
+                continue
+            raise SessionClosedError("the session was closed before this was sent")
         self._held_until = 0.0
-
-    async def pause(self, seconds: float) -> None:
-        """Wait before something is sent; raise :class:`SessionClosedError` if the session is closed meanwhile."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._closed.wait()
-        except TimeoutError:
-            return
-        raise SessionClosedError("the session was closed before this was sent")
 
     async def _take_for_press(self, limiter: AsyncLimiter) -> None:
         self._presses += 1

@@ -168,16 +168,22 @@ class PacedRetry:
     _timing: Timing
     _since: float | None = None
     _due: float = 0.0
-    _waits: Iterator[float] = field(init=False, default=iter(()))
+    _waits: Iterator[float] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._waits = self._new_waits()
 
     def pause_after(self, error: AkoolError, now: float) -> float | None:
         """Seconds to wait before the next try, None where there is to be none."""
         if self._since is None or now > self._due + self._timing.throttle_reset:
             self._since = now
-            self._waits = growing_waits(self._timing.throttle_delay, self._timing.max_retry_delay)
+            self._waits = self._new_waits()
         pause = max(next(self._waits), asked_pace(error))
         self._due = now + pause
         return pause if now + pause - self._since <= self._timing.throttle_timeout else None
+
+    def _new_waits(self) -> Iterator[float]:
+        return growing_waits(self._timing.throttle_delay, self._timing.max_retry_delay)
 
 
 MAX_FAILED_POLLS: Final = 30

@@ -129,10 +129,6 @@ class Transport:
                 raise
         return await self._send(call, await self._acquire_header(call))
 
-    async def pause(self, seconds: float) -> None:
-        """Wait before a call is sent again; raise :class:`SessionClosedError` if the session is closed meanwhile."""
-        await self._pace.pause(seconds)
-
     async def aclose(self) -> None:
         """Close the aiohttp session, unless it was injected."""
         self._closed = True

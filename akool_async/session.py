@@ -71,9 +71,8 @@ class AkoolSession:
     (``akool_press``) in the query: what arrives there is to be handed to :meth:`notify`, and a POST whose reply is lost
     waits up to a minute for it. An injected ``http`` is never closed here. ``observer`` is told of everything that
     happens (``akool_async.events``). ``repress=False`` never presses a second time after a lost reply, even where AKOOL
-    was found not to have taken the first. ``timing`` is how long to wait between tries, for webhooks and the like:
-    AKOOL's :class:`Timing` unless another is given, or the environment's ``AKOOL_TIME_SCALE`` makes it shorter for an
-    emulator on this machine.
+    was found not to have taken the first. ``timing`` holds all other waits: :class:`Timing` unless another is
+    given, multiplied by the environment's ``AKOOL_TIME_SCALE``, which is for an emulator on this machine alone.
 
     A session belongs to the event loop that it is first used in. Use it as an async context manager, or call
     :meth:`aclose`.
@@ -104,7 +103,7 @@ class AkoolSession:
             base_url or os.environ.get("AKOOL_BASE_URL") or BASE_URL,
             allow_http=_validate.flag("allow_http", allow_http),
         )
-        scale = _read_scale(base_url)
+        scale = _read_scale(base_url) if timing is None or polling is None else 1.0
         self._timing = Timing().scaled(scale) if timing is None else timing
         if not isinstance(self._timing, Timing):
             raise ConfigurationError(f"timing must be a Timing, such as Timing(reconcile_gap=5), not {timing!r}")
@@ -482,7 +481,7 @@ def _read_scale(base_url: str) -> float:
     scale = read_scale(os.environ)
     if scale != 1 and not is_loopback(urlsplit(base_url).hostname or ""):
         raise ConfigurationError(
-            f"{SCALE_VARIABLE} shortens what a session waits for, and is for an emulator on this machine alone: unset "
+            f"{SCALE_VARIABLE} scales what a session waits for, and is for an emulator on this machine alone: unset "
             "it, or set AKOOL_BASE_URL to the emulator's address"
         )
     return scale

@@ -19,7 +19,7 @@ from akool_async import (
     events,
 )
 from akool_async.emulator import Fault
-from tests.support.schedules import FAST
+from tests.support.schedules import FAST, QUICK
 from tests.support.scripted import KEY, scripted_server
 
 
@@ -246,7 +246,7 @@ async def test_an_async_observer_hears_everything_before_closing_ends(emulator):
 
 async def test_an_observer_that_never_ends_does_not_hold_up_closing_for_ever(emulator):
     """A stuck observer is given its time and then ended."""
-    async with emulator.session(observer=lambda _: asyncio.Event().wait()) as akool:
+    async with emulator.session(observer=lambda _: asyncio.Event().wait(), timing=QUICK) as akool:
         await akool.vary(emulator.add_image(), 1)
 
 

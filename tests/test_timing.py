@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from akool_async import AkoolSession, ConfigurationError, ImageStatus, NotFoundError, OutcomeUnknownError, Timing
+from akool_async.durable import DurableFanOut, WorkerTiming
 from akool_async.emulator import Emulator, Fault
 from tests.support.schedules import QUICK
 
@@ -17,9 +18,10 @@ LESS_THAN_ONE_RECONCILIATION = Timing().reconcile_gap - 1.0
 
 @given(SHARES)
 def test_all_waits_are_scaled(share):
-    """No wait is left as it was, whatever fields there are."""
+    """No wait is left as it was, but for what a Retry-After or this machine's speed decides."""
     scaled = asdict(Timing().scaled(share))
-    assert scaled == {name: seconds * share for name, seconds in asdict(Timing()).items()}
+    kept = {"throttle_timeout", "poll_failure_timeout", "download_pause_timeout", "closing_timeout"}
+    assert scaled == {name: seconds if name in kept else seconds * share for name, seconds in asdict(Timing()).items()}
 
 
 @pytest.mark.parametrize("field", [field.name for field in fields(Timing)])
@@ -30,11 +32,12 @@ def test_a_wait_is_a_number_of_seconds(field, value):
         Timing(**{field: value})
 
 
-@pytest.mark.parametrize("share", [0, -1, float("nan"), "x"])
-def test_a_share_is_a_number_above_0(share):
-    """No session waits for nothing, or backwards."""
-    with pytest.raises(ValueError, match="share"):
-        Timing().scaled(share)
+@pytest.mark.parametrize("share", [0, -1, float("nan"), "x", None, True, 10**400])
+@pytest.mark.parametrize("timing", [Timing(), WorkerTiming()], ids=["session", "worker"])
+def test_a_share_is_a_number_above_0(timing, share):
+    """Nobody waits for nothing, or backwards."""
+    with pytest.raises(ValueError, match="share must be a number above 0"):
+        timing.scaled(share)
 
 
 async def settle_a_lost_press(akool, emulator):
@@ -94,8 +97,31 @@ def test_a_scale_left_behind_never_reaches_akool(monkeypatch, base_url):
 @pytest.mark.parametrize("timing", [3.0, {"reconcile_gap": 3}, Timing])
 def test_a_timing_is_a_timing(timing):
     """Anything else is refused when the session is made."""
-    with pytest.raises(ConfigurationError, match="timing must be a Timing"):
-        AkoolSession("key", timing=timing)
+    for make in (AkoolSession, DurableFanOut):
+        with pytest.raises(ConfigurationError, match="timing must be a Timing"):
+            make("sk-test-key", timing=timing)
+
+
+async def test_an_emulator_that_does_not_serve_gives_no_session():
+    """Its session would talk to AKOOL, and so would a program with its environment."""
+    emulator = Emulator(speed=200)
+    for ask in (emulator.session, emulator.environment):
+        with pytest.raises(RuntimeError, match="does not serve yet: enter it first"):
+            ask()
+
+
+async def test_no_base_url_is_the_emulators_own(emulator, monkeypatch):
+    """An option that is None is as if it was not given."""
+    monkeypatch.setenv("AKOOL_BASE_URL", "https://openapi.akool.com")
+    async with emulator.session(base_url=None) as akool:
+        assert await akool.get_credit() == emulator.credits
+
+
+async def test_a_pace_that_is_asked_for_is_kept_on_a_fast_emulator(emulator):
+    """A Retry-After is real time: no timeout that it counts against is scaled."""
+    emulator.faults.script("create_by_button", Fault.throttle(1))
+    async with emulator.session() as akool:
+        assert (await akool.vary(emulator.add_image(), 1)).id
 
 
 async def test_each_wait_is_the_sessions_own(emulator):

@@ -179,7 +179,8 @@ async def test_a_wait_that_is_held_up_when_the_session_closes_is_told_its_id(emu
     waiter = asyncio.create_task(operation.wait_until_complete())
     await asyncio.sleep(0.1)
     await akool.aclose()
-    outcomes = await asyncio.gather(waiter, stalled, reader, return_exceptions=True)
+    reader.cancel()
+    outcomes = await asyncio.gather(waiter, stalled, return_exceptions=True)
     assert isinstance(outcomes[0], SessionClosedError)
     assert outcomes[0].operation_ids == (operation.id,)
 

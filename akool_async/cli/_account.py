@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from akool_async.durable import DurableFanOut
 
 KEY, ID, SECRET, BASE_URL = "AKOOL_API_KEY", "AKOOL_CLIENT_ID", "AKOOL_CLIENT_SECRET", "AKOOL_BASE_URL"
+TIME_SCALE: Final = "AKOOL_TIME_SCALE"
 LARGEST_KEY_FILE: Final = 64 * 2**10
 
 
@@ -93,6 +94,7 @@ def _account(key_file: KeyFile | None) -> dict[str, Any]:
         _require_key()
         return {}
     settings = _settings(key_file.text)
+    os.environ.setdefault(TIME_SCALE, settings.get(TIME_SCALE) or "")  # `akool emulator` prints it among the keys
     return {"auth": _credentials(settings, key_file.path), "base_url": settings.get(BASE_URL) or None}
 
 

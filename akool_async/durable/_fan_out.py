@@ -87,16 +87,11 @@ class DurableFanOut:
         if account is not None:
             check_account(account)
         scale = read_scale(os.environ)
-        if lost_reply_patience is None:
-            lost_reply_patience = (options.get("timing") or Timing().scaled(scale)).lost_reply_timeout
-        elif not isinstance(lost_reply_patience, int | float) or not 0 <= lost_reply_patience < math.inf:
-            raise ValueError(f"lost_reply_patience must be a number of seconds, not {lost_reply_patience!r}")
         if worker_timing is None:
             worker_timing = WorkerTiming().scaled(scale)
         elif not isinstance(worker_timing, WorkerTiming):
             raise ValueError(f"worker_timing must be a WorkerTiming, not {worker_timing!r}")
         self._auth = auth
-        self._lost_reply_patience = lost_reply_patience
         self._timing = worker_timing
         self._state = State.read(state)
         self._create = create
@@ -104,6 +99,11 @@ class DurableFanOut:
         self._max_concurrent_upscales = max_concurrent_upscales
         self._max_requests_per_second = max_requests_per_second
         checked = self._make_session()
+        if lost_reply_patience is None:
+            lost_reply_patience = (options.get("timing") or Timing().scaled(scale)).lost_reply_timeout
+        elif not isinstance(lost_reply_patience, int | float) or not 0 <= lost_reply_patience < math.inf:
+            raise ValueError(f"lost_reply_patience must be a number of seconds, not {lost_reply_patience!r}")
+        self._lost_reply_patience = lost_reply_patience
         self._jobs = Jobs(account or checked.account)
         self._outcomes = Outcomes(self._jobs, self._require_entered, poll_interval=worker_timing.outcomes_poll_interval)
         self._engine = Engine(self._state, self._jobs.account)

@@ -6,7 +6,7 @@ from typing import Final
 
 from attrs import evolve, frozen
 
-from akool_async.timing import wait
+from akool_async.timing import check_share, wait
 
 MIN_INTERVAL: Final = 0.02
 """Seconds below which :meth:`WorkerTiming.scaled` does not bring an interval: each is a query of the database."""
@@ -16,54 +16,64 @@ MIN_HEARTBEAT: Final = 0.5
 
 @frozen(kw_only=True)
 class WorkerTiming:
-    """How long workers and readers of a state wait, in seconds; the defaults are meant for AKOOL itself.
+    """How often workers and readers of a state poll, and how long they wait, in seconds. The defaults fit AKOOL.
 
-    All workers of a state should have the same. Tests against an emulator give shorter ones, for example
-    ``WorkerTiming().scaled(1 / 200)`` if it works 200 times faster than AKOOL.
+    All workers of a state should have the same. Against an emulator, ``AKOOL_TIME_SCALE`` of its ``environment()``
+    shortens these and the sessions' waits together.
+
+    Args:
+        heartbeat_interval: Between two heartbeats, at which a worker shows that it is alive and takes over the jobs of
+            workers that died.
+        poll_interval: Between two polls of a worker for recorded webhooks, and for whether any job is open.
+        queue_poll_interval: Between two polls for a job while a slot is free. The most recently started worker's counts
+            for all.
+        lost_id_poll_interval: Between two polls for the id of a press whose reply was lost.
+        outcomes_poll_interval: Between two polls of ``outcomes()`` for what has ended.
+        first_retry_pause: Before AKOOL is asked again for a job. It doubles with every try; the actual pause is random,
+            up to that value.
+        max_retry_pause: The longest such pause.
+        first_database_pause: Before a database that was away is tried again. It grows as the pause before AKOOL does.
+        max_database_pause: The longest such pause.
+        key_timeout: For AKOOL to say whether the key is right, as a worker starts. Without an answer it works all the
+            same.
+        database_timeout: For a database that is away, before a caller gets a :class:`StateError`. A restart of
+            PostgreSQL takes less.
+        opening_timeout: For another process that makes the tables of the same state.
+        lock_timeout: For an answer of PostgreSQL about which workers are alive.
+        drain_timeout: For POSTs under way to end and to be recorded, as a worker ends.
+        hand_over_timeout: For recording what an ended worker leaves to others, who find it in any case.
+
+    Raises:
+        ValueError: A value is not a number of seconds above 0.
     """
 
-    # How often something is done.
-
     heartbeat_interval: float = wait(3.0)
-    """Between two heartbeats of a worker, which shows then that it lives, and takes over from workers that died."""
     poll_interval: float = wait(0.5)
-    """Between two looks of a worker for what webhooks told, and for whether any job is open."""
     queue_poll_interval: float = wait(0.1)
-    """Between two looks for a job while a slot is free; that of the worker that started last counts for all."""
     lost_id_poll_interval: float = wait(1.0)
-    """Between two looks for the id of a press whose reply was lost."""
     outcomes_poll_interval: float = wait(0.5)
-    """Between two looks of ``outcomes()`` for what has ended."""
     first_retry_pause: float = wait(1.0)
-    """Before AKOOL is asked again for a job, the first time. It doubles from time to time, and is drawn at random."""
     max_retry_pause: float = wait(60.0)
-    """The longest such pause."""
     first_database_pause: float = wait(0.1)
-    """Before a database that was away is tried again, the first time. It grows as that for AKOOL does."""
     max_database_pause: float = wait(5.0)
-    """The longest such pause."""
-
-    # How long something is waited for.
 
     key_timeout: float = wait(10.0)
-    """For AKOOL to say whether the key is right, as a worker starts. Without an answer it works all the same."""
     database_timeout: float = wait(10.0)
-    """For a database that is away, before a caller gets a StateError; a restart of PostgreSQL takes less."""
     opening_timeout: float = wait(60.0)
-    """For another process that makes the tables of the same state."""
     lock_timeout: float = wait(10.0)
-    """For an answer of PostgreSQL about which workers live."""
     drain_timeout: float = wait(10.0)
-    """For POSTs under way to end and to be recorded, as a worker ends."""
     hand_over_timeout: float = wait(3.0)
-    """For recording what an ended worker leaves to others, who find it in any case."""
 
     def scaled(self, share: float) -> WorkerTiming:
         """The same with its intervals and pauses multiplied by ``share``.
 
         No interval gets shorter than 20 ms thereby, and no heartbeat than half a second. Timeouts stay as they are: a
         fast emulator makes neither the database nor this machine faster.
+
+        Raises:
+            ValueError: ``share`` is not a number above 0.
         """
+        check_share(share)
 
         def scale(seconds: float, at_least: float = MIN_INTERVAL) -> float:
             return max(seconds * share, min(seconds, at_least))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TypeVar
@@ -51,6 +52,8 @@ class Changes:
                 changed.clear()
                 with self.lock:
                     answer = condition()
+                if inspect.isawaitable(answer):
+                    raise TypeError("condition must be a plain function: an awaitable is always true")
                 if answer:
                     return answer
                 await changed.wait()

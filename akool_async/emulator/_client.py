@@ -1,4 +1,4 @@
-"""A client of the emulator: the only room here that knows the library beside it."""
+"""A client of the emulator: the only module here that imports the library."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from akool_async import AdaptivePolling, AkoolSession, ExponentialPolling, Timin
 
 
 def open_session(api_key: str, base_url: str, *, time_scale: float, options: dict[str, Any]) -> AkoolSession:
-    """A session whose waits are multiplied by ``time_scale``; ``options`` are the session's and count first."""
+    """A session whose waits are multiplied by ``time_scale``; ``options`` override what is chosen here."""
     return AkoolSession(
         **{
             "auth": api_key,
             "base_url": base_url,
             "polling": AdaptivePolling(start=ExponentialPolling().scaled(time_scale)),
             "timing": Timing().scaled(time_scale),
-            **options,
+            **{name: value for name, value in options.items() if value is not None},
         }
     )

@@ -212,20 +212,23 @@ class Emulator:
             "AKOOL_API_KEY": self.api_key,
             "AKOOL_CLIENT_ID": self.client_id,
             "AKOOL_CLIENT_SECRET": self.client_secret,
-            "AKOOL_BASE_URL": self.base_url,
+            "AKOOL_BASE_URL": self._require_address(),
             "AKOOL_TIME_SCALE": f"{self._time_scale:g}",
         }
 
     def session(self, **options: Any) -> AkoolSession:  # noqa: ANN401 - AkoolSession's, handed on by name
-        """A session of this emulator's account, which waits as much less as the emulator is faster than AKOOL.
+        """A session of this emulator's account, whose waits are divided by ``speed``.
 
-        A lost reply is settled within milliseconds, for example. To be used as ``async with emulator.session() as
-        akool``.
+        A lost reply is settled within milliseconds, for example. Use it as ``async with emulator.session() as akool``.
+        ``request_timeout`` stays as it is: give a short one if a reply is to be missed (``Fault.stall``).
 
         Args:
-            options: Those of :class:`AkoolSession`; they count before the emulator's own.
+            options: Those of :class:`AkoolSession`; they override the emulator's.
+
+        Raises:
+            RuntimeError: The emulator does not serve yet.
         """
-        return open_session(self.api_key, self.base_url, time_scale=self._time_scale, options=options)
+        return open_session(self.api_key, self._require_address(), time_scale=self._time_scale, options=options)
 
     async def __aenter__(self) -> Self:
         self._refuse_to_serve_twice()
@@ -258,6 +261,11 @@ class Emulator:
 
     def __repr__(self) -> str:
         return f"Emulator(base_url={self.base_url!r})"
+
+    def _require_address(self) -> str:
+        if not self.base_url:
+            raise RuntimeError("this emulator does not serve yet: enter it first, by `async with` or `with`")
+        return self.base_url
 
     @property
     def _time_scale(self) -> float:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from akool_async.emulator._changes import Changes
+from akool_async.emulator._options import is_positive, require
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,12 +110,20 @@ class Ledger:
         """Wait until ``condition(ledger)`` is true, and return what it returned.
 
         ``await emulator.ledger.until(lambda ledger: ledger.accepted >= 3)`` takes the place of a sleep in a test. The
-        condition is asked now and after each change of the ledger, also if the emulator serves in a thread of its own.
-        Meanwhile the emulator stands still: a condition should only read the ledger, and be quick.
+        condition is evaluated immediately and after each change of the ledger, also if the emulator serves in a thread
+        of its own: each request, webhook and credit changes it; that a job ends does not. Meanwhile the emulator stands
+        still: a condition should only read the ledger, and be quick.
+
+        Args:
+            condition: A plain function of the ledger.
+            timeout: Seconds.
 
         Raises:
+            ValueError: ``timeout`` is not a number of seconds above 0.
+            TypeError: the condition is a coroutine function.
             TimeoutError: the condition was not true within ``timeout`` seconds; names it, and what the ledger says.
         """
+        require("timeout", timeout, is_positive(timeout), "a positive number of seconds")
         try:
             async with asyncio.timeout(timeout) as limit:
                 return await self.changes.until(lambda: condition(self))
