@@ -249,7 +249,7 @@ async def test_a_server_that_does_not_answer_holds_nobody_up(emulator, postgresq
 async def test_an_id_that_cannot_be_recorded_is_told(slow, postgresql, caplog):
     """Stopped while PostgreSQL is away, a worker tells the ids that it could not record, for a person to resolve."""
     async with Line(postgresql()) as line:
-        timing = evolve(SHORT, drain_timeout=1, hand_over_timeout=0.2)
+        timing = evolve(SHORT, database_timeout=4, drain_timeout=1, hand_over_timeout=0.2)
         jobs = await open_jobs(slow, line.state, worker_timing=timing).__aenter__()
         await jobs.submit([(slow.add_image(), "U1")])
         slow.faults.script("create_by_button", Fault.slow(2, "after"))
