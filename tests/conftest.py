@@ -1,5 +1,6 @@
 """Fixtures: an emulator that works fast, and a session on it."""
 
+import gc
 import signal
 
 import pytest
@@ -24,6 +25,15 @@ LONG = (
     *("test_command_input", "test_durable", "test_command", "test_gallery", "test_pace"),
 )
 """Beginnings of the names of modules whose tests take seconds, the longest first."""
+
+
+gc.disable()  # until all is collected: hardly anything is garbage before, and searching for it takes half of that time
+
+
+def pytest_collection_finish():
+    """Keep what has been collected and imported, and search for garbage among what tests make alone."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items):

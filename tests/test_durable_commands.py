@@ -58,8 +58,8 @@ async def test_a_batch_is_recorded_carried_out_and_told_again(slow, akool, tmp_p
 @pytest.mark.timeout(240)
 async def test_a_run_that_is_killed_goes_on_when_run_again(slow, state, akool, tmp_path):
     """Killed in the middle, twice; the third run tells every press, each of which was accepted once."""
-    presses = write_batch(tmp_path, slow, 4)
-    for accepted in (6, 20):
+    presses = write_batch(tmp_path, slow, 3)
+    for accepted in (6, 15):
         process = await commands.start(
             *("fan-out", "batch.csv", "--yes", "--quiet", "--state", state),
             cwd=tmp_path,
@@ -93,7 +93,7 @@ async def test_two_runs_of_the_same_file_share_the_work(slow, akool, tmp_path):
 
 async def test_sigterm_leaves_a_run_to_a_worker(slow, state, akool, tmp_path):
     """Terminated, a run says how to go on, and a worker carries out what is open."""
-    presses = write_batch(tmp_path, slow, 3)
+    presses = write_batch(tmp_path, slow, 2)
     process = await commands.start(
         *("fan-out", "batch.csv", "--yes", "--state", state), cwd=tmp_path, environment=slow.environment()
     )

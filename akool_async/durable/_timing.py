@@ -8,7 +8,7 @@ from attrs import evolve, frozen
 
 from akool_async.timing import check_share, wait
 
-MIN_INTERVAL: Final = 0.02
+MIN_INTERVAL: Final = 0.05
 """Seconds below which :meth:`WorkerTiming.scaled` does not bring an interval: each is a query of the database."""
 MIN_HEARTBEAT: Final = 0.5
 """The same for the heartbeat: on a busy machine a worker that is merely slow would be taken for dead."""
@@ -67,7 +67,7 @@ class WorkerTiming:
     def scaled(self, share: float) -> WorkerTiming:
         """The same with its intervals and pauses multiplied by ``share``.
 
-        No interval gets shorter than 20 ms thereby, and no heartbeat than half a second. Timeouts stay as they are: a
+        No interval gets shorter than 50 ms thereby, and no heartbeat than half a second. Timeouts stay as they are: a
         fast emulator makes neither the database nor this machine faster.
 
         Raises:

@@ -38,9 +38,11 @@ IMPORTS = (
 def main():
     """Serve; in a child, run what the request says and end as an interpreter ends."""
     del sys.path[0]  # this folder, from which a command imports nothing
+    gc.disable()  # nothing is garbage yet
     for name in IMPORTS:
         importlib.import_module(name)
     gc.freeze()  # what the children share is not copied when they collect garbage
+    gc.enable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C for pytest ends this process by ending its requests
     with socket.socket(fileno=int(sys.argv[1])) as requests:
         child = serve(requests)
