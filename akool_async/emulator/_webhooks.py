@@ -151,7 +151,7 @@ class WebhookSender:
             return self._sealed(content, self._service.account.client_secret[::-1])
 
     def _sealed(self, content: dict[str, Any], secret: str) -> bytes:
-        if self._seal is None:
+        if self._seal is None:  # pragma: no cover - what cannot be sealed is not expected
             raise RuntimeError("callbacks are only expected where they can be sealed")
         return self._seal(
             content,
