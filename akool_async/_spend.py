@@ -340,9 +340,8 @@ class Spender:
         self, flight: Flight[list[Operation]], callback: Callback | None, images: int, error: BaseException
     ) -> None:
         """A press or a prompt that queued was not accepted, as far as is known."""
-        was_sent = (
-            flight.committed if isinstance(error, asyncio.CancelledError) else isinstance(error, OutcomeUnknownError)
-        )
+        is_cancelled = isinstance(error, asyncio.CancelledError)
+        was_sent = flight.committed if is_cancelled else isinstance(error, OutcomeUnknownError)
         if callback is not None and was_sent:
             charged = error.charged if isinstance(error, OutcomeUnknownError) else None
             callback.losses = self._account.lose(callback.kind, images, charged=charged)
