@@ -35,7 +35,7 @@ class Outcomes:
             while page := await self._ended_after(after):
                 for number, job in page:
                     after = number
-                    if job.outcome is not None:
+                    if job.outcome is not None:  # pragma: no branch - it has ended
                         yield job.outcome
             if is_last:
                 return

@@ -119,7 +119,8 @@ class WebhookSender:
     async def _insist(self, http: aiohttp.ClientSession, image: Image) -> None:
         """Until it is answered with 200, or was tried often enough."""
         for tries in range(TRIES):
-            if await self._post(http, image, self._genuine(image), None) == OK:
+            status = await self._post(http, image, self._genuine(image), None)
+            if status == OK:  # pragma: no branch - Python 3.11 loses track after a time-out within
                 return
             await asyncio.sleep(FIRST_PAUSE * 2**tries / self._options.speed)
 
