@@ -49,7 +49,7 @@ async def test_an_id_that_comes_while_akool_is_asked_is_followed(sqlite):
 
 async def test_a_worker_that_is_stopped_while_akool_is_asked_leaves_the_doubt_to_the_next(emulator, sqlite):
     """It had no time to ask whether a lost press was taken: the job stays open, and the next worker asks."""
-    async with open_jobs(emulator, sqlite, request_timeout=0.3) as jobs:
+    async with open_jobs(emulator, sqlite, request_timeout=0.3, lost_reply_patience=0.0) as jobs:
         press = ButtonPress(emulator.add_image(), "U1")
         await jobs.submit([press])
         emulator.faults.script("create_by_button", Fault.reset("after"))
