@@ -296,7 +296,7 @@ class Emulator:
         return f"http://[{host}]:{bound}" if ":" in host else f"http://{host}:{bound}"
 
     async def _stop(self) -> None:
-        if self._front is not None:
+        if self._front is not None:  # pragma: no branch - what was begun has one
             self._front.spoiler.stop()
         if self._webhooks is not None:
             await self._webhooks.stop()
