@@ -156,3 +156,15 @@ async def test_a_lock_at_a_server_that_does_not_answer_is_given_up():
         with pytest.raises(psycopg.OperationalError, match="no answer in time"):
             await alive.show()
         await alive.end()
+
+
+async def test_an_open_job_and_one_that_nobody_submitted_are_not_settled(emulator, sqlite):
+    """There is nothing to give up of a press that waits, and nothing to press again of one that is not recorded."""
+    press = ButtonPress(emulator.add_image(), "U1")
+    async with open_jobs(emulator, sqlite) as jobs:
+        await jobs.submit([press])
+        with pytest.raises(ValueError, match="is open; only an unknown outcome can be resolved"):
+            await jobs.resolve(press, give_up=True)
+        with pytest.raises(ValueError, match="was not submitted"):
+            await jobs.resolve(("0" * 24, "U1"), press_again=True)
+        assert (await jobs.job(press)).state is JobState.OPEN

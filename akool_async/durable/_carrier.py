@@ -128,7 +128,7 @@ class Carrier:
         except Exception as error:
             logger.exception("%s: this should not have happened", press)
             unknown = OutcomeUnknownError(f"not told ({error!r})", charged=None)
-            if operation is None and job in self._unrecorded:
+            if operation is None and job in self._unrecorded:  # pragma: no cover - by another mistake of ours
                 operation = self._akool.operation(self._unrecorded[job])
             outcome = Outcome(press, operation, error=unknown.about(press=press))
         await self._record(lambda state: self._jobs.end(state, job, self._run_id, outcome))

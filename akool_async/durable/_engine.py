@@ -139,7 +139,7 @@ class Engine:
         _carry_out = carry_out
         try:
             self._launch(max_concurrent_upscales, poll_interval)
-        except BaseException:
+        except BaseException:  # pragma: no cover - as where the state goes away at this very moment
             self.stop()
             raise
 
