@@ -8,6 +8,7 @@ import zlib
 
 import click.shell_completion  # noqa: F401 - as click does before it completes
 import pytest
+from attrs import evolve
 from rich.console import Console
 from rich.text import Text
 
@@ -23,7 +24,7 @@ from akool_async import (
 from akool_async.cli import ExitStatus, _jobs
 from akool_async.cli._appended import AppendedLines
 from akool_async.cli._batch import expand
-from akool_async.cli._board import Board
+from akool_async.cli._board import Board, Row
 from akool_async.cli._exit import after_spending
 from akool_async.cli._follow import Wish, follow
 from akool_async.cli._lines import Line
@@ -49,11 +50,7 @@ from akool_async.emulator import Fault
 )
 async def test_what_is_not_plain_in_an_account_is_explained(akool, known, told):
     assert list(explain_account(akool.counters())) == []
-    assert told in "\n".join(explain_account(_evolve(akool.counters(), known)))
-
-
-def _evolve(counters, known):
-    return type(counters)(**{name: getattr(counters, name) for name in counters.__slots__ if name[0] != "_"} | known)
+    assert told in "\n".join(explain_account(evolve(akool.counters(), **known)))
 
 
 def test_of_many_lost_presses_the_rest_is_counted():
@@ -186,7 +183,7 @@ async def test_a_value_error_after_the_press_stands_in_its_row(emulator):
             await follow(akool, board, row, Wish(), lambda: akool.vary(emulator.add_image(), 1))
             assert (str(row.error), row.id) == ("of the schedule", emulator.ledger.posts[0].new_ids[0])
             with pytest.raises(ValueError, match="index"):
-                await follow(akool, board, board.rows[0].__class__("V2"), Wish(), lambda: akool.vary("image-1", 7))
+                await follow(akool, board, Row("V2"), Wish(), lambda: akool.vary("image-1", 7))
 
 
 @pytest.fixture

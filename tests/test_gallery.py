@@ -454,12 +454,12 @@ async def test_a_press_that_runs_on_is_a_tile_without_a_picture(akool, emulator,
     assert emulator.ledger.requests["pictures"] <= 1  # the source's
 
 
-async def test_a_fetched_picture_that_is_damaged_is_told_so(akool, emulator, tmp_path):
-    """A whole file by its ends, which no decoder reads: the tile has a reason, and its link all the same."""
+async def test_a_fetched_picture_that_is_too_large_is_told_so(akool, emulator, tmp_path):
+    """It came whole, and is not drawn: the tile has a reason, and its link all the same."""
     press = ButtonPress(emulator.add_image(), "U1")
-    async with scripted_server({"body": damaged()}) as host:
+    async with scripted_server({"body": claiming(20_000, 20_000)}) as host:
         line = Line(image_id=press.image_id, button="U1", id="f" * 24, status=3, urls=(f"{host.base_url}/x.png",))
         contents = Contents(title="a title", image_ids=[press.image_id], lines={press: line}, seconds={})
         await write_gallery(tmp_path / "page.html", akool, contents, lambda _: None)
         assert f"{host.base_url}/x.png" in (tmp_path / "page.html").read_text()
-    assert UNREADABLE in (tmp_path / "page.html").read_text()
+    assert TOO_LARGE in (tmp_path / "page.html").read_text()
