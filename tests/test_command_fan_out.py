@@ -552,3 +552,13 @@ async def test_pictures_that_cannot_be_had_are_told_and_lose_no_id(emulator, tmp
     assert "403" in line["error"]
     assert [line["id"]] == list(emulator.ledger.posts[0].new_ids)
     assert "2 credits of that are an estimate" in errors
+
+
+async def test_a_balance_that_does_not_suffice_is_told_before_anything_is_pressed(tmp_path):
+    """The plan says how many credits are missing, and what becomes of the presses that they would pay."""
+    async with Emulator(credits=3) as emulator:
+        write_batch(tmp_path, [emulator.add_image()], "U*")
+        _, plan, _ = await run("fan-out", "presses.csv", cwd=tmp_path, environment=emulator.environment())
+        assert emulator.ledger.posts == []
+    assert "missing" in plan
+    assert "credits: what the balance does not suffice for stays unpressed" in " ".join(plan.split())
