@@ -116,7 +116,7 @@ class Api:
     async def _read_patiently(self, read: Callable[[], Awaitable[T]], tries: int) -> T:
         """Call a read that costs nothing, and again up to ``tries`` times in all where the error may pass."""
         waits = growing_waits(self._timing.retry_delay, self._timing.max_retry_delay)
-        for _ in range(tries - 1):
+        for _ in range(tries - 1):  # pragma: no branch - Python 3.11 loses track after a time-out within
             try:
                 return await read()
             except AkoolError as error:

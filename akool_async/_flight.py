@@ -48,8 +48,7 @@ class Flight(Generic[T]):
         self._callers += 1
         landed = self._landing.join()
         try:
-            if not self.task.done():
-                await landed
+            await landed  # also where it has just ended, and is about to land
             self._claimed = True
         finally:
             self._landing.discard(landed)
@@ -87,5 +86,5 @@ class Flight(Generic[T]):
             error = self._error()
             if error is None:
                 self._leave(self.task.result())
-            elif isinstance(error, AkoolError):
+            elif isinstance(error, AkoolError):  # pragma: no branch - anything else is a bug
                 self._leave(error)

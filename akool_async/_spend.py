@@ -340,17 +340,15 @@ class Spender:
         self, flight: Flight[list[Operation]], callback: Callback | None, images: int, error: BaseException
     ) -> None:
         """A press or a prompt that queued was not accepted, as far as is known."""
-        if isinstance(error, OutcomeUnknownError):
-            charged = error.charged
-        elif isinstance(error, asyncio.CancelledError) and flight.committed:
-            charged = None
+        is_cancelled = isinstance(error, asyncio.CancelledError)
+        was_sent = flight.committed if is_cancelled else isinstance(error, OutcomeUnknownError)
+        if callback is not None and was_sent:
+            charged = error.charged if isinstance(error, OutcomeUnknownError) else None
+            callback.losses = self._account.lose(callback.kind, images, charged=charged)
+            self._reporter.report(Unknown(press=flight.press, charged=charged))
         else:
             reason = error if isinstance(error, Exception) else SessionClosedError() if self._closed else None
             self._reporter.report(Refused(press=flight.press, error=reason))
-            return
-        if callback is not None:
-            callback.losses = self._account.lose(callback.kind, images, charged=charged)
-        self._reporter.report(Unknown(press=flight.press, charged=charged))
 
     def _only_new(self, created: list[ImageResult]) -> list[ImageResult]:
         """An id that AKOOL gave before is the answer to an earlier POST, such as a cache may give again."""

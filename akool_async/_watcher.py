@@ -317,7 +317,7 @@ class Watcher:
         self._hints.failed_to_come()
         loop = asyncio.get_running_loop()
         for watch in self._loops.values():
-            if watch.relies_on_hint and watch.began is not None:
+            if watch.relies_on_hint and watch.began is not None:  # pragma: no branch - it saves the others a poll
                 watch.relies_on_hint = False
                 loop.call_later(self._interval(watch, loop.time() - watch.began), watch.wake)
 

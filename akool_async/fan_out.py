@@ -201,7 +201,7 @@ class FanOut:
             self._keep(Outcome(job.press, job.operation) if task.cancelled() else task.result())
         elif not task.cancelled():
             self._done.append(task.result())
-        elif self._stopped_by is not None:
+        elif self._stopped_by is not None:  # pragma: no branch - else it is the end of the event loop that cancels
             error = _because_of(self._stopped_by, job.press)
             self._done.append(
                 Outcome(job.press, error=error) if job.has_begun_pressing else self._refuse(job.press, error)

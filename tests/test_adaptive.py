@@ -210,6 +210,7 @@ def test_what_was_learned_can_be_kept_for_another_process():
         '{"version": 1, "kinds": {"upscale": [[0, 0]]}}',
         '{"version": 1, "kinds": {"upscale": [[10, 5]]}}',
         '{"version": 1, "kinds": {"upscale": [[1e300, 1e300]]}}',
+        '{"version": 1, "kinds": {"upscale": [[-1, null]]}}',
         '{"version": 1, "kinds": {"upscale": [5]}}',
         None,
     ],
@@ -256,3 +257,13 @@ async def test_adaptive_polling_is_the_default_of_a_session():
     """A session that is given no schedule learns its own."""
     async with AkoolSession("sk-test-key") as akool:
         assert isinstance(akool._watcher._polling, AdaptivePolling)
+
+
+def test_an_operation_that_was_never_seen_to_end_can_be_kept_too():
+    """What is known of it, that it ran for so long, survives the way through a text."""
+    polling = AdaptivePolling()
+    polling.learn("upscale", running_at=30.0, ended_at=None)
+    again = AdaptivePolling()
+    again.load(polling.to_json())
+    assert again.to_json() == polling.to_json()
+    assert "30.0,null" in again.to_json()

@@ -35,6 +35,8 @@ CALLS = {
     "image_id       ": lambda akool: akool.vary("\x1b[31m", 1),
     "image_id        ": lambda akool: akool.vary("x" * 100_000, 1),
     "operation": lambda akool: akool.wait_until_complete(None),
+    "webhook_url  ": lambda akool: akool.upscale("image-1", 1, webhook_url="http://[::1"),
+    "webhook_url   ": lambda akool: akool.upscale("image-1", 1, webhook_url=b"http://me.example/"),
     "webhook_url ": lambda akool: akool.upscale("image-1", 1, webhook_url="http://me.example/\x00"),
     "result": lambda akool: akool.download("image-1", "pictures"),
     "directory": lambda akool: akool.download(ImageResult(id="image-1"), ""),

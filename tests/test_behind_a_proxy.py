@@ -16,10 +16,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from akool_async import AkoolSession, ConfigurationError
+from akool_async import AkoolSession, ConfigurationError, TransportError
 from akool_async.durable import DurableFanOut, JobState
 from tests.support.examples import CREATE_BY_PROMPT_REPLY
 from tests.support.measuring import measuring
+from tests.support.schedules import QUICK
 from tests.support.scripted import KEY, ScriptedServer, scripted_server
 from tests.support.sockets import error_of_one_post, hang_up, never, speak_plainly, tcp_server
 
@@ -253,3 +254,23 @@ async def carry(reader, writer, seen):
         seen.append(data.decode("latin-1"))
         writer.write(data)
     writer.close()
+
+
+async def test_a_certificate_that_nobody_vouches_for_names_the_way_out(tmp_path):
+    """As behind a proxy that inspects TLS: the error says where its certificate is to be named, and no key was sent."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate("localhost", tmp_path))
+    akool = ScriptedServer([CREATE_BY_PROMPT_REPLY])
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", akool.answer)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
+        async with AkoolSession(KEY, base_url=f"https://localhost:{runner.addresses[0][1]}", timing=QUICK) as session:
+            with pytest.raises(TransportError, match="SSL_CERT_FILE") as caught:
+                await session.create_by_prompt("a fox")
+    finally:
+        await runner.cleanup()
+    assert caught.value.delivered is False
+    assert akool.asked == []

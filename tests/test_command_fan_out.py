@@ -537,3 +537,28 @@ async def test_the_bar_counts_what_is_pressed(emulator, tmp_path):
     shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", await asyncio.to_thread(read_terminal, ours))
     assert await process.wait() == 3
     assert "1/1 0 queued · 0 running · 1 done · 0 failed · 3 not pressed · 2 credits" in shown
+
+
+async def test_pictures_that_cannot_be_had_are_told_and_lose_no_id(emulator, tmp_path):
+    """The host of pictures refuses them: the press is charged and its id stands in its line, with the reason."""
+    write_batch(tmp_path, [emulator.add_image()], "V1")
+    emulator.reported_prices["variation"] = 0
+    emulator.faults.rate(1.0, Fault.status(403), endpoints=["pictures"])
+    arguments = ("fan-out", "presses.csv", "--yes", "-o", "out.jsonl", "--download", "pictures")
+    status, _, errors = await run(*arguments, cwd=tmp_path, environment=emulator.environment())
+    (line,) = read_lines(tmp_path / "out.jsonl")
+    assert status == 3, errors
+    assert line["ok"] is False
+    assert "403" in line["error"]
+    assert [line["id"]] == list(emulator.ledger.posts[0].new_ids)
+    assert "2 credits of that are an estimate" in errors
+
+
+async def test_a_balance_that_does_not_suffice_is_told_before_anything_is_pressed(tmp_path):
+    """The plan says how many credits are missing, and what becomes of the presses that they would pay."""
+    async with Emulator(credits=3) as emulator:
+        write_batch(tmp_path, [emulator.add_image()], "U*")
+        _, plan, _ = await run("fan-out", "presses.csv", cwd=tmp_path, environment=emulator.environment())
+        assert emulator.ledger.posts == []
+    assert "missing" in plan
+    assert "credits: what the balance does not suffice for stays unpressed" in " ".join(plan.split())

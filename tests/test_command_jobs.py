@@ -190,3 +190,26 @@ async def test_the_shell_completes(tmp_path, typed, offered):
     environment = {"_AKOOL_COMPLETE": "bash_complete", "COMP_WORDS": f"akool {typed}", "COMP_CWORD": "1"}
     _, output, _ = await run(cwd=tmp_path, environment=environment)
     assert f"plain,{offered}" in output.splitlines()
+
+
+async def test_a_demo_whose_image_fails_presses_nothing(emulator, tmp_path):
+    """Without a source image there are no buttons to press, and there is no page."""
+    emulator.faults.script("create_by_prompt", Fault.fails("too dark"))
+    arguments = ("demo", "--live", "--yes", "-q")
+    status, output, errors = await run(*arguments, cwd=tmp_path, environment=emulator.environment())
+    assert status == 3, errors
+    assert "too dark" in output
+    assert "All of it on one page" not in errors
+    assert len(emulator.ledger.posts) == 1
+
+
+async def test_interrupting_a_prompt_whose_reply_never_comes_says_what_may_be_charged(tmp_path):
+    """AKOOL took the prompt, the person leaves, and then the connection breaks: the command names the balance."""
+    with Emulator(speed=200) as emulator:
+        emulator.faults.script("create_by_prompt", Fault.stall("after"))
+        process = await start("prompt", "a fox", cwd=tmp_path, environment=emulator.environment())
+        await emulator.ledger.until(lambda ledger: ledger.posts)
+        process.send_signal(signal.SIGINT)
+    _, errors = await process.communicate()
+    assert process.returncode in {5, 130}
+    assert b"akool credit shows the balance" in errors

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import io
 import os
+import resource
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
@@ -384,3 +385,55 @@ async def test_without_hard_links_nothing_is_overwritten_either(emulator, akool,
         await akool.download(result, tmp_path)
     assert first[0].read_text() == "mine"
     assert len(list(tmp_path.iterdir())) == 5
+
+
+async def test_a_name_that_is_too_long_for_the_disk_is_a_download_error(emulator, akool, tmp_path):
+    """AKOOL's id becomes a file name, and a file system takes no more than some 255 bytes."""
+    with pytest.raises(DownloadError, match="could not be saved"):
+        await akool.download(ImageResult(id="a" * 300, image=f"{emulator.pictures_url}/x.png"), tmp_path)
+
+
+async def test_a_disk_that_is_full_is_told_and_not_tried_again(emulator, akool, tmp_path):
+    """No other try mends a disk: the error names it after one request, and no part stays."""
+    result = await (await akool.upscale(emulator.add_image(), 1)).wait_until_complete()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        with pytest.raises(DownloadError, match="could not be saved"):
+            await akool.download(result, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert emulator.ledger.requests["pictures"] == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_closing_ends_a_download_that_asks_for_a_fresh_address(emulator, akool, tmp_path):
+    """AKOOL asks it to wait: when the session closes it is told so, and not as a picture that could not be had."""
+    result = await (await akool.upscale(emulator.add_image(), 1)).wait_until_complete()
+    outdated = ImageResult(id=result.id, image=f"{emulator.pictures_url}/{'0' * 24}/0.png")
+    emulator.faults.script("create_by_button", Fault.slow(0.2, "after"))
+    emulator.faults.script("get_image_result", Fault.throttle(600))
+    pressing = asyncio.create_task(akool.vary(emulator.add_image(), 1))
+    await emulator.ledger.until(lambda ledger: len(ledger.posts) == 2)
+    saving = asyncio.create_task(akool.download(outdated, tmp_path))
+    await look_until(lambda: akool.counters().throttled)
+    await akool.aclose()  # which waits for the reply to the press
+    with pytest.raises(SessionClosedError):
+        await saving
+    await pressing
+
+
+async def test_a_picture_that_akool_does_not_list_any_more_is_told_as_refused(tmp_path):
+    """The host has not the second picture, and AKOOL's fresh result holds one only: the host's word counts."""
+    one = {"code": 1000, "msg": "OK", "data": {"_id": "image-1", "image_status": 3, "upscaled_urls": ["http://a/1"]}}
+
+    async def answer(request):
+        if "infobymodelid" in request.path:
+            return web.json_response(one)
+        return web.Response(status=404) if request.path == "/2" else web.Response(body=picture("PNG"))
+
+    async with scripted_server(answer) as server, AkoolSession(KEY, base_url=server.base_url, timing=QUICK) as akool:
+        urls = tuple(f"{server.base_url}/{n}" for n in (1, 2))
+        with pytest.raises(DownloadError, match="404"):
+            await akool.download(ImageResult(id="image-1", upscaled_urls=urls), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["image-1-1.png"]

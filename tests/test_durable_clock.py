@@ -55,7 +55,7 @@ async def test_outcomes_of_many_presses_come_though_the_clock_is_set_back(emulat
     state = f"sqlite:///{tmp_path}/a.db"
     presses = [(emulator.add_image(), f"V{index}") for _ in range(26) for index in (1, 2, 3, 4)]
     async with open_jobs(emulator, state) as jobs:
-        await jobs.submit(presses)
+        await jobs.submit([(emulator.add_image(), "V1"), *presses])  # one that is not asked for
         read = []
         async with asyncio.TaskGroup() as group:
             group.create_task(jobs.run())

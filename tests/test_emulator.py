@@ -3,8 +3,11 @@
 import asyncio
 import json
 import math
+import threading
 import urllib.error
 import urllib.request
+from contextlib import suppress
+from datetime import datetime
 
 import aiohttp
 import pytest
@@ -252,6 +255,13 @@ async def test_scripts_run_in_order_and_rates_by_their_seed(emulator, bare):
         (lambda _: Emulator().spend_elsewhere(-1), "credits"),
         (lambda _: Emulator().advance(-1), "seconds"),
         (lambda _: Emulator().add_image(buttons=["U9"]), "buttons"),
+        (lambda _: Emulator().ends_at("nowhere"), "image_id"),
+        (lambda _: Fault("rest"), "kind must be one of"),
+        (lambda _: Fault.huge(-1), "number of a huge fault"),
+        (lambda _: Fault.slow(math.nan), "number of a slow fault"),
+        (lambda _: Fault.status(200), "status must be an HTTP error"),
+        (lambda _: Fault.throttle(-1), "retry_after must be at least 0"),
+        (lambda _: Fault.throttle(datetime(2026, 10, 1)), "aware datetime"),  # noqa: DTZ001 - the bad argument
     ],
 )
 def test_a_script_that_makes_no_sense_is_refused(wrong, told):
@@ -288,3 +298,86 @@ def test_a_thread_is_gone_when_its_emulator_is():
         base_url = emulator.base_url
     with pytest.raises(urllib.error.URLError):
         urllib.request.urlopen(base_url)
+
+
+async def test_a_body_without_an_end_goes_on_until_its_reader_leaves(emulator, bare):
+    """Far more comes than AKOOL ever sends, until its reader has gone, or the emulator is stopped."""
+    emulator.faults.script("get_credit", Fault.endless(), Fault.endless())
+    async with bare.http.get(emulator.base_url + CREDIT, headers=bare.headers) as response:
+        assert response.content_length is None
+        await response.content.readexactly(2**20)
+        response.close()
+    async with bare.http.get(emulator.base_url + CREDIT, headers=bare.headers) as response:
+        await response.content.readexactly(2**20)
+        rest = asyncio.create_task(read_to_its_end(response))
+        await emulator.__aexit__(None, None, None)
+        assert await rest > 0
+
+
+async def read_to_its_end(response):
+    """The bytes that come, however their end comes."""
+    size = 0
+    with suppress(aiohttp.ClientError):
+        async for chunk in response.content.iter_any():
+            size += len(chunk)
+    return size
+
+
+async def test_a_fault_that_has_nothing_to_change_leaves_the_reply(emulator, bare):
+    """A refusal holds no image that could be mixed up."""
+    emulator.faults.script("get_image_result", Fault.other_image())
+    assert (await bare.get(RESULT, image_model_id="nowhere"))["code"] == 1008
+
+
+async def test_a_slow_request_is_served_all_the_same(emulator, bare):
+    """A client that waits gets its reply, late."""
+    emulator.faults.script("get_credit", Fault.slow(0.01))
+    assert (await bare.get(CREDIT))["data"]["credit"] == emulator.credits
+
+
+async def test_what_is_asked_of_the_pictures_host_beyond_a_picture(emulator, bare):
+    """A key that is sent there is counted, a range beyond the end is 416, and an upscale has one picture."""
+    upscale = await bare.finished(await bare.press(emulator.add_image(), "U1"))
+    for headers, status in ((bare.headers, 200), ({"Range": "bytes=100000000-"}, 416)):
+        async with bare.http.get(upscale["image"], headers=headers) as response:
+            assert response.status == status
+    assert emulator.ledger.pictures_with_key == 1
+    async with bare.http.get(upscale["image"].replace("-8010.", "-8011.")) as response:
+        assert response.status == 404
+
+
+def test_the_clock_can_be_moved_before_the_emulator_serves():
+    emulator = Emulator(sigma=0, queue_sigma=0)
+    image_id = emulator.add_image()
+    ended = emulator.ends_at(image_id)
+    emulator.advance(3600)
+    assert emulator.ends_at(image_id) == ended
+    with emulator:
+        assert emulator.ends_at(emulator.add_image()) >= ended + 3600
+
+
+async def test_an_emulator_serves_once(emulator):
+    """To enter it again would start a second service with the first one's account."""
+    with pytest.raises(RuntimeError, match="already serves"):
+        await emulator.__aenter__()
+    with pytest.raises(RuntimeError, match="already serves"):
+        emulator.__enter__()
+
+
+async def test_a_port_that_is_taken_leaves_nothing_behind(emulator):
+    """Neither a thread nor a server of pictures, and the emulator that has the port goes on."""
+    port = int(emulator.base_url.rpartition(":")[2])
+    other = Emulator(port=port)
+    for _ in range(2):
+        with pytest.raises(OSError, match="address"):
+            await asyncio.to_thread(other.__enter__)
+    with pytest.raises(OSError, match="address"):
+        await other.__aenter__()
+    assert not [thread for thread in threading.enumerate() if thread.name == "akool-emulator"]
+
+
+async def test_leaving_an_emulator_twice_does_no_harm():
+    with Emulator() as emulator:
+        emulator.__exit__(None, None, None)
+    async with Emulator() as emulator:
+        await emulator.__aexit__(None, None, None)

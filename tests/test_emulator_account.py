@@ -2,7 +2,7 @@
 
 import pytest
 
-from akool_async.emulator import Fault
+from akool_async.emulator import Emulator, Fault
 from tests.support.bare import BUTTON, CREDIT, PROMPT, RESULT, SOURCE_PROMPT, TOKEN, emulated
 
 TEXT_MODEL, SOURCE_MODEL = "wavespeed-ai/flux-krea-dev-lora", "wavespeed-ai/flux-kontext-dev"
@@ -46,6 +46,9 @@ async def test_every_code_has_its_cause(emulator, bare):
         (1003, await bare.post(SOURCE_PROMPT, prompt="a fox", resolution="8k")),
         (1003, await bare.post(SOURCE_PROMPT, prompt="a fox", source_images=["file:///me.png"])),
         (1003, await bare.post(SOURCE_PROMPT, prompt="a fox", source_images=["http://[::"])),
+        (1003, await bare.post(SOURCE_PROMPT, prompt="a fox", similar=2)),
+        (1003, await bare.post(SOURCE_PROMPT, prompt="a fox", similar="much")),
+        (1003, await bare.post(SOURCE_PROMPT, prompt=["a fox"])),
         (1003, await bare.get(RESULT)),
         (1003, await bare.post(TOKEN, clientId="x")),
         (1008, await bare.post(BUTTON, _id="nowhere", button="U1")),
@@ -289,3 +292,10 @@ async def test_a_lost_reply_is_charged_in_the_ledger(emulator, bare):
         with pytest.raises(ValueError, match="Expecting value"):
             await bare.press(source, button)
     assert [(post.charged, post.code) for post in emulator.ledger.posts] == [(2, 1000), (0, None)]
+
+
+def test_how_the_account_stands_can_be_read():
+    emulator = Emulator()
+    assert emulator.account_state == "active"
+    emulator.account_state = "banned"
+    assert emulator.account_state == "banned"

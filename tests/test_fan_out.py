@@ -715,3 +715,47 @@ async def test_an_unknown_outcome_that_nobody_took_is_kept(emulator):
         (kept,) = akool.unclaimed_errors
     assert kept.charged is True
     assert {taken.press.button, kept.press.button} == {"V1", "V2"}
+
+
+async def test_a_place_that_comes_free_is_given_to_one_press(emulator):
+    """An upscale and a variation wait for the one place that is left: no more than max_in_flight are begun."""
+    opened, gave = asyncio.Event(), asyncio.Event()
+
+    async def presses():
+        for button in (*UPSCALES, "U1", "U2"):
+            yield images[button in given], button
+            given.append(button)
+        await opened.wait()
+        gave.set()
+        yield images[0], "V1"
+
+    images, given = [emulator.add_image(), emulator.add_image()], []
+    async with emulator.session(polling=FAST, max_concurrent_upscales=1) as akool:
+        async with aclosing(akool.fan_out(presses(), max_in_flight=4)) as outcomes:
+            await anext(outcomes)
+            await look_until(lambda: akool.counters().finished == 5)  # of which four are not taken
+            opened.set()
+            await gave.wait()
+            await anext(outcomes)
+            await look_until(lambda: akool.counters().finished == 6)
+            assert emulator.ledger.accepted == 6
+            assert {outcome.press.button async for outcome in outcomes} >= {"V1"}
+
+
+async def test_a_fan_out_whose_session_is_closed_before_it_begins_presses_nothing(emulator, akool):
+    outcomes = akool.fan_out([(emulator.add_image(), "V1")])
+    await akool.aclose()
+    with pytest.raises(SessionClosedError):
+        await collect(outcomes)
+    assert not [task for task in asyncio.all_tasks() if "FanOut" in repr(task)]
+    assert emulator.ledger.requests == {}
+
+
+async def test_an_image_that_is_not_finished_is_read_once_for_all_who_wait(emulator, akool):
+    """Two buttons of an image that runs, at the same time: one read refuses both."""
+    emulator.faults.script("create_by_prompt", Fault.stuck())
+    source = await akool.create_by_prompt("a fox")
+    emulator.faults.script("get_image_result", Fault.slow(0.1))
+    outcomes = await collect(akool.fan_out([(source.id, "V1"), (source.id, "V2")]))
+    assert [type(outcome.error) for outcome in outcomes] == [NotOperableError] * 2
+    assert emulator.ledger.requests["create_by_button"] == 0

@@ -24,6 +24,7 @@ from akool_async.cli._lines import Line
 from akool_async.cli._thumbnails import TOO_LARGE, UNREADABLE, UnreadableError, thumbnail
 from akool_async.emulator import Fault
 from tests.support.commands import read_lines, run, write_batch
+from tests.support.scripted import scripted_server
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 PROBE = """<script>document.title = JSON.stringify([document.documentElement.scrollWidth, innerWidth,
@@ -439,3 +440,26 @@ async def test_a_browser_shows_it(gallery, tmp_path, width):
     content, window_width, decoded, pictures, scripts = json.loads(title)
     assert (decoded, pictures, scripts) == (True, 6, 1)
     assert content <= window_width
+
+
+async def test_a_press_that_runs_on_is_a_tile_without_a_picture(akool, emulator, tmp_path):
+    """It is paid for and not finished: the page says so, with its id, and fetches nothing for it."""
+    press = ButtonPress(emulator.add_image(), "U1")
+    line = Line(image_id=press.image_id, button="U1", id="f" * 24, status=2)
+    contents = Contents(title="a title", image_ids=[press.image_id], lines={press: line}, seconds={})
+    await write_gallery(tmp_path / "page.html", akool, contents, lambda _: None)
+    text = (tmp_path / "page.html").read_text()
+    assert "runs on at AKOOL" in text
+    assert "f" * 24 in text
+    assert emulator.ledger.requests["pictures"] <= 1  # the source's
+
+
+async def test_a_fetched_picture_that_is_too_large_is_told_so(akool, emulator, tmp_path):
+    """It came whole, and is not drawn: the tile has a reason, and its link all the same."""
+    press = ButtonPress(emulator.add_image(), "U1")
+    async with scripted_server({"body": claiming(20_000, 20_000)}) as host:
+        line = Line(image_id=press.image_id, button="U1", id="f" * 24, status=3, urls=(f"{host.base_url}/x.png",))
+        contents = Contents(title="a title", image_ids=[press.image_id], lines={press: line}, seconds={})
+        await write_gallery(tmp_path / "page.html", akool, contents, lambda _: None)
+        assert f"{host.base_url}/x.png" in (tmp_path / "page.html").read_text()
+    assert TOO_LARGE in (tmp_path / "page.html").read_text()

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import attrs
 import pytest
 
-from akool_async import AkoolSession, Button, ButtonPress, ImageResult, ImageStatus
+from akool_async import AkoolSession, Button, ButtonPress, ImageResult, ImageStatus, Outcome
 from tests.support.examples import GET_IMAGE_RESULT_REPLY, JPEG_RESULT_REPLY, SOURCE_PROMPT_REPLY
 from tests.support.scripted import KEY, scripted_server
 
@@ -117,3 +117,13 @@ async def test_a_v4_example_is_read(images):
         (f"{number:024x}", 4, ImageStatus.QUEUEING) for number in range(images)
     ]
     assert [result.raw for result in latest] == data
+
+
+def test_an_outcome_that_holds_nothing_gives_no_result():
+    """Neither a result nor an error, as of a job that is still open: unwrap says which press it is of."""
+    with pytest.raises(ValueError, match="holds neither a result nor an error"):
+        Outcome(ButtonPress("image-1", "U1")).unwrap()
+
+
+async def test_handles_of_one_operation_are_one_in_a_set(akool):
+    assert {akool.operation("image-1"), akool.operation("image-1")} == {akool.operation("image-1")}

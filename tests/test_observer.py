@@ -18,6 +18,7 @@ from akool_async import (
     SessionClosedError,
     events,
 )
+from akool_async._reports import MOST_PENDING, Reporter
 from akool_async.emulator import Fault
 from tests.support.schedules import FAST, QUICK
 from tests.support.scripted import KEY, scripted_server
@@ -287,3 +288,20 @@ async def test_the_counters_say_how_the_session_stands(emulator):
     assert counters.polls == emulator.ledger.requests["get_image_result"]
     assert counters.polls_per_job == counters.polls / 2
     assert counters.lateness > 0
+
+
+async def test_an_observer_that_does_not_keep_up_takes_no_memory_without_end(caplog):
+    """Of more events than a stuck observer may have before it, the rest is counted, and not told: logged once."""
+    told = []
+
+    async def stuck(event):
+        told.append(event)
+        await asyncio.Event().wait()
+
+    reporter = Reporter(stuck)
+    for _ in range(MOST_PENDING + 10):
+        reporter.report(events.Refused(press=None, error=None))
+    await reporter.aclose(0.0)
+    assert len(told) == MOST_PENDING
+    assert reporter.totals.refused == MOST_PENDING + 10
+    assert caplog.text.count("the observer is too slow") == 1

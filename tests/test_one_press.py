@@ -240,3 +240,15 @@ async def use(akool, source, index, then):
     if then == "callback raises":
         raise ZeroDivisionError
     await operation.wait_until_complete(timeout=0.001 if then == "wait a moment" else None)
+
+
+async def test_whoever_comes_as_a_press_ends_gets_its_operation(emulator):
+    """A caller at every step of the event loop, until after the reply: one POST, and one id for all."""
+    image_id = emulator.add_image()
+    async with emulator.session() as akool:
+        callers = [asyncio.create_task(akool.upscale(image_id, 1))]
+        while not callers[0].done():
+            callers.append(asyncio.create_task(akool.upscale(image_id, 1)))
+            await asyncio.sleep(0)
+        assert len({operation.id for operation in await asyncio.gather(*callers)}) == 1
+    assert emulator.ledger.requests["create_by_button"] == 1

@@ -7,7 +7,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from akool_async import OutcomeUnknownError
+from akool_async import ButtonPress, OutcomeUnknownError, events
 from akool_async.emulator import Fault
 from akool_async.opentelemetry import OpenTelemetryObserver
 from tests.support.schedules import FAST
@@ -51,3 +51,14 @@ def totals(data):
         metric.name: sum(getattr(point, "value", getattr(point, "count", 0)) for point in metric.data.data_points)
         for metric in scope.metrics
     }
+
+
+def test_refusals_and_throttles_are_counted():
+    """A press and a prompt that AKOOL refused, and a reply that asked for a slower pace."""
+    reader = InMemoryMetricReader()
+    observer = OpenTelemetryObserver(meter_provider=MeterProvider(metric_readers=[reader]))
+    observer(events.Refused(press=ButtonPress("image-1", "U1"), error=None))
+    observer(events.Refused(press=None, error=None))
+    observer(events.Throttled(code=429, seconds=1.0))
+    sums = totals(reader.get_metrics_data())
+    assert (sums["akool.refusals"], sums["akool.throttles"]) == (2, 1)

@@ -7,6 +7,7 @@ import pytest
 from aiohttp import web
 
 from akool_async import AkoolSession, RateLimitedError, Timing, events
+from akool_async._pace import Pace
 from akool_async._transport import MOST_CONNECTIONS
 from akool_async._turnstile import FIRST_WIDTH, LARGEST_WIDTH, Turnstile
 from akool_async.emulator import Emulator, Fault
@@ -167,3 +168,11 @@ async def test_a_pause_ends_early_when_there_may_be_room(emulator):
     await asyncio.sleep(0.01)
     assert not exactly.done()
     exactly.cancel()
+
+
+async def test_a_shorter_wait_does_not_end_a_longer_one():
+    """AKOOL asks for ten minutes, and for no time at all in a later reply: ten minutes count."""
+    pace = Pace(None)
+    pace.hold(600.0)
+    pace.hold(0.0)
+    assert pace.is_held

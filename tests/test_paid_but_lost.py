@@ -379,3 +379,21 @@ async def test_the_demo_counts_what_it_lost(emulator, tmp_path):
     assert status == 5
     assert f"8 of 9 completed, at least {emulator.ledger.charged} credits" in output
     assert "1 press charged, id lost" in errors
+
+
+async def test_an_id_of_another_button_leaves_in_doubt_what_no_line_is_about(emulator, tmp_path):
+    """A press of which nothing is known but a wrong id may be charged: it is not pressed, and not told as done."""
+    image_id = emulator.add_image()
+    async with emulator.session() as akool:
+        other = await akool.create_by_button(image_id, "V3")
+        await other.wait_until_complete()
+    write_batch(tmp_path, image_id)
+    written = json.dumps({"image_id": image_id, "button": "V1", "id": other.id})
+    (tmp_path / "out.jsonl.accepted").write_text(written + "\n")
+    (tmp_path / "out.jsonl").touch()
+    status, _, errors = await run(*FAN_OUT, cwd=tmp_path, environment=emulator.environment())
+    (line,) = read_lines(tmp_path / "out.jsonl")
+    assert status == 5, errors
+    assert (line["id"], line["charged"]) == (None, None)
+    assert line["error"].startswith(f"the id {other.id} is V3 of {image_id}")
+    assert len(emulator.ledger.posts) == 1

@@ -2,9 +2,11 @@
 
 import asyncio
 
+from attrs import evolve
+
 from akool_async import ButtonPress, ImageStatus
 from akool_async.emulator import Emulator, Fault
-from tests.support.schedules import FAST
+from tests.support.schedules import FAST, QUICK
 
 
 async def test_never_more_upscales_than_the_cap_run_at_the_server(emulator):
@@ -117,3 +119,28 @@ async def test_a_batch_that_is_cancelled_while_it_waits_for_slots_gives_back_tho
             await akool.create_by_prompt("another fox")
     assert slow.ledger.requests["create_by_source_prompt"] == 0
     assert slow.ledger.accepted == 2
+
+
+async def test_an_upscale_that_never_ends_gives_its_slot_back(emulator, caplog):
+    """After slot_timeout the next upscale is sent, though the one that is stuck is still waited for."""
+    emulator.faults.script("create_by_button", Fault.stuck())
+    timing = evolve(QUICK, slot_timeout=0.02)
+    async with emulator.session(polling=FAST, max_concurrent_upscales=1, timing=timing) as akool:
+        stuck = await akool.upscale(emulator.add_image(), 1)
+        waiting = asyncio.create_task(stuck.wait_until_complete())
+        operation = await akool.upscale(emulator.add_image(), 1)
+        assert (await operation.wait_until_complete()).status == ImageStatus.COMPLETED
+        assert not waiting.done()
+        waiting.cancel()
+    assert f"operation {stuck.id} has not ended" in caplog.text
+
+
+async def test_an_upscale_that_cannot_be_polled_any_more_gives_its_slot_back(emulator, caplog):
+    """AKOOL does not know it any more and nobody waits for it: that is logged, and the next upscale is sent."""
+    emulator.faults.script("create_by_button", Fault.stuck())
+    emulator.faults.script("get_image_result", Fault.code(1005), Fault.code(1200))
+    async with emulator.session(polling=FAST, max_concurrent_upscales=1) as akool:
+        lost = await akool.upscale(emulator.add_image(), 1)
+        operation = await akool.upscale(emulator.add_image(), 1)
+    assert operation.id != lost.id
+    assert f"operation {lost.id} is no longer watched" in caplog.text

@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import json
 import logging
 import pickle
 import traceback
@@ -29,6 +30,7 @@ from akool_async import (
     SessionClosedError,
     TransportError,
 )
+from akool_async._api import READ_TRIES
 from akool_async._transport import LARGEST_BODY
 from akool_async.emulator import Fault
 from tests.support.examples import CREATE_BY_PROMPT_REPLY
@@ -385,3 +387,28 @@ def assert_no_key(error):
         chained = chained.__cause__ or chained.__context__
     assert KEY not in chain
     assert KEY.encode() not in pickle.dumps(error)
+
+
+async def test_a_reply_without_a_length_is_read():
+    """A body that comes in chunks, as through a gateway, is the reply to a press like any other."""
+    body = json.dumps(CREATE_BY_PROMPT_REPLY).encode()
+
+    async def answer(request):
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        response.enable_chunked_encoding()
+        await response.prepare(request)
+        for start in range(0, len(body), 100):
+            await response.write(body[start : start + 100])
+        return response
+
+    async with scripted_server(answer) as server, own_session(server.base_url) as akool:
+        assert (await akool.create_by_prompt("a fox")).id == CREATE_BY_PROMPT_REPLY["data"]["_id"]
+
+
+async def test_a_read_that_always_fails_is_told_with_its_last_error(emulator):
+    """A read is tried a few times, and no more."""
+    emulator.faults.rate(1.0, Fault.status(502), endpoints=["get_credit"])
+    async with emulator.session(timing=QUICK) as akool:
+        with pytest.raises(ResponseError, match="502"):
+            await akool.get_credit()
+    assert emulator.ledger.requests["get_credit"] == READ_TRIES

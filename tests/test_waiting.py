@@ -337,3 +337,19 @@ async def test_a_polling_of_the_users_that_raises_is_told_to_the_waiter(emulator
         operation = await akool.vary(slow.add_image(), 1)
         with pytest.raises(ZeroDivisionError):
             await operation.wait_until_complete()
+
+
+async def test_a_time_out_of_the_users_own_polling_is_no_time_out_of_the_wait(emulator):
+    """A schedule that raises TimeoutError is told as it is, and not as if the caller's own time were up."""
+
+    class Late:
+        def interval(self, kind, age, looks):
+            raise TimeoutError("of mine")
+
+        def learn(self, kind, *, running_at, ended_at):
+            pass
+
+    async with emulator.session(polling=Late()) as akool:
+        operation = await akool.vary(emulator.add_image(), 1)
+        with pytest.raises(TimeoutError, match="of mine"):
+            await operation.wait_until_complete(timeout=60)

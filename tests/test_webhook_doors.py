@@ -143,3 +143,23 @@ async def test_a_websocket_is_turned_away(emulator, akool):
     app = WebhookApp(akool, WebhookVerifier(emulator.client_id, emulator.client_secret))
     await app({"type": "websocket"}, asyncio.Queue().get, send)
     assert sent == [{"type": "websocket.close", "code": 1003}]
+
+
+async def test_a_query_without_bounds_takes_nothing_from_the_event(door, emulator):
+    """A query that this library did not make is not read to its end, and the event counts all the same."""
+    status, _ = await door(data=event_of(emulator), params=[("a", "1")] * 200)
+    assert status == 200
+
+
+async def test_a_caller_that_leaves_in_the_middle_of_its_body_is_not_answered(emulator, akool):
+    """Half an event is none: nothing is told to the session, and there is nobody to answer."""
+    received, sent = asyncio.Queue(), []
+    received.put_nowait({"type": "http.request", "body": event_of(emulator)[:20], "more_body": True})
+    received.put_nowait({"type": "http.disconnect"})
+
+    async def send(message):
+        sent.append(message)
+
+    app = WebhookApp(akool, WebhookVerifier(emulator.client_id, emulator.client_secret))
+    await app({"type": "http", "method": "POST", "path": "/"}, received.get, send)
+    assert sent == []

@@ -379,3 +379,36 @@ async def test_notifying_from_another_event_loop_is_refused(akool, emulator):
 
     with pytest.raises(ConfigurationError, match="belongs to the event loop"):
         await asyncio.to_thread(asyncio.run, notify())
+
+
+async def test_ids_that_are_not_read_when_the_session_stops_waiting_are_not_lost(emulator):
+    """Closing ends while the first of two images is being read: the prompt comes out with the ids of both."""
+    emulator.faults.script("create_by_source_prompt", Fault.reset("after"))
+    emulator.faults.rate(1.0, Fault.slow(30), endpoints=["get_image_result"])
+    async with called_back(emulator, request_timeout=0.2) as akool:
+        pressing = asyncio.create_task(akool.create_by_source_prompt("a fox", batch_quantity=2))
+        await emulator.ledger.until(lambda ledger: len({callback.image_id for callback in ledger.callbacks}) == 2)
+    assert {operation.id for operation in await pressing} == set(emulator.ledger.posts[0].new_ids)
+
+
+async def test_an_id_under_the_words_of_two_lost_posts_is_recovered_once(emulator):
+    """One paid image stays one operation, whatever address its webhook is sent to."""
+    emulator.faults.script("create_by_prompt", Fault.reset("after"), Fault.reset("after"))
+    emulator.faults.rate(1.0, Fault.lost(), endpoints=["webhook"])
+    async with called_back(emulator, timing=evolve(QUICK, lost_reply_timeout=0.05)) as akool:
+        for _ in range(2):
+            with pytest.raises(OutcomeUnknownError):
+                await akool.create_by_prompt("a fox")
+        first, second = emulator.ledger.posts
+        for post in (first, second):
+            akool.notify(WebhookEvent(id=first.new_ids[0], status=DONE), word=word_of(post))
+        await emulator.ledger.until(lambda ledger: ledger.requests["get_image_result"] == 2)
+        akool.notify(WebhookEvent(id=second.new_ids[0], status=DONE), word=word_of(second))
+        await look_until(lambda: len(akool.unclaimed) > 1)
+        assert [operation.id for operation in akool.unclaimed] == [first.new_ids[0], second.new_ids[0]]
+
+
+@pytest.mark.parametrize("word", [1, b"word"])
+async def test_a_word_that_is_no_text_is_refused(akool, word):
+    with pytest.raises(ValueError, match="word must be the text"):
+        akool.notify(WebhookEvent(id="a" * 24, status=DONE), word=word)

@@ -188,7 +188,7 @@ def _let_go() -> None:
     """In a child that was forked: it has what its parent has, and would show the parent alive when that is gone."""
     nothing = os.open(os.devnull, os.O_RDWR)
     for descriptor in _DESCRIPTORS:
-        os.dup2(nothing, descriptor)
+        os.dup2(nothing, descriptor)  # pragma: no cover - in a worker that is killed before it is measured
     os.close(nothing)
     _DESCRIPTORS.clear()
 

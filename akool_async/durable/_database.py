@@ -97,7 +97,8 @@ class Database:
         """What ``work`` returns in one of the threads."""
         try:
             done = asyncio.get_running_loop().run_in_executor(self._threads, work)
-        except RuntimeError:  # the interpreter ends, where no thread can be begun; what must be recorded still is
+        # The interpreter ends, where no thread can be begun; what must be recorded still is.
+        except RuntimeError:  # pragma: no cover - where nothing is measured any more
             if self._is_closed:
                 raise
             return work()

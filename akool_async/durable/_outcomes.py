@@ -35,7 +35,7 @@ class Outcomes:
             while page := await self._ended_after(after):
                 for number, job in page:
                     after = number
-                    if job.outcome is not None:
+                    if job.outcome is not None:  # pragma: no branch - it has ended
                         yield job.outcome
             if is_last:
                 return
@@ -61,7 +61,7 @@ class Outcomes:
                 await asyncio.sleep(self._poll_interval)
                 continue
             async with aclosing(self.all(began)) as ended:
-                async for outcome in ended:
+                async for outcome in ended:  # pragma: no branch - unless what is left is pruned meanwhile
                     if outcome.press in left:
                         left.remove(outcome.press)
                         yield outcome

@@ -175,7 +175,7 @@ class Worker:
         beat = 0.0
         while not (self._was_stopped or _is_pointless(carrier)):
             try:
-                if self._loop_time() >= beat:
+                if self._loop_time() >= beat:  # pragma: no branch - workers of tests beat at every look
                     await alive.show()
                     beat = self._loop_time() + self._timing.heartbeat_interval
                     await self._share_rate(akool, alive)

@@ -242,22 +242,24 @@ class Emulator:
 
     def __enter__(self) -> Self:
         self._refuse_to_serve_twice()
-        self._thread = LoopThread("akool-emulator")
+        thread = LoopThread("akool-emulator")
         try:
-            self._thread.run(self._start())
+            thread.run(self._start())
         except BaseException:
-            self._end_thread()
+            thread.close()
             raise
+        self._thread = thread
         return self
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._thread is not None:
+        thread, self._thread = self._thread, None
+        if thread is not None:
             try:
-                self._thread.run(self._stop())
+                thread.run(self._stop())
             finally:
-                self._end_thread()
+                thread.close()
 
     def __repr__(self) -> str:
         return f"Emulator(base_url={self.base_url!r})"
@@ -302,7 +304,7 @@ class Emulator:
         return f"http://[{host}]:{bound}" if ":" in host else f"http://{host}:{bound}"
 
     async def _stop(self) -> None:
-        if self._front is not None:
+        if self._front is not None:  # pragma: no branch - what was begun has one
             self._front.spoiler.stop()
         if self._webhooks is not None:
             await self._webhooks.stop()
@@ -310,11 +312,6 @@ class Emulator:
         for runner in self._runners:
             await runner.cleanup()
         self._runners.clear()
-
-    def _end_thread(self) -> None:
-        if self._thread is not None:
-            self._thread.close()
-            self._thread = None
 
     def _now(self) -> float:
         return self._epoch + time.monotonic() + self._advanced

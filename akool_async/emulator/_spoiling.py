@@ -94,7 +94,7 @@ class Spoiler:
         await self._pause(fault.number)
 
     async def _reset(self, request: web.Request, _: Fault, __: Reply) -> web.StreamResponse:
-        if request.transport is not None:
+        if request.transport is not None:  # pragma: no branch - its client has left in this very moment
             # Without this the kernel says a polite FIN; a client has to stand the RST.
             request.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
             request.transport.abort()

@@ -21,8 +21,11 @@ READ_BY_FORKED = {"PYTHONIOENCODING"}
 CLOSED = "import os; os.close(1)"
 FULL = f"{CLOSED}; os.set_inheritable(os.open('/dev/full', os.O_WRONLY), True)"
 """Statements that close stdout, or let it lead to a full disk."""
-SMALL_FILES = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({0}, {0}))"
-"""A statement that lets no file be larger, as on a full disk, in bytes."""
+SMALL_FILES = (
+    "import atexit, resource; kind = resource.RLIMIT_FSIZE; before = resource.getrlimit(kind); "
+    "atexit.register(resource.setrlimit, kind, before); resource.setrlimit(kind, ({0}, before[1]))"
+)
+"""A statement that lets no file be larger, as on a full disk, in bytes, until the command ends and is measured."""
 
 
 async def start(*arguments, cwd, environment=None, before=(), first=(), afresh=False, module="akool_async", **pipes):

@@ -1,0 +1,226 @@
+"""Parts of the command in this process: what they print, raise and write."""
+
+import errno
+import io
+import resource
+import struct
+import zlib
+
+import click.shell_completion  # noqa: F401 - as click does before it completes
+import pytest
+from attrs import evolve
+from rich.console import Console
+from rich.text import Text
+
+from akool_async import (
+    AkoolError,
+    ButtonPress,
+    ConfigurationError,
+    DownloadError,
+    ImageResult,
+    NotFoundError,
+    OutcomeUnknownError,
+)
+from akool_async.cli import ExitStatus, _jobs
+from akool_async.cli._appended import AppendedLines
+from akool_async.cli._batch import expand
+from akool_async.cli._board import Board, Row
+from akool_async.cli._exit import after_spending
+from akool_async.cli._follow import Wish, follow
+from akool_async.cli._lines import Line
+from akool_async.cli._money import MOST_COMMANDS, explain_account, explain_lost
+from akool_async.cli._options import ButtonName
+from akool_async.cli._plan import _prices
+from akool_async.cli._plan_table import MOST_REASONS_TOLD, _reasons
+from akool_async.cli._rows import Column, print_rows
+from akool_async.cli._terminal import is_terminal
+from akool_async.cli._thumbnails import LARGEST, TOO_LARGE, UnreadableError, thumbnail
+from akool_async.emulator import Fault
+
+
+@pytest.mark.parametrize(
+    ("known", "told"),
+    [
+        ({"credits_estimated": 2.0}, "2 credits of that are an estimate"),
+        ({"credits_in_doubt": 4.0}, "up to 4 credits more may have been charged"),
+        ({"credits_elsewhere": 3.0}, "3 credits went elsewhere: another program"),
+        ({"credits_elsewhere": 3.0, "credits_in_doubt": 4.0}, "reported too low, or a press whose outcome is unknown"),
+        ({"credits_elsewhere": -5.0}, "the balance is 5 credits higher than that explains: a top-up, or a refund"),
+    ],
+)
+async def test_what_is_not_plain_in_an_account_is_explained(akool, known, told):
+    assert list(explain_account(akool.counters())) == []
+    assert told in "\n".join(explain_account(evolve(akool.counters(), **known)))
+
+
+def test_of_many_lost_presses_the_rest_is_counted():
+    """Commands for the first few, and how many more there are."""
+    lines = [Line(image_id=f"image-{n}", button="U1", charged=True) for n in range(MOST_COMMANDS + 3)]
+    told = list(explain_lost(lines, ids=None, store="--state x"))
+    assert sum("--id ID" in sentence for sentence in told) == MOST_COMMANDS
+    assert told[-1] == "and 3 more"
+
+
+def test_a_line_that_the_disk_cannot_take_leaves_nothing(tmp_path):
+    """Of a line that a full disk took in part nothing stays, and what is there already is not touched."""
+    lines = AppendedLines(tmp_path / "lines")
+    lines.append("first")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
+    try:
+        with pytest.raises(OSError, match="No space left"):
+            lines.append("a line that is too long")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    lines.append("second")
+    assert (tmp_path / "lines").read_text() == "first\nsecond\n"
+    lines.file.close()
+
+
+def test_a_disk_that_takes_nothing_is_named():
+    lines = AppendedLines(_Path("/dev/full"))
+    with pytest.raises(OSError, match="/dev/full") as caught:
+        lines.append("a line")
+    assert caught.value.errno == errno.ENOSPC
+    lines.file.close()
+
+
+class _Path:
+    """A device, to which nothing is appended: it has no end."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def open(self, *_, **options):
+        return open(self.path, "wb", **options)  # noqa: PTH123 - the same, in a mode that a device knows
+
+
+def test_what_follows_a_charge_is_no_wrong_usage():
+    """A ValueError becomes an error, and an error of the library's own stays what it is."""
+    with pytest.raises(AkoolError, match="a bad name") as caught, after_spending():
+        raise ValueError("a bad name")
+    assert not isinstance(caught.value, ValueError)
+    with pytest.raises(ConfigurationError), after_spending():
+        raise ConfigurationError("of the library")
+
+
+@pytest.mark.parametrize("name", [5, None, ["U1"], {"button": "U1"}])
+def test_a_button_that_is_no_text_is_told(name):
+    with pytest.raises(ValueError, match="button must be a text such as"):
+        expand([name])
+
+
+@pytest.mark.parametrize(("typed", "offered"), [("u", ["U1", "U2", "U3", "U4", "U*"]), ("V4", ["V4"]), ("x", [])])
+def test_the_shell_completes_buttons(typed, offered):
+    assert [item.value for item in ButtonName().shell_complete(None, None, typed)] == offered
+
+
+def test_a_price_is_learned_from_the_images_that_a_batch_starts_from():
+    """An image that a press made tells what its kind was charged; one that a prompt made tells of no press."""
+    sources = [ImageResult(id="a", op_button="U1", deduction_credit=5.0), ImageResult(id="b", deduction_credit=9.0)]
+    prices = _prices([], sources)
+    assert (prices["upscale"].credits, prices["upscale"].is_known) == (5.0, True)
+    assert not prices["variation"].is_known
+
+
+def test_of_many_reasons_the_rest_is_counted():
+    found = [(f"reason {n}", n) for n in range(MOST_REASONS_TOLD + 2)]
+    *_, last = _reasons("invalid", found, "red")
+    assert last[2] == "and 2 reasons more; --json tells them all"
+
+
+def test_rows_without_a_title_are_whole_on_a_narrow_terminal():
+    written = io.StringIO()
+    columns, row = [Column("button"), Column("reason")], (Text("U1"), Text("a reason that is longer than the line"))
+    print_rows(Console(file=written, width=20), columns, [row])
+    assert "".join(written.getvalue().split()).endswith("areasonthatislongerthantheline")
+    assert not written.getvalue().startswith("\n")
+
+
+def test_a_closed_stream_is_no_terminal():
+    stream = io.StringIO()
+    stream.close()
+    assert not is_terminal(stream)
+    assert not is_terminal(None)
+
+
+def test_a_picture_of_too_many_pixels_is_not_drawn(tmp_path):
+    """Its head alone says so, before memory is taken for it."""
+    head = struct.pack(">IIBBBBB", LARGEST // 1000, 1001, 8, 2, 0, 0, 0)
+    file = tmp_path / "large.png"
+    file.write_bytes(b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", head) + _chunk(b"IDAT", b""))
+    with pytest.raises(UnreadableError, match=TOO_LARGE):
+        thumbnail(file)
+
+
+def _chunk(kind, content):
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def test_a_person_who_leaves_is_told_what_is_in_doubt(capsys):
+    """A press whose caller had left is told by its row, like one that is on its way."""
+    with Board(["U1", "V1"], "an image", quiet=True) as board:
+        lost = OutcomeUnknownError("lost", charged=True).about(press=ButtonPress("image-1", "V1"))
+        board.leave([], [lost])
+    assert capsys.readouterr().err == "V1: charged, id lost\n"
+
+
+class _Broken:
+    """A schedule with a bug."""
+
+    def interval(self, kind, age, looks):
+        raise ValueError("of the schedule")
+
+    def learn(self, kind, *, running_at, ended_at):
+        pass
+
+
+async def test_a_value_error_after_the_press_stands_in_its_row(emulator):
+    """What was paid for stays on the board; a bad argument, before anything is sent, is raised."""
+    async with emulator.session(polling=_Broken()) as akool:
+        with Board(["V1"], "an image", quiet=True) as board:
+            (row,) = board.rows
+            await follow(akool, board, row, Wish(), lambda: akool.vary(emulator.add_image(), 1))
+            assert (str(row.error), row.id) == ("of the schedule", emulator.ledger.posts[0].new_ids[0])
+            with pytest.raises(ValueError, match="index"):
+                await follow(akool, board, Row("V2"), Wish(), lambda: akool.vary("image-1", 7))
+
+
+@pytest.fixture
+async def as_command(emulator, monkeypatch):
+    """This process's environment is the command's."""
+    for name, value in emulator.environment().items():
+        monkeypatch.setenv(name, value)
+    return emulator
+
+
+def options(**wish):
+    return _jobs.Options(key_file=None, as_json=True, quiet=True, wish=Wish(**wish))
+
+
+async def test_a_result_that_failed_is_printed_with_its_reason(as_command, akool, capsys):
+    as_command.faults.script("create_by_button", Fault.fails("too dark"))
+    operation = await akool.vary(as_command.add_image(), 1)
+    await operation.wait_until_complete(raise_on_failure=False)
+    assert await _jobs.result(operation.id, options(wait=False)) == ExitStatus.SOME_FAILED
+    assert "too dark" in capsys.readouterr().out
+
+
+async def test_a_result_is_told_also_where_nothing_is_to_be_saved(as_command, capsys):
+    image_id = as_command.add_image()
+    assert await _jobs.result(image_id, options(wait=False)) == ExitStatus.DONE
+    assert image_id in capsys.readouterr().out
+
+
+async def test_pictures_of_a_running_image_cannot_be_saved_yet(as_command, akool, tmp_path):
+    """The error says what to add, and which image it is about."""
+    as_command.faults.script("create_by_button", Fault.stuck())
+    operation = await akool.vary(as_command.add_image(), 1)
+    with pytest.raises(DownloadError, match="add --wait") as caught:
+        await _jobs.result(operation.id, options(wait=False, folder=tmp_path))
+    assert caught.value.operation_id == operation.id
+
+
+async def test_an_image_that_is_not_there_is_not_waited_for(as_command):
+    with pytest.raises(NotFoundError):
+        await _jobs.result("f" * 24, options())

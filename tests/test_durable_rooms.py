@@ -1,0 +1,170 @@
+"""Corners of a durable state that no run of workers passes through by itself."""
+
+import asyncio
+
+import portalocker
+import psycopg
+import pytest
+import sqlalchemy as sa
+from attrs import evolve
+from dbos import DBOS
+
+from akool_async import AkoolError, ButtonPress, ConfigurationError
+from akool_async.durable import JobState, StateError
+from akool_async.durable._alive import AliveLock, sign_of_life
+from akool_async.durable._arguments import PAGE, batches_of
+from akool_async.durable._jobs import Jobs
+from akool_async.durable._record import _read_error
+from akool_async.durable._state import State
+from akool_async.emulator import Emulator, Fault
+from tests.support.durable_faults import count_in_doubt, doubt_all, record_late
+from tests.support.sockets import never, tcp_server
+from tests.support.workers import SHORT, open_jobs, outcomes_of
+
+
+@pytest.fixture
+def sqlite(tmp_path):
+    """The URL of a state."""
+    return f"sqlite:///{tmp_path}/a.db"
+
+
+async def test_an_id_that_comes_while_akool_is_asked_is_followed(sqlite):
+    """The worker that was cut off records its id as the next one finds the button free: it is not pressed again."""
+    async with Emulator(speed=200, used_buttons_lag=1e6) as emulator, open_jobs(emulator, sqlite) as jobs:
+        press = ButtonPress(emulator.add_image(), "U1")
+        async with emulator.session() as akool:
+            operation_id = (await akool.create_by_button(press.image_id, press.button)).id
+        await jobs.submit([press])
+        doubt_all(sqlite)
+        asked = emulator.ledger.requests["get_image_result"]
+        emulator.faults.script("get_image_result", Fault.slow(0.3))
+        running = asyncio.create_task(jobs.run())
+        await emulator.ledger.until(lambda ledger: ledger.requests["get_image_result"] > asked)
+        record_late(sqlite, operation_id)
+        await running
+        job = await jobs.job(press)
+        assert (job.state, job.operation_id) == (JobState.DONE, operation_id)
+    assert len(emulator.ledger.posts) == 1
+
+
+async def test_a_worker_that_is_stopped_while_akool_is_asked_leaves_the_doubt_to_the_next(emulator, sqlite):
+    """It had no time to ask whether a lost press was taken: the job stays open, and the next worker asks."""
+    async with open_jobs(emulator, sqlite, request_timeout=0.3, lost_reply_patience=0.0) as jobs:
+        press = ButtonPress(emulator.add_image(), "U1")
+        await jobs.submit([press])
+        emulator.faults.script("create_by_button", Fault.reset("after"))
+        emulator.faults.script("get_image_result", Fault.slow(30))
+        running = asyncio.create_task(jobs.run())
+        await emulator.ledger.until(lambda ledger: ledger.requests["get_image_result"])
+        running.cancel()
+        await asyncio.wait([running])
+        assert (await jobs.job(press)).state is JobState.OPEN
+        assert count_in_doubt(sqlite) == 0  # of another worker, until that claims it
+        await jobs.run()
+        job = await jobs.job(press)
+        assert (job.state, job.outcome.error.charged) == (JobState.UNKNOWN, True)
+    assert emulator.ledger.accepted == 1
+
+
+async def test_a_press_in_doubt_of_an_image_that_is_gone_is_told_as_unknown(emulator, sqlite):
+    """AKOOL does not know the image any more, so nothing shows whether the press before was taken."""
+    async with open_jobs(emulator, sqlite) as jobs:
+        press = ButtonPress("f" * 24, "U1")
+        await jobs.submit([press])
+        doubt_all(sqlite)
+        await jobs.run()
+        job = await jobs.job(press)
+        assert (job.state, job.outcome.error.charged) == (JobState.UNKNOWN, None)
+        assert "whether it was accepted cannot be told" in str(job.outcome.error)
+    assert emulator.ledger.posts == []
+
+
+async def test_dbos_used_otherwise_in_the_process_is_told(emulator, sqlite, tmp_path):
+    """A program that uses DBOS itself cannot be a worker too, and is told so before anything is pressed."""
+    DBOS(config={"name": "theirs", "system_database_url": f"sqlite:///{tmp_path}/theirs.db"})
+    try:
+        async with open_jobs(emulator, sqlite) as jobs:
+            await jobs.submit([(emulator.add_image(), "U1")])
+            with pytest.raises(ConfigurationError, match="DBOS is used in this process otherwise"):
+                await jobs.run()
+    finally:
+        DBOS.destroy()
+    assert emulator.ledger.posts == []
+
+
+async def test_no_presses_have_no_outcomes(emulator, sqlite):
+    async with open_jobs(emulator, sqlite) as jobs:
+        assert await outcomes_of(jobs, []) == []
+
+
+async def test_leaving_what_was_not_entered_does_no_harm(emulator, sqlite):
+    await open_jobs(emulator, sqlite).__aexit__(None, None, None)
+
+
+async def test_a_state_that_another_process_makes_for_too_long_is_told(tmp_path):
+    state = State.read(f"sqlite:///{tmp_path}/a.db")
+    with portalocker.Lock(tmp_path / "a.db.lock"):
+        with pytest.raises(StateError, match="another process has been making it for too long"):
+            with state.opening(0.01):
+                raise AssertionError("two make it at once")
+
+
+@pytest.mark.parametrize("patience", [-1, float("inf"), "60", float("nan")])
+def test_a_patience_that_is_no_time_is_refused(emulator, sqlite, patience):
+    with pytest.raises(ValueError, match="lost_reply_patience must be a number of seconds"):
+        open_jobs(emulator, sqlite, lost_reply_patience=patience)
+
+
+async def test_batches_are_of_one_page_and_none_is_empty():
+    presses = [(f"image-{number}", "U1") for number in range(2 * PAGE)]
+    assert [len(batch) async for batch in batches_of(presses)] == [PAGE, PAGE]
+
+
+async def test_an_id_of_a_job_that_was_pruned_meanwhile_is_told(emulator, sqlite, caplog):
+    """Nothing holds the id any more but the log."""
+    async with open_jobs(emulator, sqlite):
+        with sa.create_engine(sqlite).begin() as connection:
+            Jobs.accept(connection, "account:image-1:U1", "new-id", 2.0)
+        connection.engine.dispose()
+    assert "account:image-1:U1 was accepted as new-id, and is not recorded any more" in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["ErrorOfANewerVersion", "Button", "annotations"])
+def test_an_error_that_this_version_does_not_know_is_read_as_one_of_akools(kind):
+    """A newer version may have recorded it, under a name that is none of an error here."""
+    error = _read_error({"type": kind, "message": "what it said", "fields": {"code": 7}}, None)
+    assert type(error) is AkoolError
+    assert (str(error), error.code) == ("what it said", 7)
+
+
+async def test_a_sign_of_life_that_cannot_be_locked_is_shown_at_the_next_look(tmp_path):
+    """Another holds the new file for a moment: that is told, no descriptor stays, and the next look locks it."""
+    worker, other = (sign_of_life(State.read(f"sqlite:///{tmp_path}/a.db"), "account", name, SHORT) for name in "ab")
+    with portalocker.Lock(tmp_path / "a.db.account.a.new"):
+        with pytest.raises(portalocker.LockException):
+            await worker.show()
+    await worker.show()
+    assert await other.dead({"a"}) == set()
+    await worker.end()
+
+
+async def test_a_lock_at_a_server_that_does_not_answer_is_given_up():
+    """Its connection is let go, so that the next look makes another one."""
+    async with tcp_server(never) as port:
+        address = f"postgresql://me@127.0.0.1:{port}/akool?sslmode=disable"
+        alive = AliveLock(address, "account", "a", evolve(SHORT, lock_timeout=0.05))
+        with pytest.raises(psycopg.OperationalError, match="no answer in time"):
+            await alive.show()
+        await alive.end()
+
+
+async def test_an_open_job_and_one_that_nobody_submitted_are_not_settled(emulator, sqlite):
+    """There is nothing to give up of a press that waits, and nothing to press again of one that is not recorded."""
+    press = ButtonPress(emulator.add_image(), "U1")
+    async with open_jobs(emulator, sqlite) as jobs:
+        await jobs.submit([press])
+        with pytest.raises(ValueError, match="is open; only an unknown outcome can be resolved"):
+            await jobs.resolve(press, give_up=True)
+        with pytest.raises(ValueError, match="was not submitted"):
+            await jobs.resolve(("0" * 24, "U1"), press_again=True)
+        assert (await jobs.job(press)).state is JobState.OPEN
