@@ -53,7 +53,7 @@ async def test_a_worker_that_is_stopped_while_akool_is_asked_leaves_the_doubt_to
         press = ButtonPress(emulator.add_image(), "U1")
         await jobs.submit([press])
         emulator.faults.script("create_by_button", Fault.reset("after"))
-        emulator.faults.script("get_image_result", Fault.slow(30))
+        emulator.faults.script("get_image_result", *[Fault.slow(30)] * 3)
         running = asyncio.create_task(jobs.run())
         await emulator.ledger.until(lambda ledger: ledger.requests["get_image_result"])
         running.cancel()
