@@ -69,7 +69,7 @@ class AkoolSession:
     when to look at a running operation: :class:`AdaptivePolling` unless another is given. ``request_timeout`` is in
     seconds, for one request. ``webhook_url`` goes along with every POST that makes images, each with a word of its own
     (``akool_press``) in the query: what arrives there is to be handed to :meth:`notify`, and a POST whose reply is lost
-    waits up to a minute for it. An injected ``http`` is never closed here. ``observer`` is told of everything that
+    waits a minute for it. An injected ``http`` is never closed here. ``observer`` is told of everything that
     happens (``akool_async.events``). ``repress=False`` never presses a second time after a lost reply, even where AKOOL
     was found not to have taken the first. ``timing`` holds all other waits: :class:`Timing` unless another is
     given, multiplied by the environment's ``AKOOL_TIME_SCALE``, which is for an emulator on this machine alone.
@@ -186,7 +186,7 @@ class AkoolSession:
             NotOperableError: the button is used or not available, or the image is not finished.
             OutcomeUnknownError: the reply was lost; its ``charged`` tells whether AKOOL was found to have accepted it.
             InsufficientCreditError, AuthenticationError, NotFoundError, ...: AKOOL refused; nothing was spent.
-            RateLimitedError: AKOOL kept refusing with 1005 or 429 for 15 minutes.
+            RateLimitedError: AKOOL kept refusing with 1005 or 429 for ``Timing.throttle_timeout``, 15 minutes.
             TransportError: AKOOL could not be reached at several tries; nothing was sent.
         """
         word = None if word is None else _validate.text("word", word)

@@ -225,7 +225,11 @@ class Fault:
 
 
 class Faults:
-    """Which request meets which fault: scripted ones first, then those drawn by rate."""
+    """Which request meets which fault: scripted ones first, then those drawn by rate.
+
+    Endpoints: ``create_by_button``, ``create_by_prompt``, ``create_by_source_prompt``, ``get_image_result``,
+    ``get_credit`` and ``get_token``; ``pictures`` for what is downloaded, and ``webhook`` for what AKOOL sends.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -293,4 +297,5 @@ def _check_faults(faults: Iterable[Fault], endpoints: Iterable[str]) -> None:
         if not isinstance(fault, Fault):
             raise ValueError(f"faults must be made by Fault's constructors, not {fault!r}")  # noqa: TRY004
         if not any(_fits(fault, endpoint) for endpoint in endpoints):
-            raise ValueError(f"fault {fault.kind!r} does not fit endpoint {', '.join(endpoints)}")
+            fitting = ", ".join(endpoint for endpoint in ENDPOINTS if _fits(fault, endpoint))
+            raise ValueError(f"fault {fault.kind!r} does not fit endpoint {', '.join(endpoints)}, but {fitting}")
