@@ -12,10 +12,8 @@ from sqlalchemy.exc import OperationalError
 from akool_async import ConfigurationError
 from akool_async.durable import DurableFanOut
 from akool_async.durable._state import State
+from tests.support.durable_faults import BY_3_11, BY_3_12, hand_over, read_moment_of_submission
 from tests.support.workers import open_jobs
-
-BY_3_11, BY_3_12 = "(strftime('%s','now') * 1000)", "(unixepoch('subsec') * 1000)"
-"""What DBOS has its tables tell the time by, where Python 3.11 made them, and where 3.12 or newer did."""
 
 
 def knows_no_subsec(connection, _):
@@ -44,17 +42,6 @@ def sqlite_that(*lacks):
             event.listen(Engine, "connect", lack)
             stack.callback(event.remove, Engine, "connect", lack)
         yield
-
-
-def hand_over(file, clock):
-    """Make the tables what another Python would have made them."""
-    (other,) = {BY_3_11, BY_3_12} - {clock}
-    with closing(sqlite3.connect(file, isolation_level=None)) as database:
-        database.execute("PRAGMA writable_schema=ON")
-        database.execute("UPDATE sqlite_master SET sql = replace(sql, ?, ?)", (other, clock))
-        tables = " ".join(sql for (sql,) in database.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL"))
-    assert clock in tables
-    assert other not in tables
 
 
 @pytest.mark.parametrize(("lacks", "clock"), [(OLD[0], BY_3_11), *((lacks, BY_3_12) for lacks in OLD)])
@@ -90,8 +77,7 @@ async def test_an_older_sqlite_tells_the_time_as_a_newer_one(emulator, tmp_path)
     with sqlite_that(knows_no_subsec):
         async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db") as jobs:
             await jobs.submit([(emulator.add_image(), "U1")])
-    with closing(sqlite3.connect(tmp_path / "a.db")) as database:
-        ((kind, created),) = database.execute("SELECT typeof(created_at), created_at FROM workflow_status")
+    kind, created = read_moment_of_submission(tmp_path / "a.db")
     assert kind == "integer"
     assert before - 0.001 <= created / 1000 <= datetime.now(UTC).timestamp() + 0.001
 

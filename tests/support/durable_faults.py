@@ -3,13 +3,16 @@
 Nothing of the library's own leads to these: they are what a killed worker, a lost answer or an older version leave.
 """
 
-from contextlib import contextmanager
+import sqlite3
+from contextlib import closing, contextmanager
 from typing import Final
 
 from sqlalchemy import create_engine, make_url, text
 
 HOUR: Final = 3_600_000_000
 """In microseconds, as a state counts."""
+BY_3_11, BY_3_12 = "(strftime('%s','now') * 1000)", "(unixepoch('subsec') * 1000)"
+"""What DBOS has its tables tell the time by, where Python 3.11 made them, and where 3.12 or newer did."""
 
 
 @contextmanager
@@ -195,3 +198,20 @@ def format_of(state):
 def tell_half_an_emoji(state):
     """AKOOL's replies held half of an emoji, which JSON can carry, and which no database can take as a text."""
     assert _change(state, """UPDATE akool_jobs SET outcome = replace(outcome, '"raw"', '"half":"\\ud800","raw"')""")
+
+
+def hand_over(file, clock):
+    """Make the tables of an SQLite file what another Python would have made them."""
+    (other,) = {BY_3_11, BY_3_12} - {clock}
+    with closing(sqlite3.connect(file, isolation_level=None)) as database:
+        database.execute("PRAGMA writable_schema=ON")
+        database.execute("UPDATE sqlite_master SET sql = replace(sql, ?, ?)", (other, clock))
+        tables = " ".join(sql for (sql,) in database.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL"))
+    assert clock in tables
+    assert other not in tables
+
+
+def read_moment_of_submission(file):
+    """The type and the value, in milliseconds, of the moment at which the only job was submitted."""
+    with closing(sqlite3.connect(file)) as database:
+        return database.execute("SELECT typeof(created_at), created_at FROM workflow_status").fetchone()
