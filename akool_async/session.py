@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NoReturn, Self
+from typing import TYPE_CHECKING, Final, NoReturn, Self, TypedDict
 from urllib.parse import urlsplit
 from weakref import WeakSet
 
@@ -55,6 +55,20 @@ if TYPE_CHECKING:
     from akool_async.polling import Polling
 
 BASE_URL: Final = "https://openapi.akool.com"
+
+
+class SessionOptions(TypedDict, total=False):
+    """Keyword arguments of :class:`AkoolSession`, as functions that hand them on take them."""
+
+    base_url: str | None
+    max_concurrent_operations: int | None
+    polling: Polling | None
+    request_timeout: float
+    webhook_url: str | None
+    observer: Observer | None
+    repress: bool
+    allow_http: bool
+    timing: Timing | None
 
 
 class AkoolSession:

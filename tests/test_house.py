@@ -58,7 +58,7 @@ RANKS = {
 }
 EDGES = {"cli", "durable", "emulator", "opentelemetry", "webhooks"}
 PUBLIC_ROOMS = {"events"}
-OPEN_TO_EDGES = {"errors", "_money", "_replies", "_retry", "timing"}
+OPEN_TO_EDGES = {"errors", "_money", "_replies", "_retry", "session", "timing"}
 """Rooms whose rules edges follow too: which code is which error, what an error or a reply says, and prices."""
 OWNERS = {
     "aiohttp": {"_transport", "_request_body", "_failures", "_picture_hosts", "emulator", "webhooks", "cli"},
@@ -167,6 +167,7 @@ def complaints(root):
         room = room_of(path, root)
         if path.parent == root and room in {"__init__", "__main__"}:
             continue
+        is_apart = room == "emulator" and path.name != "_client.py"
         for module, names in imports(ast.parse(path.read_text())):
             package, _, inside = module.partition(".")
             if package == "akool_async":
@@ -179,13 +180,13 @@ def complaints(root):
                     if (
                         room in EDGES
                         and other != room
-                        and not (room != "emulator" and other in OPEN_TO_EDGES)
+                        and (is_apart or other not in OPEN_TO_EDGES)
                         and not (room == "cli" and other in {"durable", "emulator", "webhooks"})
                     ):
                         yield f"{path}: an edge uses public names only, not {other}"
                     elif room not in EDGES and RANKS.get(other, 99) >= RANKS[room]:
                         yield f"{path}: {room} must not import {other}"
-                if room == "emulator" and not inside and path.name != "_client.py":
+                if is_apart and not inside:
                     yield f"{path}: the emulator shares nothing with the client"
             elif package not in sys.stdlib_module_names and room not in OWNERS.get(package, set()):
                 yield f"{path}: {package} has another owner"

@@ -13,7 +13,8 @@ import pytest
 
 from akool_async import AkoolSession
 from akool_async.durable import DurableFanOut
-from akool_async.durable._arguments import SessionOptions
+from akool_async.emulator._client import EmulatorSessionOptions
+from akool_async.session import SessionOptions
 from tests.support.readme import BLOCKS
 
 ROOT: Final = Path(__file__).parents[1]
@@ -71,3 +72,8 @@ def test_a_durable_fan_out_names_every_option_of_a_session():
     session = inspect.signature(AkoolSession).parameters.keys()
     durable = inspect.signature(DurableFanOut).parameters.keys()
     assert session - durable - {"http"} == SessionOptions.__annotations__.keys()
+
+
+def test_a_session_of_an_emulator_names_every_option():
+    """The same for the emulator, which leaves none out."""
+    assert inspect.signature(AkoolSession).parameters.keys() == inspect.get_annotations(EmulatorSessionOptions).keys()

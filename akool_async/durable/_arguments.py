@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, Iterable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final, TypedDict
+from typing import TYPE_CHECKING, Final
 
 from akool_async import ButtonPress
 from akool_async.durable._job import JobState
@@ -13,28 +13,11 @@ from akool_async.durable._jobs import PAGE
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from akool_async import Polling, Timing
-    from akool_async.events import Observer
-
     Press = ButtonPress | tuple[str, str]
 
 LONGEST_AGE: Final = timedelta(days=36_500)
 LONGEST_ACCOUNT: Final = 64
 """It is part of a file's name."""
-
-
-class SessionOptions(TypedDict, total=False):
-    """The options that a durable fan-out hands on to its sessions as they are."""
-
-    base_url: str | None
-    max_concurrent_operations: int | None
-    polling: Polling | None
-    request_timeout: float
-    webhook_url: str | None
-    observer: Observer | None
-    repress: bool
-    allow_http: bool
-    timing: Timing | None
 
 
 def check_account(name: str) -> None:

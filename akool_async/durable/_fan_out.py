@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from akool_async import ApiKey, ButtonPress, ClientCredentials, Outcome, WebhookEvent
-    from akool_async.durable._arguments import Press, SessionOptions
+    from akool_async.durable._arguments import Press
+    from akool_async.session import SessionOptions
 
     T = TypeVar("T")
 

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from akool_async import AdaptivePolling, AkoolSession, ExponentialPolling, Timing
+from akool_async.session import SessionOptions
+
+if TYPE_CHECKING:
+    import aiohttp
+
+    from akool_async import ApiKey, ClientCredentials
 
 
-def open_session(api_key: str, base_url: str, *, time_scale: float, options: dict[str, Any]) -> AkoolSession:
+class EmulatorSessionOptions(SessionOptions, total=False):
+    """Everything that :class:`AkoolSession` takes."""
+
+    auth: ApiKey | ClientCredentials | str | None
+    max_concurrent_upscales: int
+    max_requests_per_second: float | None
+    http: aiohttp.ClientSession | None
+
+
+def open_session(api_key: str, base_url: str, time_scale: float, options: EmulatorSessionOptions) -> AkoolSession:
     """A session whose waits are multiplied by ``time_scale``; ``options`` override what is chosen here."""
-    return AkoolSession(
-        **{
-            "auth": api_key,
-            "base_url": base_url,
-            "polling": AdaptivePolling(start=ExponentialPolling().scaled(time_scale)),
-            "timing": Timing().scaled(time_scale),
-            **{name: value for name, value in options.items() if value is not None},
-        }
-    )
+    chosen: dict[str, Any] = {
+        "auth": api_key,
+        "base_url": base_url,
+        "polling": AdaptivePolling(start=ExponentialPolling().scaled(time_scale)),
+        "timing": Timing().scaled(time_scale),
+    }
+    return AkoolSession(**chosen | {name: value for name, value in options.items() if value is not None})

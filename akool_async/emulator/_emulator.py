@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self, Unpack
 
 from aiohttp import web
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from akool_async import AkoolSession
+    from akool_async.emulator._client import EmulatorSessionOptions
 
 USED_BUTTON_CODES = (NOT_OPERABLE,)
 """What AKOOL's pages leave open: 1010 or 1011 (ALREADY_OPERATED)."""
@@ -216,7 +217,7 @@ class Emulator:
             "AKOOL_TIME_SCALE": f"{self._time_scale:g}",
         }
 
-    def session(self, **options: Any) -> AkoolSession:  # noqa: ANN401 - AkoolSession's, handed on by name
+    def session(self, **options: Unpack[EmulatorSessionOptions]) -> AkoolSession:
         """A session of this emulator's account, whose waits are divided by ``speed``.
 
         A lost reply is settled within milliseconds, for example. Use it as ``async with emulator.session() as akool``.
@@ -228,7 +229,7 @@ class Emulator:
         Raises:
             RuntimeError: The emulator does not serve yet.
         """
-        return open_session(self.api_key, self._require_address(), time_scale=self._time_scale, options=options)
+        return open_session(self.api_key, self._require_address(), self._time_scale, options)
 
     async def __aenter__(self) -> Self:
         self._refuse_to_serve_twice()

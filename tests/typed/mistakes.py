@@ -114,6 +114,8 @@ async def emulate() -> None:
     Timing(reconcile_gap="3")  # arg-type, reportArgumentType
     Timing(gap=3)  # call-arg, reportCallIssue
     async with Emulator(speed="200") as emulator:  # arg-type, reportArgumentType
+        emulator.session(max_concurent_upscales=1)  # call-arg, reportCallIssue
+        emulator.session(timing=3)  # arg-type, reportArgumentType
         emulator.faults.script("create_by_button", "reset")  # arg-type, reportArgumentType
         emulator.faults.script("create_by_button", Fault.reset("later"))  # arg-type, reportArgumentType
         emulator.add_image(button=["U1"])  # call-arg, reportCallIssue
