@@ -99,7 +99,7 @@ async def test_a_state_can_be_opened_during_a_failover(emulator, failover):
 
 async def test_a_state_that_stays_read_only_is_told(emulator, postgresql):
     """A caller hears within its time that the state cannot be written, and why."""
-    timing = WorkerTiming(database_timeout=1)
+    timing = WorkerTiming(database_timeout=3)
     async with Failover(postgresql()) as failover, open_jobs(emulator, failover.state, worker_timing=timing) as jobs:
         failover.begin()
         with pytest.raises(StateError, match=r"cannot be used \(.*read-only"):

@@ -73,13 +73,14 @@ class Database:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + (self._timing.database_timeout if timeout is None else timeout)
         waits = pauses(self._timing.first_database_pause, self._timing.max_database_pause)
+        reason: object = "no answer"  # what a try said, until a later one says something else
         while True:
             try:
                 limit = deadline if longest is None else loop.time() + longest
                 async with asyncio.timeout_at(limit if limit < math.inf else None):
                     done = await self.run(work)
             except (DBAPIError, NoConnectionError, TimeoutError) as error:
-                reason = getattr(error, "orig", None) or str(error) or "no answer"
+                reason = getattr(error, "orig", None) or str(error) or reason
                 pause = next(waits)
                 if loop.time() + pause > deadline:
                     raise StateError(f"{self._name} cannot be used ({reason})") from error
