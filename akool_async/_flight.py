@@ -48,7 +48,7 @@ class Flight(Generic[T]):
         self._callers += 1
         landed = self._landing.join()
         try:
-            await landed  # also where it has just ended, and is about to land
+            await landed  # also if it has just ended: its outcome is about to arrive
             self._claimed = True
         finally:
             self._landing.discard(landed)

@@ -125,7 +125,7 @@ class LostReplies:
             self._expected.pop(callback.word, None)
 
     async def find(self, callback: Callback, press: ButtonPress | None, images: int) -> list[ImageResult]:
-        """The images that the webhook tells of in time; any later ones go to ``recover``."""
+        """The images that the webhook reports in time; later ones go to ``recover``."""
         found: list[ImageResult] = []
         deadline = asyncio.get_running_loop().time() + self._timeout
         image_id = None
@@ -135,7 +135,7 @@ class LostReplies:
                 image_id = None
         except asyncio.CancelledError:  # the session closes, and AKOOL does not call again
             found += [ImageResult(id=told) for told in (image_id, *callback.take_all()) if told is not None]
-            if not found:  # pragma: no cover - nothing is told: it is the end of the event loop that cancels
+            if not found:  # pragma: no cover - only the end of the event loop cancels before any id is known
                 raise
         if len(found) < images and callback.word is not None:
             self._given_up[callback.word] = (callback, press)

@@ -67,6 +67,14 @@ async def test_what_it_prints_is_a_key_file(tmp_path):
     assert served.environment.keys() == {f"AKOOL_{name}" for name in names}
 
 
+async def test_a_key_files_time_scale_counts(tmp_path):
+    """The scale that an emulator prints is taken from the file as if it was exported, and is refused for AKOOL."""
+    (tmp_path / "keys").write_text("AKOOL_API_KEY=sk-test-key\nAKOOL_TIME_SCALE=0.01\n")
+    status, output, errors = await run("credit", "--key-file", "keys", cwd=tmp_path)
+    assert (status, output) == (1, "")
+    assert "AKOOL_TIME_SCALE scales what a session waits for" in errors
+
+
 async def test_a_key_file_with_half_a_pair_is_refused(tmp_path):
     """A client id without its secret beside the key is a mistake that is told before anything is asked."""
     (tmp_path / "keys").write_text("AKOOL_API_KEY=a\nAKOOL_CLIENT_ID=b\n")

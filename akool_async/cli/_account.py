@@ -94,7 +94,8 @@ def _account(key_file: KeyFile | None) -> dict[str, Any]:
         _require_key()
         return {}
     settings = _settings(key_file.text)
-    os.environ.setdefault(TIME_SCALE, settings.get(TIME_SCALE) or "")  # `akool emulator` prints it among the keys
+    if scale := settings.get(TIME_SCALE):  # `akool emulator` prints it beside the keys
+        os.environ.setdefault(TIME_SCALE, scale)
     return {"auth": _credentials(settings, key_file.path), "base_url": settings.get(BASE_URL) or None}
 
 

@@ -1,4 +1,4 @@
-"""What the command line told `akool fan-out`."""
+"""The options of `akool fan-out`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class Options:
-    """What the command line told."""
+    """The options as the command line gives them."""
 
     content: bytes
     """Of the file, ``name``."""

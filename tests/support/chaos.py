@@ -216,11 +216,8 @@ async def _count_leaked_slots(akool: AkoolSession, emulator: Emulator, cap: int)
     """Take every slot at once with jobs that do not end: those that cannot be taken have leaked."""
     emulator.faults.script("create_by_button", *[Fault.stuck()] * cap)
     fresh = [emulator.add_image() for _ in range(-(-cap // 4))]
-    takers = [
-        asyncio.create_task(akool.create_by_button(image_id, button))
-        for image_id in fresh
-        for button in list(Button)[:4]
-    ][:cap]
+    presses = [(image_id, button) for image_id in fresh for button in list(Button)[:4]][:cap]
+    takers = [asyncio.create_task(akool.create_by_button(*press)) for press in presses]
     _, waiting = await asyncio.wait(takers, timeout=10)
     for taker in waiting:
         taker.cancel()
