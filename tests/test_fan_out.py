@@ -507,7 +507,7 @@ async def test_a_busy_plan_is_kept_full_without_a_cap_of_ours():
     """A plan of three generations and no cap of ours: everything comes out, and few POSTs are refused for it."""
     async with (
         Emulator(speed=100, plan_concurrency=3) as emulator,
-        emulator.session(polling=FAST, timing=Timing().scaled(0.1)) as akool,
+        emulator.session(polling=FAST, timing=Timing()) as akool,
     ):
         presses = [ButtonPress(emulator.add_image(), button) for _ in range(10) for button in VARIATIONS]
         outcomes = await collect(akool.fan_out(presses))
