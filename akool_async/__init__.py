@@ -1,6 +1,7 @@
 """The asyncio client for AKOOL's image buttons: press U1-U4 and V1-V4 by the thousand, lose no credit."""
 
-from akool_async._auth import ApiKey, ClientCredentials
+from akool_async._http.auth import ApiKey, ClientCredentials
+from akool_async._limits.timing import Timing
 from akool_async.errors import (
     AccountBannedError,
     AkoolError,
@@ -31,7 +32,6 @@ from akool_async.models import Button, ButtonPress, Counters, ImageResult, Image
 from akool_async.operations import Operation, Outcome
 from akool_async.polling import AdaptivePolling, ExponentialPolling, Polling
 from akool_async.session import AkoolSession
-from akool_async.timing import Timing
 
 __version__ = "0.1.0"
 

@@ -46,6 +46,8 @@ class AkoolError(Exception):
 
     operation_id: str | None = None
     press: ButtonPress | None = None
+    retry_after: float | None = None
+    """Seconds that AKOOL asked to wait by a Retry-After header."""
 
     def about(self, *, operation_id: str | None = None, press: ButtonPress | None = None) -> Self:
         """Note what the error is about, unless that is known already."""

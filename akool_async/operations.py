@@ -14,8 +14,8 @@ from akool_async.models import Button, ButtonPress, ImageResult, ImageStatus
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from akool_async._watch import Watch
-    from akool_async._watcher import Watcher
+    from akool_async._poll.poller import Watcher
+    from akool_async._poll.tracked import Watch
 
 _JSON_VERSION = 1
 

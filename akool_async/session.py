@@ -10,23 +10,24 @@ from urllib.parse import urlsplit
 from weakref import WeakSet
 
 from akool_async import _validate
-from akool_async._api import Api
-from akool_async._auth import read_credentials
-from akool_async._event_loop import HomeLoop
-from akool_async._money import Account
-from akool_async._pace import Pace
-from akool_async._picture_hosts import PictureHosts
-from akool_async._proxies import is_loopback
-from akool_async._reconcile import reconcile
-from akool_async._reports import Reporter
-from akool_async._slots import Slots
-from akool_async._spend import Spender
-from akool_async._transport import Transport, check_base_url
-from akool_async._turnstile import Turnstile
-from akool_async._watcher import Watcher
-from akool_async.downloads import Downloads
+from akool_async._download.downloads import Downloads
+from akool_async._download.picture_hosts import PictureHosts
+from akool_async._fan_out.fan_out import FanOut
+from akool_async._http.auth import read_credentials
+from akool_async._http.endpoints import Api
+from akool_async._http.event_loop import HomeLoop
+from akool_async._http.proxies import is_loopback
+from akool_async._http.transport import Transport, check_base_url
+from akool_async._limits.credits import Account
+from akool_async._limits.ramp import Turnstile
+from akool_async._limits.rate import Pace
+from akool_async._limits.slots import Slots
+from akool_async._limits.timing import SCALE_VARIABLE, Timing, read_scale
+from akool_async._poll.poller import Watcher
+from akool_async._submit.reconcile import reconcile
+from akool_async._submit.submitter import Spender
 from akool_async.errors import ConfigurationError, SessionClosedError
-from akool_async.fan_out import FanOut
+from akool_async.events import Reporter
 from akool_async.models import (
     FINAL,
     Button,
@@ -39,7 +40,6 @@ from akool_async.models import (
 )
 from akool_async.operations import Operation, read_operation
 from akool_async.polling import AdaptivePolling, ExponentialPolling
-from akool_async.timing import SCALE_VARIABLE, Timing, read_scale
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable
@@ -47,10 +47,10 @@ if TYPE_CHECKING:
 
     import aiohttp
 
-    from akool_async._auth import Credentials
+    from akool_async._fan_out.fan_out import Presses
+    from akool_async._http.auth import Credentials
     from akool_async.errors import OutcomeUnknownError
     from akool_async.events import Observer
-    from akool_async.fan_out import Presses
     from akool_async.operations import Outcome
     from akool_async.polling import Polling
 

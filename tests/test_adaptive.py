@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from akool_async import AdaptivePolling, AkoolSession, ExponentialPolling
-from akool_async._durations import REMEMBERED, Distribution, Durations
-from akool_async._plan import LONGEST_TAIL_INTERVAL, plan_looks
 from akool_async.emulator import Emulator
+from akool_async.polling.durations import REMEMBERED, Distribution, Durations
+from akool_async.polling.plan import LONGEST_TAIL_INTERVAL, plan_looks
 from tests.support.schedules import FAST
 
 AGES = st.floats(0, 1e6)

@@ -7,7 +7,7 @@ import pickle
 import pytest
 
 from akool_async import ApiKey, AuthenticationError, ClientCredentials, ConfigurationError
-from akool_async._auth import KeyAuthenticator, TokenAuthenticator, read_credentials
+from akool_async._http.auth import KeyAuthenticator, TokenAuthenticator, read_credentials
 from tests.support.scripted import KEY
 
 PAIR = {"AKOOL_CLIENT_ID": "id", "AKOOL_CLIENT_SECRET": KEY}

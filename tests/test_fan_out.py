@@ -31,7 +31,7 @@ from akool_async import (
     WaitTimeoutError,
     events,
 )
-from akool_async._turnstile import LARGEST_WIDTH
+from akool_async._limits.ramp import LARGEST_WIDTH
 from akool_async.emulator import Emulator, Fault
 from tests.support.looks import look_until
 from tests.support.schedules import FAST

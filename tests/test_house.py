@@ -1,6 +1,7 @@
-"""The house: public names, import order, one owner per third-party package."""
+"""The house: its rooms, the order of imports (contracts in pyproject.toml), and the public names."""
 
 import ast
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,98 +11,27 @@ import pytest
 import akool_async
 
 ROOT = Path(akool_async.__file__).parent
-RANKS = {
-    "_validate": 0,
-    "_recent": 0,
-    "models": 1,
-    "errors": 1,
-    "_proxies": 2,
-    "_request_body": 1,
-    "_deadline": 1,
-    "_failures": 3,
-    "_durations": 1,
-    "_listeners": 1,
-    "_late_urls": 2,
-    "timing": 1,
-    "events": 2,
-    "_wire": 2,
-    "_plan": 2,
-    "_budget": 3,
-    "_preflight": 2,
-    "_auth": 3,
-    "_retry": 3,
-    "_pace": 3,
-    "_replies": 2,
-    "_money": 2,
-    "_event_loop": 2,
-    "_reports": 3,
-    "polling": 3,
-    "_transport": 4,
-    "_turnstile": 4,
-    "_api": 5,
-    "_slots": 6,
-    "_hints": 1,
-    "_lost_replies": 6,
-    "_reconcile": 6,
-    "_watch": 7,
-    "_watcher": 8,
-    "_flight": 3,
-    "operations": 9,
-    "_picture_formats": 0,
-    "_picture_urls": 1,
-    "_picture_hosts": 4,
-    "_picture_files": 5,
-    "downloads": 9,
-    "_spend": 10,
-    "fan_out": 11,
-    "session": 12,
+ROOMS = {
+    "session.py",
+    "operations.py",
+    "models.py",
+    "errors.py",
+    "events.py",
+    "polling",
+    "_http",
+    "_limits",
+    "_submit",
+    "_poll",
+    "_fan_out",
+    "_download",
+    "webhooks",
+    "durable",
+    "emulator",
+    "cli",
+    "opentelemetry.py",
+    "_validate.py",
 }
-EDGES = {"cli", "durable", "emulator", "opentelemetry", "webhooks"}
-PUBLIC_ROOMS = {"events"}
-OPEN_TO_EDGES = {"errors", "_money", "_replies", "_retry", "session", "timing"}
-"""Rooms whose rules edges follow too: which code is which error, what an error or a reply says, and prices."""
-OWNERS = {
-    "aiohttp": {"_transport", "_request_body", "_failures", "_picture_hosts", "emulator", "webhooks", "cli"},
-    "aiolimiter": {"_pace"},
-    "attrs": {
-        "models",
-        "errors",
-        "_money",
-        "events",
-        "_wire",
-        "_auth",
-        "_retry",
-        "_durations",
-        "_plan",
-        "polling",
-        "_picture_hosts",
-        "_reports",
-        "_transport",
-        "downloads",
-        "fan_out",
-        "operations",
-        "timing",
-        "_api",
-        "cli",
-        "durable",
-    },
-    "backoff": {"_retry", "_pace", "polling", "durable"},
-    "cattrs": {"_wire"},
-    "click": {"cli"},
-    "cryptography": {"emulator", "webhooks"},
-    "dbos": {"durable"},
-    "dotenv": {"cli"},
-    "jinja2": {"cli"},
-    "opentelemetry": {"opentelemetry"},
-    "orjson": {"_wire", "operations", "polling"},
-    "PIL": {"cli", "emulator"},
-    "portalocker": {"cli", "durable"},
-    "psycopg": {"durable"},
-    "pytest": {"emulator"},
-    "rich": {"cli"},
-    "sqlalchemy": {"durable"},
-    "yarl": {"_picture_hosts", "_picture_urls"},
-}
+MARKERS = {"__init__.py", "__main__.py", "py.typed"}
 PUBLIC = [
     "APIError",
     "AccountBannedError",
@@ -145,84 +75,55 @@ PUBLIC = [
 ]
 
 
-def room_of(path, root):
-    return path.relative_to(root).parts[0].removesuffix(".py")
+def lint_imports(directory):
+    """Check the contracts of pyproject.toml for the package in a directory."""
+    command = [Path(sys.executable).parent / "lint-imports", "--no-cache", ROOT.parent / "pyproject.toml"]
+    return subprocess.run(command, cwd=directory, check=False, capture_output=True, text=True)
 
 
-def imports(tree):
-    """(module, names) of every import that is carried out at run time."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            node.body = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from ((alias.name, []) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            yield node.module, [alias.name for alias in node.names]
-
-
-def complaints(root):
-    """Every import that breaks the order of the house."""
-    for path in sorted(root.rglob("*.py")):
-        room = room_of(path, root)
-        if path.parent == root and room in {"__init__", "__main__"}:
-            continue
-        is_apart = room == "emulator" and path.name != "_client.py"
-        for module, names in imports(ast.parse(path.read_text())):
-            package, _, inside = module.partition(".")
-            if package == "akool_async":
-                rooms = (
-                    [inside.split(".")[0]]
-                    if inside
-                    else [name for name in names if name in RANKS.keys() - PUBLIC_ROOMS]
-                )
-                for other in rooms:
-                    if (
-                        room in EDGES
-                        and other != room
-                        and (is_apart or other not in OPEN_TO_EDGES)
-                        and not (room == "cli" and other in {"durable", "emulator", "webhooks"})
-                    ):
-                        yield f"{path}: an edge uses public names only, not {other}"
-                    elif room not in EDGES and RANKS.get(other, 99) >= RANKS[room]:
-                        yield f"{path}: {room} must not import {other}"
-                if is_apart and not inside:
-                    yield f"{path}: the emulator shares nothing with the client"
-            elif package not in sys.stdlib_module_names and room not in OWNERS.get(package, set()):
-                yield f"{path}: {package} has another owner"
+def test_the_listing_is_the_architecture():
+    """At the top of the package stand its rooms and nothing else."""
+    assert {path.name for path in ROOT.iterdir()} - {"__pycache__"} == ROOMS | MARKERS
 
 
 def test_imports_go_down_and_packages_have_owners():
-    """The order of the rooms and the owners of packages hold in every file."""
-    assert list(complaints(ROOT)) == []
+    """Every import keeps the contracts, those for type checkers included."""
+    checked = lint_imports(ROOT.parent)
+    assert checked.returncode == 0, checked.stdout
 
 
 @pytest.mark.parametrize(
-    ("room", "line"),
+    ("room", "line", "contract"),
     [
-        ("models.py", "from akool_async import session"),
-        ("models.py", "from akool_async.errors import AkoolError"),
-        ("_watcher.py", "import aiohttp"),
-        ("emulator/_http.py", "from akool_async._wire import read_image"),
-        ("emulator/_http.py", "from akool_async import Button"),
-        ("emulator/_http.py", "from akool_async.errors import CODES"),
-        ("emulator/_http.py", "from akool_async._money import EXPECTED_PRICES"),
-        ("cli/_app.py", "from akool_async._transport import Transport"),
-        ("session.py", "from akool_async.emulator import Emulator"),
-        ("session.py", "import requests"),
+        ("models.py", "from akool_async import session", "Imports go down the house"),
+        (
+            "_http/codec.py",
+            "if TYPE_CHECKING:\n    from akool_async._poll.poller import Poller",
+            "Imports go down the house",
+        ),
+        ("_poll/streak.py", "from akool_async._poll import poller", "No room imports in a circle"),
+        ("durable/_tables.py", "from akool_async.durable import _fan_out", "No room imports in a circle"),
+        ("session.py", "import cattrs", "cattrs is the codec's"),
+        ("_poll/poller.py", "import aiohttp", "aiohttp has few owners"),
     ],
 )
-def test_a_wrong_import_is_found(tmp_path, room, line):
-    """The check above can fail."""
-    (tmp_path / room).parent.mkdir(exist_ok=True)
-    (tmp_path / room).write_text(line)
-    assert len(list(complaints(tmp_path))) == 1
+def test_a_wrong_import_is_found(tmp_path, room, line, contract):
+    """The contracts can be broken."""
+    shutil.copytree(ROOT, tmp_path / "akool_async", ignore=shutil.ignore_patterns("__pycache__"))
+    with (tmp_path / "akool_async" / room).open("a") as file:
+        file.write(f"{line}\n")
+    checked = lint_imports(tmp_path)
+    broken = [reported for reported in checked.stdout.splitlines() if "BROKEN" in reported]
+    assert len(broken) == 1
+    assert broken[0].startswith(contract)
 
 
-def test_every_room_has_a_rank():
-    """A new room is given its place."""
-    rooms = {room_of(path, ROOT) for path in ROOT.rglob("*.py")} - {"__init__", "__main__"}
-    assert rooms == RANKS.keys() | EDGES
+def test_the_emulator_shares_no_code_with_the_client():
+    """Both ends cannot have the same bug: only its session() imports the client."""
+    for path in (ROOT / "emulator").glob("*.py"):
+        modules = {node.module for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)}
+        shared = {module for module in modules if f"{module}.".startswith("akool_async.")}
+        assert path.name == "_client.py" or all(module.startswith("akool_async.emulator") for module in shared), path
 
 
 def test_public_names_are_pinned():

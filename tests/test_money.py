@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from akool_async import ButtonPress, OutcomeUnknownError
-from akool_async._money import Account, Prices, price_kind
+from akool_async._limits.credits import Account, Prices, price_kind
 from akool_async.emulator import Emulator, Fault
 from akool_async.models import PromptRequest, SourcePromptRequest
 from tests.support.commands import start, write_batch

@@ -15,7 +15,7 @@ from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http import StreamWriter
 
 from akool_async import AkoolSession, OutcomeUnknownError, SessionClosedError, events
-from akool_async._request_body import RequestBody
+from akool_async._http.request_body import RequestBody
 from tests.support.examples import CREATE_BY_PROMPT_REPLY
 from tests.support.looks import look_until
 from tests.support.scripted import KEY, scripted_server

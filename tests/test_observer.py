@@ -18,8 +18,8 @@ from akool_async import (
     SessionClosedError,
     events,
 )
-from akool_async._reports import MOST_PENDING, Reporter
 from akool_async.emulator import Fault
+from akool_async.events import MOST_PENDING, Reporter
 from tests.support.schedules import FAST, QUICK
 from tests.support.scripted import KEY, scripted_server
 

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from akool_async import AkoolError, AkoolSession, OutcomeUnknownError, SessionClosedError
-from akool_async._recent import Recent
+from akool_async._limits.recent import Recent
 from akool_async.emulator import Emulator, Fault
 from tests.support.examples import CREATE_BY_BUTTON_REPLY, CREATE_BY_PROMPT_REPLY
 from tests.support.looks import look_until

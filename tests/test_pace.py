@@ -7,9 +7,9 @@ import pytest
 from aiohttp import web
 
 from akool_async import AkoolSession, RateLimitedError, Timing, events
-from akool_async._pace import Pace
-from akool_async._transport import MOST_CONNECTIONS
-from akool_async._turnstile import FIRST_WIDTH, LARGEST_WIDTH, Turnstile
+from akool_async._http.transport import MOST_CONNECTIONS
+from akool_async._limits.ramp import FIRST_WIDTH, LARGEST_WIDTH, Turnstile
+from akool_async._limits.rate import Pace
 from akool_async.emulator import Emulator, Fault
 from tests.support.looks import look_until
 from tests.support.schedules import FAST

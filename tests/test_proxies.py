@@ -3,7 +3,7 @@
 import pytest
 
 from akool_async import ConfigurationError
-from akool_async._proxies import proxy_for, without_password
+from akool_async._http.proxies import proxy_for, without_password
 
 AKOOL = "https://openapi.akool.com"
 PROXY = "http://proxy.example:3128"

@@ -11,18 +11,11 @@ from hypothesis import strategies as st
 
 from akool_async import ExponentialPolling, Timing
 from akool_async import errors as e
-from akool_async._retry import (
-    LONGEST_RETRY_AFTER,
-    MAX_FAILED_POLLS,
-    UNDELIVERED_TRIES,
-    PacedRetry,
-    Streak,
-    UndeliveredRetry,
-    Verdict,
-    growing_waits,
-    judge_spending_post,
-    retry_after_seconds,
-)
+from akool_async._http.retry import LONGEST_RETRY_AFTER, retry_after_seconds
+from akool_async._limits.backoff import growing_waits
+from akool_async._limits.ramp import PacedRetry
+from akool_async._poll.streak import MAX_FAILED_POLLS, Streak
+from akool_async._submit.verdict import UNDELIVERED_TRIES, UndeliveredRetry, Verdict, judge_spending_post
 
 SECONDS = st.floats(0.001, 1000)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -30,8 +30,8 @@ from akool_async import (
     SessionClosedError,
     TransportError,
 )
-from akool_async._api import READ_TRIES
-from akool_async._transport import LARGEST_BODY
+from akool_async._http.endpoints import READ_TRIES
+from akool_async._http.transport import LARGEST_BODY
 from akool_async.emulator import Fault
 from tests.support.examples import CREATE_BY_PROMPT_REPLY
 from tests.support.schedules import FAST, QUICK

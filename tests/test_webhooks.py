@@ -17,7 +17,7 @@ from akool_async import (
     _lost_replies,
 )
 from akool_async import _hints as hints
-from akool_async._recent import CACHE_SIZE
+from akool_async._limits.recent import CACHE_SIZE
 from akool_async.emulator import Emulator, Fault
 from akool_async.webhooks import WebhookEvent
 from tests.support.looks import look_until

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from akool_async import AkoolError, ImageStatus, OutcomeUnknownError, PollingError, WaitTimeoutError
-from akool_async._money import EXPECTED_PRICES
+from akool_async._limits.credits import EXPECTED_PRICES
 from akool_async.cli._lines import UNSAVED, Line, PressState, describe_row, reason_of, reason_of_leaving
 from akool_async.cli._money import Charges
 from akool_async.cli._rows import GAP, Column, fits_beside, make_table, print_rows

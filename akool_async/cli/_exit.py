@@ -14,7 +14,7 @@ from akool_async import (
     TransportError,
     WaitTimeoutError,
 )
-from akool_async._retry import is_pointless
+from akool_async._http.retry import is_account_error
 
 
 class ExitStatus(IntEnum):
@@ -43,7 +43,7 @@ _GRAVEST_FIRST = (ExitStatus.ERROR, ExitStatus.OUTCOME_UNKNOWN, ExitStatus.SOME_
 
 def status_of(error: Exception, otherwise: ExitStatus = ExitStatus.SOME_FAILED) -> ExitStatus:
     """The status for one error; ``otherwise`` where it has none of its own."""
-    if isinstance(error, APIError) and is_pointless(error) and error.code not in CODES_OF_NO_CREDIT:
+    if isinstance(error, APIError) and is_account_error(error) and error.code not in CODES_OF_NO_CREDIT:
         return ExitStatus.ERROR
     return next((status for kind, status in _OF_ERRORS if isinstance(error, kind)), otherwise)
 

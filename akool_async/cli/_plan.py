@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import define, evolve, field, frozen
 
 from akool_async import AlreadyUsedError, APIError, NotFoundError, NotOperableError, NotPermittedError
-from akool_async._money import EXPECTED_PRICES
-from akool_async._retry import is_pointless
+from akool_async._http.retry import is_account_error
+from akool_async._limits.credits import EXPECTED_PRICES
 from akool_async.cli._lines import Line, PressState, reason_of
 from akool_async.cli._money import USED, Step, next_step
 from akool_async.errors import codes_of
@@ -177,7 +177,7 @@ async def _read_sources(
             try:
                 sources[image_id] = await akool.get_image_result(image_id)
             except (NotFoundError, NotPermittedError) as error:
-                if is_pointless(error):
+                if is_account_error(error):
                     raise
                 sources[image_id] = error
             on_read(len(sources), len(image_ids))

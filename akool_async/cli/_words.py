@@ -23,7 +23,7 @@ from akool_async import (
     TransportError,
     WaitTimeoutError,
 )
-from akool_async._retry import is_pointless
+from akool_async._http.retry import is_account_error
 from akool_async.cli._lines import reason_of
 from akool_async.cli._terminal import is_terminal
 from akool_async.errors import CODES
@@ -116,7 +116,7 @@ def account_trouble(errors: Iterable[Exception | None]) -> list[str]:
 
     def explain_all() -> Iterator[str]:
         for error in errors:
-            if isinstance(error, APIError) and is_pointless(error):
+            if isinstance(error, APIError) and is_account_error(error):
                 yield _with_remedy(CODES[error.code].hint, error)
             elif isinstance(error, TransportError):
                 yield _with_remedy(reason_of(error), error)

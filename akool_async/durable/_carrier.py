@@ -20,8 +20,9 @@ from akool_async import (
     SessionClosedError,
     WebhookEvent,
 )
-from akool_async._replies import contradiction, made_by
-from akool_async._retry import Verdict, is_passing, is_pointless, judge_spending_post
+from akool_async._http.origin import contradiction, made_by
+from akool_async._http.retry import is_account_error, is_transient
+from akool_async._submit.verdict import Verdict, judge_spending_post
 from akool_async.durable._database import pauses
 
 if TYPE_CHECKING:
@@ -170,7 +171,7 @@ class Carrier:
         try:
             operation = await self._create(job, press, claim.word)
         except APIError as error:
-            if not claim.in_doubt or is_pointless(error) or _was_not_accepted(error):
+            if not claim.in_doubt or is_account_error(error) or _was_not_accepted(error):
                 raise
             if isinstance(error, NotOperableError):
                 raise _charged(f"another worker pressed before ({error})") from error
@@ -190,7 +191,7 @@ class Carrier:
         try:
             return await self._akool.create_by_button(press.image_id, press.button, word=word)
         except AkoolError as error:
-            if isinstance(error, SessionClosedError) or is_pointless(error) or _was_not_accepted(error):
+            if isinstance(error, SessionClosedError) or is_account_error(error) or _was_not_accepted(error):
                 await self._record(lambda state: self._jobs.release(state, job, self._run_id))
             raise
 
@@ -249,7 +250,7 @@ class Carrier:
             except SessionClosedError:
                 raise _Left from None
             except AkoolError as error:
-                if is_pointless(error):
+                if is_account_error(error):
                     self.stopped_by = self.stopped_by or error
                     raise _Left from None
                 if not passes(error):
@@ -270,7 +271,7 @@ class Carrier:
 
 def _may_pass(error: AkoolError) -> bool:
     """True for an error of a read or a wait that a job outlasts: it is asked again for as long as it takes."""
-    return is_passing(error) or isinstance(error, PollingError)
+    return is_transient(error) or isinstance(error, PollingError)
 
 
 def _was_not_accepted(error: AkoolError) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from akool_async._money import EXPECTED_PRICES
+from akool_async._limits.credits import EXPECTED_PRICES
 from akool_async.durable._tables import IS_ESTIMATED, IS_REPORTED, JOBS, PRICES
 
 if TYPE_CHECKING:

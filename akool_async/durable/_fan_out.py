@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self, Unpack
 from sqlalchemy.exc import OperationalError
 
 from akool_async import AkoolError, AkoolSession, ConfigurationError, NotFoundError
+from akool_async._limits.timing import Timing, read_scale
 from akool_async.durable._arguments import (
     batches_of,
     check_account,
@@ -30,7 +31,6 @@ from akool_async.durable._state import State, StateError
 from akool_async.durable._tables import are_there, prepare
 from akool_async.durable._timing import WorkerTiming
 from akool_async.durable._worker import Setup, Worker
-from akool_async.timing import Timing, read_scale
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable

@@ -6,7 +6,7 @@ from typing import Final
 
 from attrs import evolve, frozen
 
-from akool_async.timing import check_share, wait
+from akool_async._limits.timing import check_share, wait
 
 MIN_INTERVAL: Final = 0.05
 """Seconds below which :meth:`WorkerTiming.scaled` does not bring an interval: each is a query of the database."""

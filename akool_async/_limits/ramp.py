@@ -10,17 +10,45 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Final, Self
 
-from akool_async._retry import PacedRetry
+from attrs import define, field
+
+from akool_async._limits.backoff import growing_waits
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
 
+    from akool_async._limits.timing import Timing
     from akool_async.errors import AkoolError
-    from akool_async.timing import Timing
 
 FIRST_WIDTH: Final = 4
 LARGEST_WIDTH: Final = 32
 """So many POSTs at most are refused when the credit runs out, and so many are enough for a hundred presses a second."""
+
+
+@define
+class PacedRetry:
+    """When to send a POST again that AKOOL refused for its pace."""
+
+    _timing: Timing
+    _since: float | None = None
+    _due: float = 0.0
+    _waits: Iterator[float] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._waits = self._new_waits()
+
+    def pause_after(self, error: AkoolError, now: float) -> float | None:
+        """Seconds to wait before the next try, None where there is to be none."""
+        if self._since is None or now > self._due + self._timing.throttle_reset:
+            self._since = now
+            self._waits = self._new_waits()
+        pause = max(next(self._waits), error.retry_after or 0.0)
+        self._due = now + pause
+        return pause if now + pause - self._since <= self._timing.throttle_timeout else None
+
+    def _new_waits(self) -> Iterator[float]:
+        return growing_waits(self._timing.throttle_delay, self._timing.max_retry_delay)
 
 
 class Turnstile:

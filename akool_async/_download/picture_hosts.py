@@ -11,9 +11,9 @@ import aiohttp
 from attrs import frozen
 from yarl import URL
 
-from akool_async._picture_urls import as_written, follow
-from akool_async._proxies import proxy_for, without_password
-from akool_async._retry import asked_wait, read_date
+from akool_async._download.picture_urls import as_written, follow
+from akool_async._http.proxies import proxy_for, without_password
+from akool_async._http.retry import asked_wait, read_date
 from akool_async.errors import DownloadError, SessionClosedError
 
 if TYPE_CHECKING:

@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from attrs import evolve, frozen
 
-from akool_async import _wire
-from akool_async._replies import contradiction
-from akool_async._retry import asked_pace, growing_waits, is_passing, read_date
-from akool_async._transport import Call, Transport
+from akool_async._http import codec
+from akool_async._http.origin import contradiction
+from akool_async._http.retry import is_transient, read_date
+from akool_async._http.transport import Call, Transport
+from akool_async._limits.backoff import growing_waits
 from akool_async.errors import AkoolError, ResponseError
 from akool_async.models import PromptRequest, SourcePromptRequest
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from akool_async._limits.timing import Timing
     from akool_async.models import ButtonPress, ImageResult
-    from akool_async.timing import Timing
 
 READ_TRIES: Final = 4
 SETTLED_AGE: Final = timedelta(minutes=10)
@@ -64,9 +65,9 @@ class Api:
         ``on_send`` is called when the request goes out, and may forbid it.
         """
         path = "/api/open/v3/content/image/createbybutton"
-        call = Call("Create By Button", "POST", path, _wire.button_body(press, webhook_url), on_send=on_send)
+        call = Call("Create By Button", "POST", path, codec.button_body(press, webhook_url), on_send=on_send)
         try:
-            image = _wire.read_image(await self._transport.request(call))
+            image = codec.read_image(await self._transport.request(call))
             _require_answer(image, press)
         except AkoolError as error:
             error.about(press=press)
@@ -79,9 +80,9 @@ class Api:
         """Create By Prompt, or Create By Source Prompt (v4): one image, or several for a batch. Spends credits."""
         endpoint, path = _PROMPT_ENDPOINTS[type(request)]
         call = Call(
-            endpoint, "POST", path, _wire.prompt_body(evolve(request, webhook_url=webhook_url)), on_send=on_send
+            endpoint, "POST", path, codec.prompt_body(evolve(request, webhook_url=webhook_url)), on_send=on_send
         )
-        images = _wire.read_images(await self._transport.request(call))
+        images = codec.read_images(await self._transport.request(call))
         answers = [image for image in images if contradiction(image, None) is None]
         if not answers:
             _require_answer(images[0], None)
@@ -98,9 +99,9 @@ class Api:
         call = Call("Get Image Result", "GET", path, query={"image_model_id": image_id}, known=known)
         try:
             answer = await self._transport.request(call)
-            if last is not None and answer is _wire.UNCHANGED:
+            if last is not None and answer is codec.UNCHANGED:
                 return last
-            image = _wire.read_image(answer)
+            image = codec.read_image(answer)
             if image.id != image_id:
                 raise ResponseError(f"a reply about image {image.id}, which was not asked about")
             return Look(image, answer.content, answer.date)
@@ -111,7 +112,7 @@ class Api:
     async def get_credit(self, *, tries: int = READ_TRIES) -> float:
         """Get User Credit Info: the account's balance, in up to ``tries`` tries."""
         call = Call("Get Credit", "GET", "/api/open/v3/faceswap/quota/info")
-        return _wire.read_credit(await self._read_patiently(lambda: self._transport.request(call), tries))
+        return codec.read_credit(await self._read_patiently(lambda: self._transport.request(call), tries))
 
     async def _read_patiently(self, read: Callable[[], Awaitable[T]], tries: int) -> T:
         """Call a read that costs nothing, and again up to ``tries`` times in all where the error may pass."""
@@ -120,9 +121,9 @@ class Api:
             try:
                 return await read()
             except AkoolError as error:
-                if not is_passing(error):
+                if not is_transient(error):
                     raise
-                pause = max(next(waits), asked_pace(error))
+                pause = max(next(waits), error.retry_after or 0.0)
             await asyncio.sleep(pause)
         return await read()
 

@@ -11,16 +11,16 @@ import secrets
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
-from akool_async._recent import Recent
-from akool_async._replies import has_other_origin
+from akool_async._http.origin import has_other_origin
+from akool_async._limits.recent import Recent
 from akool_async.errors import AkoolError
 from akool_async.models import ImageResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from akool_async._api import Api
-    from akool_async._money import Loss
+    from akool_async._http.endpoints import Api
+    from akool_async._limits.credits import Loss
     from akool_async.models import ButtonPress
 
 logger = logging.getLogger("akool_async")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from akool_async import _wire
+from akool_async._http import codec
 from akool_async.errors import AkoolError, APIError, RateLimitedError, ResponseError
 from akool_async.models import ButtonPress, ImageResult, ImageStatus, SourcePromptRequest
 from tests.support.codes import each_code
@@ -31,7 +31,7 @@ FIELDS = sorted(
 
 
 def read(value):
-    return _wire.read_image(_wire.read_envelope(json.dumps(value).encode()))
+    return codec.read_image(codec.read_envelope(json.dumps(value).encode()))
 
 
 @pytest.mark.parametrize("example", [CREATE_BY_BUTTON_REPLY, GET_IMAGE_RESULT_REPLY, CREATE_BY_PROMPT_REPLY])
@@ -60,10 +60,10 @@ def test_any_words_in_a_reply_are_read_or_an_akool_error(code, data, credit, tok
     """Whatever bytes stand for the code and for any field, every reader gives its value or an AkoolError."""
     fields = b"".join(b', "%s": %s' % (name.encode(), value) for name, value in data.items())
     body = b'{"code": %s, "token": %s, "data": {"credit": %s%s}}' % (code, token, credit, fields)
-    for reader in (_wire.read_image, _wire.read_images, _wire.read_credit, _wire.read_token):
+    for reader in (codec.read_image, codec.read_images, codec.read_credit, codec.read_token):
         with suppress(AkoolError):
-            envelope = _wire.read_envelope(body)
-            _wire.raise_for_code(envelope)
+            envelope = codec.read_envelope(body)
+            codec.raise_for_code(envelope)
             repr(reader(envelope)).encode()
 
 
@@ -72,9 +72,9 @@ def test_any_body_is_an_envelope_or_an_akool_error(body):
     """Whatever bytes come, reading them gives an envelope and an image, or an AkoolError, and nothing else."""
     for status in (200, 429, 502):
         try:
-            envelope = _wire.read_envelope(body, http_status=status)
-            _wire.raise_for_code(envelope)
-            assert isinstance(_wire.read_image(envelope), ImageResult)
+            envelope = codec.read_envelope(body, http_status=status)
+            codec.raise_for_code(envelope)
+            assert isinstance(codec.read_image(envelope), ImageResult)
         except AkoolError:
             pass
 
@@ -89,8 +89,8 @@ def test_a_negative_price_is_none(price):
 @given(data=JSON)
 def test_any_data_is_read_or_an_akool_error(data):
     """Whatever stands in data under code 1000, every reader gives its value or an AkoolError."""
-    envelope = _wire.Envelope(1000, "OK", data, {"data": data})
-    for reader in (_wire.read_image, _wire.read_images, _wire.read_token, _wire.read_credit):
+    envelope = codec.Envelope(1000, "OK", data, {"data": data})
+    for reader in (codec.read_image, codec.read_images, codec.read_token, codec.read_credit):
         with suppress(AkoolError):
             reader(envelope)
 
@@ -99,7 +99,7 @@ def test_any_data_is_read_or_an_akool_error(data):
 def test_a_mistyped_field_never_raises(fields):
     """An image with an _id is read, whatever type any other field has; raw keeps them all."""
     data = {"_id": "image-1", **fields}
-    result = _wire.read_image(_wire.Envelope(1000, "OK", data, {}))
+    result = codec.read_image(codec.Envelope(1000, "OK", data, {}))
     assert result.id == "image-1"
     assert result.raw is data
     assert all(isinstance(url, str) for url in result.urls)
@@ -151,7 +151,7 @@ def test_a_number_beyond_a_double_makes_no_sense(field, name, digits):
     """The field is None, as with any value that makes no sense, however it is written and whatever its sign."""
     for number in ("9" * digits, "-" + "9" * digits, '"' + "9" * digits + '"', f"1e{digits}"):
         body = '{"code": 1000, "data": {"_id": "image-1", "%s": %s}}' % (field, number)  # noqa: UP031 - braces
-        image = _wire.read_image(_wire.read_envelope(body.encode()))
+        image = codec.read_image(codec.read_envelope(body.encode()))
         assert (image.id, getattr(image, name)) in {("image-1", None), ("image-1", number.strip('"'))}
 
 
@@ -178,7 +178,7 @@ def test_an_image_without_an_id_is_refused(data):
 )
 def test_an_odd_reply_does_not_lose_a_paid_id(body):
     """NaN, numbers beyond a double, a byte order mark, a list of one, a key twice: what makes sense is read."""
-    image = _wire.read_image(_wire.read_envelope(body))
+    image = codec.read_image(codec.read_envelope(body))
     assert (image.id, image.deduction_credit) == ("image-1", None)
 
 
@@ -201,7 +201,7 @@ def test_a_text_that_was_cut_or_mangled_does_not_lose_a_paid_id(sent, text):
     # A backslash before the closing quote would escape it.
     closing = b" " if sent.endswith(b"\x95\\") else b""
     body = b'{"code": 1000, "data": {"prompt": "%s%s", "_id": "image-1", "image_status": 3}}' % (sent, closing)
-    image = _wire.read_image(_wire.read_envelope(body))
+    image = codec.read_image(codec.read_envelope(body))
     assert (image.id, image.status, image.prompt) == ("image-1", ImageStatus.COMPLETED, text + closing.decode())
     assert orjson.loads(orjson.dumps(image.raw))["prompt"] == image.prompt
 
@@ -210,41 +210,41 @@ def test_a_text_that_was_cut_or_mangled_does_not_lose_a_paid_id(sent, text):
 def test_a_code_beyond_measure_is_no_code(code):
     """Such a reply is not AKOOL's, whatever else it holds."""
     with pytest.raises(ResponseError, match="code"):
-        _wire.read_envelope(b'{"code": %s, "data": {"_id": "image-1"}}' % code)
+        codec.read_envelope(b'{"code": %s, "data": {"_id": "image-1"}}' % code)
 
 
 def test_a_batch_is_a_list_of_images():
     """v4 answers with one image or a list of them."""
     one, two = ({"_id": name, "image_status": 1} for name in ("a", "b"))
-    envelope = _wire.Envelope(1000, "OK", [one, two], {})
-    assert [image.id for image in _wire.read_images(envelope)] == ["a", "b"]
-    assert [image.id for image in _wire.read_images(_wire.Envelope(1000, "OK", one, {}))] == ["a"]
-    half = _wire.Envelope(1000, "OK", [one, {"_id": None}], {})
-    assert [image.id for image in _wire.read_images(half)] == ["a"]  # a paid id is not lost to its neighbour
+    envelope = codec.Envelope(1000, "OK", [one, two], {})
+    assert [image.id for image in codec.read_images(envelope)] == ["a", "b"]
+    assert [image.id for image in codec.read_images(codec.Envelope(1000, "OK", one, {}))] == ["a"]
+    half = codec.Envelope(1000, "OK", [one, {"_id": None}], {})
+    assert [image.id for image in codec.read_images(half)] == ["a"]  # a paid id is not lost to its neighbour
 
 
 @each_code
 @pytest.mark.parametrize("text_name", ["msg", "message"])
 def test_every_code_is_its_class(code, expected, text_name):
     """Under HTTP 200 the code decides; an unknown one keeps its number and text; msg is seen as message too."""
-    envelope = _wire.read_envelope(json.dumps({"code": code, text_name: "because", "data": None}).encode())
+    envelope = codec.read_envelope(json.dumps({"code": code, text_name: "because", "data": None}).encode())
     with pytest.raises(APIError, match="because") as caught:
-        _wire.raise_for_code(envelope)
+        codec.raise_for_code(envelope)
     assert type(caught.value) is expected.error
     assert (caught.value.code, caught.value.msg, caught.value.http_status) == (code, "because", 200)
 
 
 def test_the_code_decides_whatever_the_http_status():
     """1000 under HTTP 500 is a success, "1000" as a text too."""
-    _wire.raise_for_code(_wire.read_envelope(b'{"code": 1000}', http_status=500))
-    _wire.raise_for_code(_wire.read_envelope(b'{"code": "1000"}'))
+    codec.raise_for_code(codec.read_envelope(b'{"code": 1000}', http_status=500))
+    codec.raise_for_code(codec.read_envelope(b'{"code": "1000"}'))
 
 
 @pytest.mark.parametrize("body", [b"<html>slow down</html>", b'{"error": "slow down"}', b'{"code": 77, "msg": "slow"}'])
 def test_http_429_is_a_rate_limit_whatever_its_body(body):
     """A gateway's 429 is a RateLimitedError that keeps Retry-After."""
     with pytest.raises(RateLimitedError) as caught:
-        _wire.raise_for_code(_wire.read_envelope(body, http_status=429, retry_after=7.0))
+        codec.raise_for_code(codec.read_envelope(body, http_status=429, retry_after=7.0))
     assert caught.value.retry_after == 7.0
 
 
@@ -255,23 +255,23 @@ def test_http_429_is_a_rate_limit_whatever_its_body(body):
 def test_what_is_no_reply_says_what_it_looks_like(body, looks):
     """The error tells HTML, empty, other text and foreign JSON apart, and keeps the HTTP status."""
     with pytest.raises(ResponseError, match=looks) as caught:
-        _wire.read_envelope(body, http_status=502)
+        codec.read_envelope(body, http_status=502)
     assert caught.value.http_status == 502
 
 
 @pytest.mark.parametrize("reply", [{"code": 1000, "token": "t"}, {"code": 1000, "data": {"token": "t"}}])
 def test_a_token_is_read_where_it_was_seen(reply):
     """Get Token answers with token, or with data.token."""
-    assert _wire.read_token(_wire.read_envelope(json.dumps(reply).encode())) == "t"
+    assert codec.read_token(codec.read_envelope(json.dumps(reply).encode())) == "t"
 
 
 def test_the_documented_body_of_create_by_button():
     """_id, button and webhookUrl, the last only where there is one."""
     press = ButtonPress("65d3206b83ccf5ab7d46cdc6", "U2")
-    assert orjson.loads(_wire.button_body(press, None)) == {"_id": "65d3206b83ccf5ab7d46cdc6", "button": "U2"}
-    assert orjson.loads(_wire.button_body(press, "https://me.example/h"))["webhookUrl"] == "https://me.example/h"
+    assert orjson.loads(codec.button_body(press, None)) == {"_id": "65d3206b83ccf5ab7d46cdc6", "button": "U2"}
+    assert orjson.loads(codec.button_body(press, "https://me.example/h"))["webhookUrl"] == "https://me.example/h"
 
 
 def test_what_is_left_at_akools_default_is_not_sent():
     """A v4 request of only a prompt is only a prompt."""
-    assert orjson.loads(_wire.prompt_body(SourcePromptRequest(prompt="a fox"))) == {"prompt": "a fox"}
+    assert orjson.loads(codec.prompt_body(SourcePromptRequest(prompt="a fox"))) == {"prompt": "a fox"}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import aiohttp
 
-from akool_async._proxies import is_loopback, without_password
+from akool_async._http.proxies import is_loopback, without_password
 from akool_async.errors import ResponseError, TransportError
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import define, field, frozen
 
-from akool_async._recent import Recent
+from akool_async._limits.recent import Recent
 from akool_async.models import ButtonPress, SourcePromptRequest
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from akool_async.errors import AkoolError, NotOperableError, OutcomeUnknownError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from akool_async._api import Api
+    from akool_async._http.endpoints import Api
     from akool_async.models import ButtonPress
 
 RECONCILE_TRIES: Final = 10

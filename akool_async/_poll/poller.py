@@ -11,12 +11,13 @@ import logging
 from typing import TYPE_CHECKING, Final
 from weakref import WeakValueDictionary
 
-from akool_async._hints import Hints
-from akool_async._late_urls import missing_urls_grace
-from akool_async._listeners import Listeners
-from akool_async._recent import Recent
-from akool_async._retry import Streak, asked_pace, is_hopeless
-from akool_async._watch import Watch
+from akool_async._http.retry import is_permanent
+from akool_async._limits.recent import Recent
+from akool_async._poll.listeners import Listeners
+from akool_async._poll.missing_urls import missing_urls_grace
+from akool_async._poll.streak import Streak
+from akool_async._poll.tracked import Watch
+from akool_async._poll.webhook_statistics import Hints
 from akool_async.errors import (
     AkoolError,
     ConfigurationError,
@@ -30,14 +31,14 @@ from akool_async.events import Finished
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from akool_async._api import Look
-    from akool_async._event_loop import HomeLoop
-    from akool_async._money import Account
-    from akool_async._reports import Reporter
-    from akool_async._slots import Slot
+    from akool_async._http.endpoints import Look
+    from akool_async._http.event_loop import HomeLoop
+    from akool_async._limits.credits import Account
+    from akool_async._limits.slots import Slot
+    from akool_async._limits.timing import Timing
+    from akool_async.events import Reporter
     from akool_async.models import Button, ImageResult
     from akool_async.polling import Polling
-    from akool_async.timing import Timing
 
 logger = logging.getLogger("akool_async")
 
@@ -238,7 +239,7 @@ class Watcher:
             except AkoolError as error:
                 streak = streak or Streak(self._timing.poll_failure_timeout)
                 self._check_worth_going_on(watch, error, streak, loop.time() - began)
-                pause = max(self._interval(watch, loop.time() - began) * streak.stretch, asked_pace(error))
+                pause = max(self._interval(watch, loop.time() - began) * streak.stretch, error.retry_after or 0.0)
                 logger.debug("poll of %s failed (%s), next in %.1f s", watch.id, error, pause)
                 continue
             streak = None
@@ -341,7 +342,7 @@ class Watcher:
 
     def _check_worth_going_on(self, watch: Watch, error: AkoolError, streak: Streak, age: float) -> None:
         fresh = watch.pressed_here and age < self._timing.not_found_grace
-        if is_hopeless(error) and not (isinstance(error, NotFoundError) and fresh):
+        if is_permanent(error) and not (isinstance(error, NotFoundError) and fresh):
             raise error
         if streak.add(asyncio.get_running_loop().time()):
             raise PollingError(watch.id, status=watch.status, age=age, reason=str(error.args[0])) from error

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from akool_async.models import ImageStatus
 
 if TYPE_CHECKING:
+    from akool_async._limits.timing import Timing
     from akool_async.models import Button, ImageResult
-    from akool_async.timing import Timing
 
 
 def missing_urls_grace(result: ImageResult, button: Button | None, timing: Timing) -> float:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
-from akool_async._budget import Budget, Purchase
-from akool_async._preflight import Preflight
-from akool_async._retry import is_pointless
+from akool_async._fan_out.budget import Budget, Purchase
+from akool_async._fan_out.preflight import Preflight
+from akool_async._http.retry import is_account_error
 from akool_async.errors import AkoolError, BudgetError, OperationFailedError, OutcomeUnknownError, SessionClosedError
 from akool_async.events import Refused
 from akool_async.models import Button, ButtonPress, ImageStatus
@@ -21,10 +21,10 @@ from akool_async.operations import Outcome
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from akool_async._event_loop import HomeLoop
-    from akool_async._money import Prices
-    from akool_async._reports import Reporter
-    from akool_async._spend import Spender
+    from akool_async._http.event_loop import HomeLoop
+    from akool_async._limits.credits import Prices
+    from akool_async._submit.submitter import Spender
+    from akool_async.events import Reporter
     from akool_async.models import ImageResult
     from akool_async.operations import Operation
 
@@ -221,7 +221,7 @@ class FanOut:
                 error = OperationFailedError(result)
         except Exception as caught:  # noqa: BLE001 - whatever it is, it is this press's and touches no other
             error = caught
-            if isinstance(caught, AkoolError) and is_pointless(caught):
+            if isinstance(caught, AkoolError) and is_account_error(caught):
                 self._stop(caught)
         return Outcome(job.press, job.operation, result, error)
 

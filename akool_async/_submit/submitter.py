@@ -12,13 +12,14 @@ from collections import deque
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Final
 
-from akool_async._flight import Flight
-from akool_async._lost_replies import LostReplies
-from akool_async._money import price_kind
-from akool_async._recent import CACHE_SIZE, Recent
-from akool_async._reconcile import require_not_taken, tell_refused_after_doubt, tell_unknown
-from akool_async._retry import UndeliveredRetry, Verdict, is_pointless, judge_spending_post
-from akool_async._slots import Slot
+from akool_async._http.retry import is_account_error
+from akool_async._limits.credits import price_kind
+from akool_async._limits.recent import CACHE_SIZE, Recent
+from akool_async._limits.slots import Slot
+from akool_async._submit.reconcile import require_not_taken, tell_refused_after_doubt, tell_unknown
+from akool_async._submit.recovery import LostReplies
+from akool_async._submit.submission import Flight
+from akool_async._submit.verdict import UndeliveredRetry, Verdict, judge_spending_post
 from akool_async.errors import (
     AkoolError,
     OutcomeUnknownError,
@@ -33,16 +34,16 @@ from akool_async.operations import Operation
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from akool_async._api import Api
-    from akool_async._event_loop import HomeLoop
-    from akool_async._lost_replies import Callback
-    from akool_async._money import Account
-    from akool_async._reports import Reporter
-    from akool_async._slots import Slots
-    from akool_async._turnstile import Turnstile
-    from akool_async._watcher import Watcher
+    from akool_async._http.endpoints import Api
+    from akool_async._http.event_loop import HomeLoop
+    from akool_async._limits.credits import Account
+    from akool_async._limits.ramp import Turnstile
+    from akool_async._limits.slots import Slots
+    from akool_async._limits.timing import Timing
+    from akool_async._poll.poller import Watcher
+    from akool_async._submit.recovery import Callback
+    from akool_async.events import Reporter
     from akool_async.models import ImageResult, PromptRequest
-    from akool_async.timing import Timing
 
     Send = Callable[[Callable[[], None]], Awaitable[list[ImageResult]]]
 
@@ -305,7 +306,7 @@ class Spender:
                         self._reporter.report(Throttled(code=error.code, seconds=pause))
                     asked_for = error.retry_after is not None
                 except AkoolError as error:
-                    if is_pointless(error):
+                    if is_account_error(error):
                         turnstile.narrow()
                     raise
                 else:

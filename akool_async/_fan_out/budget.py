@@ -6,13 +6,13 @@ import asyncio
 import math
 from typing import TYPE_CHECKING, Final, Self
 
-from akool_async._money import as_price
+from akool_async._limits.credits import as_price
 from akool_async.errors import BudgetError, OutcomeUnknownError
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from akool_async._money import Prices
+    from akool_async._limits.credits import Prices
     from akool_async.models import Button
 
 CAUTION: Final = 10

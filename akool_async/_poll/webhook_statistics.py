@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from akool_async._recent import Recent
+from akool_async._limits.recent import Recent
 
 MOST_PER_OPERATION: Final = 3
 """Looks that hints can cause at one operation; the ordinary schedule goes on beyond them."""

@@ -10,10 +10,10 @@ from uuid import uuid4
 
 from attrs import define, field
 
-from akool_async._picture_files import publish, require_whole, sniff
-from akool_async._picture_formats import ENOUGH_TO_SNIFF
-from akool_async._picture_hosts import BrokenOffError, PausedError, PictureHosts, RefusedError
-from akool_async._retry import growing_waits
+from akool_async._download.picture_files import publish, require_whole, sniff
+from akool_async._download.picture_formats import ENOUGH_TO_SNIFF
+from akool_async._download.picture_hosts import BrokenOffError, PausedError, PictureHosts, RefusedError
+from akool_async._limits.backoff import growing_waits
 from akool_async.errors import AkoolError, DownloadError, NotFoundError, ResultExpiredError, SessionClosedError
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
+    from akool_async._limits.timing import Timing
     from akool_async.models import ImageResult
-    from akool_async.timing import Timing
 
 TRIES: Final = 5
 """Failed requests after which a picture is given up. A pause that its host asks for is no failure."""

@@ -15,7 +15,7 @@ from attrs import frozen
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from akool_async._durations import Distribution
+    from akool_async.polling.durations import Distribution
 
 TAIL_GROWTH: Final = 0.1
 """Past the plan each interval is this share of the time since its end: it grows exponentially."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from akool_async._listeners import Listeners
+from akool_async._poll.listeners import Listeners
 from akool_async.errors import AkoolError, OutcomeUnknownError, SessionClosedError
 
 if TYPE_CHECKING:

@@ -14,13 +14,21 @@ from urllib.parse import urlsplit
 import aiohttp
 from attrs import define, field
 
-from akool_async import _validate, _wire
-from akool_async._auth import ApiKey, Authenticator, ClientCredentials, Header, KeyAuthenticator, TokenAuthenticator
-from akool_async._deadline import Deadline
-from akool_async._failures import describe_route, explain, is_before_sending, is_secretive
-from akool_async._proxies import is_loopback, proxy_for
-from akool_async._request_body import RequestBody
-from akool_async._retry import asked_wait, says_nothing
+from akool_async import _validate
+from akool_async._http import codec
+from akool_async._http.auth import (
+    ApiKey,
+    Authenticator,
+    ClientCredentials,
+    Header,
+    KeyAuthenticator,
+    TokenAuthenticator,
+)
+from akool_async._http.deadline import Deadline
+from akool_async._http.failures import describe_route, explain, is_before_sending, is_secretive
+from akool_async._http.proxies import is_loopback, proxy_for
+from akool_async._http.request_body import RequestBody
+from akool_async._http.retry import asked_wait, is_ambiguous
 from akool_async.errors import (
     AkoolError,
     APIError,
@@ -36,10 +44,10 @@ from akool_async.events import Throttled
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from akool_async._auth import Credentials
-    from akool_async._event_loop import HomeLoop
-    from akool_async._pace import Pace
-    from akool_async._reports import Reporter
+    from akool_async._http.auth import Credentials
+    from akool_async._http.event_loop import HomeLoop
+    from akool_async._limits.rate import Pace
+    from akool_async.events import Reporter
 
 LARGEST_BODY: Final = 4 * 2**20
 MOST_CONNECTIONS: Final = 100
@@ -72,7 +80,7 @@ class Call:
     on_send: Callable[[], None] | None = field(default=None, repr=False)
     """For a request that spends credits: called when it begins to be written; what it raises keeps it back."""
     known: bytes | None = field(default=None, repr=False)
-    """A good answer to the same call; where the same bytes come again, the envelope is ``_wire.UNCHANGED``."""
+    """A good answer to the same call; where the same bytes come again, the envelope is ``codec.UNCHANGED``."""
 
 
 class Transport:
@@ -115,7 +123,7 @@ class Transport:
         self._connections = asyncio.Semaphore(MOST_CONNECTIONS)
         self._authenticator = self._choose_authenticator(credentials)
 
-    async def request(self, call: Call) -> _wire.Envelope:
+    async def request(self, call: Call) -> codec.Envelope:
         """Send a call and return AKOOL's answer of code 1000; anything else is an :class:`AkoolError`.
 
         A token that AKOOL ended (1101) is renewed once per request; that answer is a refusal, so nothing is sent twice.
@@ -142,7 +150,7 @@ class Transport:
         except (SessionClosedError, ConfigurationError):
             raise
         except AkoolError as error:
-            if isinstance(error, APIError) and not says_nothing(error.http_status):
+            if isinstance(error, APIError) and not is_ambiguous(error.http_status):
                 raise
             # Whatever became of the request for a token, the call itself was not sent.
             raise TransportError(f"{call.endpoint}: not sent, no token ({error})", delivered=False) from error
@@ -153,10 +161,10 @@ class Transport:
         return TokenAuthenticator(credentials, self._fetch_token)
 
     async def _fetch_token(self, credentials: ClientCredentials) -> str:
-        body = _wire.token_body(credentials.client_id, credentials.client_secret)
-        return _wire.read_token(await self._send(Call("Get Token", "POST", "/api/open/v3/getToken", body), None))
+        body = codec.token_body(credentials.client_id, credentials.client_secret)
+        return codec.read_token(await self._send(Call("Get Token", "POST", "/api/open/v3/getToken", body), None))
 
-    async def _send(self, call: Call, header: Header | None) -> _wire.Envelope:
+    async def _send(self, call: Call, header: Header | None) -> codec.Envelope:
         while True:
             if not self._pace.is_open:
                 await self._pace.take(is_press=call.on_send is not None)
@@ -166,11 +174,11 @@ class Transport:
                 try:
                     status, headers, body = await self._exchange(call, header)
                     if body == call.known:
-                        return _wire.UNCHANGED
-                    envelope = _wire.read_envelope(
+                        return codec.UNCHANGED
+                    envelope = codec.read_envelope(
                         body, http_status=status, retry_after=asked_wait(headers), date=headers.get("Date", "")
                     )
-                    _wire.raise_for_code(envelope)
+                    codec.raise_for_code(envelope)
                 except AkoolError as error:
                     self._complete(error, call)
                     raise

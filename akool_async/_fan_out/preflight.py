@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from akool_async._recent import Recent
+from akool_async._limits.recent import Recent
 from akool_async.errors import AkoolError, AlreadyUsedError, NotFoundError, NotOperableError, codes_of
 
 if TYPE_CHECKING:

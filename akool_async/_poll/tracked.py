@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from akool_async._hints import MOST_PER_OPERATION
-from akool_async._listeners import Listeners
+from akool_async._poll.listeners import Listeners
+from akool_async._poll.webhook_statistics import MOST_PER_OPERATION
 
 if TYPE_CHECKING:
     import asyncio
 
-    from akool_async._api import Look
-    from akool_async._slots import Slot
+    from akool_async._http.endpoints import Look
+    from akool_async._limits.slots import Slot
     from akool_async.models import Button, ImageResult, ImageStatus
 
 CLOCK_PRECISION: Final = 2.0

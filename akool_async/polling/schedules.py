@@ -10,8 +10,8 @@ import orjson
 from attrs import Factory, define, evolve, field, frozen
 
 from akool_async import _validate
-from akool_async._durations import Durations
-from akool_async._plan import Plan, plan_looks
+from akool_async.polling.durations import Durations
+from akool_async.polling.plan import Plan, plan_looks
 
 SHORTEST_INTERVAL: Final = 0.02
 ENOUGH_JOBS: Final = 8

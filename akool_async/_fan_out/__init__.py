@@ -1,0 +1,1 @@
+"""Many presses, pulled lazily, bounded, within a budget."""

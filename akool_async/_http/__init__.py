@@ -1,0 +1,1 @@
+"""One request in, one typed answer or error out: transport, endpoints, codec, authentication."""

@@ -1,0 +1,1 @@
+"""One paid POST, from queueing to its outcome."""
