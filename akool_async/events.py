@@ -1,6 +1,6 @@
 """What an observer receives: typed values, in the order in which things happen.
 
-A press or a prompt begins with :class:`Queued`. It goes on with :class:`Pressed` (for each image of a batch), or ends
+A press or a prompt begins with :class:`Queued`. It goes on with :class:`Accepted` (for each image of a batch), or ends
 with :class:`Refused` or :class:`Unknown`. A press that a fan-out refuses before it queues has a :class:`Refused` alone.
 An operation that was pressed ends with one :class:`Finished`, unless nobody polls for it any more.
 
@@ -37,7 +37,7 @@ class Queued:
 
 
 @frozen(kw_only=True)
-class Pressed:
+class Accepted:
     """AKOOL accepted a press or one image of a prompt."""
 
     operation_id: str
@@ -92,7 +92,7 @@ class Finished:
 
 
 @frozen(kw_only=True)
-class Unknown:
+class OutcomeUnknown:
     """The reply to a POST that spends credits was lost, and nothing showed what became of it."""
 
     press: ButtonPress | None
@@ -111,10 +111,10 @@ class Throttled:
     """Seconds for which nothing of that sort is sent."""
 
 
-Event = Queued | Pressed | Refused | Polled | Finished | Unknown | Throttled
+Event = Queued | Accepted | Refused | Polled | Finished | OutcomeUnknown | Throttled
 Observer = Callable[[Event], Awaitable[None] | None]
 
-__all__ = ["Event", "Finished", "Observer", "Polled", "Pressed", "Queued", "Refused", "Throttled", "Unknown"]
+__all__ = ["Accepted", "Event", "Finished", "Observer", "OutcomeUnknown", "Polled", "Queued", "Refused", "Throttled"]
 
 logger = logging.getLogger("akool_async")
 
@@ -142,7 +142,7 @@ class Totals:
         match event:
             case Polled():
                 self.polls += 1
-            case Pressed():
+            case Accepted():
                 self.pressed += 1
             case Finished():
                 self.finished += 1
@@ -152,7 +152,7 @@ class Totals:
                 self.lateness += event.lateness
             case Refused():
                 self.refused += 1
-            case Unknown():
+            case OutcomeUnknown():
                 self.unknown += 1
             case Throttled():
                 self.throttled += 1

@@ -49,14 +49,14 @@ class OpenTelemetryObserver:
     def __call__(self, event: events.Event) -> None:
         """Take in one event."""
         match event:
-            case events.Pressed():
+            case events.Accepted():
                 self._pressed.add(1, {"akool.kind": "prompt" if event.press is None else event.press.button.kind})
                 self._credits.add(event.credits or 0)
             case events.Polled():
                 self._polls.add(1)
             case events.Refused():
                 self._refused.add(1, {"akool.kind": "prompt" if event.press is None else event.press.button.kind})
-            case events.Unknown():
+            case events.OutcomeUnknown():
                 self._unknown.add(1, {"akool.charged": str(event.charged)})
             case events.Throttled():
                 self._throttled.add(1, {"akool.code": event.code})

@@ -14,8 +14,8 @@ from akool_async.models import Button, ButtonPress, ImageResult, ImageStatus
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from akool_async._poll.poller import Watcher
-    from akool_async._poll.tracked import Watch
+    from akool_async._poll.poller import Poller
+    from akool_async._poll.tracked import TrackedOperation
 
 _JSON_VERSION = 1
 
@@ -28,7 +28,7 @@ class Operation:
     to ``session.wait_until_complete(operation)``.
     """
 
-    __slots__ = ("__weakref__", "_watch", "_watcher", "button", "id", "source_image_id")
+    __slots__ = ("__weakref__", "_poller", "_tracked", "button", "id", "source_image_id")
 
     def __init__(
         self,
@@ -36,19 +36,19 @@ class Operation:
         button: Button | None = None,
         source_image_id: str | None = None,
         *,
-        watch: Watch | None = None,
-        watcher: Watcher | None = None,
+        tracked: TrackedOperation | None = None,
+        poller: Poller | None = None,
     ) -> None:
         self.id = id
         self.button = button
         self.source_image_id = source_image_id
-        self._watch = watch
-        self._watcher = watcher
+        self._tracked = tracked
+        self._poller = poller
 
     @property
     def latest(self) -> ImageResult | None:
         """The newest snapshot; at first the reply of the press, with its ``deduction_credit``. None for a bare id."""
-        return None if self._watch is None else self._watch.latest
+        return None if self._tracked is None else self._tracked.latest
 
     @property
     def press(self) -> ButtonPress | None:
@@ -60,7 +60,7 @@ class Operation:
     @property
     def status(self) -> ImageStatus | int | None:
         """The status last seen, without asking; None where nothing was seen yet."""
-        return None if self._watch is None else self._watch.status
+        return None if self._tracked is None else self._tracked.status
 
     def done(self) -> bool:
         """True once status 3 or 4 was seen, without asking."""
@@ -85,9 +85,9 @@ class Operation:
             SessionClosedError: the session was closed meanwhile.
         """
         seconds = _validate.optional_seconds("timeout", timeout)
-        watch, watcher = self._attached()
+        tracked, poller = self._attached()
         try:
-            result = await watcher.wait(watch, seconds)
+            result = await poller.wait(tracked, seconds)
         except AkoolError as error:
             error.about(press=self.press)
             raise
@@ -97,8 +97,8 @@ class Operation:
 
     async def updates(self) -> AsyncGenerator[ImageResult, None]:
         """Yield each new snapshot until the final one, whatever its status; shares the poll loop of the waiters."""
-        watch, watcher = self._attached()
-        async for snapshot in watcher.updates(watch):
+        tracked, poller = self._attached()
+        async for snapshot in poller.updates(tracked):
             yield snapshot
 
     def to_json(self) -> str:
@@ -123,12 +123,12 @@ class Operation:
     def __reduce__(self) -> tuple[Any, ...]:
         return Operation, (self.id, self.button, self.source_image_id)
 
-    def _attached(self) -> tuple[Watch, Watcher]:
-        if self._watch is None or self._watcher is None:
+    def _attached(self) -> tuple[TrackedOperation, Poller]:
+        if self._tracked is None or self._poller is None:
             raise ConfigurationError(
                 "this operation was copied out of its session; use session.wait_until_complete(operation)"
             ).about(operation_id=self.id)
-        return self._watch, self._watcher
+        return self._tracked, self._poller
 
 
 @frozen

@@ -14,18 +14,18 @@ from akool_async._download.downloads import Downloads
 from akool_async._download.picture_hosts import PictureHosts
 from akool_async._fan_out.fan_out import FanOut
 from akool_async._http.auth import read_credentials
-from akool_async._http.endpoints import Api
+from akool_async._http.endpoints import Endpoints
 from akool_async._http.event_loop import HomeLoop
 from akool_async._http.proxies import is_loopback
 from akool_async._http.transport import Transport, check_base_url
 from akool_async._limits.credits import Account
-from akool_async._limits.ramp import Turnstile
-from akool_async._limits.rate import Pace
+from akool_async._limits.ramp import Ramp
+from akool_async._limits.rate import RateLimiter
 from akool_async._limits.slots import Slots
 from akool_async._limits.timing import SCALE_VARIABLE, Timing, read_scale
-from akool_async._poll.poller import Watcher
+from akool_async._poll.poller import Poller
 from akool_async._submit.reconcile import reconcile
-from akool_async._submit.submitter import Spender
+from akool_async._submit.submitter import Submitter
 from akool_async.errors import ConfigurationError, SessionClosedError
 from akool_async.events import Reporter
 from akool_async.models import (
@@ -66,7 +66,7 @@ class SessionOptions(TypedDict, total=False):
     request_timeout: float
     webhook_url: str | None
     observer: Observer | None
-    repress: bool
+    resubmit_lost: bool
     allow_http: bool
     timing: Timing | None
 
@@ -84,8 +84,8 @@ class AkoolSession:
     seconds, for one request. ``webhook_url`` goes along with every POST that makes images, each with a word of its own
     (``akool_press``) in the query: what arrives there is to be handed to :meth:`notify`, and a POST whose reply is lost
     waits a minute for it. An injected ``http`` is never closed here. ``observer`` is told of everything that
-    happens (``akool_async.events``). ``repress=False`` never presses a second time after a lost reply, even where AKOOL
-    was found not to have taken the first. ``timing`` holds all other waits: :class:`Timing` unless another is
+    happens (``akool_async.events``). ``resubmit_lost=False`` never presses a second time after a lost reply, even if
+    AKOOL was found not to have taken the first. ``timing`` holds all other waits: :class:`Timing` unless another is
     given, multiplied by the environment's ``AKOOL_TIME_SCALE``, which is for an emulator on this machine alone.
 
     A session belongs to the event loop that it is first used in. Use it as an async context manager, or call
@@ -109,7 +109,7 @@ class AkoolSession:
         webhook_url: str | None = None,
         http: aiohttp.ClientSession | None = None,
         observer: Observer | None = None,
-        repress: bool = True,
+        resubmit_lost: bool = True,
         allow_http: bool = False,
         timing: Timing | None = None,
     ) -> None:
@@ -140,7 +140,7 @@ class AkoolSession:
         self._reporter = Reporter(observer)
         self._home = HomeLoop()
         self._account = Account()
-        self._pace = Pace(_validate.optional_rate("max_requests_per_second", max_requests_per_second))
+        self._rate_limiter = RateLimiter(_validate.optional_rate("max_requests_per_second", max_requests_per_second))
         credentials = read_credentials(auth, os.environ)
         self.account = credentials.fingerprint
         """A word that tells this account from others, and tells nothing of its key."""
@@ -150,33 +150,33 @@ class AkoolSession:
             request_timeout=self._request_timeout,
             http=http,
             home=self._home,
-            pace=self._pace,
+            pace=self._rate_limiter,
             throttle_delay=self._timing.throttle_delay,
             reporter=self._reporter,
         )
-        self._api = Api(self._transport, self._timing)
+        self._endpoints = Endpoints(self._transport, self._timing)
         hosts = PictureHosts(read_timeout=self._request_timeout, injected=http)
         self._downloads = Downloads(hosts, self.get_image_result, self._timing)
-        turnstile = Turnstile(self._timing)
-        self._watcher = Watcher(
-            self._api.look,
+        ramp = Ramp(self._timing)
+        self._poller = Poller(
+            self._endpoints.look,
             polling,
             self._timing,
             self._reporter,
             self._home,
             self._account,
-            on_end=turnstile.make_room,
+            on_end=ramp.make_room,
         )
-        self._spender = Spender(
-            self._api,
+        self._submitter = Submitter(
+            self._endpoints,
             self._slots,
-            turnstile,
-            self._watcher,
+            ramp,
+            self._poller,
             self._reporter,
             self._home,
             self._account,
             self._timing,
-            repress=_validate.flag("repress", repress),
+            resubmit_lost=_validate.flag("resubmit_lost", resubmit_lost),
             webhook_url=self._webhook_url,
         )
 
@@ -205,7 +205,7 @@ class AkoolSession:
         """
         word = None if word is None else _validate.text("word", word)
         press = ButtonPress(image_id, Button.parse(button))
-        return await self._spender.press(press, self._webhook(webhook_url), word=word)
+        return await self._submitter.press(press, self._webhook(webhook_url), word=word)
 
     async def upscale(self, image_id: str, index: int, *, webhook_url: str | None = None) -> Operation:
         """Press U1-U4 by ``index`` 1 to 4; see :meth:`create_by_button`."""
@@ -226,7 +226,7 @@ class AkoolSession:
         request = PromptRequest(
             prompt=prompt, scale=scale, source_image=source_image, webhook_url=self._webhook(webhook_url)
         )
-        return (await self._spender.create(request))[0]
+        return (await self._submitter.create(request))[0]
 
     async def create_by_source_prompt(
         self,
@@ -262,7 +262,7 @@ class AkoolSession:
             raise ValueError(
                 f"batch_quantity must not pass max_concurrent_operations ({cap.limit}), not {batch_quantity}"
             )
-        return await self._spender.create(request)
+        return await self._submitter.create(request)
 
     # --- reads: they cost nothing, and are tried again ---
 
@@ -274,11 +274,11 @@ class AkoolSession:
             AuthenticationError, TransportError, ResponseError, ...: no answer, after a few tries.
         """
         _validate.image_id("image_id", image_id)
-        return await self._api.get_image_result(image_id)
+        return await self._endpoints.get_image_result(image_id)
 
     async def get_credit(self) -> float:
         """The account's balance in credits. Raises as :meth:`get_image_result`."""
-        balance = await self._api.get_credit()
+        balance = await self._endpoints.get_credit()
         self._account.read_balance(balance)
         return balance
 
@@ -288,7 +288,7 @@ class AkoolSession:
         Reads the source image, twice some seconds apart where the button is still offered. Works in any process, at any
         later time. Raises as :meth:`get_image_result`.
         """
-        return await reconcile(self._api, ButtonPress(image_id, button), self._timing.reconcile_gap)
+        return await reconcile(self._endpoints, ButtonPress(image_id, button), self._timing.reconcile_gap)
 
     # --- operations ---
 
@@ -335,7 +335,7 @@ class AkoolSession:
             raise SessionClosedError
         fan_out = FanOut(
             presses,
-            spender=self._spender,
+            submitter=self._submitter,
             reporter=self._reporter,
             home=self._home,
             prices=self._account.prices,
@@ -369,37 +369,37 @@ class AkoolSession:
         if self._closed:
             raise SessionClosedError(operation_ids=(event.id,))
         self._home.require()
-        was_awaited = word is not None and self._spender.lost_replies.hear(word, event.id)
-        return self._watcher.hint(event.id, ended=event.status in FINAL) or was_awaited
+        was_awaited = word is not None and self._submitter.recovery.hear(word, event.id)
+        return self._poller.hint(event.id, ended=event.status in FINAL) or was_awaited
 
     @property
     def max_requests_per_second(self) -> float | None:
         """All requests to AKOOL in a second at most; None for no limit. It can be changed at any time."""
-        return self._pace.rate
+        return self._rate_limiter.rate
 
     @max_requests_per_second.setter
     def max_requests_per_second(self, rate: float | None) -> None:
-        self._pace.rate = _validate.optional_rate("max_requests_per_second", rate)
+        self._rate_limiter.rate = _validate.optional_rate("max_requests_per_second", rate)
 
     @property
     def unclaimed(self) -> tuple[Operation, ...]:
         """Accepted operations whose callers were all cancelled before they got them, and those of lost replies that a
         webhook told of after the error was raised; the newest 10,000.
         """
-        return tuple(self._spender.unclaimed)
+        return tuple(self._submitter.unclaimed)
 
     @property
     def unclaimed_errors(self) -> tuple[OutcomeUnknownError, ...]:
         """Unknown outcomes of POSTs whose callers had all left; the newest 10,000. Some may have been charged."""
-        return tuple(self._spender.unclaimed_errors)
+        return tuple(self._submitter.unclaimed_errors)
 
     def counters(self) -> Counters:
         """How the session stands at this moment."""
         totals = self._reporter.totals
         finished = totals.finished or 1
         return Counters(
-            waiting=self._spender.waiting,
-            in_flight=self._watcher.in_flight,
+            waiting=self._submitter.waiting,
+            in_flight=self._poller.in_flight,
             upscale_slots=self._slots.upscales.limit,
             upscale_slots_held=self._slots.upscales.held,
             pressed=totals.pressed,
@@ -462,13 +462,13 @@ class AkoolSession:
         What was accepted runs on at AKOOL and can be taken up by its id in another session.
         """
         self._closed = True
-        self._pace.close()
+        self._rate_limiter.close()
         async with AsyncExitStack() as closing:  # each step is taken also where the one before was cancelled
             closing.push_async_callback(self._reporter.aclose, self._timing.closing_timeout)
             closing.push_async_callback(self._transport.aclose)
             closing.push_async_callback(self._downloads.aclose)
-            closing.push_async_callback(self._watcher.aclose)
-            closing.push_async_callback(self._spender.aclose, self._request_timeout + self._timing.closing_timeout)
+            closing.push_async_callback(self._poller.aclose)
+            closing.push_async_callback(self._submitter.aclose, self._request_timeout + self._timing.closing_timeout)
             for fan_out in list(self._fan_outs):
                 closing.push_async_callback(fan_out.leave)
 
@@ -487,8 +487,10 @@ class AkoolSession:
         return self._webhook_url if webhook_url is None else _read_webhook_url(webhook_url)
 
     def _attach(self, operation: Operation) -> Operation:
-        watch = self._watcher.watch(operation.id, operation.button)
-        return Operation(operation.id, operation.button, operation.source_image_id, watch=watch, watcher=self._watcher)
+        tracked = self._poller.tracked(operation.id, operation.button)
+        return Operation(
+            operation.id, operation.button, operation.source_image_id, tracked=tracked, poller=self._poller
+        )
 
 
 def _read_scale(base_url: str) -> float:

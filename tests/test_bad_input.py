@@ -78,7 +78,7 @@ async def test_a_bad_argument_is_named_before_any_request(emulator, name):
         ("max_requests_per_second", 0),
         ("max_requests_per_second", math.nan),
         ("max_requests_per_second", math.inf),
-        ("repress", "no"),
+        ("resubmit_lost", "no"),
         ("allow_http", "no"),
         ("webhook_url", False),
         ("auth", " "),

@@ -177,7 +177,7 @@ async def test_a_press_refused_for_its_pace_and_dropped_does_not_pull_down_the_n
         first.cancel()
         await asyncio.gather(first, return_exceptions=True)
         gate.open.set()
-        flight = next(iter(akool._spender._presses.values()))
+        flight = next(iter(akool._submitter._presses.values()))
         await look_until(lambda: flight.dropped)
         assert (await akool.vary("image-1", 1)).id == "image-2"
 

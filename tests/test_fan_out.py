@@ -701,7 +701,7 @@ async def test_an_unknown_outcome_that_nobody_took_is_kept(emulator):
     lost = asyncio.Semaphore(0)
 
     def observe(event):
-        if isinstance(event, events.Unknown):
+        if isinstance(event, events.OutcomeUnknown):
             lost.release()
 
     image_id = emulator.add_image()

@@ -112,8 +112,8 @@ async def test_bad_bytes_lose_nothing(emulator, akool):
 
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_repress_false_never_presses_again(emulator, when):
-    """With repress=False a lost reply is told as unknown, whether or not AKOOL accepted, after one POST."""
-    async with emulator.session(polling=FAST, repress=False) as akool:
+    """With resubmit_lost=False a lost reply is told as unknown, whether or not AKOOL accepted, after one POST."""
+    async with emulator.session(polling=FAST, resubmit_lost=False) as akool:
         emulator.faults.script("create_by_button", Fault.reset(when))
         with pytest.raises(OutcomeUnknownError) as caught:
             await akool.upscale(emulator.add_image(), 1)
@@ -218,7 +218,7 @@ async def test_used_buttons_may_lag_behind_the_press():
 async def test_a_lag_with_repress_false_stays_unknown():
     """The same without a second press cannot be told."""
     async with Emulator(speed=200, used_buttons_lag=3600) as emulator:
-        async with emulator.session(repress=False) as akool:
+        async with emulator.session(resubmit_lost=False) as akool:
             emulator.faults.script("create_by_button", Fault.reset("after"))
             with pytest.raises(OutcomeUnknownError) as caught:
                 await akool.upscale(emulator.add_image(), 1)

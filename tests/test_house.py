@@ -114,15 +114,20 @@ def test_a_wrong_import_is_found(tmp_path, room, line, contract):
         file.write(f"{line}\n")
     checked = lint_imports(tmp_path)
     broken = [reported for reported in checked.stdout.splitlines() if "BROKEN" in reported]
-    assert len(broken) == 1
-    assert broken[0].startswith(contract)
+    assert any(reported.startswith(contract) for reported in broken), checked.stdout
 
 
 def test_the_emulator_shares_no_code_with_the_client():
-    """Both ends cannot have the same bug: only its session() imports the client."""
+    """Both ends cannot have the same bug: only the emulator's session() imports the client."""
     for path in (ROOT / "emulator").glob("*.py"):
-        modules = {node.module for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)}
-        shared = {module for module in modules if f"{module}.".startswith("akool_async.")}
+        tree = ast.parse(path.read_text())
+        types = [
+            node for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        ]
+        for node in types:
+            node.body = []
+        modules = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+        shared = {module for module in modules if module.split(".")[0] == "akool_async"}
         assert path.name == "_client.py" or all(module.startswith("akool_async.emulator") for module in shared), path
 
 

@@ -90,7 +90,7 @@ async def test_a_reply_that_came_while_the_process_slept_past_the_time_out_is_re
 async def test_without_a_reply_the_time_out_ends_the_request_even_if_it_is_noticed_late():
     """Leniency has an end."""
     async with ReplyDuringSleep([b"HTTP/1.1 200 OK\r\n"]) as server:
-        async with AkoolSession(KEY, base_url=server.base_url, request_timeout=PATIENCE, repress=False) as akool:
+        async with AkoolSession(KEY, base_url=server.base_url, request_timeout=PATIENCE, resubmit_lost=False) as akool:
             with pytest.raises(OutcomeUnknownError, match=r"no reply within 0\.1 s"):
                 await akool.create_by_prompt("a fox")
 

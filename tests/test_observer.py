@@ -34,7 +34,7 @@ async def test_the_events_of_a_press_in_their_order(emulator):
     press = ButtonPress(source, "U1")
     assert seen[:2] == [
         events.Queued(press=press),
-        events.Pressed(operation_id=operation.id, press=press, credits=2),
+        events.Accepted(operation_id=operation.id, press=press, credits=2),
     ]
     *polls, finished = seen[2:]
     assert {type(event) for event in polls} == {events.Polled}
@@ -94,7 +94,7 @@ async def test_an_unknown_outcome_is_told(emulator):
         source = emulator.add_image()
         with pytest.raises(OutcomeUnknownError):
             await akool.upscale(source, 1)
-    assert seen[-1] == events.Unknown(press=ButtonPress(source, "U1"), charged=True)
+    assert seen[-1] == events.OutcomeUnknown(press=ButtonPress(source, "U1"), charged=True)
 
 
 async def test_a_refused_press_and_prompt_are_events(emulator):
@@ -148,29 +148,29 @@ async def test_every_press_that_queued_has_one_end(emulator):
     ends = {
         event.press.button: type(event)
         for event in seen
-        if isinstance(event, events.Pressed | events.Refused | events.Unknown)
+        if isinstance(event, events.Accepted | events.Refused | events.OutcomeUnknown)
     }
     assert sorted(began) == ["U1", "U2", "V1", "V2", "V3"]
     assert ends == {
-        "U1": events.Pressed,
+        "U1": events.Accepted,
         "U2": events.Refused,
         "V1": events.Refused,
-        "V2": events.Unknown,
-        "V3": events.Unknown,
+        "V2": events.OutcomeUnknown,
+        "V3": events.OutcomeUnknown,
     }
 
 
 async def test_every_press_of_a_fan_out_that_stops_has_one_end(emulator):
-    """A used button, a budget, a banned account and an unknown button: each press has one Pressed or Refused."""
+    """A used button, a budget, a banned account and an unknown button: each press has one Accepted or Refused."""
     seen = []
     async with emulator.session(polling=FAST, observer=seen.append) as akool:
         used = emulator.add_image(buttons=["V2"])
         presses = [(used, "V1"), (used, "V9"), *((emulator.add_image(), button) for button in ("V1", "V2") * 20)]
         emulator.faults.script("create_by_button", *[None] * 5, Fault.code(1200))
         outcomes = [outcome async for outcome in akool.fan_out(presses, max_credits=30)]
-    ends = Counter(event.press for event in seen if isinstance(event, events.Pressed | events.Refused))
+    ends = Counter(event.press for event in seen if isinstance(event, events.Accepted | events.Refused))
     assert ends == Counter(outcome.press for outcome in outcomes)
-    assert sum(isinstance(event, events.Pressed) for event in seen) == sum(outcome.ok for outcome in outcomes)
+    assert sum(isinstance(event, events.Accepted) for event in seen) == sum(outcome.ok for outcome in outcomes)
 
 
 async def test_a_press_that_waits_for_a_budget_in_vain_has_one_end(emulator):
@@ -179,19 +179,19 @@ async def test_a_press_that_waits_for_a_budget_in_vain_has_one_end(emulator):
     async with emulator.session(polling=FAST, observer=seen.append) as akool:
         presses = [(emulator.add_image(), "V1") for _ in range(4)]
         outcomes = [outcome async for outcome in akool.fan_out(presses, preflight=False, max_credits=2)]
-    ends = Counter(event.press for event in seen if isinstance(event, events.Pressed | events.Refused))
+    ends = Counter(event.press for event in seen if isinstance(event, events.Accepted | events.Refused))
     assert ends == Counter(outcome.press for outcome in outcomes)
     assert sum(isinstance(event, events.Refused) for event in seen) == 3
 
 
 async def test_what_ended_immediately_was_pressed_before_it_finished():
-    """A reply that shows the end already: Queued, Pressed, Finished, and its price is known."""
+    """A reply that shows the end already: Queued, Accepted, Finished, and its price is known."""
     seen = []
     made = {"code": 1000, "data": {"_id": "image-1", "image_status": 3, "image": "https://a.example/1.jpeg"}}
     async with scripted_server(made) as server:
         async with AkoolSession(KEY, base_url=server.base_url, observer=seen.append) as akool:
             await akool.create_by_prompt("a fox")
-    assert [type(event) for event in seen] == [events.Queued, events.Pressed, events.Finished]
+    assert [type(event) for event in seen] == [events.Queued, events.Accepted, events.Finished]
 
 
 async def test_closing_is_the_reason_of_what_it_refuses(emulator):
@@ -241,7 +241,7 @@ async def test_an_async_observer_hears_everything_before_closing_ends(emulator):
 
     async with emulator.session(polling=FAST, observer=observer) as akool:
         await (await akool.vary(emulator.add_image(), 1)).wait_until_complete()
-    assert seen[:2] == ["Queued", "Pressed"]
+    assert seen[:2] == ["Queued", "Accepted"]
     assert seen[-1] == "Finished"
 
 
@@ -264,7 +264,7 @@ async def test_logs_carry_their_fields(emulator, caplog):
         operation = await akool.vary(emulator.add_image(), 1)
         await operation.wait_until_complete()
     records = [record for record in caplog.records if hasattr(record, "akool_event")]
-    assert [record.akool_event for record in records][:2] == ["queued", "pressed"]
+    assert [record.akool_event for record in records][:2] == ["queued", "accepted"]
     assert records[-1].akool_event == "finished"
     assert records[-1].akool_operation_id == operation.id
     assert records[-1].akool_seconds > 0

@@ -136,7 +136,7 @@ async def test_closing_does_not_wait_for_ever_for_a_reply():
     """Closing is bounded: a POST without a reply ends in OutcomeUnknownError within the request timeout."""
     gate = Gate(CREATE_BY_BUTTON_REPLY)
     async with scripted_server(gate) as server:
-        async with AkoolSession(KEY, base_url=server.base_url, request_timeout=0.2, repress=False) as akool:
+        async with AkoolSession(KEY, base_url=server.base_url, request_timeout=0.2, resubmit_lost=False) as akool:
             caller = asyncio.create_task(akool.create_by_prompt("a fox"))
             await gate.arrived.wait()
         with pytest.raises(OutcomeUnknownError):

@@ -8,8 +8,8 @@ from aiohttp import web
 
 from akool_async import AkoolSession, RateLimitedError, Timing, events
 from akool_async._http.transport import MOST_CONNECTIONS
-from akool_async._limits.ramp import FIRST_WIDTH, LARGEST_WIDTH, Turnstile
-from akool_async._limits.rate import Pace
+from akool_async._limits.ramp import FIRST_WIDTH, LARGEST_WIDTH, Ramp
+from akool_async._limits.rate import RateLimiter
 from akool_async.emulator import Emulator, Fault
 from tests.support.looks import look_until
 from tests.support.schedules import FAST
@@ -108,12 +108,12 @@ async def test_what_is_held_up_when_the_session_closes_is_told_as_not_sent(emula
 
 async def test_the_turnstile_opens_with_acceptance_and_narrows_with_a_refusal():
     """Four at first, one more for each accepted POST up to its bound, one alone after a refusal for the pace."""
-    turnstile = Turnstile(Timing())
+    ramp = Ramp(Timing())
     inside, most = 0, []
 
     async def go(*, then):
         nonlocal inside
-        async with turnstile:
+        async with ramp:
             inside += 1
             await asyncio.sleep(0)
             most.append(inside)
@@ -122,9 +122,9 @@ async def test_the_turnstile_opens_with_acceptance_and_narrows_with_a_refusal():
 
     await asyncio.gather(*(go(then=lambda: None) for _ in range(20)))
     assert max(most) == FIRST_WIDTH
-    await asyncio.gather(*(go(then=turnstile.accepted) for _ in range(100)))
+    await asyncio.gather(*(go(then=ramp.accepted) for _ in range(100)))
     assert max(most) == LARGEST_WIDTH
-    turnstile.refused(OFTEN)
+    ramp.refused(OFTEN)
     most.clear()
     await asyncio.gather(*(go(then=lambda: None) for _ in range(20)))
     assert max(most) == 1
@@ -133,12 +133,12 @@ async def test_the_turnstile_opens_with_acceptance_and_narrows_with_a_refusal():
 @pytest.mark.parametrize("leaver", range(3))
 async def test_a_turn_given_to_one_that_leaves_goes_to_the_next(leaver):
     """Whoever of those that queue is cancelled, before or just as its turn comes, the others get theirs."""
-    turnstile = Turnstile(Timing())
-    turnstile.refused(OFTEN)
+    ramp = Ramp(Timing())
+    ramp.refused(OFTEN)
     gate, got = asyncio.Event(), []
 
     async def go(number):
-        async with turnstile:
+        async with ramp:
             await gate.wait()
             got.append(number)
 
@@ -151,20 +151,20 @@ async def test_a_turn_given_to_one_that_leaves_goes_to_the_next(leaver):
     await asyncio.gather(*tasks, return_exceptions=True)
     assert got in ([0, 2, 3], [0, 1, 2, 3])
     assert [later > earlier for earlier, later in pairwise(got)] == [True] * (len(got) - 1)
-    async with turnstile:
+    async with ramp:
         pass
 
 
 async def test_a_pause_ends_early_when_there_may_be_room(emulator):
     """Waiting without a Retry-After ends as soon as an operation of the session ends; with one it does not."""
-    turnstile = Turnstile(Timing())
-    turnstile.refused(OFTEN)
-    resting = asyncio.create_task(turnstile.rest(3600, exactly=False))
+    ramp = Ramp(Timing())
+    ramp.refused(OFTEN)
+    resting = asyncio.create_task(ramp.rest(3600, exactly=False))
     await asyncio.sleep(0)
-    turnstile.make_room()
+    ramp.make_room()
     await resting
-    exactly = asyncio.create_task(turnstile.rest(3600, exactly=True))
-    turnstile.make_room()
+    exactly = asyncio.create_task(ramp.rest(3600, exactly=True))
+    ramp.make_room()
     await asyncio.sleep(0.01)
     assert not exactly.done()
     exactly.cancel()
@@ -172,7 +172,7 @@ async def test_a_pause_ends_early_when_there_may_be_room(emulator):
 
 async def test_a_shorter_wait_does_not_end_a_longer_one():
     """AKOOL asks for ten minutes, and for no time at all in a later reply: ten minutes count."""
-    pace = Pace(None)
+    pace = RateLimiter(None)
     pace.hold(600.0)
     pace.hold(0.0)
     assert pace.is_held

@@ -13,7 +13,7 @@ from akool_async import ExponentialPolling, Timing
 from akool_async import errors as e
 from akool_async._http.retry import LONGEST_RETRY_AFTER, retry_after_seconds
 from akool_async._limits.backoff import growing_waits
-from akool_async._limits.ramp import PacedRetry
+from akool_async._limits.ramp import ThrottledRetry
 from akool_async._poll.streak import MAX_FAILED_POLLS, Streak
 from akool_async._submit.verdict import UNDELIVERED_TRIES, UndeliveredRetry, Verdict, judge_spending_post
 
@@ -114,7 +114,7 @@ def test_the_three_outcomes_of_a_spending_post(error, verdict):
 @given(paces=st.lists(st.none() | st.floats(0, 100), min_size=1, max_size=20))
 def test_paced_tries_end_by_time_and_keep_retry_after(paces):
     """Whatever pace AKOOL asks for is kept, and after 15 minutes of nothing else the tries end."""
-    retry, now = PacedRetry(Timing()), 0.0
+    retry, now = ThrottledRetry(Timing()), 0.0
     for pace in islice(cycle(paces), 2000):
         pause = retry.pause_after(e.RateLimitedError(1005, "often", retry_after=pace), now)
         if pause is None:
@@ -128,7 +128,7 @@ def test_paced_tries_end_by_time_and_keep_retry_after(paces):
 
 def test_refusals_long_ago_do_not_count():
     """A single refusal after minutes without one is not the end of a streak."""
-    retry, often = PacedRetry(Timing()), e.RateLimitedError(1005, "often")
+    retry, often = ThrottledRetry(Timing()), e.RateLimitedError(1005, "often")
     assert retry.pause_after(often, 0.0) is not None
     assert retry.pause_after(often, 2 * Timing().throttle_timeout) is not None
 

@@ -57,7 +57,7 @@ async def test_a_broken_reply_is_a_typed_error(name):
     reply, error_class = BROKEN[name]
     async with (
         scripted_server(reply) as server,
-        AkoolSession(KEY, base_url=server.base_url, timing=QUICK, repress=False) as akool,
+        AkoolSession(KEY, base_url=server.base_url, timing=QUICK, resubmit_lost=False) as akool,
     ):
         with pytest.raises(AkoolError) as caught:
             await akool.get_image_result("image-1")

@@ -14,10 +14,10 @@ from akool_async import (
     OperationFailedError,
     OutcomeUnknownError,
     SessionClosedError,
-    _lost_replies,
 )
-from akool_async import _hints as hints
 from akool_async._limits.recent import CACHE_SIZE
+from akool_async._poll import webhook_statistics as hints
+from akool_async._submit import recovery
 from akool_async.emulator import Emulator, Fault
 from akool_async.webhooks import WebhookEvent
 from tests.support.looks import look_until
@@ -321,8 +321,8 @@ async def test_repeats_under_the_word_of_a_lost_post_cause_no_more_than_its_read
             akool.notify(WebhookEvent(id=f"{number:024x}", status=DONE), word=word)
         await look_until(lambda: akool.unclaimed)
         await akool.get_credit()
-        assert polls(emulator) <= _lost_replies.MOST_IMAGES
-        assert len(akool.unclaimed) <= _lost_replies.MOST_IMAGES
+        assert polls(emulator) <= recovery.MOST_IMAGES
+        assert len(akool.unclaimed) <= recovery.MOST_IMAGES
 
 
 def test_trust_in_webhooks_comes_back_slower_each_time():

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from akool_async._http.event_loop import HomeLoop
     from akool_async._limits.credits import Prices
-    from akool_async._submit.submitter import Spender
+    from akool_async._submit.submitter import Submitter
     from akool_async.events import Reporter
     from akool_async.models import ImageResult
     from akool_async.operations import Operation
@@ -63,7 +63,7 @@ class FanOut:
         self,
         presses: Presses,
         *,
-        spender: Spender,
+        submitter: Submitter,
         reporter: Reporter,
         home: HomeLoop,
         prices: Prices,
@@ -81,7 +81,7 @@ class FanOut:
         if isinstance(presses, Mapping):
             raise ValueError("presses must be pairs (image_id, button); of a mapping of such, pass its items()")  # noqa: TRY004
         self._presses = presses
-        self._spender = spender
+        self._submitter = submitter
         self._reporter = reporter
         self._home = home
         self._webhook_url = webhook_url
@@ -231,11 +231,11 @@ class FanOut:
             await first.wait()
         pressed = self._pressing[job.press] = asyncio.Event()
         try:
-            if not self._spender.has_sent(job.press):  # or else it is charged to whoever sent it
+            if not self._submitter.has_sent(job.press):  # or else it is charged to whoever sent it
                 await self._reserve(job.press, purchase)
             job.has_begun_pressing = True
             # Known to the job before anything else is awaited: from here on the operation is this run's to keep.
-            operation = job.operation = await self._spender.press(job.press, self._webhook_url)
+            operation = job.operation = await self._submitter.press(job.press, self._webhook_url)
             await purchase.accept(None if operation.latest is None else operation.latest.deduction_credit)
         finally:
             del self._pressing[job.press]
@@ -251,7 +251,7 @@ class FanOut:
 
     async def _check(self, press: ButtonPress) -> None:
         """Refuse a press that cannot be made, before it queues."""
-        if self._spender.knows(press):
+        if self._submitter.knows(press):
             return
         try:
             self._budget.refuse_if_spent(press.button)
@@ -267,8 +267,8 @@ class FanOut:
             self._stopped_by = error
             for job in self._jobs:
                 # A press that is known no more has come out with an error, which is on its way to the job.
-                has_landed = job.has_begun_pressing and not self._spender.knows(job.press)
-                unsent = job.operation is None and not has_landed and not self._spender.has_sent(job.press)
+                has_landed = job.has_begun_pressing and not self._submitter.knows(job.press)
+                unsent = job.operation is None and not has_landed and not self._submitter.has_sent(job.press)
                 if unsent and job.task is not None and job.task is not asyncio.current_task():
                     job.task.cancel()
 
@@ -302,9 +302,9 @@ class FanOut:
     def _keep(self, outcome: Outcome) -> None:
         """Of what nobody is told any more, what was or may have been paid for."""
         if outcome.operation is not None:
-            self._spender.keep_unclaimed([outcome.operation])
+            self._submitter.keep_unclaimed([outcome.operation])
         elif isinstance(outcome.error, OutcomeUnknownError):
-            self._spender.keep_unclaimed(outcome.error)
+            self._submitter.keep_unclaimed(outcome.error)
 
 
 def _because_of(reason: AkoolError, press: ButtonPress) -> AkoolError:

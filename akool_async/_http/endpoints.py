@@ -36,7 +36,7 @@ _PROMPT_ENDPOINTS: Final = {
 
 
 @frozen
-class Look:
+class Snapshot:
     """What a poll saw, and the bytes that it was read from."""
 
     image: ImageResult
@@ -50,7 +50,7 @@ class Look:
         return answered_at is not None and created_at is not None and answered_at - created_at > SETTLED_AGE
 
 
-class Api:
+class Endpoints:
     """AKOOL's image API."""
 
     def __init__(self, transport: Transport, timing: Timing) -> None:
@@ -92,7 +92,7 @@ class Api:
         """Get Image Result, in up to ``tries`` tries."""
         return (await self._read_patiently(lambda: self.look(image_id, None), tries)).image
 
-    async def look(self, image_id: str, last: Look | None) -> Look:
+    async def look(self, image_id: str, last: Snapshot | None) -> Snapshot:
         """Get Image Result, once more: most polls of a running job are answered with the very bytes of the last."""
         path = "/api/open/v3/content/image/infobymodelid"
         known = None if last is None else last.content
@@ -104,7 +104,7 @@ class Api:
             image = codec.read_image(answer)
             if image.id != image_id:
                 raise ResponseError(f"a reply about image {image.id}, which was not asked about")
-            return Look(image, answer.content, answer.date)
+            return Snapshot(image, answer.content, answer.date)
         except AkoolError as error:
             error.about(operation_id=image_id)
             raise

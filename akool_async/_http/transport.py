@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
     from akool_async._http.auth import Credentials
     from akool_async._http.event_loop import HomeLoop
-    from akool_async._limits.rate import Pace
+    from akool_async._limits.rate import RateLimiter
     from akool_async.events import Reporter
 
 LARGEST_BODY: Final = 4 * 2**20
@@ -94,7 +94,7 @@ class Transport:
         request_timeout: float,
         http: aiohttp.ClientSession | None,
         home: HomeLoop,
-        pace: Pace,
+        pace: RateLimiter,
         throttle_delay: float,
         reporter: Reporter,
     ) -> None:
@@ -105,7 +105,7 @@ class Transport:
         self._owns_http = http is None
         self._closed = False
         self._home = home
-        self._pace = pace
+        self._rate_limiter = pace
         self._throttle_delay = throttle_delay
         self._reporter = reporter
         self._request_timeout = request_timeout
@@ -166,10 +166,10 @@ class Transport:
 
     async def _send(self, call: Call, header: Header | None) -> codec.Envelope:
         while True:
-            if not self._pace.is_open:
-                await self._pace.take(is_press=call.on_send is not None)
+            if not self._rate_limiter.is_open:
+                await self._rate_limiter.take(is_press=call.on_send is not None)
             async with self._connections:
-                if self._pace.is_held:  # AKOOL asked to wait while this one queued
+                if self._rate_limiter.is_held:  # AKOOL asked to wait while this one queued
                     continue
                 try:
                     status, headers, body = await self._exchange(call, header)
@@ -191,7 +191,7 @@ class Transport:
         error.args = (self._authenticator.hide(f"{call.endpoint}: {error.args[0]}"),)
         if isinstance(error, RateLimitedError) and error.http_status == TOO_MANY_REQUESTS:
             seconds = self._throttle_delay if error.retry_after is None else error.retry_after
-            self._pace.hold(seconds)
+            self._rate_limiter.hold(seconds)
             self._reporter.report(Throttled(code=error.code, seconds=seconds))
 
     async def _exchange(self, call: Call, header: Header | None) -> tuple[int, Mapping[str, str], bytes]:

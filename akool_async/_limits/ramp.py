@@ -27,7 +27,7 @@ LARGEST_WIDTH: Final = 32
 
 
 @define
-class PacedRetry:
+class ThrottledRetry:
     """When to send a POST again that AKOOL refused for its pace."""
 
     _timing: Timing
@@ -51,7 +51,7 @@ class PacedRetry:
         return growing_waits(self._timing.throttle_delay, self._timing.max_retry_delay)
 
 
-class Turnstile:
+class Ramp:
     """An async context manager around one POST."""
 
     def __init__(self, timing: Timing) -> None:
@@ -59,7 +59,7 @@ class Turnstile:
         self._width = FIRST_WIDTH
         self._inside = 0
         self._queue: deque[asyncio.Future[None]] = deque()
-        self._retry: PacedRetry | None = None
+        self._retry: ThrottledRetry | None = None
         self._room = asyncio.Event()
 
     async def __aenter__(self) -> Self:
@@ -90,7 +90,7 @@ class Turnstile:
         """AKOOL refused for its pace: seconds to wait, None where it has refused everything for too long."""
         self._width = 1
         self._room.clear()
-        self._retry = self._retry or PacedRetry(self._timing)
+        self._retry = self._retry or ThrottledRetry(self._timing)
         return self._retry.pause_after(error, asyncio.get_running_loop().time())
 
     def narrow(self) -> None:

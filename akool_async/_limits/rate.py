@@ -14,7 +14,7 @@ SPREAD: Final = 0.2
 """What was held up comes back over this share of the time for which it was held, not all in one moment."""
 
 
-class Pace:
+class RateLimiter:
     """The gate of all requests of a session. Presses go before polls."""
 
     def __init__(self, max_requests_per_second: float | None) -> None:

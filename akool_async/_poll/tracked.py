@@ -10,7 +10,7 @@ from akool_async._poll.webhook_statistics import MOST_PER_OPERATION
 if TYPE_CHECKING:
     import asyncio
 
-    from akool_async._http.endpoints import Look
+    from akool_async._http.endpoints import Snapshot
     from akool_async._limits.slots import Slot
     from akool_async.models import Button, ImageResult, ImageStatus
 
@@ -18,7 +18,7 @@ CLOCK_PRECISION: Final = 2.0
 """Seconds by which AKOOL's two clocks, of ``create_time`` and of the file's name, and the network may disagree."""
 
 
-class Watch:
+class TrackedOperation:
     """What is known of one operation, and who is to be told."""
 
     __slots__ = (
@@ -55,7 +55,7 @@ class Watch:
         self.began: float | None = None  # on the event loop's clock; None until pressed or polled here
         self.looks = 0
         self.running_at = 0.0  # its age when it was last seen running
-        self.last_look: Look | None = None
+        self.last_look: Snapshot | None = None
         self.latest: ImageResult | None = None
         self.learned = False  # the schedule was told how long it took
         self.settled = False  # final, and its URLs are there: never to be asked for again

@@ -12,7 +12,7 @@ MORE_EACH_TIME: Final = 8
 MOST_NEEDED: Final = 512
 
 
-class Hints:
+class WebhookStatistics:
     """Whether webhooks come, and the ids of those that came before the reply to their POST."""
 
     def __init__(self) -> None:

@@ -10,14 +10,14 @@ from akool_async.errors import AkoolError, NotOperableError, OutcomeUnknownError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from akool_async._http.endpoints import Api
+    from akool_async._http.endpoints import Endpoints
     from akool_async.models import ButtonPress
 
 RECONCILE_TRIES: Final = 10
 """Tries of each of these reads; with their waits most of a minute."""
 
 
-async def reconcile(api: Api, press: ButtonPress, gap: float) -> bool | None:
+async def reconcile(api: Endpoints, press: ButtonPress, gap: float) -> bool | None:
     """Ask the source image what became of a press: True taken, False not taken, None not to be told.
 
     Two reads, ``gap`` seconds apart, must both still offer its button before the press counts as not taken.
@@ -30,7 +30,7 @@ async def reconcile(api: Api, press: ButtonPress, gap: float) -> bool | None:
 
 
 async def require_not_taken(
-    api: Api, press: ButtonPress | None, lost: AkoolError, *, gap: float, may_press_again: Callable[[], bool]
+    api: Endpoints, press: ButtonPress | None, lost: AkoolError, *, gap: float, may_press_again: Callable[[], bool]
 ) -> None:
     """Return where AKOOL surely did not take the press, so that it may be sent again.
 
@@ -67,7 +67,7 @@ def tell_unknown(press: ButtonPress | None, message: str, charged: bool | None, 
     raise OutcomeUnknownError(message, charged=charged).about(press=press) from cause
 
 
-async def _is_used(api: Api, press: ButtonPress) -> bool | None:
+async def _is_used(api: Endpoints, press: ButtonPress) -> bool | None:
     source = await api.get_image_result(press.image_id, tries=RECONCILE_TRIES)
     if press.button in source.used_buttons:
         return True

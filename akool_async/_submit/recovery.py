@@ -19,7 +19,7 @@ from akool_async.models import ImageResult
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from akool_async._http.endpoints import Api
+    from akool_async._http.endpoints import Endpoints
     from akool_async._limits.credits import Loss
     from akool_async.models import ButtonPress
 
@@ -92,17 +92,17 @@ class Callback:
             self._bell.set_result(None)
 
 
-class LostReplies:
+class Recovery:
     """Finds the images of POSTs whose reply was lost."""
 
     def __init__(
         self,
-        api: Api,
+        api: Endpoints,
         webhook_url: str | None,
         timeout: float,
         recover: Callable[[ImageResult, ButtonPress | None, Callback], None],
     ) -> None:
-        self._api = api
+        self._endpoints = api
         self._timeout = timeout
         self._webhook_url = webhook_url
         self._recover = recover
@@ -178,7 +178,7 @@ class LostReplies:
     async def _read_child(self, image_id: str, press: ButtonPress | None) -> list[ImageResult]:
         """The image of which a webhook told, unless AKOOL says that another press made it."""
         try:
-            image = await self._api.get_image_result(image_id, tries=READ_TRIES)
+            image = await self._endpoints.get_image_result(image_id, tries=READ_TRIES)
         except AkoolError as error:
             logger.warning("a webhook told of image %s, which could not be read yet: %s", image_id, error)
             return [ImageResult(id=image_id)]  # whoever knew the word is believed that much, rather than lose a paid id

@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Flight(Generic[T]):
+class Submission(Generic[T]):
     """One POST under way. Once ``committed`` it outlives its callers; before that, it ends with the last of them."""
 
     def __init__(
         self,
-        work: Callable[[Flight[T]], Coroutine[None, None, T]],
+        work: Callable[[Submission[T]], Coroutine[None, None, T]],
         *,
         press: ButtonPress | None,
         leave: Callable[[T | AkoolError], None],
-        forget: Callable[[Flight[T]], None],
+        forget: Callable[[Submission[T]], None],
     ) -> None:
         self.committed = False
         """True while a POST may have reached AKOOL whose outcome is not known yet."""

@@ -1,7 +1,7 @@
 """POSTs that spend credits: each is accepted, refused or of unknown outcome, and none is sent again on doubt.
 
-Such a POST runs as a :class:`Flight`. (image id, button) names a press for good, so all who press the same share one
-flight and one operation. A prompt has no such name.
+Such a POST runs as a :class:`Submission`. (image id, button) names a press for good, so all who press the same share
+one submission and one operation. A prompt has no such name.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from akool_async._limits.credits import price_kind
 from akool_async._limits.recent import CACHE_SIZE, Recent
 from akool_async._limits.slots import Slot
 from akool_async._submit.reconcile import require_not_taken, tell_refused_after_doubt, tell_unknown
-from akool_async._submit.recovery import LostReplies
-from akool_async._submit.submission import Flight
+from akool_async._submit.recovery import Recovery
+from akool_async._submit.submission import Submission
 from akool_async._submit.verdict import UndeliveredRetry, Verdict, judge_spending_post
 from akool_async.errors import (
     AkoolError,
@@ -27,20 +27,20 @@ from akool_async.errors import (
     ResponseError,
     SessionClosedError,
 )
-from akool_async.events import Pressed, Queued, Refused, Throttled, Unknown
+from akool_async.events import Accepted, OutcomeUnknown, Queued, Refused, Throttled
 from akool_async.models import ButtonPress, SourcePromptRequest
 from akool_async.operations import Operation
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from akool_async._http.endpoints import Api
+    from akool_async._http.endpoints import Endpoints
     from akool_async._http.event_loop import HomeLoop
     from akool_async._limits.credits import Account
-    from akool_async._limits.ramp import Turnstile
+    from akool_async._limits.ramp import Ramp
     from akool_async._limits.slots import Slots
     from akool_async._limits.timing import Timing
-    from akool_async._poll.poller import Watcher
+    from akool_async._poll.poller import Poller
     from akool_async._submit.recovery import Callback
     from akool_async.events import Reporter
     from akool_async.models import ImageResult, PromptRequest
@@ -53,36 +53,36 @@ MOST_DOUBTS: Final = 3
 """Lost replies to one press before it is told as unknown, though after each AKOOL was found not to have taken it."""
 
 
-class Spender:
+class Submitter:
     """All POSTs of a session that spend credits."""
 
     def __init__(
         self,
-        api: Api,
+        api: Endpoints,
         slots: Slots,
-        turnstile: Turnstile,
-        watcher: Watcher,
+        ramp: Ramp,
+        poller: Poller,
         reporter: Reporter,
         home: HomeLoop,
         account: Account,
         timing: Timing,
         *,
-        repress: bool,
+        resubmit_lost: bool,
         webhook_url: str | None,
     ) -> None:
-        self._api = api
+        self._endpoints = api
         self._slots = slots
-        self._turnstile = turnstile
-        self._watcher = watcher
+        self._ramp = ramp
+        self._poller = poller
         self._reporter = reporter
         self._home = home
         self._account = account
         self._timing = timing
-        self._repress = repress
-        self.lost_replies = LostReplies(api, webhook_url, timing.lost_reply_timeout, self._recover)
+        self._resubmit_lost = resubmit_lost
+        self.recovery = Recovery(api, webhook_url, timing.lost_reply_timeout, self._recover)
         self._closed = False
-        self._presses: dict[ButtonPress, Flight[list[Operation]]] = {}
-        self._prompts: set[Flight[list[Operation]]] = set()
+        self._presses: dict[ButtonPress, Submission[list[Operation]]] = {}
+        self._prompts: set[Submission[list[Operation]]] = set()
         self._operations: Recent[ButtonPress, Operation] = Recent()
         self._accepted: Recent[str, None] = Recent()
         self._charged: Recent[ButtonPress, OutcomeUnknownError] = Recent()
@@ -92,12 +92,12 @@ class Spender:
     @property
     def waiting(self) -> int:
         """Presses and prompts of which nothing was sent yet."""
-        return sum(not flight.committed for flight in (*self._presses.values(), *self._prompts))
+        return sum(not submission.committed for submission in (*self._presses.values(), *self._prompts))
 
     def has_sent(self, press: ButtonPress) -> bool:
         """True where its POST is on its way, or its outcome is remembered."""
-        flight = self._presses.get(press)
-        return press in self._operations or press in self._charged or (flight is not None and flight.committed)
+        submission = self._presses.get(press)
+        return press in self._operations or press in self._charged or (submission is not None and submission.committed)
 
     def knows(self, press: ButtonPress) -> bool:
         """True where pressing the same again sends nothing: it is under way, or its outcome is remembered."""
@@ -114,22 +114,22 @@ class Spender:
             return self._operations[press]
         if press in self._charged:
             raise self._charged[press].fresh()
-        flight = self._presses.get(press)
-        if flight is None or flight.dropped:
-            flight = self._begin(press, webhook_url, word)
-        return (await flight.join())[0]
+        submission = self._presses.get(press)
+        if submission is None or submission.dropped:
+            submission = self._begin(press, webhook_url, word)
+        return (await submission.join())[0]
 
     async def create(self, request: PromptRequest | SourcePromptRequest) -> list[Operation]:
         """The operations of a prompt, one for each image."""
         self._check_open()
-        flight = Flight(
-            lambda flight: self._create(flight, request),
+        submission = Submission(
+            lambda submission: self._create(submission, request),
             press=None,
             leave=self.keep_unclaimed,
             forget=self._prompts.discard,
         )
-        self._prompts.add(flight)
-        return await flight.join()
+        self._prompts.add(submission)
+        return await submission.join()
 
     def keep_unclaimed(self, outcome: list[Operation] | AkoolError) -> None:
         """Keep what was accepted, or may have been, and found no caller any more."""
@@ -144,31 +144,31 @@ class Spender:
     async def aclose(self, patience: float) -> None:
         """Drop what was not sent, let what was sent end within ``patience`` seconds."""
         self._closed = True
-        flights = [*self._presses.values(), *self._prompts]
-        for flight in flights:
-            if not flight.committed:
-                flight.task.cancel()
+        submissions = [*self._presses.values(), *self._prompts]
+        for submission in submissions:
+            if not submission.committed:
+                submission.task.cancel()
         try:
-            await self.lost_replies.aclose()
-            if flights:
-                await asyncio.wait([flight.task for flight in flights], timeout=patience)
+            await self.recovery.aclose()
+            if submissions:
+                await asyncio.wait([submission.task for submission in submissions], timeout=patience)
         finally:
-            for flight in flights:
-                flight.task.cancel()
-        await asyncio.gather(*(flight.task for flight in flights), return_exceptions=True)
+            for submission in submissions:
+                submission.task.cancel()
+        await asyncio.gather(*(submission.task for submission in submissions), return_exceptions=True)
 
-    def _begin(self, press: ButtonPress, webhook_url: str | None, word: str | None) -> Flight[list[Operation]]:
-        flight = self._presses[press] = Flight(
-            lambda flight: self._press(flight, press, webhook_url, word),
+    def _begin(self, press: ButtonPress, webhook_url: str | None, word: str | None) -> Submission[list[Operation]]:
+        submission = self._presses[press] = Submission(
+            lambda submission: self._press(submission, press, webhook_url, word),
             press=press,
             leave=self.keep_unclaimed,
             forget=self._forget_press,
         )
-        return flight
+        return submission
 
     async def _press(
         self,
-        flight: Flight[list[Operation]],
+        submission: Submission[list[Operation]],
         press: ButtonPress,
         webhook_url: str | None,
         word: str | None,
@@ -177,23 +177,23 @@ class Spender:
         slot, callback = Slot(), None
         try:
             slot = await self._slots.acquire(press.button)
-            callback = self.lost_replies.expect(webhook_url, price_kind(press), word)
+            callback = self.recovery.expect(webhook_url, price_kind(press), word)
             (created,) = await self._make(
-                flight,
-                lambda commit: self._api.create_by_button(press, callback.url, commit),
+                submission,
+                lambda commit: self._endpoints.create_by_button(press, callback.url, commit),
                 press,
                 callback,
             )
         except BaseException as error:
             slot.release()
-            self._report_end(flight, callback, 1, error)
+            self._report_end(submission, callback, 1, error)
             raise
         operation = self._adopt(created, slot, press, callback)
         self._operations[press] = operation
         return [operation]
 
     async def _create(
-        self, flight: Flight[list[Operation]], request: PromptRequest | SourcePromptRequest
+        self, submission: Submission[list[Operation]], request: PromptRequest | SourcePromptRequest
     ) -> list[Operation]:
         batch = request.batch_quantity if isinstance(request, SourcePromptRequest) else 1
         self._reporter.report(Queued(press=None))
@@ -201,10 +201,10 @@ class Spender:
         callback = None
         try:
             slots = await self._slots.acquire_batch(batch)
-            callback = self.lost_replies.expect(request.webhook_url, price_kind(request))
+            callback = self.recovery.expect(request.webhook_url, price_kind(request))
             images = await self._make(
-                flight,
-                lambda commit: self._api.create_by_prompt(request, callback.url, commit),
+                submission,
+                lambda commit: self._endpoints.create_by_prompt(request, callback.url, commit),
                 None,
                 callback,
                 images=batch,
@@ -212,7 +212,7 @@ class Spender:
         except BaseException as error:
             for slot in slots:
                 slot.release()
-            self._report_end(flight, callback, batch, error)
+            self._report_end(submission, callback, batch, error)
             raise
         operations = []
         for image, slot in zip_longest(images, slots):  # AKOOL may make fewer or more than were asked for
@@ -224,7 +224,7 @@ class Spender:
 
     async def _make(
         self,
-        flight: Flight[list[Operation]],
+        submission: Submission[list[Operation]],
         send: Send,
         press: ButtonPress | None,
         callback: Callback,
@@ -233,9 +233,9 @@ class Spender:
     ) -> list[ImageResult]:
         """The images of one POST; those of a lost reply are found again where a webhook tells their ids."""
         try:
-            return await self._post(flight, send, press, callback)
+            return await self._post(submission, send, press, callback)
         except OutcomeUnknownError as error:
-            found = await self.lost_replies.find(callback, press, images)
+            found = await self.recovery.find(callback, press, images)
             if found:
                 callback.losses = self._account.lose(callback.kind, images - len(found), charged=None)
                 return found
@@ -245,7 +245,7 @@ class Spender:
                 logger.warning("no webhook came for a POST of unknown outcome; are webhooks refused? %s", error)
             raise
         finally:
-            self.lost_replies.end(callback)
+            self.recovery.end(callback)
 
     def _recover(self, image: ImageResult, press: ButtonPress | None, callback: Callback) -> None:
         """A webhook came after its POST was told as unknown: that turns into its operation after all."""
@@ -263,7 +263,7 @@ class Spender:
 
     async def _post(
         self,
-        flight: Flight[list[Operation]],
+        submission: Submission[list[Operation]],
         send: Send,
         press: ButtonPress | None,
         callback: Callback,
@@ -274,7 +274,7 @@ class Spender:
         doubts = 0
         while True:
             try:
-                created = await self._send_at_pace(flight, send, in_doubt=doubts > 0)
+                created = await self._send_at_pace(submission, send, in_doubt=doubts > 0)
                 created = self._only_new(created)
             except AkoolError as error:
                 verdict = judge_spending_post(error)
@@ -288,18 +288,20 @@ class Spender:
                     raise
             else:
                 return created
-            flight.committed = doubts > 0
-            flight.drop_if_idle()
+            submission.committed = doubts > 0
+            submission.drop_if_idle()
             await asyncio.sleep(pause or 0.0)
 
-    async def _send_at_pace(self, flight: Flight[list[Operation]], send: Send, *, in_doubt: bool) -> list[ImageResult]:
+    async def _send_at_pace(
+        self, submission: Submission[list[Operation]], send: Send, *, in_doubt: bool
+    ) -> list[ImageResult]:
         """Send, and again for as long as AKOOL only asks for a slower pace."""
-        async with self._turnstile as turnstile:
+        async with self._ramp as ramp:
             while True:
                 try:
-                    created = await send(lambda: self._commit(flight))
+                    created = await send(lambda: self._commit(submission))
                 except RateLimitedError as error:
-                    pause = turnstile.refused(error)
+                    pause = ramp.refused(error)
                     if pause is None or self._closed:
                         raise
                     if error.http_status != 429:  # noqa: PLR2004 - of which the transport has told already
@@ -307,30 +309,30 @@ class Spender:
                     asked_for = error.retry_after is not None
                 except AkoolError as error:
                     if is_account_error(error):
-                        turnstile.narrow()
+                        ramp.narrow()
                     raise
                 else:
-                    turnstile.accepted()
+                    ramp.accepted()
                     return created
-                flight.committed = in_doubt
-                flight.drop_if_idle()
-                await turnstile.rest(pause, exactly=asked_for)
+                submission.committed = in_doubt
+                submission.drop_if_idle()
+                await ramp.rest(pause, exactly=asked_for)
 
-    def _commit(self, flight: Flight[list[Operation]]) -> None:
+    def _commit(self, submission: Submission[list[Operation]]) -> None:
         """The POST goes out now: from here on it may have been accepted."""
-        # A cancellation is on its way to the flight, while aiohttp writes in a task of its own: it would lose the id.
-        if flight.dropped or (self._closed and not flight.committed):
+        # A cancellation is on its way to the submission, while aiohttp writes in its own task: it would lose the id.
+        if submission.dropped or (self._closed and not submission.committed):
             raise SessionClosedError("the session was closed before this was sent; nothing was spent")
-        flight.committed = True
+        submission.committed = True
 
     async def _require_not_taken(
         self, press: ButtonPress | None, lost: AkoolError, doubts: int, callback: Callback
     ) -> None:
         if callback.has_told:
             tell_unknown(press, f"{lost}; a webhook told that it was accepted", True, lost)
-        may_press_again = self._repress and doubts < MOST_DOUBTS
+        may_press_again = self._resubmit_lost and doubts < MOST_DOUBTS
         await require_not_taken(
-            self._api,
+            self._endpoints,
             press,
             lost,
             gap=self._timing.reconcile_gap,
@@ -338,18 +340,18 @@ class Spender:
         )
 
     def _report_end(
-        self, flight: Flight[list[Operation]], callback: Callback | None, images: int, error: BaseException
+        self, submission: Submission[list[Operation]], callback: Callback | None, images: int, error: BaseException
     ) -> None:
         """A press or a prompt that queued was not accepted, as far as is known."""
         is_cancelled = isinstance(error, asyncio.CancelledError)
-        was_sent = flight.committed if is_cancelled else isinstance(error, OutcomeUnknownError)
+        was_sent = submission.committed if is_cancelled else isinstance(error, OutcomeUnknownError)
         if callback is not None and was_sent:
             charged = error.charged if isinstance(error, OutcomeUnknownError) else None
             callback.losses = self._account.lose(callback.kind, images, charged=charged)
-            self._reporter.report(Unknown(press=flight.press, charged=charged))
+            self._reporter.report(OutcomeUnknown(press=submission.press, charged=charged))
         else:
             reason = error if isinstance(error, Exception) else SessionClosedError() if self._closed else None
-            self._reporter.report(Refused(press=flight.press, error=reason))
+            self._reporter.report(Refused(press=submission.press, error=reason))
 
     def _only_new(self, created: list[ImageResult]) -> list[ImageResult]:
         """An id that AKOOL gave before is the answer to an earlier POST, such as a cache may give again."""
@@ -362,15 +364,15 @@ class Spender:
         button, source_image_id = (None, None) if press is None else (press.button, press.image_id)
         self._accepted[created.id] = None
         self._account.accept(created.id, callback.kind, created.deduction_credit)
-        self._reporter.report(Pressed(operation_id=created.id, press=press, credits=created.deduction_credit))
-        watch = self._watcher.adopt(
+        self._reporter.report(Accepted(operation_id=created.id, press=press, credits=created.deduction_credit))
+        tracked = self._poller.adopt(
             created, button, slot, called_back=callback.word is not None, is_new=not callback.has_told
         )
-        return Operation(created.id, button, source_image_id, watch=watch, watcher=self._watcher)
+        return Operation(created.id, button, source_image_id, tracked=tracked, poller=self._poller)
 
-    def _forget_press(self, flight: Flight[list[Operation]]) -> None:
-        if flight.press is not None and self._presses.get(flight.press) is flight:
-            del self._presses[flight.press]
+    def _forget_press(self, submission: Submission[list[Operation]]) -> None:
+        if submission.press is not None and self._presses.get(submission.press) is submission:
+            del self._presses[submission.press]
 
     def _check_open(self) -> None:
         self._home.require()

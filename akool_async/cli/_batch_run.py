@@ -75,7 +75,7 @@ class BatchRun:
     def observe(self, event: events.Event) -> None:
         """Keep what a kill must not lose, and what the progress shows."""
         match event:
-            case events.Pressed(press=press, operation_id=operation_id) if press is not None:
+            case events.Accepted(press=press, operation_id=operation_id) if press is not None:
                 self._count(event)
                 try:
                     self._results.note_accepted(press, operation_id)
@@ -91,9 +91,9 @@ class BatchRun:
         loop = asyncio.get_running_loop()
 
         def observe(event: events.Event) -> None:  # in the worker's thread
-            if isinstance(event, events.Pressed):
+            if isinstance(event, events.Accepted):
                 loop.call_soon_threadsafe(self._count, event)
-            elif isinstance(event, events.Unknown) and event.press is not None:
+            elif isinstance(event, events.OutcomeUnknown) and event.press is not None:
                 loop.call_soon_threadsafe(self._replies_lost.add, event.press)
 
         return open_state(
@@ -104,7 +104,7 @@ class BatchRun:
             **self._options.limits,
         )
 
-    def _count(self, pressed: events.Pressed) -> None:
+    def _count(self, pressed: events.Accepted) -> None:
         self._charges.add(pressed.operation_id, pressed.credits)
         if pressed.press is not None and (pressed.credits or 0) > 0:
             self._prices[pressed.press.button.kind] = pressed.credits or 0

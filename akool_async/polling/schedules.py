@@ -42,7 +42,7 @@ class Polling(Protocol):
 
 @frozen(kw_only=True)
 class ExponentialPolling:
-    """Look after ``initial`` seconds, then ``factor`` times longer each time, up to ``max_interval`` seconds.
+    """Snapshot after ``initial`` seconds, then ``factor`` times longer each time, up to ``max_interval`` seconds.
 
     Each interval is moved at random by up to ``jitter`` (a share, 0 to 1) of itself, never past ``max_interval``, so
     that operations started together do not ask together.

@@ -31,7 +31,7 @@ async def tcp_server(answer):
 async def error_of_one_post(akool):
     """Send one POST that spends credits, once: the TransportError that it ends with."""
     with pytest.raises(TransportError) as caught:
-        await akool._api.create_by_prompt(PromptRequest(prompt="a fox"), None, lambda: None)
+        await akool._endpoints.create_by_prompt(PromptRequest(prompt="a fox"), None, lambda: None)
     return caught.value
 
 

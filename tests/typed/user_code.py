@@ -90,7 +90,7 @@ def print_event(event: events.Event) -> None:
     match event:
         case events.Queued(press=press):
             assert_type(press, ButtonPress | None)
-        case events.Pressed(operation_id=operation_id, credits=charged):
+        case events.Accepted(operation_id=operation_id, credits=charged):
             assert_type(operation_id, str)
             assert_type(charged, float | None)
         case events.Refused(error=error):
@@ -98,7 +98,7 @@ def print_event(event: events.Event) -> None:
         case events.Polled() | events.Finished():
             assert_type(event.kind, str | None)
             assert_type(event.status, ImageStatus | int | None)
-        case events.Unknown(charged=is_charged):
+        case events.OutcomeUnknown(charged=is_charged):
             assert_type(is_charged, bool | None)
         case events.Throttled(code=code, seconds=seconds):
             assert_type((code, seconds), tuple[int, float])
@@ -131,7 +131,7 @@ def make_sessions(http: aiohttp.ClientSession) -> Iterator[AkoolSession]:
         yield AkoolSession(ClientCredentials("an id", "a secret"), polling=polling, request_timeout=10)
     for observer in OBSERVERS:
         yield AkoolSession(auth=None, observer=observer, http=http, webhook_url="https://example.org/akool")
-    yield AkoolSession(base_url="http://10.0.0.1", allow_http=True, repress=False, max_requests_per_second=5)
+    yield AkoolSession(base_url="http://10.0.0.1", allow_http=True, resubmit_lost=False, max_requests_per_second=5)
 
 
 # --- verbs and operations ---
@@ -319,7 +319,7 @@ async def press_for_good(presses: list[tuple[str, str]], event: WebhookEvent) ->
         observer=print_event,
         request_timeout=10,
         webhook_url=None,
-        repress=True,
+        resubmit_lost=True,
     ) as jobs:
         assert_type(jobs, DurableFanOut)
         try:
