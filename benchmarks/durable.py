@@ -54,7 +54,7 @@ async def carry_out(state: str, presses: list[tuple[str, str]]) -> dict[str, flo
         async with AkoolSession(polling=POLLING) as akool:
             done = sum([outcome.ok async for outcome in akool.fan_out(presses, preflight=False)])
     else:
-        async with DurableFanOut(state=state, polling=POLLING) as jobs:
+        async with DurableFanOut(store=state, polling=POLLING) as jobs:
             began, cpu = time.perf_counter(), time.process_time()
             await jobs.submit(presses)
             submitted = time.perf_counter() - began
@@ -144,7 +144,7 @@ async def measure_growth(backend: str, sizes: list[int]) -> None:
     """Fill a state with finished jobs, copies of a real one, and time what users do."""
     print("".join(f"{name:>18}" for name in (backend, *GROWTH)))
     with new_state(backend) as state, Emulator(speed=SPEED, credits=10_000) as emulator:
-        options: dict[str, Any] = {"state": state, "base_url": emulator.base_url, "polling": POLLING}
+        options: dict[str, Any] = {"store": state, "base_url": emulator.base_url, "polling": POLLING}
         engine = sa.create_engine(state.replace("postgresql://", "postgresql+psycopg://"))
         async with DurableFanOut(emulator.api_key, **options) as jobs:
             seed = ButtonPress(emulator.add_image(), "V1")

@@ -220,7 +220,7 @@ async def test_a_refused_job_is_refused_again(emulator, tmp_path, code):
     async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db") as jobs:
         await jobs.submit([press])
         await jobs.run()
-        await jobs.resolve(press, press_again=True)
+        await jobs.resolve(press, retry=True)
         await jobs.run()
         job = await jobs.job(press)
     assert (job.state, job.outcome.error.code) == (JobState.FAILED, code)
@@ -259,7 +259,7 @@ async def test_a_command_that_presses(emulator, tmp_path, code, expected):
     assert expected.hint in errors
 
 
-@pytest.mark.parametrize("state", [(), ("--state", "sqlite:///a.db")], ids=["without a state", "with a state"])
+@pytest.mark.parametrize("state", [(), ("--store", "sqlite:///a.db")], ids=["without a state", "with a state"])
 async def test_a_batch_of_an_unpaid_account(emulator, tmp_path, state):
     """1103 ends the batch with status 1, and says "unpaid" and what to do, once; the same again does the rest."""
     write_batch(tmp_path, [emulator.add_image()], "V*")
@@ -293,7 +293,7 @@ async def test_a_worker_of_an_unpaid_account(emulator, tmp_path):
     async with open_jobs(emulator, state) as jobs:
         await jobs.submit([(emulator.add_image(), "V1")])
     emulator.faults.script("create_by_button", Fault.code(1103))
-    arguments = ("worker", "--state", state, "--until-done")
+    arguments = ("worker", "--store", state, "--until-empty")
     status, _, errors = await run(*arguments, cwd=tmp_path, environment=emulator.environment())
     assert status == 1
     assert "unpaid" in errors

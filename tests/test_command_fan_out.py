@@ -313,7 +313,7 @@ async def test_interrupted_it_writes_the_ids_in_flight(tmp_path, stop):
         assert_nothing_lost_or_paid_twice(emulator, tmp_path / "out.jsonl")
 
 
-@pytest.mark.parametrize("options", [(), ("--state", "sqlite:///akool.db"), ("-o", "out.jsonl")], ids=" ".join)
+@pytest.mark.parametrize("options", [(), ("--store", "sqlite:///akool.db"), ("-o", "out.jsonl")], ids=" ".join)
 async def test_a_line_that_is_cut_short_names_what_fetches_it(tmp_path, options):
     """The same command does if it has an output or a state; if only stdout has the id, `akool result` does."""
     async with Emulator(speed=20) as emulator:

@@ -37,9 +37,9 @@ def in_bash(script):
         "press IMAGE V1",
         "prompt lighthouse",
         "fan-out presses.csv --yes",
-        "fan-out presses.csv --yes --state sqlite:///new.db",
-        "worker --state sqlite:///akool.db --until-done",
-        "jobs --state sqlite:///akool.db",
+        "fan-out presses.csv --yes --store sqlite:///new.db",
+        "worker --store sqlite:///akool.db --until-empty",
+        "jobs --store sqlite:///akool.db",
         "demo --live --yes",
     ],
 )
@@ -48,7 +48,7 @@ async def test_keys_may_come_through_a_pipe(emulator, keys, tmp_path, command):
     image_id = emulator.add_image()
     write_batch(tmp_path, [image_id], "V1")
     if "akool.db" in command:
-        arguments = ("fan-out", "presses.csv", "--yes", "--state", "sqlite:///akool.db", "--key-file", keys)
+        arguments = ("fan-out", "presses.csv", "--yes", "--store", "sqlite:///akool.db", "--key-file", keys)
         assert (await run(*arguments, cwd=tmp_path))[0] == 0
     arguments = command.replace("IMAGE", image_id).split()
     status, _, errors = await run(*arguments, "--key-file", "/dev/fd/63", cwd=tmp_path, first=[KEYS_IN_A_PIPE])
@@ -70,7 +70,7 @@ async def test_keys_may_come_through_a_pipe(emulator, keys, tmp_path, command):
 async def test_any_kind_of_pipe_will_do(emulator, keys, tmp_path, script):
     """A named one, stdin, one that is written in pieces; with NAME=VALUE lines or with nothing but a key."""
     assert keys.exists()
-    arguments = ("fan-out", "presses.csv", "--state", "sqlite:///akool.db")
+    arguments = ("fan-out", "presses.csv", "--store", "sqlite:///akool.db")
     write_batch(tmp_path, [emulator.add_image()], "V1")
     status, _, errors = await run(
         *arguments, cwd=tmp_path, before=in_bash(script), environment={"URL": emulator.base_url}

@@ -70,7 +70,7 @@ async def test_nothing_is_spent_without_a_yes(emulator, tmp_path, answer):
     assert emulator.ledger.accepted == 0
 
 
-@pytest.mark.parametrize("command", ["demo --live", "credit", "press IMAGE V1", "jobs --state sqlite:///akool.db"])
+@pytest.mark.parametrize("command", ["demo --live", "credit", "press IMAGE V1", "jobs --store sqlite:///akool.db"])
 async def test_without_a_key_the_remedy_is_told(tmp_path, command):
     """Without credentials one line names AKOOL_API_KEY and --key-file: no traceback, status 1."""
     status, output, errors = await run(*command.split(), cwd=tmp_path)

@@ -56,7 +56,7 @@ async def test_what_is_not_plain_in_an_account_is_explained(akool, known, told):
 def test_of_many_lost_presses_the_rest_is_counted():
     """Commands for the first few, and how many more there are."""
     lines = [Line(image_id=f"image-{n}", button="U1", charged=True) for n in range(MOST_COMMANDS + 3)]
-    told = list(explain_lost(lines, ids=None, store="--state x"))
+    told = list(explain_lost(lines, ids=None, store="--store x"))
     assert sum("--id ID" in sentence for sentence in told) == MOST_COMMANDS
     assert told[-1] == "and 3 more"
 

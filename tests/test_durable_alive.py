@@ -6,7 +6,7 @@ import signal
 import sys
 
 from akool_async.durable._alive import AliveLock, sign_of_life
-from akool_async.durable._state import State
+from akool_async.durable._store_url import StoreUrl
 from tests.support.looks import look_until
 from tests.support.workers import SHORT, open_jobs, worker
 
@@ -28,7 +28,7 @@ async def test_a_living_worker_takes_its_lock_again(postgresql):
 
 async def test_a_removed_sign_of_life_is_shown_again(tmp_path):
     """Somebody who tidies up removes a living worker's file: at its next look it is there again, and locked."""
-    state = State.read(f"sqlite:///{tmp_path}/a.db")
+    state = StoreUrl.read(f"sqlite:///{tmp_path}/a.db")
     worker, other = (sign_of_life(state, "account", name, SHORT) for name in ("a", "b"))
     await worker.show()
     for file in tmp_path.glob("*.alive"):
@@ -44,7 +44,7 @@ import asyncio, os, signal, sys
 from akool_async.durable import DurableFanOut
 
 async def main():
-    async with DurableFanOut(state=sys.argv[1]) as jobs:
+    async with DurableFanOut(store=sys.argv[1]) as jobs:
         running = asyncio.create_task(jobs.run())
         while not [job async for job in jobs.jobs() if job.operation_id]:
             await asyncio.sleep(0.05)
@@ -72,7 +72,7 @@ async def test_a_forked_child_does_not_show_its_dead_parent_alive(slow, state, t
         try:
             process.kill()
             await process.wait()
-            async with worker(slow, state, tmp_path, "--until-done") as other:
+            async with worker(slow, state, tmp_path, "--until-empty") as other:
                 assert await other.wait() == 0
             assert (await jobs.status()).done == 1
         finally:

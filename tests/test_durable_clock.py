@@ -82,7 +82,7 @@ async def test_an_outcome_that_is_slow_to_be_committed_is_not_skipped(emulator, 
             hold_up_the_end_of(holder, "V1")
             await jobs.submit(presses[:1])
             reading = asyncio.create_task(read_outcomes(jobs))
-            running = asyncio.create_task(jobs.run(until_done=False))
+            running = asyncio.create_task(jobs.run(until_empty=False))
 
             def count(event):
                 waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND wait_event = %s"
@@ -131,7 +131,7 @@ async def test_a_lost_id_is_looked_for_though_the_clock_is_set_forward(emulator,
     press = ButtonPress(emulator.add_image(), "U1")
     emulator.faults.script("create_by_button", Fault.reset("after"))
     state = f"sqlite:///{tmp_path}/a.db"
-    async with open_jobs(emulator, state, lost_reply_patience=3_600) as jobs:
+    async with open_jobs(emulator, state, lost_reply_timeout=3_600) as jobs:
         await jobs.submit([press])
         running = asyncio.create_task(jobs.run())
         await look_until(lambda: (seconds_looked_for(state) or 0) > 0)

@@ -1,4 +1,4 @@
-"""`akool fan-out --state`, `worker`, `jobs`, `resolve` and `prune`, as a shell runs them."""
+"""`akool fan-out --store`, `worker`, `jobs`, `resolve` and `prune`, as a shell runs them."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ def akool(slow, state, tmp_path):
 
     async def run(name, *arguments):
         environment = slow.environment()
-        return await commands.run(name, *arguments, "--state", state, cwd=tmp_path, environment=environment)
+        return await commands.run(name, *arguments, "--store", state, cwd=tmp_path, environment=environment)
 
     return run
 
@@ -61,7 +61,7 @@ async def test_a_run_that_is_killed_goes_on_when_run_again(slow, state, akool, t
     presses = write_batch(tmp_path, slow, 3)
     for accepted in (6, 15):
         process = await commands.start(
-            *("fan-out", "batch.csv", "--yes", "--quiet", "--state", state),
+            *("fan-out", "batch.csv", "--yes", "--quiet", "--store", state),
             cwd=tmp_path,
             environment=slow.environment(),
         )
@@ -95,7 +95,7 @@ async def test_sigterm_leaves_a_run_to_a_worker(slow, state, akool, tmp_path):
     """Terminated, a run says how to go on, and a worker carries out what is open."""
     presses = write_batch(tmp_path, slow, 2)
     process = await commands.start(
-        *("fan-out", "batch.csv", "--yes", "--state", state), cwd=tmp_path, environment=slow.environment()
+        *("fan-out", "batch.csv", "--yes", "--store", state), cwd=tmp_path, environment=slow.environment()
     )
     await slow.ledger.until(lambda ledger: ledger.accepted >= 6)
     process.send_signal(signal.SIGTERM)
@@ -103,7 +103,7 @@ async def test_sigterm_leaves_a_run_to_a_worker(slow, state, akool, tmp_path):
     assert process.returncode == ExitStatus.INTERRUPTED
     assert "what is open stays recorded: run the same again, or akool worker" in errors.decode()
     assert f" {slow.ledger.charged:g} credits charged by this run" in errors.decode()
-    async with worker(slow, state, tmp_path, "--until-done") as other:
+    async with worker(slow, state, tmp_path, "--until-empty") as other:
         assert await other.wait() == ExitStatus.DONE
     _, output, _ = await akool("jobs", "done", "--json")
     assert len(read(output)) == presses == slow.ledger.accepted
@@ -170,7 +170,7 @@ async def test_a_worker_with_a_wrong_key_ends(slow, state, tmp_path):
     async with open_jobs(slow, state) as jobs:
         await jobs.submit([(slow.add_image(), "V1")])
     environment = {**slow.environment(), "AKOOL_API_KEY": "mistyped"}
-    status, _, errors = await commands.run("worker", "--state", state, cwd=tmp_path, environment=environment)
+    status, _, errors = await commands.run("worker", "--store", state, cwd=tmp_path, environment=environment)
     assert status == ExitStatus.ERROR
     assert "nothing is recorded of this account" in errors
     assert "1101" in errors
@@ -183,7 +183,7 @@ async def test_a_lost_press_is_listed_and_resolved(slow, state, akool, tmp_path)
     slow.faults.script("create_by_button", Fault.reset("after"))
     async with open_jobs(slow, state) as jobs:
         await jobs.submit([(image_id, "U1")])
-    async with worker(slow, state, tmp_path, "--lost-reply-patience=0.1", "--until-done") as process:
+    async with worker(slow, state, tmp_path, "--lost-reply-patience=0.1", "--until-empty") as process:
         assert await process.wait() == ExitStatus.OUTCOME_UNKNOWN
     status, output, _ = await akool("fan-out", "batch.csv", "--yes")
     assert status == ExitStatus.OUTCOME_UNKNOWN
@@ -200,7 +200,7 @@ async def test_a_lost_press_is_listed_and_resolved(slow, state, akool, tmp_path)
     status, _, errors = await akool("resolve", image_id, "U1", "--id", new_id)
     assert status == ExitStatus.DONE
     assert "is open again" in errors
-    async with worker(slow, state, tmp_path, "--until-done") as process:
+    async with worker(slow, state, tmp_path, "--until-empty") as process:
         assert await process.wait() == ExitStatus.DONE
     _, output, _ = await akool("jobs")
     assert output == "0 waiting, 0 running, 1 done, 0 failed, 0 unknown; 2 credits charged\n"
@@ -217,13 +217,13 @@ async def test_a_printed_command_can_be_pasted(slow, tmp_path):
     (tmp_path / "batch.csv").write_text(f"image_id,button\n{image_id},U1\n")
     (tmp_path / "my keys").write_text("".join(f"{name}={value}\n" for name, value in slow.environment().items()))
     slow.faults.script("create_by_button", Fault.reset("after"))
-    address = ("--state", "sqlite:///my presses.db", "--account", "studio", "--key-file", "my keys")
+    address = ("--store", "sqlite:///my presses.db", "--account", "studio", "--key-file", "my keys")
     wanted = (
-        f"akool resolve {image_id} U1 --id ID --state 'sqlite:///my presses.db' --account studio --key-file 'my keys'"
+        f"akool resolve {image_id} U1 --id ID --store 'sqlite:///my presses.db' --account studio --key-file 'my keys'"
     )
     async with open_jobs(slow, f"sqlite:///{tmp_path}/my presses.db", account="studio") as jobs:
         await jobs.submit([(image_id, "U1")])
-    working = ["worker", "--until-done", "--lost-reply-patience", "0.1"]
+    working = ["worker", "--until-empty", "--lost-reply-patience", "0.1"]
     for command in (working, ["jobs"], ["fan-out", "batch.csv", "--yes"]):
         status, _, errors = await commands.run(*command, *address, cwd=tmp_path)
         assert status == ExitStatus.OUTCOME_UNKNOWN, errors
@@ -238,14 +238,14 @@ def test_a_printed_command_holds_no_password():
     """Neither that of the user nor one in the query; what is not secret is as it was given."""
     state = "postgresql://me:hunter2@host/presses?sslmode=require&password=hunter3"
     told = store_options(state, account=None, key_file=None)
-    assert told == "--state 'postgresql://me:***@host/presses?sslmode=require'"
+    assert told == "--store 'postgresql://me:***@host/presses?sslmode=require'"
 
 
 async def test_a_worker_tells_that_it_made_a_state(slow, tmp_path):
     """A slip of the pen in the name of the file is seen: the first worker says that it is new, the next does not."""
     for is_new in (True, False):
         status, _, errors = await commands.run(
-            *("worker", "--until-done", "--state", "sqlite:///typo.db"), cwd=tmp_path, environment=slow.environment()
+            *("worker", "--until-empty", "--store", "sqlite:///typo.db"), cwd=tmp_path, environment=slow.environment()
         )
         assert status == ExitStatus.DONE
         assert ("a new state was made" in errors and "typo.db" in errors) is is_new
@@ -285,7 +285,7 @@ async def test_the_exit_status_tells_the_worst_that_is_listed(slow, state, akool
             await jobs.submit([(image_id, button)])
             await jobs.run()
         await jobs.submit([(image_id, "V1")])
-        status, _, errors = await akool("worker", "--until-done", "--quiet")
+        status, _, errors = await akool("worker", "--until-empty", "--quiet")
         assert status == ExitStatus.OUTCOME_UNKNOWN
         assert "1 unknown: charged, or perhaps so, and the new id is lost" in errors
         expected = {
@@ -300,7 +300,7 @@ async def test_the_exit_status_tells_the_worst_that_is_listed(slow, state, akool
             assert status == wanted
             assert (f"akool resolve {image_id} U1 --id ID" in errors) == (wanted == ExitStatus.OUTCOME_UNKNOWN)
         await jobs.resolve((image_id, "U1"), operation_id=slow.ledger.posts[0].new_ids[0])
-    status, _, errors = await akool("worker", "--until-done")
+    status, _, errors = await akool("worker", "--until-empty")
     assert status == ExitStatus.SOME_FAILED
     assert "0 waiting, 0 running, 2 done, 1 failed, 0 unknown" in errors
     assert "akool resolve" not in errors
@@ -313,7 +313,7 @@ async def test_a_worker_says_when(slow, postgresql, tmp_path):
             await jobs.submit([(slow.add_image(), button) for button in ("V1", "V2")])
         line.cut()
         process = await commands.start(
-            *("worker", "--until-done", "--state", line.state), cwd=tmp_path, environment=slow.environment()
+            *("worker", "--until-empty", "--store", line.state), cwd=tmp_path, environment=slow.environment()
         )
         await look_until(lambda: line.refused >= 2)
         line.mend()
@@ -332,18 +332,18 @@ async def test_wrong_usage_is_told(slow, state, empty_state, akool, tmp_path):
     write_batch(tmp_path, slow, 1)
     environment = slow.environment()
     status, _, errors = await commands.run("worker", cwd=tmp_path, environment=environment)
-    assert (status, "Missing option '--state'" in errors) == (ExitStatus.USAGE, True)
-    status, _, errors = await commands.run("jobs", "--state", "akool.db", cwd=tmp_path, environment=environment)
+    assert (status, "Missing option '--store'" in errors) == (ExitStatus.USAGE, True)
+    status, _, errors = await commands.run("jobs", "--store", "akool.db", cwd=tmp_path, environment=environment)
     assert (status, "state must be a URL such as" in errors) == (ExitStatus.ERROR, True)
     status, _, errors = await akool("fan-out", "batch.csv", "--timeout", "5")
-    assert (status, "--timeout does not go with --state" in errors) == (ExitStatus.USAGE, True)
-    status, _, errors = await akool("resolve", "0" * 24, "U1", "--press-again", "--give-up")
+    assert (status, "--timeout does not go with --store" in errors) == (ExitStatus.USAGE, True)
+    status, _, errors = await akool("resolve", "0" * 24, "U1", "--retry", "--abandon")
     assert (status, "takes one of --id" in errors) == (ExitStatus.USAGE, True)
-    status, _, errors = await commands.run("jobs", "--state", empty_state, cwd=tmp_path, environment=environment)
+    status, _, errors = await commands.run("jobs", "--store", empty_state, cwd=tmp_path, environment=environment)
     assert (status, "does not exist: nothing was recorded there" in errors) == (ExitStatus.ERROR, True)
     async with open_jobs(slow, state):
         pass
-    status, _, errors = await akool("resolve", "0" * 24, "U1", "--give-up")
+    status, _, errors = await akool("resolve", "0" * 24, "U1", "--abandon")
     assert (status, "was not submitted" in errors) == (ExitStatus.USAGE, True)
 
 
@@ -363,9 +363,9 @@ async def test_a_named_account_keeps_its_presses_when_its_key_changes(slow, akoo
 
 
 async def test_an_account_is_named_for_a_state_alone(slow, tmp_path):
-    """Without --state the name would change nothing, and is refused."""
+    """Without --store the name would change nothing, and is refused."""
     write_batch(tmp_path, slow, 1)
     status, _, errors = await commands.run(
         "fan-out", "batch.csv", "--account", "studio", cwd=tmp_path, environment=slow.environment()
     )
-    assert (status, "--account goes with --state" in errors) == (ExitStatus.USAGE, True)
+    assert (status, "--account goes with --store" in errors) == (ExitStatus.USAGE, True)

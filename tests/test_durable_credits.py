@@ -41,7 +41,7 @@ async def test_the_account_adds_up(emulator, state):
         assert credits_of(counts) == (10, 6, 0, 0)
         emulator.prices["upscale"] = 2
         counts = await carry_out(jobs, (second, "U2"))
-        await jobs.resolve((second, "U1"), give_up=True)
+        await jobs.resolve((second, "U1"), abandon=True)
         given_up = await jobs.status()
     assert credits_of(counts) == credits_of(given_up) == (12, 6, 0, 0)
     assert (given_up.failed, given_up.unknown) == (3, 1)
@@ -82,7 +82,7 @@ async def test_a_press_is_in_doubt_until_akool_tells_and_then_lost_until_its_id_
         assert (await jobs.job(press)).outcome.error.charged is None
         assert credits_of(await jobs.status()) == (0, 0, 2, 0)
         emulator.faults.clear()
-        await jobs.resolve(press, press_again=True)
+        await jobs.resolve(press, retry=True)
         await jobs.run()
         assert credits_of(await jobs.status()) == (0, 2, 0, 0)
         await jobs.resolve(press, operation_id=emulator.ledger.posts[0].new_ids[0])
@@ -98,7 +98,7 @@ async def test_a_press_that_is_given_up_in_doubt_may_still_have_been_charged(emu
     emulator.faults.rate(1.0, Fault.code(1008), endpoints=["get_image_result"])
     async with open_jobs(emulator, state) as jobs:
         await carry_out(jobs, press)
-        await jobs.resolve(press, give_up=True)
+        await jobs.resolve(press, abandon=True)
         counts = await jobs.status()
     assert counts.failed == 1
     assert credits_of(counts) == (0, 0, 2, 0)

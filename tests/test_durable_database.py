@@ -8,12 +8,12 @@ import pytest
 
 from akool_async.durable import WorkerTiming
 from akool_async.durable._database import Database
-from akool_async.durable._state import State
+from akool_async.durable._store_url import StoreUrl
 
 
 async def test_a_thread_that_outlasts_the_closing_closes_its_connection(tmp_path):
     """Closing does not wait for a thread that is in a transaction, and no connection stays open for it."""
-    database = Database(State.read(f"sqlite:///{tmp_path}/akool.db").engine(), "a state", WorkerTiming())
+    database = Database(StoreUrl.read(f"sqlite:///{tmp_path}/akool.db").engine(), "a state", WorkerTiming())
     has_begun, may_end = threading.Event(), threading.Event()
     used = []
 

@@ -9,9 +9,9 @@ from sqlalchemy import make_url, text
 from sqlalchemy.exc import DBAPIError
 
 from akool_async import Button
-from akool_async.durable import StateError, WorkerTiming
+from akool_async.durable import StoreError, WorkerTiming
 from akool_async.durable._alive import AliveLock
-from akool_async.durable._state import State
+from akool_async.durable._store_url import StoreUrl
 from tests.support.looks import look_until
 from tests.support.workers import Line, open_jobs
 
@@ -102,7 +102,7 @@ async def test_a_state_that_stays_read_only_is_told(emulator, postgresql):
     timing = WorkerTiming(database_timeout=3)
     async with Failover(postgresql()) as failover, open_jobs(emulator, failover.state, worker_timing=timing) as jobs:
         failover.begin()
-        with pytest.raises(StateError, match=r"cannot be used \(.*read-only"):
+        with pytest.raises(StoreError, match=r"cannot be used \(.*read-only"):
             await jobs.submit([(emulator.add_image(), "V1")])
         failover.end()
         assert await jobs.submit([(emulator.add_image(), "V1")]) == 1
@@ -130,7 +130,7 @@ async def test_a_sign_of_life_is_shown_where_the_others_look(failover):
 def test_a_server_that_turned_read_only_is_left(postgresql):
     """A connection that could write before, and cannot now, is given up with all that stand beside it in the pool."""
     state = postgresql()
-    engine = State.read(state).engine()
+    engine = StoreUrl.read(state).engine()
     with engine.begin() as one, engine.begin() as another:
         before = {one.scalar(PID), another.scalar(PID)}
         for connection in (one, another):
@@ -146,7 +146,7 @@ def test_a_server_that_turned_read_only_is_left(postgresql):
 
 def test_a_file_that_was_read_only_is_opened_again(tmp_path):
     """SQLite opens a file that can only be read, and keeps that for ever: such a connection is given up."""
-    engine = State.read(f"sqlite:///{tmp_path}/a.db").engine()
+    engine = StoreUrl.read(f"sqlite:///{tmp_path}/a.db").engine()
     with engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA query_only = on")
     with pytest.raises(DBAPIError, match="readonly database"), engine.begin() as connection:
@@ -158,7 +158,7 @@ def test_a_file_that_was_read_only_is_opened_again(tmp_path):
 
 def test_a_machine_that_says_no_more_does_not_keep_its_locks(postgresql):
     """PostgreSQL ends what stands still in a transaction: others wait for its locks, such as that of the next end."""
-    engine = State.read(postgresql()).engine()
+    engine = StoreUrl.read(postgresql()).engine()
     with engine.connect() as connection:
         assert connection.scalar(text("SHOW idle_in_transaction_session_timeout")) == "10s"
     engine.dispose()

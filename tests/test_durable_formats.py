@@ -47,7 +47,7 @@ async def test_a_state_of_an_older_format_is_brought_up_to_date(emulator, state,
         assert [outcome.press for outcome in await read_ended(jobs, 2)] == [outcome.press for outcome in before]
         counts = await jobs.status()
         assert (counts.credits_charged, counts.credits_lost, counts.credits_estimated) == (3, 2, 0)
-        await jobs.resolve(press, press_again=True)
+        await jobs.resolve(press, retry=True)
         await jobs.run()
         counts = await jobs.status()
         assert (counts.done, counts.unknown) == (2, 1)

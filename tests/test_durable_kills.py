@@ -12,7 +12,7 @@ from attrs import evolve
 
 from akool_async import Button, ButtonPress, OutcomeUnknownError
 from akool_async.cli import ExitStatus
-from akool_async.durable import JobState, StateError
+from akool_async.durable import JobState, StoreError
 from akool_async.durable._alive import AliveLock
 from akool_async.emulator import Emulator, Fault
 from tests.support.kills import Plan, run
@@ -66,7 +66,7 @@ async def test_a_worker_killed_before_its_post_leaves_the_press_to_the_next(slow
             await slow.ledger.until(lambda ledger: ledger.requests["create_by_button"] == 1)
             first.kill()
             await first.wait()
-        async with worker(slow, state, tmp_path, "--until-done") as second:
+        async with worker(slow, state, tmp_path, "--until-empty") as second:
             assert await second.wait() == 0
         job = await jobs.job(press)
     assert job.state is JobState.DONE
@@ -83,7 +83,7 @@ async def test_a_worker_killed_after_its_post_is_told_as_unknown_and_charged(slo
             await slow.ledger.until(lambda ledger: ledger.accepted == 1)
             first.kill()
             await first.wait()
-        async with worker(slow, state, tmp_path, "--lost-reply-patience=0.1", "--until-done") as second:
+        async with worker(slow, state, tmp_path, "--lost-reply-patience=0.1", "--until-empty") as second:
             assert await second.wait() == ExitStatus.OUTCOME_UNKNOWN
         job = await jobs.job(press)
     assert job.state is JobState.UNKNOWN
@@ -96,7 +96,7 @@ async def test_a_dead_workers_slots_are_not_given_away_while_akool_works(state, 
     """Three workers share a cap of 8; one dies with slots in hand: its upscales go on to be counted until they end."""
     with Emulator(speed=16) as emulator:
         presses = [(emulator.add_image(), f"U{index}") for _ in range(4) for index in (1, 2, 3, 4)]
-        options = ("--max-concurrent-upscales", "8", "--until-done")
+        options = ("--max-concurrent-upscales", "8", "--until-empty")
         async with open_jobs(emulator, state, max_concurrent_upscales=8) as jobs:
             await jobs.submit(presses)
             async with (
@@ -127,7 +127,7 @@ async def test_sigterm_drains_a_worker(slow, state, tmp_path):
         counts = await jobs.status()
         assert counts.open > 0
         assert counts.failed == counts.unknown == 0
-        async with worker(slow, state, tmp_path, "--until-done") as second:
+        async with worker(slow, state, tmp_path, "--until-empty") as second:
             assert await second.wait() == 0
         assert await count_done(jobs) == 16
     assert accepted < slow.ledger.accepted == 16
@@ -139,7 +139,7 @@ async def test_a_rate_limit_is_all_workers_together(state, tmp_path):
     with Emulator(speed=80) as emulator:
         emulator.ledger.requests = TimedCounter()
         presses = [(emulator.add_image(), button) for _ in range(5) for button in Button]
-        options = ("--max-requests-per-second", "20", "--until-done")
+        options = ("--max-requests-per-second", "20", "--until-empty")
         async with open_jobs(emulator, state) as jobs:
             await jobs.submit(presses)
             async with (
@@ -176,7 +176,7 @@ async def test_postgresql_restarted_under_load(slow, tmp_path, own_postgresql):
             await asyncio.to_thread(restart)
 
         async def are_done():
-            with suppress(StateError):
+            with suppress(StoreError):
                 return await count_done(jobs) == 40
 
         await look_until(are_done)
@@ -199,7 +199,7 @@ async def test_a_worker_that_was_cut_off_still_tells_its_id(slow, postgresql, tm
         async with worker(slow, line.state, tmp_path):
             await slow.ledger.until(lambda ledger: ledger.accepted == 1)
             line.cut()
-            async with worker(slow, state, tmp_path, "--lost-reply-patience=0.1", "--until-done") as second:
+            async with worker(slow, state, tmp_path, "--lost-reply-patience=0.1", "--until-empty") as second:
                 assert await second.wait() == ExitStatus.OUTCOME_UNKNOWN
             assert (await jobs.status()).unknown == 1
             line.mend()
@@ -236,11 +236,11 @@ async def test_what_begins_while_postgresql_is_away_waits_for_it(slow, postgresq
 
 
 async def test_a_server_that_does_not_answer_holds_nobody_up(emulator, postgresql):
-    """A reading of a database that is silent ends with StateError, and works when it speaks again."""
+    """A reading of a database that is silent ends with StoreError, and works when it speaks again."""
     timing = evolve(SHORT, database_timeout=1)
     async with Line(postgresql()) as line, open_jobs(emulator, line.state, worker_timing=timing) as jobs:
         line.stall()
-        with pytest.raises(StateError, match="no answer"):
+        with pytest.raises(StoreError, match="no answer"):
             await jobs.status()
         line.mend()
         assert (await jobs.status()).open == 0
@@ -268,7 +268,7 @@ import asyncio, sys
 from akool_async.durable import DurableFanOut
 
 async def main():
-    async with DurableFanOut(state=sys.argv[1]) as jobs:
+    async with DurableFanOut(store=sys.argv[1]) as jobs:
         running = asyncio.create_task(jobs.run())
         await asyncio.to_thread(sys.stdin.readline)
         for _ in range(2):
@@ -302,7 +302,7 @@ async def test_a_full_disk_loses_no_id(slow, tmp_path):
     async with open_jobs(slow, state) as jobs:
         await jobs.submit(presses)
         slow.faults.script("create_by_button", *[Fault.slow(2, "after")] * 8)
-        async with worker(slow, state, tmp_path, "--until-done") as process:
+        async with worker(slow, state, tmp_path, "--until-empty") as process:
             await slow.ledger.until(lambda ledger: ledger.accepted == 8)
             resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
             slow.advance(100)  # all eight end at AKOOL

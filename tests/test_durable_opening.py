@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import make_url
 
 from akool_async import ConfigurationError
-from akool_async.durable import DurableFanOut, StateError, WorkerTiming
-from akool_async.durable._state import State
+from akool_async.durable import DurableFanOut, StoreError, WorkerTiming
+from akool_async.durable._store_url import StoreUrl
 from tests.support.workers import open_jobs
 
 
@@ -42,7 +42,7 @@ async def test_a_state_that_cannot_be_opened_is_told_without_its_password(tmp_pa
         f"sqlite:///{tmp_path}/text",
         f"sqlite:///{tmp_path}",
     ):
-        with pytest.raises((ConfigurationError, StateError), match="cannot be used") as caught:
+        with pytest.raises((ConfigurationError, StoreError), match="cannot be used") as caught:
             await DurableFanOut("sk-test-key", state, worker_timing=WorkerTiming(database_timeout=0.5)).__aenter__()
         assert "secret" not in str(caught.value)
 
@@ -50,12 +50,12 @@ async def test_a_state_that_cannot_be_opened_is_told_without_its_password(tmp_pa
 def test_a_link_to_a_state_is_that_state(tmp_path):
     """Locks stand beside the file that SQLite opens, whichever name leads to it."""
     (tmp_path / "b.db").symlink_to(tmp_path / "a.db")
-    assert State.read(f"sqlite:///{tmp_path}/b.db") == State.read(f"sqlite:///{tmp_path}/a.db")
+    assert StoreUrl.read(f"sqlite:///{tmp_path}/b.db") == StoreUrl.read(f"sqlite:///{tmp_path}/a.db")
 
 
 def test_what_a_url_says_of_its_connection_counts():
     """Our patience with a silent server fills in what the URL leaves open, for every kind of connection."""
-    state = State.read("postgresql://user@host/akool?connect_timeout=3&sslmode=require")
+    state = StoreUrl.read("postgresql://user@host/akool?connect_timeout=3&sslmode=require")
     for address in (state.address, state.driver_address):
         query = make_url(address).query
         assert (query["connect_timeout"], query["sslmode"], query["keepalives_idle"]) == ("3", "require", "5")

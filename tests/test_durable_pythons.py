@@ -16,7 +16,7 @@ NONE: Final = pytest.param(None, marks=pytest.mark.skip(reason="AKOOL_TEST_PYTHO
 async def work_until_done(python, state, emulator, folder):
     """Run a worker under another Python; its exit status, and what it said."""
     process = await asyncio.create_subprocess_exec(
-        *(python, "-W", "error", "-m", "akool_async", "worker", "--quiet", "--until-done", "--state", state),
+        *(python, "-W", "error", "-m", "akool_async", "worker", "--quiet", "--until-empty", "--store", state),
         cwd=folder,
         env={"PATH": os.defpath, "HOME": str(folder), **emulator.environment()},
         stdout=asyncio.subprocess.PIPE,

@@ -23,11 +23,11 @@ async def test_an_unknown_job_is_followed_by_the_id_that_was_found(emulator, sta
 
 
 async def test_pressing_again_asks_akool_first(emulator, state):
-    """resolve(press_again=True) of a press that was accepted presses nothing: the job is unknown again."""
+    """resolve(retry=True) of a press that was accepted presses nothing: the job is unknown again."""
     async with open_jobs(emulator, state) as jobs:
         press, _ = await an_unknown_job(emulator, jobs)
         posts = len(emulator.ledger.posts)
-        await jobs.resolve(press, press_again=True)
+        await jobs.resolve(press, retry=True)
         await jobs.run()
         job = await jobs.job(press)
     assert job.state is JobState.UNKNOWN
@@ -40,7 +40,7 @@ async def test_pressing_again_follows_an_id_that_has_come_to_be_known(emulator, 
     async with open_jobs(emulator, state) as jobs:
         press, operation_id = await an_unknown_job(emulator, jobs)
         record_late(state, operation_id)
-        await jobs.resolve(press, press_again=True)
+        await jobs.resolve(press, retry=True)
         await jobs.run()
         assert (await jobs.job(press)).outcome.unwrap().id == operation_id
     assert emulator.ledger.accepted == 1
@@ -54,16 +54,16 @@ async def test_a_refused_job_can_be_pressed_again(emulator, tmp_path):
         await jobs.submit([press])
         await jobs.run()
         assert (await jobs.job(press)).state is JobState.FAILED
-        await jobs.resolve(press, press_again=True)
+        await jobs.resolve(press, retry=True)
         await jobs.run()
         assert (await jobs.job(press)).state is JobState.DONE
 
 
 async def test_an_unknown_job_can_be_given_up(emulator, state):
-    """resolve(give_up=True) counts it as failed, tells why, and a worker that comes back late ends it all the same."""
+    """resolve(abandon=True) counts it as failed, tells why, and a worker that comes back late ends it all the same."""
     async with open_jobs(emulator, state) as jobs:
         press, operation_id = await an_unknown_job(emulator, jobs)
-        await jobs.resolve(press, give_up=True)
+        await jobs.resolve(press, abandon=True)
         job = await jobs.job(press)
         assert job.state is JobState.FAILED
         assert type(job.outcome.error) is AkoolError
@@ -81,13 +81,13 @@ async def test_only_an_unknown_job_can_be_resolved_and_in_one_way(emulator, tmp_
     async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db") as jobs:
         await jobs.submit([press])
         await jobs.run()
-        for wrong in ({}, {"press_again": True, "give_up": True}):
+        for wrong in ({}, {"retry": True, "abandon": True}):
             with pytest.raises(ValueError, match="takes one of"):
                 await jobs.resolve(press, **wrong)
         with pytest.raises(ValueError, match="is done"):
-            await jobs.resolve(press, press_again=True)
+            await jobs.resolve(press, retry=True)
         with pytest.raises(ValueError, match="was not submitted"):
-            await jobs.resolve(("0" * 24, "U1"), give_up=True)
+            await jobs.resolve(("0" * 24, "U1"), abandon=True)
 
 
 async def test_an_id_that_cannot_be_the_presss_is_refused(emulator, tmp_path):

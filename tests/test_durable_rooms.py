@@ -10,12 +10,12 @@ from attrs import evolve
 from dbos import DBOS
 
 from akool_async import AkoolError, ButtonPress, ConfigurationError
-from akool_async.durable import JobState, StateError
+from akool_async.durable import JobState, StoreError
 from akool_async.durable._alive import AliveLock, sign_of_life
 from akool_async.durable._arguments import PAGE, batches_of
 from akool_async.durable._jobs import Jobs
 from akool_async.durable._record import _read_error
-from akool_async.durable._state import State
+from akool_async.durable._store_url import StoreUrl
 from akool_async.emulator import Emulator, Fault
 from tests.support.durable_faults import count_in_doubt, doubt_all, record_late
 from tests.support.sockets import never, tcp_server
@@ -49,7 +49,7 @@ async def test_an_id_that_comes_while_akool_is_asked_is_followed(sqlite):
 
 async def test_a_worker_that_is_stopped_while_akool_is_asked_leaves_the_doubt_to_the_next(emulator, sqlite):
     """It had no time to ask whether a lost press was taken: the job stays open, and the next worker asks."""
-    async with open_jobs(emulator, sqlite, request_timeout=0.3, lost_reply_patience=0.0) as jobs:
+    async with open_jobs(emulator, sqlite, request_timeout=0.3, lost_reply_timeout=0.0) as jobs:
         press = ButtonPress(emulator.add_image(), "U1")
         await jobs.submit([press])
         emulator.faults.script("create_by_button", Fault.reset("after"))
@@ -102,17 +102,17 @@ async def test_leaving_what_was_not_entered_does_no_harm(emulator, sqlite):
 
 
 async def test_a_state_that_another_process_makes_for_too_long_is_told(tmp_path):
-    state = State.read(f"sqlite:///{tmp_path}/a.db")
+    state = StoreUrl.read(f"sqlite:///{tmp_path}/a.db")
     with portalocker.Lock(tmp_path / "a.db.lock"):
-        with pytest.raises(StateError, match="another process has been making it for too long"):
+        with pytest.raises(StoreError, match="another process has been making it for too long"):
             with state.opening(0.01):
                 raise AssertionError("two make it at once")
 
 
 @pytest.mark.parametrize("patience", [-1, float("inf"), "60", float("nan")])
 def test_a_patience_that_is_no_time_is_refused(emulator, sqlite, patience):
-    with pytest.raises(ValueError, match="lost_reply_patience must be a number of seconds"):
-        open_jobs(emulator, sqlite, lost_reply_patience=patience)
+    with pytest.raises(ValueError, match="lost_reply_timeout must be a number of seconds"):
+        open_jobs(emulator, sqlite, lost_reply_timeout=patience)
 
 
 async def test_batches_are_of_one_page_and_none_is_empty():
@@ -139,7 +139,7 @@ def test_an_error_that_this_version_does_not_know_is_read_as_one_of_akools(kind)
 
 async def test_a_sign_of_life_that_cannot_be_locked_is_shown_at_the_next_look(tmp_path):
     """Another holds the new file for a moment: that is told, no descriptor stays, and the next look locks it."""
-    worker, other = (sign_of_life(State.read(f"sqlite:///{tmp_path}/a.db"), "account", name, SHORT) for name in "ab")
+    worker, other = (sign_of_life(StoreUrl.read(f"sqlite:///{tmp_path}/a.db"), "account", name, SHORT) for name in "ab")
     with portalocker.Lock(tmp_path / "a.db.account.a.new"):
         with pytest.raises(portalocker.LockException):
             await worker.show()
@@ -164,7 +164,7 @@ async def test_an_open_job_and_one_that_nobody_submitted_are_not_settled(emulato
     async with open_jobs(emulator, sqlite) as jobs:
         await jobs.submit([press])
         with pytest.raises(ValueError, match="is open; only an unknown outcome can be resolved"):
-            await jobs.resolve(press, give_up=True)
+            await jobs.resolve(press, abandon=True)
         with pytest.raises(ValueError, match="was not submitted"):
-            await jobs.resolve(("0" * 24, "U1"), press_again=True)
+            await jobs.resolve(("0" * 24, "U1"), retry=True)
         assert (await jobs.job(press)).state is JobState.OPEN

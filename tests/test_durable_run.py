@@ -166,7 +166,7 @@ async def test_one_runs_in_a_process_at_a_time(emulator, tmp_path):
     """A second run() in the process is refused while the first works, and works after it."""
     async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db") as jobs:
         await jobs.submit([(emulator.add_image(), "U1")])
-        running = asyncio.create_task(jobs.run(until_done=False))
+        running = asyncio.create_task(jobs.run(until_empty=False))
         await emulator.ledger.until(lambda ledger: ledger.accepted == 1)
         with pytest.raises(ConfigurationError, match="one DurableFanOut runs in a process at a time"):
             await jobs.run()

@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 
 from akool_async import ConfigurationError
 from akool_async.durable import DurableFanOut
-from akool_async.durable._state import State
+from akool_async.durable._store_url import StoreUrl
 from tests.support.durable_faults import BY_3_11, BY_3_12, hand_over, read_moment_of_submission
 from tests.support.workers import open_jobs
 
@@ -85,7 +85,7 @@ async def test_an_older_sqlite_tells_the_time_as_a_newer_one(emulator, tmp_path)
 def test_the_connections_that_dbos_makes_of_the_address_tell_the_time_too(tmp_path):
     """It migrates its tables with an engine of its own; what no table asks for is an error, not a wrong moment."""
     with sqlite_that(knows_no_unixepoch):
-        engine = create_engine(State.read(f"sqlite:///{tmp_path}/a.db").driver_address)
+        engine = create_engine(StoreUrl.read(f"sqlite:///{tmp_path}/a.db").driver_address)
         with closing(engine.connect()) as connection:
             assert connection.scalar(text("SELECT unixepoch('subsec')")) > 0
             with pytest.raises(OperationalError):

@@ -36,14 +36,14 @@ async def looks_for_an_id(emulator, jobs, state):
 
 async def test_a_lost_id_is_looked_for_once_whoever_looks(emulator, state):
     """Workers that end before the patience is over do not begin it anew: after an hour of looking in all it is told."""
-    async with open_jobs(emulator, state, lost_reply_patience=3_600) as jobs:
+    async with open_jobs(emulator, state, lost_reply_timeout=3_600) as jobs:
         press, running = await looks_for_an_id(emulator, jobs, state)
         running.cancel()
         await asyncio.wait([running])
         look_for_an_hour(state)
         await jobs.run()
         assert (await jobs.job(press)).state is JobState.UNKNOWN
-        await jobs.resolve(press, press_again=True)
+        await jobs.resolve(press, retry=True)
         await jobs.run()  # nor does it when AKOOL says that the press was taken
         assert (await jobs.job(press)).outcome.error.charged is True
     assert emulator.ledger.accepted == 1
@@ -51,10 +51,10 @@ async def test_a_lost_id_is_looked_for_once_whoever_looks(emulator, state):
 
 async def test_an_id_that_is_looked_for_can_be_told(emulator, state):
     """resolve(operation_id=...) ends the looking; the other ways wait for its end."""
-    async with open_jobs(emulator, state, lost_reply_patience=3_600) as jobs:
+    async with open_jobs(emulator, state, lost_reply_timeout=3_600) as jobs:
         press, running = await looks_for_an_id(emulator, jobs, state)
         with pytest.raises(ValueError, match="is open; only an unknown outcome can be resolved"):
-            await jobs.resolve(press, press_again=True)
+            await jobs.resolve(press, retry=True)
         (post,) = emulator.ledger.posts
         await jobs.resolve(press, operation_id=post.new_ids[0])
         await running
@@ -63,7 +63,7 @@ async def test_an_id_that_is_looked_for_can_be_told(emulator, state):
 
 async def test_a_press_made_anew_has_the_whole_patience(emulator, state):
     """An old search for an id does not shorten that for a later press: the button was free, and is pressed now."""
-    async with open_jobs(emulator, state, lost_reply_patience=3_600) as jobs:
+    async with open_jobs(emulator, state, lost_reply_timeout=3_600) as jobs:
         press = ButtonPress(emulator.add_image(), "U1")
         await jobs.submit([press])
         lose_an_earlier_press(state)
@@ -143,7 +143,7 @@ async def test_a_worker_that_was_missed_goes_on_with_its_own_jobs(state):
     """Its jobs are put back while it carries them out: it takes them up again, presses none, and loses no slot."""
     async with Emulator(speed=1) as slow, open_jobs(slow, state, max_concurrent_upscales=4) as jobs:
         await jobs.submit([(slow.add_image(), button) for button in ("U1", "U2")])
-        running = asyncio.create_task(jobs.run(until_done=False))
+        running = asyncio.create_task(jobs.run(until_empty=False))
         await slow.ledger.until(lambda ledger: ledger.accepted == 2)
         assert take_over_from_the_living(state) == 2
         await look_until(lambda: count_running(state) == 2)

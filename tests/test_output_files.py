@@ -113,10 +113,10 @@ async def test_a_batch_in_the_place_of_the_ids_is_not_deleted(emulator, tmp_path
         ("-o", "4.html", "--gallery", "folder/../4.html"),
         ("-o", "4.html", "--gallery", "link"),
         ("-o", "out.jsonl", "--gallery", "out.jsonl.accepted"),
-        ("-o", "akool.db", "--state", "sqlite:///akool.db"),
-        ("-o", "akool.db-wal", "--state", "sqlite:///akool.db"),
-        ("-o", "out.jsonl", "--state", "sqlite:///out.jsonl.accepted"),
-        ("-o", "out.jsonl", "--gallery", "akool.db", "--state", "sqlite:///akool.db"),
+        ("-o", "akool.db", "--store", "sqlite:///akool.db"),
+        ("-o", "akool.db-wal", "--store", "sqlite:///akool.db"),
+        ("-o", "out.jsonl", "--store", "sqlite:///out.jsonl.accepted"),
+        ("-o", "out.jsonl", "--gallery", "akool.db", "--store", "sqlite:///akool.db"),
         ("-o", "pipe"),
         ("-o", "loop"),
         ("-o", "keys"),
@@ -188,7 +188,7 @@ async def test_a_state_needs_locks(emulator, tmp_path, without_locks):
     """What is recorded in a file is kept apart by locks: without them the state says so, and names no other process."""
     write_batch(tmp_path, [emulator.add_image()], "V1")
     environment = emulator.environment() | without_locks(errno.ENOLCK)
-    arguments = (*FAN_OUT, "-o", "out.jsonl", "--state", "sqlite:///akool.db")
+    arguments = (*FAN_OUT, "-o", "out.jsonl", "--store", "sqlite:///akool.db")
     status, _, errors = await run(*arguments, cwd=tmp_path, environment=environment)
     assert status == 1
     assert "no file locks" in errors

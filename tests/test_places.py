@@ -61,7 +61,7 @@ async def test_a_folder_without_permission_is_told_before_spending(emulator, tmp
         "demo --live --yes --folder /proc",
         "fan-out presses.csv --yes --download /proc",
         "fan-out presses.csv --yes --gallery /proc/gallery.html",
-        "fan-out presses.csv --yes --state sqlite:///akool.db --download /proc",
+        "fan-out presses.csv --yes --store sqlite:///akool.db --download /proc",
     ],
 )
 async def test_every_command_tries_its_folder_first(emulator, tmp_path, arguments):

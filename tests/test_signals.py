@@ -276,7 +276,7 @@ async def test_a_worker_hands_over_on_a_hangup(tmp_path):
         async with jobs:
             await jobs.submit([(emulator.add_image(), "V1"), (emulator.add_image(), "V2")])
             emulator.faults.script("create_by_button", *[Fault.slow(1, "after")] * 2)
-            process = await start("worker", "--state", state, cwd=tmp_path, environment=emulator.environment())
+            process = await start("worker", "--store", state, cwd=tmp_path, environment=emulator.environment())
             draining = asyncio.create_task(process.communicate())
             await emulator.ledger.until(lambda ledger: ledger.accepted == 2)
             process.send_signal(signal.SIGHUP)

@@ -63,14 +63,14 @@ def open_state(key_file: KeyFile | None, state: str, **options: Any) -> DurableF
     """The recorded presses of that account."""
     from akool_async.durable import DurableFanOut  # noqa: PLC0415 - of another extra, and slow to import
 
-    return DurableFanOut(state=state, **_account(key_file), **options)
+    return DurableFanOut(store=state, **_account(key_file), **options)
 
 
 def state_files(state: str) -> list[Path]:
     """The files that a state is kept in; none for a database."""
-    from akool_async.durable._state import State  # noqa: PLC0415 - as above
+    from akool_async.durable._store_url import StoreUrl  # noqa: PLC0415 - as above
 
-    file = State.read(state).file
+    file = StoreUrl.read(state).file
     return (
         [] if file is None else [file.with_name(file.name + end) for end in ("", "-wal", "-shm", "-journal", ".lock")]
     )
@@ -78,10 +78,10 @@ def state_files(state: str) -> list[Path]:
 
 def store_options(state: str, *, account: str | None, key_file: KeyFile | None) -> str:
     """The options with which another command finds the same recorded presses, quoted for a shell, without secrets."""
-    from akool_async.durable._state import State  # noqa: PLC0415 - as above
+    from akool_async.durable._store_url import StoreUrl  # noqa: PLC0415 - as above
 
-    read = State.read(state)
-    options = ["--state", str(read) if read.file is None else state]
+    read = StoreUrl.read(state)
+    options = ["--store", str(read) if read.file is None else state]
     if account is not None:
         options += ["--account", account]
     if key_file is not None:

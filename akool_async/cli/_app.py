@@ -86,7 +86,7 @@ def akool() -> None:
     "--reserve", type=_options.Number(), metavar="CREDITS", help="Keep this much of the balance as it is now."
 )
 @click.option(
-    "--state", metavar="URL", help="Record the presses there (sqlite:///FILE or postgresql://HOST/DATABASE) first."
+    "--store", metavar="URL", help="Record the presses there (sqlite:///FILE or postgresql://HOST/DATABASE) first."
 )
 @_options.account
 @_options.max_concurrent_upscales
@@ -103,13 +103,13 @@ def fan_out(**options: Any) -> int:  # noqa: ANN401 - click's parameters, handed
     FILE is CSV with a header image_id,button, or JSONL with the same keys; - is
     stdin. A button may be a list, such as "U1 V2", or U*, V* or *.
 
-    With --state, presses survive whatever ends this run, are carried out by every
+    With --store, presses survive whatever ends this run, are carried out by every
     akool worker as well, under one cap, and the same file goes on when run again.
     """
     if options["state"] is not None and options["timeout"] is not None:
-        raise click.UsageError("--timeout does not go with --state: recorded presses are carried out to their end")
+        raise click.UsageError("--timeout does not go with --store: recorded presses are carried out to their end")
     if options["account"] is not None and options["state"] is None:
-        raise click.UsageError("--account goes with --state: it names whose the recorded presses are")
+        raise click.UsageError("--account goes with --store: it names whose the recorded presses are")
     file: BinaryIO = options.pop("file")
     if options["key_file"] is not None and options["key_file"].is_open_as(file.fileno()):
         raise click.UsageError("FILE and --key-file are the same file or pipe, which can be read for one of them alone")
@@ -183,7 +183,7 @@ def credit(**options: Any) -> int:  # noqa: ANN401
 @akool.command()
 @_options.state
 @_options.account
-@click.option("--until-done", is_flag=True, help="End when no press is open, rather than wait for more.")
+@click.option("--until-empty", is_flag=True, help="End when no press is open, rather than wait for more.")
 @_options.max_requests_per_second
 @click.option("--webhook-url", metavar="URL", help="Where AKOOL is to call back.")
 @click.option(
@@ -227,8 +227,8 @@ def jobs(**options: Any) -> int:  # noqa: ANN401
 @_options.state
 @_options.account
 @click.option("--id", "operation_id", metavar="ID", help="AKOOL took it, and this is the new image's id.")
-@click.option("--press-again", is_flag=True, help="Press, unless AKOOL says that the button is used.")
-@click.option("--give-up", is_flag=True, help="Count it as failed.")
+@click.option("--retry", is_flag=True, help="Press, unless AKOOL says that the button is used.")
+@click.option("--abandon", is_flag=True, help="Count it as failed.")
 @_options.key_file
 def resolve(**options: Any) -> int:  # noqa: ANN401
     """Settle a recorded press whose outcome is unknown."""

@@ -119,7 +119,7 @@ def _written_files(options: Options, results: Results) -> Iterator[tuple[str, Pa
     if options.download is not None:
         yield "--download", options.download
     if options.state is not None:
-        yield from (("--state", path) for path in state_files(options.state))
+        yield from (("--store", path) for path in state_files(options.state))
 
 
 def _prepare_places(options: Options, results: Results) -> None:

@@ -172,7 +172,7 @@ def explain_lost(lines: Iterable[Line], *, ids: Path | None, store: str | None) 
 
 def _advise(state: PressState, ids: Path | None, *, is_recorded: bool) -> str:
     if is_recorded:
-        return "settle each with --id if you learn its id, otherwise with --press-again or --give-up"
+        return "settle each with --id if you learn its id, otherwise with --retry or --abandon"
     if state is PressState.IN_DOUBT:
         again = "run the same again, or look" if ids is not None else "look"
         return f"{again} whether the button is among the used buttons: only then it was charged"

@@ -113,7 +113,7 @@ max_requests_per_second = click.option(
     help="Send AKOOL no more, all workers of a state together. A run's planning and fetching is beside them.",
 )
 state = click.option(
-    "--state",
+    "--store",
     required=True,
     metavar="URL",
     help="Where presses are recorded: sqlite:///FILE or postgresql://HOST/DATABASE.",

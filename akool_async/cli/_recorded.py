@@ -41,7 +41,7 @@ async def work(
     state: str,
     key_file: KeyFile | None,
     account: str | None,
-    until_done: bool,
+    until_empty: bool,
     quiet: bool,
     **options: Any,  # noqa: ANN401
 ) -> ExitStatus:
@@ -53,7 +53,7 @@ async def work(
             if is_new:
                 tell(f"a new state was made, in which nothing is recorded yet: {state_files(state)[0]}")
             _hint(await jobs.status())
-        working = asyncio.create_task(jobs.run(until_done=until_done))
+        working = asyncio.create_task(jobs.run(until_empty=until_empty))
         telling = asyncio.create_task(_tell_progress(jobs)) if not quiet else None
         try:
             if await _interrupts.is_stopped_before(working):
@@ -103,15 +103,15 @@ async def resolve(
     key_file: KeyFile | None,
     account: str | None,
     operation_id: str | None,
-    press_again: bool,
-    give_up: bool,
+    retry: bool,
+    abandon: bool,
 ) -> ExitStatus:
     """Settle a press whose outcome is unknown."""
-    if [operation_id is not None, press_again, give_up].count(True) != 1:
-        raise click.UsageError("resolve takes one of --id, --press-again and --give-up")
+    if [operation_id is not None, retry, abandon].count(True) != 1:
+        raise click.UsageError("resolve takes one of --id, --retry and --abandon")
     async with open_state(key_file, state, account=account, create=False) as jobs:
-        await jobs.resolve((image_id, button), operation_id=operation_id, press_again=press_again, give_up=give_up)
-    settled = "counts as failed" if give_up else "is open again: akool worker carries it out"
+        await jobs.resolve((image_id, button), operation_id=operation_id, retry=retry, abandon=abandon)
+    settled = "counts as failed" if abandon else "is open again: akool worker carries it out"
     tell(f"{button} of {image_id} {settled}")
     return ExitStatus.DONE
 
@@ -131,7 +131,7 @@ async def carry_out(jobs: DurableFanOut, presses: list[ButtonPress]) -> AsyncGen
         AkoolError: the work cannot go on; what is open stays recorded.
     """
     await jobs.submit(presses)
-    working = asyncio.create_task(jobs.run(until_done=False))
+    working = asyncio.create_task(jobs.run(until_empty=False))
     try:
         async with aclosing(jobs.outcomes(presses)) as outcomes:
             while True:
@@ -183,7 +183,7 @@ async def _tell_next(jobs: DurableFanOut, counts: JobCounts, store: str) -> None
             press = f"{shlex.quote(job.press.image_id)} {job.press.button}"
             tell(
                 f"{counts.unknown:,} unknown: charged, or perhaps so, and the new id is lost. Settle each with --id if "
-                "you find it, otherwise with --press-again or --give-up:"
+                "you find it, otherwise with --retry or --abandon:"
             )
             tell(f"akool resolve {press} --id ID {store}")
             return

@@ -3,7 +3,7 @@
 try:
     from akool_async.durable._fan_out import DurableFanOut
     from akool_async.durable._job import Job, JobCounts, JobState
-    from akool_async.durable._state import StateError
+    from akool_async.durable._store_url import StoreError
     from akool_async.durable._timing import WorkerTiming
 except ModuleNotFoundError as error:
     if (error.name or "").partition(".")[0] not in {"dbos", "portalocker", "psycopg", "sqlalchemy"}:
@@ -11,4 +11,4 @@ except ModuleNotFoundError as error:
     message = f'{error.name} is missing; install it with: pip install "akool-async[durable]"'
     raise ModuleNotFoundError(message, name=error.name) from error
 
-__all__ = ["DurableFanOut", "Job", "JobCounts", "JobState", "StateError", "WorkerTiming"]
+__all__ = ["DurableFanOut", "Job", "JobCounts", "JobState", "StoreError", "WorkerTiming"]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from io import TextIOWrapper
     from pathlib import Path
 
-    from akool_async.durable._state import State
+    from akool_async.durable._store_url import StoreUrl
     from akool_async.durable._timing import WorkerTiming
 
 # A server hears nothing of a machine that lost its power: it asks, or would hold the lock for hours.
@@ -56,7 +56,7 @@ class Alive(Protocol):
         """Stop showing it."""
 
 
-def sign_of_life(state: State, account: str, worker: str, timing: WorkerTiming) -> Alive:
+def sign_of_life(state: StoreUrl, account: str, worker: str, timing: WorkerTiming) -> Alive:
     """A lock file beside SQLite, an advisory lock in PostgreSQL."""
     if state.file is not None:
         return AliveFile(state.file, account, worker)

@@ -54,14 +54,14 @@ class Carrier:
         jobs: Jobs,
         run_id: str,
         *,
-        lost_reply_patience: float,
+        lost_reply_timeout: float,
         timing: WorkerTiming,
     ) -> None:
         self._akool = akool
         self._database = database
         self._jobs = jobs
         self._run_id = run_id
-        self._lost_reply_patience = lost_reply_patience
+        self._lost_reply_patience = lost_reply_timeout
         self._timing = timing
         self._pressing = {kind: asyncio.Semaphore(MOST_PRESSING) for kind in ("upscale", "variation")}
         self._draining = asyncio.Event()

@@ -13,7 +13,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnectionError
 
-from akool_async.durable._state import READS, StateError
+from akool_async.durable._store_url import READS, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -57,7 +57,7 @@ class Database:
         """What ``work`` returns in a transaction; where it raises, nothing of it happened.
 
         Raises:
-            StateError: it could not be done within ``timeout`` (``database_timeout``); without an answer, it may
+            StoreError: it could not be done within ``timeout`` (``database_timeout``); without an answer, it may
                 still be.
         """
         return await self.attempt(lambda: _do(self.engine, work), timeout)
@@ -83,7 +83,7 @@ class Database:
                 reason = getattr(error, "orig", None) or str(error) or reason
                 pause = next(waits)
                 if loop.time() + pause > deadline:
-                    raise StateError(f"{self._name} cannot be used ({reason})") from error
+                    raise StoreError(f"{self._name} cannot be used ({reason})") from error
                 if not self._is_away:
                     logger.warning("%s cannot be used (%s): trying again", self._name, reason)
                 self._is_away = True

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dbos import EnqueueOptions
 
     from akool_async.durable._job import Entry
-    from akool_async.durable._state import State
+    from akool_async.durable._store_url import StoreUrl
 
 APPLICATION: Final = "akool_async"
 OUTSIDE: Final = "DurableFanOut works within its block only: async with DurableFanOut(...) as jobs"
@@ -57,7 +57,7 @@ _carry_out: Callable[[str], Awaitable[None]] | None = None  # DBOS is one per pr
 class Engine:
     """The jobs of one account, as DBOS sees them."""
 
-    def __init__(self, state: State, account: str) -> None:
+    def __init__(self, state: StoreUrl, account: str) -> None:
         self._address = state.driver_address
         self._queues = {kind: f"akool:{account}:{kind}" for kind in ("upscale", "variation")}
         self._client: DBOSClient | None = None

@@ -27,7 +27,7 @@ from akool_async.durable._engine import OUTSIDE, Engine
 from akool_async.durable._job import Job, JobCounts, JobState
 from akool_async.durable._jobs import Jobs
 from akool_async.durable._outcomes import Outcomes
-from akool_async.durable._state import State, StateError
+from akool_async.durable._store_url import StoreError, StoreUrl
 from akool_async.durable._tables import are_there, prepare
 from akool_async.durable._timing import WorkerTiming
 from akool_async.durable._worker import Setup, Worker
@@ -58,12 +58,12 @@ class DurableFanOut:
     that does not exist is made, but with ``create=False``.
 
     A press whose reply was lost, with its worker or on its way, may run at AKOOL although nobody knows its id: for
-    ``lost_reply_patience`` seconds, over all workers, it keeps its slot, and a webhook may tell the id, before it is
+    ``lost_reply_timeout`` seconds, over all workers, it keeps its slot, and a webhook may tell the id, before it is
     told as unknown. The default is that of the session's ``timing``, 60: AKOOL's jobs hardly ever take longer.
     ``worker_timing`` says how often a worker looks for what has changed, and how long it waits for a database.
 
     Use it as an async context manager. Any number of processes may :meth:`submit`, :meth:`run` and read
-    :meth:`outcomes` at once. All methods raise :class:`StateError` where the state cannot be used.
+    :meth:`outcomes` at once. All methods raise :class:`StoreError` where the state cannot be used.
 
     Raises:
         ConfigurationError: a state that cannot be used, and as :class:`AkoolSession`.
@@ -73,13 +73,13 @@ class DurableFanOut:
     def __init__(
         self,
         auth: ApiKey | ClientCredentials | str | None = None,
-        state: str = "sqlite:///akool.db",
+        store: str = "sqlite:///akool.db",
         *,
         account: str | None = None,
         create: bool = True,
         max_concurrent_upscales: int = 4,
         max_requests_per_second: float | None = None,
-        lost_reply_patience: float | None = None,
+        lost_reply_timeout: float | None = None,
         worker_timing: WorkerTiming | None = None,
         **options: Unpack[SessionOptions],
     ) -> None:
@@ -94,27 +94,27 @@ class DurableFanOut:
             raise ValueError(f"worker_timing must be a WorkerTiming, not {worker_timing!r}")
         self._auth = auth
         self._timing = worker_timing
-        self._state = State.read(state)
+        self._store_url = StoreUrl.read(store)
         self._create = create
         self._options = options
         self._max_concurrent_upscales = max_concurrent_upscales
         self._max_requests_per_second = max_requests_per_second
         checked = self._make_session()
-        if lost_reply_patience is None:
-            lost_reply_patience = (options.get("timing") or Timing().scaled(scale)).lost_reply_timeout
-        elif not isinstance(lost_reply_patience, int | float) or not 0 <= lost_reply_patience < math.inf:
-            raise ValueError(f"lost_reply_patience must be a number of seconds, not {lost_reply_patience!r}")
-        self._lost_reply_patience = lost_reply_patience
+        if lost_reply_timeout is None:
+            lost_reply_timeout = (options.get("timing") or Timing().scaled(scale)).lost_reply_timeout
+        elif not isinstance(lost_reply_timeout, int | float) or not 0 <= lost_reply_timeout < math.inf:
+            raise ValueError(f"lost_reply_timeout must be a number of seconds, not {lost_reply_timeout!r}")
+        self._lost_reply_timeout = lost_reply_timeout
         self._jobs = Jobs(account or checked.account)
         self._outcomes = Outcomes(self._jobs, self._require_entered, poll_interval=worker_timing.outcomes_poll_interval)
-        self._engine = Engine(self._state, self._jobs.account)
+        self._engine = Engine(self._store_url, self._jobs.account)
         self._database: Database | None = None
         self._workers: set[Worker] = set()
 
     async def __aenter__(self) -> Self:
         if self._database is not None:
             raise ConfigurationError("DurableFanOut is entered already: make another one")
-        database = Database(self._state.engine(), f"state {self._state}", self._timing)
+        database = Database(self._store_url.engine(), f"state {self._store_url}", self._timing)
         try:
             await database.attempt(lambda: self._open(database), longest=self._timing.opening_timeout)
         except BaseException:
@@ -132,7 +132,7 @@ class DurableFanOut:
                 await worker.stop()
         finally:
             if database is not None:
-                with suppress(StateError):
+                with suppress(StoreError):
                     await database.attempt(self._engine.close)
                 database.close()
 
@@ -151,7 +151,7 @@ class DurableFanOut:
                 new += await self._submit(batch)
         return new
 
-    async def run(self, *, until_done: bool = True) -> None:
+    async def run(self, *, until_empty: bool = True) -> None:
         """Carry out jobs, until none is open, or for ever.
 
         Cancelling it, or leaving the block of ``async with``, upon which it returns, hands over what it has in hand:
@@ -165,16 +165,16 @@ class DurableFanOut:
         """
         self._require_entered()
         setup = Setup(
-            state=self._state,
+            state=self._store_url,
             jobs=self._jobs,
             engine=self._engine,
             make_session=self._make_session,
             max_concurrent_upscales=self._max_concurrent_upscales,
             max_requests_per_second=self._max_requests_per_second,
-            lost_reply_patience=self._lost_reply_patience,
+            lost_reply_timeout=self._lost_reply_timeout,
             timing=self._timing,
         )
-        worker = Worker(setup, until_done=until_done)
+        worker = Worker(setup, until_empty=until_empty)
         self._workers.add(worker)
         try:
             await worker.run()
@@ -198,20 +198,20 @@ class DurableFanOut:
         return bool(await self._write(hear))
 
     async def resolve(
-        self, press: Press, *, operation_id: str | None = None, press_again: bool = False, give_up: bool = False
+        self, press: Press, *, operation_id: str | None = None, retry: bool = False, abandon: bool = False
     ) -> None:
         """Settle a job whose outcome is unknown, by one of three.
 
         Its ``operation_id``, where you found it, also while a worker looks for it: the job is followed to its end.
-        ``press_again``: it is pressed, unless its id has come to be known, or AKOOL says that the button is used; also
-        for a job that AKOOL refused, or that was given up. ``give_up``: it counts as failed.
+        ``retry``: it is pressed, unless its id has come to be known, or AKOOL says that the button is used; also
+        for a job that AKOOL refused, or that was given up. ``abandon``: it counts as failed.
 
         Raises:
             ValueError: not one of the three, no job that can be settled so, or an id that cannot be this press's.
         """
         wanted = read_press(press)
-        if [operation_id is not None, press_again, give_up].count(True) != 1:
-            raise ValueError("resolve takes one of operation_id, press_again=True and give_up=True")
+        if [operation_id is not None, retry, abandon].count(True) != 1:
+            raise ValueError("resolve takes one of operation_id, retry=True and abandon=True")
         job = self._jobs.job_of(wanted)
         told = None if operation_id is None else read_id(operation_id, wanted)
 
@@ -219,8 +219,8 @@ class DurableFanOut:
             other = None if told is None else self._jobs.job_with(state, told)
             if other not in (None, job):
                 raise ValueError(f"operation_id: {told} is that of {self._jobs.press_of(other)}")
-            if give_up:
-                return self._jobs.give_up(state, job)
+            if abandon:
+                return self._jobs.abandon(state, job)
             if self._reopen(state, job, told or _known_id(self._jobs.find(state, [wanted]))):
                 return True
             return told is not None and self._jobs.tell_id(state, job, told)
@@ -295,7 +295,7 @@ class DurableFanOut:
         try:
             if not self._create:
                 self._require_there(database)
-            with self._state.opening(self._timing.opening_timeout):
+            with self._store_url.opening(self._timing.opening_timeout):
                 with database.engine.begin() as connection:
                     prepare(connection)
                 self._engine.open(database.engine)
@@ -305,14 +305,14 @@ class DurableFanOut:
             if getattr(error, "connection_invalidated", False):  # as where a server can only be read for a while
                 raise
             reason = getattr(error, "orig", None) or error
-            raise ConfigurationError(f"state {self._state} cannot be used ({reason})") from error
+            raise ConfigurationError(f"state {self._store_url} cannot be used ({reason})") from error
 
     def _require_there(self, database: Database) -> None:
-        if self._state.file is None or self._state.file.exists():  # to look into a file would make it
+        if self._store_url.file is None or self._store_url.file.exists():  # to look into a file would make it
             with database.engine.begin() as connection:
                 if are_there(connection):
                     return
-        raise ConfigurationError(f"state {self._state} does not exist: nothing was recorded there")
+        raise ConfigurationError(f"state {self._store_url} does not exist: nothing was recorded there")
 
     def _make_session(self) -> AkoolSession:
         return AkoolSession(

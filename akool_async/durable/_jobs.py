@@ -225,7 +225,7 @@ class Jobs:
         return bool(connection.execute(_open(job).where(is_looked_for).values(operation_id=operation_id)).rowcount)
 
     @staticmethod
-    def give_up(connection: sa.Connection, job: str) -> bool:
+    def abandon(connection: sa.Connection, job: str) -> bool:
         """Count an unknown job as failed; False where it is none."""
         unknown = sa.update(JOBS).where(JOBS.c.job == job, JOBS.c.state == JobState.UNKNOWN)
         for found in Jobs.named(connection, [job]):

@@ -36,7 +36,7 @@ class WorkerTiming:
         max_database_pause: The longest such pause.
         key_timeout: For AKOOL to say whether the key is right, as a worker starts. Without an answer it works all the
             same.
-        database_timeout: For a database that is away, before a caller gets a :class:`StateError`. A restart of
+        database_timeout: For a database that is away, before a caller gets a :class:`StoreError`. A restart of
             PostgreSQL takes less.
         opening_timeout: For another process that makes the tables of the same state.
         lock_timeout: For an answer of PostgreSQL about which workers are alive.

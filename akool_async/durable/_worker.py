@@ -20,7 +20,7 @@ from akool_async.durable._alive import sign_of_life
 from akool_async.durable._carrier import Carrier
 from akool_async.durable._database import Database
 from akool_async.durable._job import Entry
-from akool_async.durable._state import StateError
+from akool_async.durable._store_url import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from akool_async.durable._alive import Alive
     from akool_async.durable._engine import Engine
     from akool_async.durable._jobs import Jobs
-    from akool_async.durable._state import State
+    from akool_async.durable._store_url import StoreUrl
     from akool_async.durable._timing import WorkerTiming
 
 UNANSWERED: Final = (AuthenticationError, AccountBannedError)
 """Errors with which AKOOL answers every request; with other trouble of the account, results can still be read."""
 
-AWAY: Final = (StateError, SQLAlchemyError, psycopg.Error, OSError)
+AWAY: Final = (StoreError, SQLAlchemyError, psycopg.Error, OSError)
 """How a state that cannot be used at the moment shows."""
 
 logger = logging.getLogger("akool_async")
@@ -47,23 +47,23 @@ logger = logging.getLogger("akool_async")
 class Setup:
     """What a worker works with."""
 
-    state: State
+    state: StoreUrl
     jobs: Jobs
     engine: Engine
     make_session: Callable[[], AkoolSession]
     max_concurrent_upscales: int
     max_requests_per_second: float | None
-    lost_reply_patience: float
+    lost_reply_timeout: float
     timing: WorkerTiming
 
 
 class Worker:
     """One run over what is open."""
 
-    def __init__(self, setup: Setup, *, until_done: bool) -> None:
+    def __init__(self, setup: Setup, *, until_empty: bool) -> None:
         self._setup = setup
         self._timing = setup.timing
-        self._until_done = until_done
+        self._until_done = until_empty
         self._name = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = asyncio.Event()
@@ -110,7 +110,7 @@ class Worker:
                 database,
                 setup.jobs,
                 self._name,
-                lost_reply_patience=setup.lost_reply_patience,
+                lost_reply_timeout=setup.lost_reply_timeout,
                 timing=setup.timing,
             )
             try:
@@ -224,11 +224,11 @@ class Worker:
                 lambda state: self._setup.engine.take_over(state, [self._name]),
                 timeout=self._timing.hand_over_timeout,
             )
-        except StateError as error:
+        except StoreError as error:
             logger.warning("what was in hand is handed over when this worker is missed: %s", error)
 
     def _tell(self, error: Exception) -> None:
-        if not (self._was_told or isinstance(error, StateError)):  # which was told as it began
+        if not (self._was_told or isinstance(error, StoreError)):  # which was told as it began
             reason = getattr(error, "orig", error)
             logger.warning("state %s cannot be used (%s): trying again", self._setup.state, reason)
         self._was_told = True

@@ -102,7 +102,7 @@ async def start_worker(plan: Plan, state: str, emulator: Emulator) -> asyncio.su
     """A real worker, in a process of its own."""
     options = (f"--max-concurrent-upscales={plan.cap}", f"--lost-reply-patience={LONGEST_JOB / plan.speed}")
     return await commands.start(
-        *("worker", "--state", state, *options, "--until-done", "--quiet"),
+        *("worker", "--store", state, *options, "--until-empty", "--quiet"),
         cwd=tempfile.gettempdir(),
         environment=emulator.environment(),
         stdin=asyncio.subprocess.DEVNULL,

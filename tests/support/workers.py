@@ -20,7 +20,7 @@ SHORT = WorkerTiming().scaled(1 / 200)
 
 def open_jobs(emulator, state, **options):
     """A durable fan-out on an emulator."""
-    fast = {"polling": FAST, "timing": QUICK, "lost_reply_patience": 0.1, "worker_timing": SHORT}
+    fast = {"polling": FAST, "timing": QUICK, "lost_reply_timeout": 0.1, "worker_timing": SHORT}
     return DurableFanOut(emulator.api_key, state, base_url=emulator.base_url, **{**fast, **options})
 
 
@@ -29,7 +29,7 @@ async def worker(emulator, state, folder, *options):
     """A worker that is killed at the end, where it still works."""
     process = await commands.start(
         "worker",
-        "--state",
+        "--store",
         state,
         "--quiet",
         "--lost-reply-patience=5",

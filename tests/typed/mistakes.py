@@ -81,7 +81,7 @@ async def press_many(akool: AkoolSession, image_ids: list[str], outcome: Outcome
 
 
 async def press_for_good(jobs: DurableFanOut) -> None:
-    DurableFanOut(stat="sqlite:///akool.db")  # call-arg, reportCallIssue
+    DurableFanOut(stor="sqlite:///akool.db")  # call-arg, reportCallIssue
     DurableFanOut(request_timeout="10")  # arg-type, reportArgumentType
     DurableFanOut(http=None)  # call-arg, reportCallIssue
     await jobs.submit(["an id"])  # list-item, reportArgumentType

@@ -48,7 +48,7 @@ from akool_async import (
     WebhookEvent,
     events,
 )
-from akool_async.durable import DurableFanOut, Job, JobCounts, JobState, StateError, WorkerTiming
+from akool_async.durable import DurableFanOut, Job, JobCounts, JobState, StoreError, WorkerTiming
 from akool_async.emulator import Callback, Emulator, Fault, Faults, Ledger, Post
 from akool_async.opentelemetry import OpenTelemetryObserver
 from akool_async.webhooks import WebhookVerifier
@@ -309,10 +309,10 @@ async def press_for_good(presses: list[tuple[str, str]], event: WebhookEvent) ->
     options = DurableFanOut(ApiKey("a key"), "postgresql://localhost/akool", account="shop", create=False)
     assert_type(options, DurableFanOut)
     async with DurableFanOut(
-        state="sqlite:///akool.db",
+        store="sqlite:///akool.db",
         max_concurrent_upscales=2,
         max_requests_per_second=None,
-        lost_reply_patience=30,
+        lost_reply_timeout=30,
         worker_timing=WorkerTiming(heartbeat_interval=1).scaled(0.1),
         base_url="http://127.0.0.1:8080",
         polling=EveryTwoSeconds(),
@@ -326,8 +326,8 @@ async def press_for_good(presses: list[tuple[str, str]], event: WebhookEvent) ->
             assert_type(await jobs.submit(presses), int)
             await jobs.submit(generate(["an id"]))
             await jobs.submit([ButtonPress("an id", "U1")])
-            await jobs.run(until_done=False)
-        except StateError as error:
+            await jobs.run(until_empty=False)
+        except StoreError as error:
             akool_error: AkoolError = error
             print(akool_error)
         async with aclosing(jobs.outcomes()) as outcomes:
@@ -341,7 +341,7 @@ async def press_for_good(presses: list[tuple[str, str]], event: WebhookEvent) ->
             assert_type(job.submitted_at, datetime)
             assert_type(job.ended_at, datetime | None)
             assert_type(job.outcome, Outcome | None)
-            await jobs.resolve(job.press, press_again=True)
+            await jobs.resolve(job.press, retry=True)
         assert_type(await jobs.job(("an id", "U1")), Job | None)
         assert_type(await jobs.find(presses), list[Job])
         assert_type(await jobs.notify(event, word=None), bool)

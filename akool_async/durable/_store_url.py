@@ -55,7 +55,7 @@ READS: Final = "akool_reads"
 """Execution option of connections that only read."""
 
 
-class StateError(AkoolError):
+class StoreError(AkoolError):
     """The state could not be read or written in time. What was recorded before stands.
 
     Where it did not answer, what was asked for may still happen, and can be asked for again.
@@ -63,7 +63,7 @@ class StateError(AkoolError):
 
 
 @frozen
-class State:
+class StoreUrl:
     """A state's address."""
 
     url: URL
@@ -127,7 +127,7 @@ class State:
         """One at a time: two that make the tables of one SQLite file at once may both fail; PostgreSQL has locks.
 
         Raises:
-            StateError: another process has kept this one waiting for ``timeout`` seconds, or there are no locks.
+            StoreError: another process has kept this one waiting for ``timeout`` seconds, or there are no locks.
         """
         if self.file is None:
             yield
@@ -138,8 +138,8 @@ class State:
             except portalocker.LockException as error:
                 reason = error.args[0] if error.args else None
                 if isinstance(reason, OSError) and reason.errno not in HELD:
-                    raise StateError(f"state {self}: its folder has no file locks ({reason.strerror})") from None
-                raise StateError(f"state {self}: another process has been making it for too long") from None
+                    raise StoreError(f"state {self}: its folder has no file locks ({reason.strerror})") from None
+                raise StoreError(f"state {self}: another process has been making it for too long") from None
             try:
                 yield
             finally:
