@@ -13,7 +13,7 @@ import pytest
 from akool_async import Button
 from akool_async.cli._lines import Line
 from akool_async.emulator import Emulator, Fault
-from tests.support.commands import SMALL_FILES, read_lines, read_terminal, run, start, write_batch
+from tests.support.commands import SMALL_FILES, read_lines, read_terminal, run, start, wait_for_line, write_batch
 from tests.support.looks import look_until
 from tests.support.workers import TimedCounter
 
@@ -227,8 +227,7 @@ async def test_a_second_interruption_still_writes_the_ids(tmp_path):
         process = await start("fan-out", "presses.csv", "--yes", cwd=tmp_path, environment=emulator.environment())
         await emulator.ledger.until(lambda ledger: ledger.accepted >= 4)
         process.send_signal(signal.SIGINT)
-        while b"no new presses" not in await process.stderr.readline():
-            pass
+        await wait_for_line(process.stderr, b"no new presses")
         process.send_signal(signal.SIGINT)
         output, errors = await process.communicate()
         assert process.returncode == 130

@@ -11,7 +11,7 @@ import pytest
 
 from akool_async.durable import DurableFanOut
 from akool_async.emulator import Emulator, Fault
-from tests.support.commands import read_lines, start
+from tests.support.commands import read_lines, start, wait_for_line
 from tests.support.looks import look_until
 
 FAN_OUT = ("fan-out", "presses.csv", "--yes", "-o", "out.jsonl")
@@ -91,8 +91,7 @@ async def test_a_second_hangup_does_not_cut_replies_short(slow, tmp_path, first,
     process = await start(*FAN_OUT, cwd=tmp_path, environment=slow.environment())
     await slow.ledger.until(lambda ledger: ledger.accepted == 4)
     process.send_signal(first)
-    while b"no new presses" not in await process.stderr.readline():
-        pass
+    await wait_for_line(process.stderr, b"no new presses")
     process.send_signal(then)
     await process.communicate()
     assert process.returncode == 130
@@ -260,8 +259,7 @@ async def test_a_question_is_left_immediately(emulator, tmp_path, stop):
 async def test_the_emulator_ends_with_0(tmp_path, stop):
     """Any of these signals ends it, and what it charged is told."""
     process = await start("emulator", "--port", "0", cwd=tmp_path)
-    while b"Ctrl-C" not in await process.stderr.readline():
-        pass
+    await wait_for_line(process.stderr, b"Ctrl-C")
     process.send_signal(stop)
     _, errors = await process.communicate()
     assert process.returncode == 0

@@ -56,6 +56,12 @@ async def run(*arguments, stdin=b"", **options):
     return process.returncode, output.decode(), errors.decode()
 
 
+async def wait_for_line(stream, text):
+    """Read a command's output up to the line that holds this text."""
+    while text not in (line := await stream.readline()):
+        assert line, f"the command ended without a line that holds {text!r}"
+
+
 def after(*statements):
     """The beginning of a command line that is carried out after these statements of Python.
 
