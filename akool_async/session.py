@@ -18,13 +18,17 @@ from akool_async._http.endpoints import Endpoints
 from akool_async._http.event_loop import HomeLoop
 from akool_async._http.proxies import is_loopback
 from akool_async._http.transport import Transport, check_base_url
-from akool_async._limits.credits import Account
+from akool_async._limits.journal import MemoryJournal
 from akool_async._limits.ramp import Ramp
 from akool_async._limits.rate import RateLimiter
 from akool_async._limits.slots import Slots
 from akool_async._limits.timing import SCALE_VARIABLE, Timing, read_scale
 from akool_async._poll.poller import Poller
+from akool_async._submit.acceptance import Acceptance
+from akool_async._submit.decision import Source
 from akool_async._submit.reconcile import reconcile
+from akool_async._submit.recovery import Recovery
+from akool_async._submit.submission import Services
 from akool_async._submit.submitter import Submitter
 from akool_async.errors import ConfigurationError, SessionClosedError
 from akool_async.events import Reporter
@@ -49,6 +53,7 @@ if TYPE_CHECKING:
 
     from akool_async._fan_out.fan_out import Presses
     from akool_async._http.auth import Credentials
+    from akool_async._limits.journal import Made
     from akool_async.errors import OutcomeUnknownError
     from akool_async.events import Observer
     from akool_async.operations import Outcome
@@ -139,7 +144,7 @@ class AkoolSession:
         )
         self._reporter = Reporter(observer)
         self._home = HomeLoop()
-        self._account = Account()
+        self._journal = self._make_journal(self._slots)
         self._rate_limiter = RateLimiter(_validate.optional_rate("max_requests_per_second", max_requests_per_second))
         credentials = read_credentials(auth, os.environ)
         self.account = credentials.fingerprint
@@ -164,26 +169,33 @@ class AkoolSession:
             self._timing,
             self._reporter,
             self._home,
-            self._account,
-            on_end=ramp.make_room,
+            self._journal,
+            on_end=ramp.on_capacity,
         )
-        self._submitter = Submitter(
+        acceptance = Acceptance(self._journal, self._poller, self._reporter)
+        self._recovery = Recovery(
             self._endpoints,
-            self._slots,
-            ramp,
-            self._poller,
-            self._reporter,
-            self._home,
-            self._account,
-            self._timing,
-            resubmit_lost=_validate.flag("resubmit_lost", resubmit_lost),
+            self._journal,
+            acceptance,
             webhook_url=self._webhook_url,
+            timeout=self._timing.lost_reply_timeout,
         )
+        services = Services(
+            endpoints=self._endpoints,
+            journal=self._journal,
+            ramp=ramp,
+            acceptance=acceptance,
+            recovery=self._recovery,
+            reporter=self._reporter,
+            timing=self._timing,
+            resubmit_lost=_validate.flag("resubmit_lost", resubmit_lost),
+        )
+        self._submitter = Submitter(services, self._poller, self._home)
 
     # --- acts: POSTs that spend credits ---
 
     async def create_by_button(
-        self, image_id: str, button: Button | str, *, webhook_url: str | None = None, word: str | None = None
+        self, image_id: str, button: Button | str, *, webhook_url: str | None = None
     ) -> Operation:
         """Press a button of a finished image: U1-U4 upscale one of its four to 4K, V1-V4 vary one.
 
@@ -191,9 +203,8 @@ class AkoolSession:
         same in this session share one POST and one :class:`Operation`. Upscales wait here for a slot. Cancelling the
         caller once the POST is sent loses nothing: the same press again gives the operation.
 
-        ``webhook_url`` replaces the session's; ``""`` sends none. ``word`` is what the session's webhook is to carry as
-        ``akool_press``, where another process is to know it; else it is drawn. Where the press is under way already,
-        the first caller's count.
+        ``webhook_url`` replaces the session's; ``""`` sends none. If the press is under way already, the first
+        caller's counts.
 
         Raises:
             ValueError: a bad argument; nothing was sent.
@@ -203,9 +214,8 @@ class AkoolSession:
             RateLimitedError: AKOOL kept refusing with 1005 or 429 for ``Timing.throttle_timeout``, 15 minutes.
             TransportError: AKOOL could not be reached at several tries; nothing was sent.
         """
-        word = None if word is None else _validate.text("word", word)
         press = ButtonPress(image_id, Button.parse(button))
-        return await self._submitter.press(press, self._webhook(webhook_url), word=word)
+        return await self._submitter.press(press, self._webhook(webhook_url))
 
     async def upscale(self, image_id: str, index: int, *, webhook_url: str | None = None) -> Operation:
         """Press U1-U4 by ``index`` 1 to 4; see :meth:`create_by_button`."""
@@ -279,7 +289,7 @@ class AkoolSession:
     async def get_credit(self) -> float:
         """The account's balance in credits. Raises as :meth:`get_image_result`."""
         balance = await self._endpoints.get_credit()
-        self._account.read_balance(balance)
+        self._journal.account.read_balance(balance)
         return balance
 
     async def reconcile(self, image_id: str, button: Button | str) -> bool | None:
@@ -288,7 +298,8 @@ class AkoolSession:
         Reads the source image, twice some seconds apart where the button is still offered. Works in any process, at any
         later time. Raises as :meth:`get_image_result`.
         """
-        return await reconcile(self._endpoints, ButtonPress(image_id, button), self._timing.reconcile_gap)
+        source = await reconcile(self._endpoints, ButtonPress(image_id, button), self._timing.reconcile_gap)
+        return {Source.USED: True, Source.OFFERED: False}.get(source)
 
     # --- operations ---
 
@@ -338,7 +349,7 @@ class AkoolSession:
             submitter=self._submitter,
             reporter=self._reporter,
             home=self._home,
-            prices=self._account.prices,
+            journal=self._journal,
             price_timeout=self._timing.price_timeout,
             read=self.get_image_result,
             upscale_cap=self._slots.upscales.limit,
@@ -351,10 +362,10 @@ class AkoolSession:
         self._fan_outs.add(fan_out)
         return fan_out.outcomes()
 
-    def notify(self, event: WebhookEvent, *, word: str | None = None) -> bool:
+    def notify(self, event: WebhookEvent, *, correlation_id: str | None = None) -> bool:
         """Take in a webhook, from a :class:`~akool_async.webhooks.WebhookVerifier`: its operation is looked at at once.
 
-        It is a hint and no more: what happened is what AKOOL answers to that look. ``word`` is the ``akool_press`` of
+        It is a hint and no more: what happened is what AKOOL answers to that look. ``correlation_id`` is the ``akool_press`` of
         the query that it was sent to, by which an operation is found whose reply was lost. Call it in the session's
         event loop. True where the event concerns this session; another process's costs nothing.
 
@@ -364,34 +375,25 @@ class AkoolSession:
         """
         if not isinstance(event, WebhookEvent):
             raise ValueError(f"event must be a WebhookEvent, as WebhookVerifier.parse() returns, not {event!r}")  # noqa: TRY004
-        if word is not None and not isinstance(word, str):
-            raise ValueError(f"word must be the text of the query's akool_press, or None, not {word!r}")
+        if correlation_id is not None and not isinstance(correlation_id, str):
+            raise ValueError(f"correlation_id must be the text of akool_press, or None, not {correlation_id!r}")
         if self._closed:
             raise SessionClosedError(operation_ids=(event.id,))
         self._home.require()
-        was_awaited = word is not None and self._submitter.recovery.hear(word, event.id)
+        was_awaited = correlation_id is not None and self._recovery.on_webhook(correlation_id, event.id)
         return self._poller.hint(event.id, ended=event.status in FINAL) or was_awaited
-
-    @property
-    def max_requests_per_second(self) -> float | None:
-        """All requests to AKOOL in a second at most; None for no limit. It can be changed at any time."""
-        return self._rate_limiter.rate
-
-    @max_requests_per_second.setter
-    def max_requests_per_second(self, rate: float | None) -> None:
-        self._rate_limiter.rate = _validate.optional_rate("max_requests_per_second", rate)
 
     @property
     def unclaimed(self) -> tuple[Operation, ...]:
         """Accepted operations whose callers were all cancelled before they got them, and those of lost replies that a
         webhook told of after the error was raised; the newest 10,000.
         """
-        return tuple(self._submitter.unclaimed)
+        return tuple(self._operation(made) for made in self._journal.unclaimed)
 
     @property
     def unclaimed_errors(self) -> tuple[OutcomeUnknownError, ...]:
         """Unknown outcomes of POSTs whose callers had all left; the newest 10,000. Some may have been charged."""
-        return tuple(self._submitter.unclaimed_errors)
+        return tuple(self._journal.unclaimed_errors)
 
     def counters(self) -> Counters:
         """How the session stands at this moment."""
@@ -408,11 +410,11 @@ class AkoolSession:
             refused=totals.refused,
             unknown=totals.unknown,
             throttled=totals.throttled,
-            credits_charged=self._account.charged,
-            credits_lost=self._account.lost,
-            credits_in_doubt=self._account.in_doubt,
-            credits_estimated=self._account.estimated,
-            credits_elsewhere=self._account.spent_elsewhere,
+            credits_charged=self._journal.account.charged,
+            credits_lost=self._journal.account.lost,
+            credits_in_doubt=self._journal.account.in_doubt,
+            credits_estimated=self._journal.account.estimated,
+            credits_elsewhere=self._journal.account.spent_elsewhere,
             polls=totals.polls,
             polls_per_job=totals.polls_of_finished / finished,
             duration=totals.duration / finished,
@@ -485,6 +487,15 @@ class AkoolSession:
 
     def _webhook(self, webhook_url: str | None) -> str | None:
         return self._webhook_url if webhook_url is None else _read_webhook_url(webhook_url)
+
+    def _make_journal(self, slots: Slots) -> MemoryJournal:
+        """What remembers the presses: a worker's session has another one."""
+        return MemoryJournal(slots)
+
+    def _operation(self, made: Made) -> Operation:
+        press = made.press
+        button, source_image_id = (None, None) if press is None else (press.button, press.image_id)
+        return self._attach(Operation(made.operation_id, button, source_image_id))
 
     def _attach(self, operation: Operation) -> Operation:
         tracked = self._poller.tracked(operation.id, operation.button)

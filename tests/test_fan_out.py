@@ -31,7 +31,7 @@ from akool_async import (
     WaitTimeoutError,
     events,
 )
-from akool_async._limits.ramp import LARGEST_WIDTH
+from akool_async._limits.ramp import MAX_WIDTH
 from akool_async.emulator import Emulator, Fault
 from tests.support.looks import look_until
 from tests.support.schedules import FAST
@@ -244,7 +244,7 @@ async def test_what_the_session_pressed_already_is_given_again(emulator, akool):
     operation = await akool.vary(source, 1)
     await operation.wait_until_complete()
     (outcome,) = await collect(akool.fan_out([(source, "V1")]))
-    assert outcome.operation is operation
+    assert outcome.operation == operation
     assert outcome.ok
 
 
@@ -604,7 +604,7 @@ async def test_a_warm_session_stops_within_what_is_under_way(emulator, code):
         before = len(emulator.ledger.posts)
         outcomes = await collect(akool.fan_out(all_buttons(emulator, 40), preflight=False))
     assert len(outcomes) == 320
-    assert len(emulator.ledger.posts) - before <= LARGEST_WIDTH + 1
+    assert len(emulator.ledger.posts) - before <= MAX_WIDTH + 1
 
 
 async def test_a_spent_budget_is_not_read_for(emulator, akool):

@@ -13,6 +13,7 @@ from attrs import define, field
 from akool_async._fan_out.budget import Budget, Purchase
 from akool_async._fan_out.preflight import Preflight
 from akool_async._http.retry import is_account_error
+from akool_async._limits.journal import Made
 from akool_async.errors import AkoolError, BudgetError, OperationFailedError, OutcomeUnknownError, SessionClosedError
 from akool_async.events import Refused
 from akool_async.models import Button, ButtonPress, ImageStatus
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from akool_async._http.event_loop import HomeLoop
-    from akool_async._limits.credits import Prices
+    from akool_async._limits.journal import Journal
     from akool_async._submit.submitter import Submitter
     from akool_async.events import Reporter
     from akool_async.models import ImageResult
@@ -66,7 +67,7 @@ class FanOut:
         submitter: Submitter,
         reporter: Reporter,
         home: HomeLoop,
-        prices: Prices,
+        journal: Journal,
         price_timeout: float,
         read: Callable[[str], Awaitable[ImageResult]],
         upscale_cap: int,
@@ -82,13 +83,14 @@ class FanOut:
             raise ValueError("presses must be pairs (image_id, button); of a mapping of such, pass its items()")  # noqa: TRY004
         self._presses = presses
         self._submitter = submitter
+        self._journal = journal
         self._reporter = reporter
         self._home = home
         self._webhook_url = webhook_url
         self._preflight = Preflight(read) if preflight else None
         self._max_in_flight = max_in_flight
         self._timeout = timeout
-        self._budget = Budget(max_credits, prices, price_timeout)
+        self._budget = Budget(max_credits, journal.account.prices, price_timeout)
         # Some beyond the cap: the next upscale has passed its preflight when a slot comes free. More of them would only
         # wait for slots in the place of variations.
         ready = min(upscale_cap, max_in_flight // 4)
@@ -302,9 +304,9 @@ class FanOut:
     def _keep(self, outcome: Outcome) -> None:
         """Of what nobody is told any more, what was or may have been paid for."""
         if outcome.operation is not None:
-            self._submitter.keep_unclaimed([outcome.operation])
+            self._journal.keep_unclaimed([Made(outcome.operation.id, outcome.press)])
         elif isinstance(outcome.error, OutcomeUnknownError):
-            self._submitter.keep_unclaimed(outcome.error)
+            self._journal.keep_unclaimed_error(outcome.error)
 
 
 def _because_of(reason: AkoolError, press: ButtonPress) -> AkoolError:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from akool_async._http.endpoints import Snapshot
     from akool_async._http.event_loop import HomeLoop
-    from akool_async._limits.credits import Account
+    from akool_async._limits.journal import Journal
     from akool_async._limits.slots import Slot
     from akool_async._limits.timing import Timing
     from akool_async.events import Reporter
@@ -58,7 +58,7 @@ class Poller:
         timing: Timing,
         reporter: Reporter,
         home: HomeLoop,
-        account: Account,
+        journal: Journal,
         *,
         on_end: Callable[[], None],
     ) -> None:
@@ -67,7 +67,8 @@ class Poller:
         self._timing = timing
         self._reporter = reporter
         self._home = home
-        self._account = account
+        self._journal = journal
+        self._made_here: Recent[str, TrackedOperation] = Recent()
         self._on_end = on_end
         self._hints = WebhookStatistics()
         self._ended: Recent[str, None] = Recent()  # ids of ended operations: the end of each is reported once
@@ -87,8 +88,8 @@ class Poller:
             tracked = self._tracked[image_id] = TrackedOperation(image_id, button)
         return tracked
 
-    def adopt(
-        self, created: ImageResult, button: Button | None, slot: Slot, *, called_back: bool, is_new: bool
+    def track(
+        self, created: ImageResult, button: Button | None, slot: Slot, *, expects_webhook: bool, is_new: bool
     ) -> TrackedOperation:
         """Take over an operation that AKOOL accepted; with a slot, it is polled for even when nobody waits.
 
@@ -96,7 +97,8 @@ class Poller:
         """
         tracked = self.tracked(created.id, button)
         tracked.pressed_here = True
-        tracked.called_back = called_back
+        self._made_here[created.id] = tracked
+        tracked.called_back = expects_webhook
         tracked.learned = not is_new
         tracked.kind = tracked.kind or "prompt"
         tracked.began = asyncio.get_running_loop().time()
@@ -278,7 +280,7 @@ class Poller:
             return
         self._ended[tracked.id] = None
         self._on_end()
-        self._account.end(tracked.id, result.deduction_credit)
+        self._journal.end(tracked.id, result.deduction_credit)
         was_hinted = tracked.hinted_at > tracked.running_at
         duration = tracked.exact_duration(result, age)
         if was_hinted:
