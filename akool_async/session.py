@@ -12,7 +12,8 @@ from weakref import WeakSet
 from akool_async import _validate
 from akool_async._download.downloads import Downloads
 from akool_async._download.picture_hosts import PictureHosts
-from akool_async._fan_out.fan_out import FanOut
+from akool_async._fan_out.fan_out import FanOut, Options
+from akool_async._fan_out.fan_out import Services as FanOutServices
 from akool_async._http.auth import read_credentials
 from akool_async._http.endpoints import Endpoints
 from akool_async._http.event_loop import HomeLoop
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
 
     import aiohttp
 
-    from akool_async._fan_out.fan_out import Presses
+    from akool_async._fan_out.items import Items
     from akool_async._http.auth import Credentials
     from akool_async._limits.journal import Made
     from akool_async.errors import OutcomeUnknownError
@@ -191,6 +192,16 @@ class AkoolSession:
             resubmit_lost=_validate.flag("resubmit_lost", resubmit_lost),
         )
         self._submitter = Submitter(services, self._poller, self._home)
+        self._fan_out_services = FanOutServices(
+            submitter=self._submitter,
+            endpoints=self._endpoints,
+            journal=self._journal,
+            reporter=self._reporter,
+            home=self._home,
+            upscale_cap=self._slots.upscales.limit,
+            price_timeout=self._timing.price_timeout,
+            webhook_url=self._webhook_url,
+        )
 
     # --- acts: POSTs that spend credits ---
 
@@ -313,7 +324,7 @@ class AkoolSession:
 
     def fan_out(
         self,
-        presses: Presses,
+        items: Items,
         *,
         max_in_flight: int = 256,
         preflight: bool = True,
@@ -322,7 +333,7 @@ class AkoolSession:
     ) -> AsyncGenerator[Outcome, None]:
         """Press many buttons and yield an :class:`Outcome` for each as it finishes.
 
-        ``presses`` may be endless and may be an async iterable; each is a :class:`ButtonPress` or an
+        ``items`` may be endless and may be an async iterable; each is a :class:`ButtonPress` or an
         ``(image_id, button)`` pair. It is pulled lazily: at most ``max_in_flight`` presses run or have an outcome that
         was not taken yet, and at most as many wait. Every press pulled comes out in exactly one outcome, and a failure
         never touches another press. Variations go on while upscales wait for their slots.
@@ -335,7 +346,7 @@ class AkoolSession:
         Bad authentication, a banned account or exhausted credit end new presses: the rest of the input comes out with
         that error, unpressed. Leaving the loop or cancelling its task ends new presses too, as soon as the generator is
         closed: by ``contextlib.aclosing``, by Python in its own time, or by :meth:`aclose`. What was accepted and not
-        yielded then stands in :attr:`unclaimed`. An error of ``presses`` itself, a bad item included, is raised once
+        yielded then stands in :attr:`unclaimed`. An error of ``items`` itself, a bad item included, is raised once
         everything that was pressed has come out.
 
         Raises:
@@ -344,21 +355,8 @@ class AkoolSession:
         """
         if self._closed:
             raise SessionClosedError
-        fan_out = FanOut(
-            presses,
-            submitter=self._submitter,
-            reporter=self._reporter,
-            home=self._home,
-            journal=self._journal,
-            price_timeout=self._timing.price_timeout,
-            read=self.get_image_result,
-            upscale_cap=self._slots.upscales.limit,
-            webhook_url=self._webhook_url,
-            max_in_flight=_validate.count("max_in_flight", max_in_flight),
-            preflight=_validate.flag("preflight", preflight),
-            max_credits=None if max_credits is None else _validate.amount("max_credits", max_credits),
-            timeout=_validate.optional_seconds("timeout", timeout),
-        )
+        options = Options(max_in_flight=max_in_flight, preflight=preflight, max_credits=max_credits, timeout=timeout)
+        fan_out = FanOut(items, options, self._fan_out_services)
         self._fan_outs.add(fan_out)
         return fan_out.outcomes()
 

@@ -9,7 +9,7 @@ from akool_async._submit.decision import Source
 
 if TYPE_CHECKING:
     from akool_async._http.endpoints import Endpoints
-    from akool_async.models import ButtonPress
+    from akool_async.models import ButtonPress, ImageResult
 
 READ_TRIES: Final = 10
 """Tries of each read of a source image; with their waits most of a minute."""
@@ -31,8 +31,12 @@ async def reconcile(endpoints: Endpoints, press: ButtonPress, gap: float) -> Sou
     return source
 
 
-async def _read(endpoints: Endpoints, press: ButtonPress) -> Source:
-    image = await endpoints.get_image_result(press.image_id, tries=READ_TRIES)
-    if press.button in image.used_buttons:
+def source_shows(source: ImageResult, button: str) -> Source:
+    """What a source image says of one of its buttons: used, offered, or neither."""
+    if button in source.used_buttons:
         return Source.USED
-    return Source.OFFERED if press.button in image.buttons else Source.ABSENT
+    return Source.OFFERED if button in source.buttons else Source.ABSENT
+
+
+async def _read(endpoints: Endpoints, press: ButtonPress) -> Source:
+    return source_shows(await endpoints.get_image_result(press.image_id, tries=READ_TRIES), press.button)
