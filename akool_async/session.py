@@ -226,7 +226,8 @@ class AkoolSession:
             TransportError: AKOOL could not be reached at several tries; nothing was sent.
         """
         press = ButtonPress(image_id, Button.parse(button))
-        return await self._submitter.press(press, self._webhook(webhook_url))
+        webhook_url = self._webhook(webhook_url)
+        return self._submitter.recall(press) or await self._submitter.submit(press, webhook_url).join()
 
     async def upscale(self, image_id: str, index: int, *, webhook_url: str | None = None) -> Operation:
         """Press U1-U4 by ``index`` 1 to 4; see :meth:`create_by_button`."""
@@ -247,7 +248,7 @@ class AkoolSession:
         request = PromptRequest(
             prompt=prompt, scale=scale, source_image=source_image, webhook_url=self._webhook(webhook_url)
         )
-        return (await self._submitter.create(request))[0]
+        return (await self._submitter.submit_prompt(request).join())[0]
 
     async def create_by_source_prompt(
         self,
@@ -283,7 +284,7 @@ class AkoolSession:
             raise ValueError(
                 f"batch_quantity must not pass max_concurrent_operations ({cap.limit}), not {batch_quantity}"
             )
-        return await self._submitter.create(request)
+        return await self._submitter.submit_prompt(request).join()
 
     # --- reads: they cost nothing, and are tried again ---
 

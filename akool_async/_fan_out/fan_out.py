@@ -243,8 +243,9 @@ class FanOut:
             if not self._services.submitter.has_sent(job.press):  # or else it is charged to whoever sent it
                 await self._reserve(job.press, purchase)
             job.has_begun_pressing = True
-            # Known to the job before anything else is awaited: from here on the operation is this run's to keep.
-            operation = job.operation = await self._services.submitter.press(job.press, self._services.webhook_url)
+            submitter, webhook_url = self._services.submitter, self._services.webhook_url
+            operation = submitter.recall(job.press) or await submitter.submit(job.press, webhook_url).join()
+            job.operation = operation  # before anything else is awaited: from here on it is this run's to keep
             await purchase.accept(None if operation.latest is None else operation.latest.deduction_credit)
         finally:
             del self._pressing[job.press]

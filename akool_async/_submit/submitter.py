@@ -44,28 +44,38 @@ class Submitter:
         """True if pressing the same again sends nothing: it is under way, or its outcome is remembered."""
         return press in self._presses or self._remembers(press)
 
-    async def press(self, press: ButtonPress, webhook_url: str | None) -> Operation:
-        """The one operation of a press: remembered, under way, or begun now."""
+    def recall(self, press: ButtonPress) -> Operation | None:
+        """The operation of a press that AKOOL accepted before; None if there is none.
+
+        Raises:
+            OutcomeUnknownError: The press was charged, and its new id is lost.
+        """
         self._require_open()
         operation_id = self._services.journal.operation_id(press)
         if operation_id is not None:
-            return self._operation(operation_id, press)
+            tracked = self._poller.tracked(operation_id, press.button)
+            return Operation(operation_id, press.button, press.image_id, tracked=tracked, poller=self._poller)
         lost = self._services.journal.lost(press)
         if lost is not None:
             raise lost.fresh()
+        return None
+
+    def submit(self, press: ButtonPress, webhook_url: str | None) -> ButtonSubmission:
+        """The submission of a press: the one under way, or begun now."""
+        self._require_open()
         submission = self._presses.get(press)
         if submission is None or submission.is_dropped:
             submission = self._presses[press] = ButtonSubmission(self._services, press, webhook_url)
             submission.task.add_done_callback(partial(self._forget, submission))
-        return await submission.join()
+        return submission
 
-    async def create(self, request: PromptRequest | SourcePromptRequest) -> list[Operation]:
-        """The operations of a prompt, one for each image."""
+    def submit_prompt(self, request: PromptRequest | SourcePromptRequest) -> PromptSubmission:
+        """The submission of a prompt, begun now."""
         self._require_open()
         submission = PromptSubmission(self._services, request)
         self._prompts.add(submission)
         submission.task.add_done_callback(lambda _: self._prompts.discard(submission))
-        return await submission.join()
+        return submission
 
     async def aclose(self, patience: float) -> None:
         """Drop what was not sent, and let what was sent end within ``patience`` seconds."""
@@ -90,10 +100,6 @@ class Submitter:
     def _remembers(self, press: ButtonPress) -> bool:
         journal = self._services.journal
         return journal.operation_id(press) is not None or journal.lost(press) is not None
-
-    def _operation(self, operation_id: str, press: ButtonPress) -> Operation:
-        tracked = self._poller.tracked(operation_id, press.button)
-        return Operation(operation_id, press.button, press.image_id, tracked=tracked, poller=self._poller)
 
     def _forget(self, submission: ButtonSubmission, _: asyncio.Task[Operation]) -> None:
         press = submission.item.press
