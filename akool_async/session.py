@@ -145,7 +145,7 @@ class AkoolSession:
         )
         self._reporter = Reporter(observer)
         self._home = HomeLoop()
-        self._journal = self._make_journal(self._slots)
+        self._journal = self._make_journal(self._slots, self._timing.price_timeout)
         self._rate_limiter = RateLimiter(_validate.optional_rate("max_requests_per_second", max_requests_per_second))
         credentials = read_credentials(auth, os.environ)
         self.account = credentials.fingerprint
@@ -199,7 +199,6 @@ class AkoolSession:
             reporter=self._reporter,
             home=self._home,
             upscale_cap=self._slots.upscales.limit,
-            price_timeout=self._timing.price_timeout,
             webhook_url=self._webhook_url,
         )
 
@@ -487,9 +486,9 @@ class AkoolSession:
     def _webhook(self, webhook_url: str | None) -> str | None:
         return self._webhook_url if webhook_url is None else _read_webhook_url(webhook_url)
 
-    def _make_journal(self, slots: Slots) -> MemoryJournal:
+    def _make_journal(self, slots: Slots, price_timeout: float) -> MemoryJournal:
         """What remembers the presses: a worker's session has another one."""
-        return MemoryJournal(slots)
+        return MemoryJournal(slots, price_timeout)
 
     def _operation(self, made: Made) -> Operation:
         press = made.press

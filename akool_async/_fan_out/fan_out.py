@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from attrs import define, field, frozen
 
 from akool_async import _validate
-from akool_async._fan_out.budget import Budget, Purchase
 from akool_async._fan_out.items import check_items, pull, read_press
 from akool_async._fan_out.preflight import Preflight
 from akool_async._http.retry import is_account_error
+from akool_async._limits.budget import Purchase
 from akool_async._limits.journal import Made
 from akool_async.errors import AkoolError, BudgetError, OutcomeUnknownError, SessionClosedError
 from akool_async.events import Refused
@@ -67,7 +67,6 @@ class Services:
     reporter: Reporter
     home: HomeLoop
     upscale_cap: int
-    price_timeout: float
     webhook_url: str | None
 
 
@@ -97,7 +96,7 @@ class FanOut:
         self._options = options
         self._services = services
         self._preflight = Preflight(services.endpoints) if options.preflight else None
-        self._budget = Budget(options.max_credits, services.journal.account.prices, services.price_timeout)
+        self._budget = services.journal.open_budget(options.max_credits)
         self._max_in_flight = options.max_in_flight
         # Some beyond the cap: the next upscale has passed its preflight when a slot comes free. More of them would only
         # wait for slots in the place of variations.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from attrs import define, field, frozen
 
+from akool_async._limits.budget import Budget
 from akool_async._limits.credits import Account
 from akool_async._limits.recent import CACHE_SIZE, Recent
 from akool_async.errors import AkoolError, OutcomeUnknownError
@@ -92,6 +93,9 @@ class Journal(Protocol):
     def end(self, operation_id: str, deduction_credit: float | None) -> None:
         """An operation ended, and its result reports this charge."""
 
+    def open_budget(self, max_credits: float | None) -> Budget:
+        """The budget of one fan-out; None is no limit."""
+
     def keep_unclaimed(self, operations: Iterable[Made]) -> None:
         """Keep operations whose callers had all left."""
 
@@ -104,6 +108,7 @@ class MemoryJournal:
     """A journal that ends with its process. It remembers the newest 10,000 of each kind."""
 
     _slots: Slots
+    _price_timeout: float
     account: Account = field(factory=Account)
     unclaimed: deque[Made] = field(factory=lambda: deque(maxlen=CACHE_SIZE))
     unclaimed_errors: deque[OutcomeUnknownError] = field(factory=lambda: deque(maxlen=CACHE_SIZE))
@@ -164,6 +169,10 @@ class MemoryJournal:
     def end(self, operation_id: str, deduction_credit: float | None) -> None:
         """An operation ended, and its result reports this charge."""
         self.account.end(operation_id, deduction_credit)
+
+    def open_budget(self, max_credits: float | None) -> Budget:
+        """The budget of one fan-out; None is no limit."""
+        return Budget(max_credits, self.account.prices, self._price_timeout)
 
     def keep_unclaimed(self, operations: Iterable[Made]) -> None:
         """Keep operations whose callers had all left."""

@@ -40,5 +40,5 @@ class WorkerSession(AkoolSession):
         """Send at most so many requests a second; None for no limit."""
         self._rate_limiter.rate = rate
 
-    def _make_journal(self, slots: Slots) -> WorkerJournal:
-        return WorkerJournal(slots)
+    def _make_journal(self, slots: Slots, price_timeout: float) -> WorkerJournal:
+        return WorkerJournal(slots, price_timeout)
