@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final, NoReturn, Self, TypedDict
 from urllib.parse import urlsplit
 from weakref import WeakSet
 
+from attrs import frozen
+
 from akool_async import _validate
 from akool_async._download.downloads import Downloads
 from akool_async._download.picture_hosts import PictureHosts
@@ -28,7 +30,7 @@ from akool_async._poll.poller import Poller
 from akool_async._submit.acceptance import Acceptance
 from akool_async._submit.decision import Source
 from akool_async._submit.reconcile import reconcile
-from akool_async._submit.recovery import Recovery
+from akool_async._submit.recovery import PARAMETER, Recovery
 from akool_async._submit.submission import Services
 from akool_async._submit.submitter import Submitter
 from akool_async.errors import ConfigurationError, SessionClosedError
@@ -77,29 +79,75 @@ class SessionOptions(TypedDict, total=False):
     timing: Timing | None
 
 
+@frozen(kw_only=True)
+class _Settings:
+    """The arguments of a session, checked, with what the environment adds to them."""
+
+    base_url: str
+    request_timeout: float
+    webhook_url: str | None
+    timing: Timing
+    polling: Polling
+    observer: Observer | None
+    resubmit_lost: bool
+
+    @staticmethod
+    def read(
+        *,
+        base_url: str | None,
+        allow_http: bool,
+        request_timeout: float,
+        webhook_url: str | None,
+        timing: Timing | None,
+        polling: Polling | None,
+        observer: Observer | None,
+        resubmit_lost: bool,
+    ) -> _Settings:
+        """Check the arguments, and fill in the defaults."""
+        base_url = check_base_url(
+            base_url or os.environ.get("AKOOL_BASE_URL") or BASE_URL,
+            allow_http=_validate.flag("allow_http", allow_http),
+        )
+        scale = _read_scale(base_url) if timing is None or polling is None else 1.0
+        return _Settings(
+            base_url=base_url,
+            request_timeout=_validate.seconds("request_timeout", request_timeout),
+            webhook_url=_read_own_webhook_url(webhook_url),
+            timing=Timing().scaled(scale) if timing is None else _check_timing(timing),
+            polling=_default_polling(scale) if polling is None else _check_polling(polling),
+            observer=_check_observer(observer),
+            resubmit_lost=_validate.flag("resubmit_lost", resubmit_lost),
+        )
+
+
 class AkoolSession:
     """AKOOL's image API for one account.
-
-    ``auth`` is an :class:`ApiKey`, :class:`ClientCredentials`, an API key as ``str``, or None for the environment
-    (``AKOOL_API_KEY``, or ``AKOOL_CLIENT_ID`` with ``AKOOL_CLIENT_SECRET``). ``base_url`` is AKOOL's unless given here
-    or in ``AKOOL_BASE_URL``; plain http is for loopback alone unless ``allow_http`` is set.
-
-    ``max_concurrent_upscales`` caps the U1-U4 that run at AKOOL at once, ``max_concurrent_operations`` all kinds
-    together. ``max_requests_per_second`` bounds all requests to AKOOL, presses going before polls. ``polling`` says
-    when to look at a running operation: :class:`AdaptivePolling` unless another is given. ``request_timeout`` is in
-    seconds, for one request. ``webhook_url`` goes along with every POST that makes images, each with a word of its own
-    (``akool_press``) in the query: what arrives there is to be handed to :meth:`notify`, and a POST whose reply is lost
-    waits a minute for it. An injected ``http`` is never closed here. ``observer`` is told of everything that
-    happens (``akool_async.events``). ``resubmit_lost=False`` never presses a second time after a lost reply, even if
-    AKOOL was found not to have taken the first. ``timing`` holds all other waits: :class:`Timing` unless another is
-    given, multiplied by the environment's ``AKOOL_TIME_SCALE``, which is for an emulator on this machine alone.
 
     A session belongs to the event loop that it is first used in. Use it as an async context manager, or call
     :meth:`aclose`.
 
+    Args:
+        auth: An :class:`ApiKey`, :class:`ClientCredentials`, or an API key as ``str``. None reads the environment:
+            ``AKOOL_API_KEY``, or ``AKOOL_CLIENT_ID`` with ``AKOOL_CLIENT_SECRET``.
+        base_url: AKOOL's address. None reads ``AKOOL_BASE_URL``, or takes AKOOL's own.
+        max_concurrent_upscales: How many U1-U4 may run at AKOOL at a time.
+        max_concurrent_operations: How many operations of any kind may run at AKOOL at a time; None for no limit.
+        max_requests_per_second: The limit of all requests to AKOOL; presses go before polls. None for no limit.
+        polling: When to poll a running operation. The default is :class:`AdaptivePolling`.
+        request_timeout: Seconds that one request may take.
+        webhook_url: Sent along with every POST that makes images, with a correlation id (``akool_press``) in its query.
+            Pass what arrives there to :meth:`notify`. A POST whose reply is lost waits a minute for its webhook.
+        http: An aiohttp session to use. It is never closed here.
+        observer: A function, or a coroutine function, that is called with every event of ``akool_async.events``.
+        resubmit_lost: False never presses a second time after a lost reply, even if AKOOL was found not to have
+            accepted the first press.
+        allow_http: True allows plain http to other machines, which shows the key to the network.
+        timing: All other waits. The default is :class:`Timing`, multiplied by ``AKOOL_TIME_SCALE`` of the environment,
+            which is for an emulator on this machine alone.
+
     Raises:
-        ConfigurationError: no credentials, or an address that must not get a key.
-        ValueError: an argument that is wrong in itself.
+        ConfigurationError: There are no credentials, or the address must not get a key.
+        ValueError: An argument is wrong in itself.
     """
 
     def __init__(
@@ -119,55 +167,51 @@ class AkoolSession:
         allow_http: bool = False,
         timing: Timing | None = None,
     ) -> None:
-        base_url = check_base_url(
-            base_url or os.environ.get("AKOOL_BASE_URL") or BASE_URL,
-            allow_http=_validate.flag("allow_http", allow_http),
+        settings = self._settings = _Settings.read(
+            base_url=base_url,
+            allow_http=allow_http,
+            request_timeout=request_timeout,
+            webhook_url=webhook_url,
+            timing=timing,
+            polling=polling,
+            observer=observer,
+            resubmit_lost=resubmit_lost,
         )
-        scale = _read_scale(base_url) if timing is None or polling is None else 1.0
-        self._timing = Timing().scaled(scale) if timing is None else timing
-        if not isinstance(self._timing, Timing):
-            raise ConfigurationError(f"timing must be a Timing, such as Timing(reconcile_gap=5), not {timing!r}")
-        polling = AdaptivePolling(start=ExponentialPolling().scaled(scale)) if polling is None else polling
-        is_schedule = all(callable(getattr(polling, name, None)) for name in ("interval", "learn"))
-        if isinstance(polling, type) or not is_schedule:
-            raise ConfigurationError(f"polling must be a schedule such as ExponentialPolling(), not {polling!r}")
-        if observer is not None and not callable(observer):
-            raise ConfigurationError(f"observer must be a function of one event, not {observer!r}")
-        self._closed = False
-        self._fan_outs: WeakSet[FanOut] = WeakSet()
-        self._webhook_url = _read_webhook_url(webhook_url)
-        if "akool_press=" in (self._webhook_url or ""):
-            raise ConfigurationError("webhook_url must not hold akool_press: each POST puts a word of its own there")
-        self._request_timeout = _validate.seconds("request_timeout", request_timeout)
         self._slots = Slots(
             max_upscales=_validate.count("max_concurrent_upscales", max_concurrent_upscales),
             max_operations=_validate.optional_count("max_concurrent_operations", max_concurrent_operations),
         )
-        self._reporter = Reporter(observer)
-        self._home = HomeLoop()
-        self._journal = self._make_journal(self._slots, self._timing.price_timeout)
         self._rate_limiter = RateLimiter(_validate.optional_rate("max_requests_per_second", max_requests_per_second))
         credentials = read_credentials(auth, os.environ)
         self.account = credentials.fingerprint
         """A word that tells this account from others, and tells nothing of its key."""
+        self._closed = False
+        self._fan_outs: WeakSet[FanOut] = WeakSet()
+        self._reporter = Reporter(settings.observer)
+        self._home = HomeLoop()
+        self._journal = self._make_journal()
         self._transport = Transport(
             credentials,
-            base_url=base_url,
-            request_timeout=self._request_timeout,
+            base_url=settings.base_url,
+            request_timeout=settings.request_timeout,
             http=http,
             home=self._home,
             pace=self._rate_limiter,
-            throttle_delay=self._timing.throttle_delay,
+            throttle_delay=settings.timing.throttle_delay,
             reporter=self._reporter,
         )
-        self._endpoints = Endpoints(self._transport, self._timing)
-        hosts = PictureHosts(read_timeout=self._request_timeout, injected=http)
-        self._downloads = Downloads(hosts, self.get_image_result, self._timing)
-        ramp = Ramp(self._timing)
+        self._endpoints = Endpoints(self._transport, settings.timing)
+        hosts = PictureHosts(read_timeout=settings.request_timeout, injected=http)
+        self._downloads = Downloads(hosts, self.get_image_result, settings.timing)
+        self._build_submitter()
+
+    def _build_submitter(self) -> None:
+        """Build the rooms of a paid POST, from the poller up to the fan-outs."""
+        settings, ramp = self._settings, Ramp(self._settings.timing)
         self._poller = Poller(
             self._endpoints.look,
-            polling,
-            self._timing,
+            settings.polling,
+            settings.timing,
             self._reporter,
             self._home,
             self._journal,
@@ -178,8 +222,8 @@ class AkoolSession:
             self._endpoints,
             self._journal,
             acceptance,
-            webhook_url=self._webhook_url,
-            timeout=self._timing.lost_reply_timeout,
+            webhook_url=settings.webhook_url,
+            timeout=settings.timing.lost_reply_timeout,
         )
         services = Services(
             endpoints=self._endpoints,
@@ -188,8 +232,8 @@ class AkoolSession:
             acceptance=acceptance,
             recovery=self._recovery,
             reporter=self._reporter,
-            timing=self._timing,
-            resubmit_lost=_validate.flag("resubmit_lost", resubmit_lost),
+            timing=settings.timing,
+            resubmit_lost=settings.resubmit_lost,
         )
         self._submitter = Submitter(services, self._poller, self._home)
         self._fan_out_services = FanOutServices(
@@ -199,7 +243,7 @@ class AkoolSession:
             reporter=self._reporter,
             home=self._home,
             upscale_cap=self._slots.upscales.limit,
-            webhook_url=self._webhook_url,
+            webhook_url=settings.webhook_url,
         )
 
     # --- acts: POSTs that spend credits ---
@@ -309,7 +353,7 @@ class AkoolSession:
         Reads the source image, twice some seconds apart where the button is still offered. Works in any process, at any
         later time. Raises as :meth:`get_image_result`.
         """
-        source = await reconcile(self._endpoints, ButtonPress(image_id, button), self._timing.reconcile_gap)
+        source = await reconcile(self._endpoints, ButtonPress(image_id, button), self._settings.timing.reconcile_gap)
         return {Source.USED: True, Source.OFFERED: False}.get(source)
 
     # --- operations ---
@@ -361,15 +405,22 @@ class AkoolSession:
         return fan_out.outcomes()
 
     def notify(self, event: WebhookEvent, *, correlation_id: str | None = None) -> bool:
-        """Take in a webhook, from a :class:`~akool_async.webhooks.WebhookVerifier`: its operation is looked at at once.
+        """Take in a webhook: the operation that it is about is polled immediately.
 
-        It is a hint and no more: what happened is what AKOOL answers to that look. ``correlation_id`` is the ``akool_press`` of
-        the query that it was sent to, by which an operation is found whose reply was lost. Call it in the session's
-        event loop. True where the event concerns this session; another process's costs nothing.
+        A webhook is a hint: what happened is what AKOOL answers to that poll. Call this in the session's event loop.
+        An event of another process costs nothing.
+
+        Args:
+            event: What :meth:`WebhookVerifier.parse` returned.
+            correlation_id: The ``akool_press`` of the query that the webhook was sent to. By it an operation is found
+                whose reply was lost.
+
+        Returns:
+            True if the event concerns this session.
 
         Raises:
-            SessionClosedError: it was not taken in; let AKOOL call again.
-            ConfigurationError: it was called outside of the session's event loop.
+            SessionClosedError: The session is closed; let AKOOL call again.
+            ConfigurationError: It was called outside of the session's event loop.
         """
         if not isinstance(event, WebhookEvent):
             raise ValueError(f"event must be a WebhookEvent, as WebhookVerifier.parse() returns, not {event!r}")  # noqa: TRY004
@@ -464,11 +515,13 @@ class AkoolSession:
         self._closed = True
         self._rate_limiter.close()
         async with AsyncExitStack() as closing:  # each step is taken also where the one before was cancelled
-            closing.push_async_callback(self._reporter.aclose, self._timing.closing_timeout)
+            closing.push_async_callback(self._reporter.aclose, self._settings.timing.closing_timeout)
             closing.push_async_callback(self._transport.aclose)
             closing.push_async_callback(self._downloads.aclose)
             closing.push_async_callback(self._poller.aclose)
-            closing.push_async_callback(self._submitter.aclose, self._request_timeout + self._timing.closing_timeout)
+            closing.push_async_callback(
+                self._submitter.aclose, self._settings.request_timeout + self._settings.timing.closing_timeout
+            )
             for fan_out in list(self._fan_outs):
                 closing.push_async_callback(fan_out.leave)
 
@@ -484,11 +537,11 @@ class AkoolSession:
         raise TypeError("AkoolSession holds a secret and does not pickle; make one in the other process")
 
     def _webhook(self, webhook_url: str | None) -> str | None:
-        return self._webhook_url if webhook_url is None else _read_webhook_url(webhook_url)
+        return self._settings.webhook_url if webhook_url is None else _read_webhook_url(webhook_url)
 
-    def _make_journal(self, slots: Slots, price_timeout: float) -> MemoryJournal:
+    def _make_journal(self) -> MemoryJournal:
         """What remembers the presses: a worker's session has another one."""
-        return MemoryJournal(slots, price_timeout)
+        return MemoryJournal(self._slots, self._settings.timing.price_timeout)
 
     def _operation(self, made: Made) -> Operation:
         press = made.press
@@ -514,3 +567,33 @@ def _read_scale(base_url: str) -> float:
 
 def _read_webhook_url(webhook_url: str | None) -> str | None:
     return None if webhook_url is None or webhook_url == "" else _validate.web_url("webhook_url", webhook_url)
+
+
+def _read_own_webhook_url(webhook_url: str | None) -> str | None:
+    read = _read_webhook_url(webhook_url)
+    if f"{PARAMETER}=" in (read or ""):
+        raise ConfigurationError(f"webhook_url must not hold {PARAMETER}: each POST puts a correlation id there")
+    return read
+
+
+def _check_timing(timing: Timing) -> Timing:
+    if not isinstance(timing, Timing):
+        raise ConfigurationError(f"timing must be a Timing, such as Timing(reconcile_gap=5), not {timing!r}")
+    return timing
+
+
+def _default_polling(scale: float) -> Polling:
+    return AdaptivePolling(start=ExponentialPolling().scaled(scale))
+
+
+def _check_polling(polling: Polling) -> Polling:
+    is_schedule = all(callable(getattr(polling, name, None)) for name in ("interval", "learn"))
+    if isinstance(polling, type) or not is_schedule:
+        raise ConfigurationError(f"polling must be a schedule such as ExponentialPolling(), not {polling!r}")
+    return polling
+
+
+def _check_observer(observer: Observer | None) -> Observer | None:
+    if observer is not None and not callable(observer):
+        raise ConfigurationError(f"observer must be a function of one event, not {observer!r}")
+    return observer

@@ -11,7 +11,6 @@ from akool_async.session import AkoolSession
 
 if TYPE_CHECKING:
     from akool_async._limits.journal import Item
-    from akool_async._limits.slots import Slots
     from akool_async.models import ButtonPress
 
 
@@ -40,5 +39,5 @@ class WorkerSession(AkoolSession):
         """Send at most so many requests a second; None for no limit."""
         self._rate_limiter.rate = rate
 
-    def _make_journal(self, slots: Slots, price_timeout: float) -> WorkerJournal:
-        return WorkerJournal(slots, price_timeout)
+    def _make_journal(self) -> WorkerJournal:
+        return WorkerJournal(self._slots, self._settings.timing.price_timeout)
