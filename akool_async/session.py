@@ -159,13 +159,12 @@ class AkoolSession:
         self._downloads = Downloads(hosts, self.get_image_result, self._timing)
         ramp = Ramp(self._timing)
         self._poller = Poller(
-            self._endpoints.look,
+            self._endpoints,
             polling,
             self._timing,
             self._reporter,
             self._home,
             self._account,
-            on_end=ramp.make_room,
         )
         self._submitter = Submitter(
             self._endpoints,
@@ -370,7 +369,7 @@ class AkoolSession:
             raise SessionClosedError(operation_ids=(event.id,))
         self._home.require()
         was_awaited = word is not None and self._submitter.recovery.hear(word, event.id)
-        return self._poller.hint(event.id, ended=event.status in FINAL) or was_awaited
+        return self._poller.on_webhook(event.id, ended=event.status in FINAL) or was_awaited
 
     @property
     def max_requests_per_second(self) -> float | None:

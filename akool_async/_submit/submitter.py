@@ -365,8 +365,8 @@ class Submitter:
         self._accepted[created.id] = None
         self._account.accept(created.id, callback.kind, created.deduction_credit)
         self._reporter.report(Accepted(operation_id=created.id, press=press, credits=created.deduction_credit))
-        tracked = self._poller.adopt(
-            created, button, slot, called_back=callback.word is not None, is_new=not callback.has_told
+        tracked = self._poller.track(
+            created, button, slot, expects_webhook=callback.word is not None, is_new=not callback.has_told
         )
         return Operation(created.id, button, source_image_id, tracked=tracked, poller=self._poller)
 
