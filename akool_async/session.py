@@ -209,13 +209,13 @@ class AkoolSession:
         """Build the rooms of a paid POST, from the poller up to the fan-outs."""
         settings, ramp = self._settings, Ramp(self._settings.timing)
         self._poller = Poller(
-            self._endpoints.look,
+            self._endpoints,
             settings.polling,
             settings.timing,
             self._reporter,
             self._home,
             self._journal,
-            on_end=ramp.on_capacity,
+            ramp,
         )
         acceptance = Acceptance(self._journal, self._poller, self._reporter)
         self._recovery = Recovery(
@@ -430,7 +430,7 @@ class AkoolSession:
             raise SessionClosedError(operation_ids=(event.id,))
         self._home.require()
         was_awaited = correlation_id is not None and self._recovery.on_webhook(correlation_id, event.id)
-        return self._poller.hint(event.id, ended=event.status in FINAL) or was_awaited
+        return self._poller.on_webhook(event.id, ended=event.status in FINAL) or was_awaited
 
     @property
     def unclaimed(self) -> tuple[Operation, ...]:

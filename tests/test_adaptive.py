@@ -256,7 +256,7 @@ async def test_a_session_teaches_its_schedule():
 async def test_adaptive_polling_is_the_default_of_a_session():
     """A session that is given no schedule learns its own."""
     async with AkoolSession("sk-test-key") as akool:
-        assert isinstance(akool._poller._polling, AdaptivePolling)
+        assert isinstance(akool._poller._schedule._polling, AdaptivePolling)
 
 
 def test_an_operation_that_was_never_seen_to_end_can_be_kept_too():

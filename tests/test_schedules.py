@@ -14,7 +14,7 @@ from akool_async import errors as e
 from akool_async._http.retry import LONGEST_RETRY_AFTER, retry_after_seconds
 from akool_async._limits.backoff import growing_waits
 from akool_async._limits.ramp import ThrottledRetry
-from akool_async._poll.streak import MAX_FAILED_POLLS, Streak
+from akool_async._poll.consecutive_failures import MAX_FAILED_POLLS, ConsecutiveFailures
 from akool_async._submit.delivery import MAX_UNDELIVERED, DeliveryRetry
 
 SECONDS = st.floats(0.001, 1000)
@@ -120,14 +120,14 @@ def test_undelivered_tries_end_by_time():
     assert [retry.next_wait(now) is None for now in (30.0, 60.0)] == [False, True]
 
 
-def test_a_streak_ends_by_count_or_by_time():
+def test_failures_in_a_row_end_by_count_or_by_time():
     """Either bound is the end; waits stretch tenfold at most."""
-    streak = Streak(timeout=100)
+    failures = ConsecutiveFailures(timeout=100)
     stretches = []
     for now in range(MAX_FAILED_POLLS - 1):
-        assert not streak.add(now)
-        stretches.append(streak.stretch)
+        assert not failures.add(now)
+        stretches.append(failures.stretch)
     assert stretches[:6] == [1, 2, 4, 8, 10, 10]
-    assert streak.add(MAX_FAILED_POLLS)
-    streak = Streak(timeout=100)
-    assert [streak.add(now) for now in (1000, 1099, 1100)] == [False, False, True]
+    assert failures.add(MAX_FAILED_POLLS)
+    failures = ConsecutiveFailures(timeout=100)
+    assert [failures.add(now) for now in (1000, 1099, 1100)] == [False, False, True]

@@ -1,6 +1,7 @@
 """wait_until_complete(), updates() and taking an operation up again."""
 
 import asyncio
+import gc
 import pickle
 import time
 
@@ -45,6 +46,17 @@ async def test_waits_until_status_3():
             result = await akool.wait_until_complete("image-1")
     assert result.status == ImageStatus.COMPLETED
     assert len(server.asked) == 4
+
+
+async def test_an_operation_is_awaited_like_its_wait(emulator, akool):
+    """``await operation`` gives the result of wait_until_complete(), and raises what that raises."""
+    source = emulator.add_image()
+    emulator.faults.script("create_by_button", None, Fault.fails())
+    operation, failing = await akool.upscale(source, 1), await akool.upscale(source, 2)
+    assert await operation is await operation.wait_until_complete()
+    with pytest.raises(OperationFailedError) as caught:
+        await failing
+    assert caught.value.operation_id == failing.id
 
 
 async def test_forty_waiters_share_one_poll_loop():
@@ -236,13 +248,24 @@ async def test_a_replica_that_lags_behind_takes_nothing_back(polls):
 
 async def test_an_operation_that_is_taken_up_again_has_ended_once(emulator, akool):
     """Finished comes once for an id, however often it is waited for by handles that were let go."""
-    made = await akool.create_by_prompt("a fox")
-    await made.wait_until_complete()
-    operation_id = made.id
-    del made
+    operation_id = emulator.add_image()
     for _ in range(3):
         await akool.wait_until_complete(operation_id)
+        gc.collect()
+    assert emulator.ledger.requests["get_image_result"] == 3
     assert akool.counters().finished == 1
+
+
+async def test_the_result_of_what_was_made_here_is_remembered(emulator, akool):
+    """An operation of this session whose handle was let go is not polled for again."""
+    made = await akool.create_by_prompt("a fox")
+    result = await made.wait_until_complete()
+    asked = emulator.ledger.requests.total()
+    del made
+    gc.collect()
+    assert akool.operation(result.id).done()
+    assert await akool.wait_until_complete(result.id) is result
+    assert emulator.ledger.requests.total() == asked
 
 
 @pytest.mark.parametrize("late", [0.05, 0.2])

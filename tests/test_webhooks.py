@@ -16,7 +16,8 @@ from akool_async import (
     SessionClosedError,
 )
 from akool_async._limits.recent import CACHE_SIZE
-from akool_async._poll import webhook_statistics as hints
+from akool_async._poll.tracked import MAX_REPORTED_POLLS
+from akool_async._poll.webhook_statistics import HITS_AFTER_MISS, WebhookStatistics
 from akool_async._submit import recovery
 from akool_async.emulator import Emulator, Fault
 from akool_async.webhooks import WebhookEvent
@@ -107,7 +108,7 @@ async def test_a_thousand_webhooks_for_one_running_operation_cause_a_handful_of_
                 assert akool.notify(event)
                 await akool.get_image_result(operation.id)  # the poll that it caused has been answered
             own_reads = 1000
-            assert 1 <= polls(slow) - own_reads <= hints.MOST_PER_OPERATION
+            assert 1 <= polls(slow) - own_reads <= MAX_REPORTED_POLLS
 
 
 async def test_webhooks_of_other_processes_cost_nothing(akool, emulator):
@@ -326,16 +327,20 @@ async def test_repeats_under_the_word_of_a_lost_post_cause_no_more_than_its_read
         assert len(akool.unclaimed) <= recovery.MAX_IMAGES
 
 
-def test_trust_in_webhooks_comes_back_slower_each_time():
-    trust = hints.WebhookStatistics()
-    for needed in (1, 8, 64, 512, 512):
-        assert not trust.are_reliable
-        for _ in range(needed):
-            trust.came()
-        assert trust.are_reliable
-        trust.failed_to_come()
-    trust.failed_to_come()
-    assert trust._needed == hints.MOST_NEEDED
+def test_webhooks_are_relied_on_after_one_hit_and_after_a_miss_only_once_many_came_in_a_row():
+    webhooks = WebhookStatistics(QUICK.webhook_grace)
+    for needed in (1, HITS_AFTER_MISS, HITS_AFTER_MISS):
+        assert not webhooks.are_reliable
+        for _ in range(needed - 1):
+            webhooks.on_hit()
+        assert not webhooks.are_reliable
+        webhooks.on_hit()
+        assert webhooks.are_reliable
+        webhooks.on_miss()
+    for _ in range(HITS_AFTER_MISS):  # as of two processes behind one address
+        webhooks.on_hit()
+        webhooks.on_miss()
+        assert not webhooks.are_reliable
 
 
 async def test_notifying_from_another_thread_says_what_to_do(akool):

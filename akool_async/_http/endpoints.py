@@ -84,9 +84,9 @@ class Endpoints:
 
     async def get_image_result(self, image_id: str, *, tries: int = READ_TRIES) -> ImageResult:
         """Get Image Result, in up to ``tries`` tries."""
-        return (await self._read_patiently(lambda: self.look(image_id, None), tries)).image
+        return (await self._read_patiently(lambda: self.poll(image_id, None), tries)).image
 
-    async def look(self, image_id: str, last: Snapshot | None) -> Snapshot:
+    async def poll(self, image_id: str, last: Snapshot | None) -> Snapshot:
         """Get Image Result, once more: most polls of a running job are answered with the very bytes of the last."""
         path = "/api/open/v3/content/image/infobymodelid"
         known = None if last is None else last.content
