@@ -12,8 +12,8 @@ from weakref import WeakSet
 from attrs import frozen
 
 from akool_async import _validate
-from akool_async._download.downloads import Downloads
-from akool_async._download.picture_hosts import PictureHosts
+from akool_async._download.downloader import Downloads
+from akool_async._download.hosts import PictureHosts
 from akool_async._fan_out.fan_out import FanOut, Options
 from akool_async._fan_out.fan_out import Services as FanOutServices
 from akool_async._http.auth import read_credentials

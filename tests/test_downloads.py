@@ -19,7 +19,7 @@ from akool_async import (
     ResultExpiredError,
     SessionClosedError,
 )
-from akool_async._download.downloads import LARGEST_PICTURE, TRIES
+from akool_async._download.downloader import LARGEST_PICTURE, TRIES
 from akool_async.emulator import Fault
 from tests.support.looks import look_until
 from tests.support.schedules import QUICK

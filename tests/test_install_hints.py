@@ -97,8 +97,8 @@ async def test_an_emulator_without_pillow_serves_all_but_pictures(take_away, mon
 
 
 async def test_an_emulator_without_cryptography_calls_nobody_back_and_says_why(take_away, monkeypatch, caplog):
-    _forget(monkeypatch, "_sealing")
-    take_away("cryptography", anew="akool_async.emulator._sealing")
+    _forget(monkeypatch, "_encryption")
+    take_away("cryptography", anew="akool_async.emulator._encryption")
     async with Emulator() as emulator, emulator.session(webhook_url="http://127.0.0.1:9/") as akool:
         await akool.vary(emulator.add_image(), 1)
     assert 'webhooks need cryptography: pip install "akool-async[webhooks]"' in caplog.text

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from akool_async import ConfigurationError, ImageStatus, WebhookError
-from akool_async.emulator._sealing import seal
+from akool_async.emulator._encryption import seal
 from akool_async.webhooks import WebhookEvent, WebhookVerifier
 from akool_async.webhooks._verifier import LARGEST_BODY, REFUSED, sign
 
@@ -93,7 +93,7 @@ def test_callbacks_sealed_by_crypto_js_just_now_are_read(secret_length):
             "url": "https://example.invalid/1",
         },
     }
-    command = [shutil.which("node"), "seal_callback.cjs"]
+    command = [shutil.which("node"), "encrypt_callback.cjs"]
     sealed = subprocess.run(command, input=json.dumps(wanted).encode(), capture_output=True, cwd=HERE, check=True)
     event = WebhookVerifier(wanted["clientId"], wanted["clientSecret"]).parse(sealed.stdout)
     assert (event.id, event.status) == ("662a10df4197b3af58532e89", ImageStatus.COMPLETED)

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from akool_async.emulator._fault_injector import Reply, Spoiler
 from akool_async.emulator._faults import CREATES, Fault, Faults
 from akool_async.emulator._images import read_picture_name
 from akool_async.emulator._ledger import Ledger, Post
 from akool_async.emulator._parameters import Body, read_body, read_press, read_prompt, read_source_prompt
 from akool_async.emulator._refusals import Refusal
 from akool_async.emulator._replies import envelope, refusal
-from akool_async.emulator._spoiling import Reply, Spoiler
 
 if TYPE_CHECKING:
     from akool_async.emulator._images import Image

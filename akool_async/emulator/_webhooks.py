@@ -169,7 +169,7 @@ class WebhookSender:
 
 def _load_sealer() -> Callable[..., bytes] | None:
     try:
-        from akool_async.emulator import _sealing  # noqa: PLC0415 - cryptography comes with the extra, and only here
+        from akool_async.emulator import _encryption  # noqa: PLC0415 - cryptography comes with the extra, and only here
     except ImportError:
         return None
-    return _sealing.seal
+    return _encryption.seal

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from aiohttp import ClientError, web
 
-from akool_async.webhooks._door import LARGEST_BODY, METHOD, take_in
+from akool_async.webhooks._receiver import LARGEST_BODY, METHOD, take_in
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from akool_async.webhooks._door import Notified
+    from akool_async.webhooks._receiver import Notified
     from akool_async.webhooks._verifier import WebhookVerifier
 
 

@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from akool_async.webhooks._door import LARGEST_BODY, METHOD, take_in
+from akool_async.webhooks._receiver import LARGEST_BODY, METHOD, take_in
 
 if TYPE_CHECKING:
-    from akool_async.webhooks._door import Notified
+    from akool_async.webhooks._receiver import Notified
     from akool_async.webhooks._verifier import WebhookVerifier
 
 Message = MutableMapping[str, Any]

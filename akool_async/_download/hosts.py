@@ -11,7 +11,7 @@ import aiohttp
 from attrs import frozen
 from yarl import URL
 
-from akool_async._download.picture_urls import as_written, follow
+from akool_async._download.urls import as_written, follow
 from akool_async._http.proxies import proxy_for, without_password
 from akool_async._http.retry import asked_wait, read_date
 from akool_async.errors import DownloadError, SessionClosedError

@@ -7,8 +7,8 @@ import filecmp
 import os
 from typing import TYPE_CHECKING, Final
 
-from akool_async._download.picture_formats import ENOUGH_TO_SNIFF, is_whole, suffix_of
-from akool_async._download.picture_hosts import BrokenOffError
+from akool_async._download.formats import ENOUGH_TO_SNIFF, is_whole, suffix_of
+from akool_async._download.hosts import BrokenOffError
 from akool_async.errors import DownloadError
 
 if TYPE_CHECKING:

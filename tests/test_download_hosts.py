@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from akool_async import AkoolSession, ConfigurationError, DownloadError, ImageResult
-from akool_async._download.picture_urls import as_written, follow
+from akool_async._download.urls import as_written, follow
 from tests.support.schedules import QUICK
 from tests.support.scripted import KEY, scripted_server
 

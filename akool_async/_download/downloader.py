@@ -10,9 +10,9 @@ from uuid import uuid4
 
 from attrs import define, field
 
-from akool_async._download.picture_files import publish, require_whole, sniff
-from akool_async._download.picture_formats import ENOUGH_TO_SNIFF
-from akool_async._download.picture_hosts import BrokenOffError, PausedError, PictureHosts, RefusedError
+from akool_async._download.files import publish, require_whole, sniff
+from akool_async._download.formats import ENOUGH_TO_SNIFF
+from akool_async._download.hosts import BrokenOffError, PausedError, PictureHosts, RefusedError
 from akool_async._limits.backoff import growing_waits
 from akool_async.errors import AkoolError, DownloadError, NotFoundError, ResultExpiredError, SessionClosedError
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from akool_async._download.picture_files import require_whole
-from akool_async._download.picture_hosts import BrokenOffError
+from akool_async._download.files import require_whole
+from akool_async._download.hosts import BrokenOffError
 
 NOISE = Image.effect_noise((40, 40), 80).convert("RGB")
 FRAMES = [NOISE, NOISE.rotate(90), NOISE.rotate(180)]
