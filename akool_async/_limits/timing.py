@@ -15,7 +15,7 @@ SCALE_VARIABLE: Final = "AKOOL_TIME_SCALE"
 
 
 def wait(seconds: float, *, scales: bool = True) -> float:
-    """A field: a number of seconds, with its default, and whether ``scaled`` changes it."""
+    """A field of seconds with its default. ``scales``: whether ``scaled`` changes it."""
 
     def check(_: object, attribute: Attribute[float], value: float) -> None:
         _validate.seconds(attribute.name, value)
@@ -87,15 +87,9 @@ class Timing:
         Raises:
             ValueError: ``share`` is not a number above 0.
         """
-        check_share(share)
-        names = [wait.name for wait in fields(Timing) if wait.metadata["scales"]]
+        _validate.scale("share", share)
+        names = [attribute.name for attribute in fields(Timing) if attribute.metadata["scales"]]
         return evolve(self, **{name: getattr(self, name) * share for name in names})
-
-
-def check_share(share: float) -> None:
-    """Refuse what no wait can be multiplied by."""
-    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= _validate.LONGEST:
-        raise ValueError(f"share must be a number above 0, such as 0.01, not {share!r:.100}")
 
 
 def read_scale(environment: Mapping[str, str]) -> float:
@@ -108,6 +102,6 @@ def read_scale(environment: Mapping[str, str]) -> float:
     if not text:
         return 1.0
     try:
-        return _validate.seconds(SCALE_VARIABLE, float(text))
+        return _validate.scale(SCALE_VARIABLE, float(text))
     except ValueError:
         raise ValueError(f"{SCALE_VARIABLE} must be a number above 0, such as 0.01, not {text!r}") from None

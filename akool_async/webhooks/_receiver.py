@@ -1,4 +1,4 @@
-"""What both doors do: a body in, an HTTP status out."""
+"""What the handlers share: a body and a query in, an HTTP status out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import parse_qs
 
 from akool_async import AkoolError, WebhookError
-from akool_async.webhooks._verifier import LARGEST_BODY
+from akool_async._submit.recovery import PARAMETER
+from akool_async.webhooks._verifier import MAX_BODY_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -17,37 +18,39 @@ if TYPE_CHECKING:
     from akool_async.webhooks._verifier import WebhookVerifier
 
 METHOD: Final = "POST"
-WORD: Final = "akool_press"
-MOST_FIELDS: Final = 100
+MAX_QUERY_FIELDS: Final = 100
 
-__all__ = ["LARGEST_BODY", "METHOD", "Notified", "take_in"]
+__all__ = ["MAX_BODY_SIZE", "METHOD", "SupportsNotify", "receive"]
 
 
-class Notified(Protocol):
-    """An ``AkoolSession``, or a ``DurableFanOut``."""
+class SupportsNotify(Protocol):
+    """An ``AkoolSession`` or a ``DurableFanOut``."""
 
     def notify(self, event: WebhookEvent, *, correlation_id: str | None = None) -> bool | Awaitable[bool]:
-        """Take in a webhook."""
+        """Process a webhook."""
 
 
-async def take_in(session: Notified, verifier: WebhookVerifier, body: bytes, query: str) -> HTTPStatus:
-    """200 where the event was taken in, other processes' too; AKOOL calls again on anything else."""
+async def receive(session: SupportsNotify, verifier: WebhookVerifier, body: bytes, query: str) -> HTTPStatus:
+    """Verify a webhook and notify the session. AKOOL sends the webhook again unless the status is 200.
+
+    A genuine event about an operation of another process is also answered with 200.
+    """
     try:
         event = verifier.parse(body)
     except WebhookError:
         return HTTPStatus.BAD_REQUEST
     try:
-        told = session.notify(event, correlation_id=_correlation_id_in(query))
-        if isawaitable(told):
-            await told
-    except AkoolError:  # the session is closed, or the state cannot be written
+        notified = session.notify(event, correlation_id=_read_correlation_id(query))
+        if isawaitable(notified):
+            await notified
+    except AkoolError:  # the session is closed, or the store cannot be written
         return HTTPStatus.SERVICE_UNAVAILABLE
     return HTTPStatus.OK
 
 
-def _correlation_id_in(query: str) -> str | None:
+def _read_correlation_id(query: str) -> str | None:
     try:
-        words = parse_qs(query, max_num_fields=MOST_FIELDS).get(WORD)
-    except ValueError:  # not an address that this library made
+        values = parse_qs(query, max_num_fields=MAX_QUERY_FIELDS).get(PARAMETER)
+    except ValueError:  # this library did not make the URL
         return None
-    return words[0] if words else None
+    return values[0] if values else None
