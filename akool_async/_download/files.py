@@ -1,4 +1,4 @@
-"""Pictures on disk: what they are, whether they are whole, and a place that is nobody else's."""
+"""Pictures on disk: their format, whether they are whole, and publishing them without overwriting anything."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import filecmp
 import os
 from typing import TYPE_CHECKING, Final
 
-from akool_async._download.formats import ENOUGH_TO_SNIFF, is_whole, suffix_of
-from akool_async._download.hosts import BrokenOffError
+from akool_async._download.formats import HEAD_SIZE, is_whole, suffix_of
+from akool_async._download.hosts import TransientError
 from akool_async.errors import DownloadError
 
 if TYPE_CHECKING:
@@ -26,29 +26,29 @@ _NO_HARD_LINKS: Final = (
 
 
 def sniff(head: bytes) -> str:
-    """The suffix for a picture that begins so, whatever its address says."""
+    """The suffix for a picture that begins with ``head``, whatever its URL says."""
     suffix = suffix_of(head)
     if suffix is None:
-        raise BrokenOffError("what the pictures' host sent is not a picture (PNG, JPEG, GIF or WebP)")
+        raise TransientError("what the pictures' host sent is not a picture (PNG, JPEG, GIF or WebP)")
     return suffix
 
 
 def require_whole(part: Path) -> None:
-    """A picture ends as its format does: not every host sends a length, and not every length that is sent is true."""
+    """Raise unless the picture is whole by its format. Some hosts send no length, and some a wrong one."""
     with part.open("rb") as file:
-        suffix = sniff(file.read(ENOUGH_TO_SNIFF))
+        suffix = sniff(file.read(HEAD_SIZE))
         if not is_whole(file, suffix):
-            raise BrokenOffError(f"the picture was cut short at {file.seek(0, os.SEEK_END)} bytes")
+            raise TransientError(f"the picture was cut short at {file.seek(0, os.SEEK_END)} bytes")
 
 
 def publish(part: Path, directory: Path, stem: str) -> Path:
-    """Give a whole picture its name; a picture that has the name already stays, and is returned where it is equal."""
+    """Rename a whole picture to its final name. An existing picture stays: an equal one is returned."""
     with part.open("rb") as file:
-        target = directory / (stem + sniff(file.read(ENOUGH_TO_SNIFF)))
+        target = directory / (stem + sniff(file.read(HEAD_SIZE)))
     try:
         _link(part, target)
     except FileExistsError:
-        if not target.stat().st_size:  # a name that was taken below by a program that was killed
+        if not target.stat().st_size:  # reserved by `_link` of a program that was killed
             part.replace(target)
         elif not filecmp.cmp(part, target, shallow=False):
             raise DownloadError(f"{target} exists and is another picture; it was not overwritten") from None
@@ -56,12 +56,12 @@ def publish(part: Path, directory: Path, stem: str) -> Path:
 
 
 def _link(part: Path, target: Path) -> None:
-    """Unlike a rename, fails where the name is taken."""
+    """Rename; unlike `os.rename`, fail if the target exists."""
     try:
         os.link(part, target)
     except OSError as error:
         if error.errno not in _NO_HARD_LINKS:
             raise
-        with target.open("xb"):  # takes the name, on a file system without hard links
+        with target.open("xb"):  # reserves the name on a file system without hard links
             pass
         part.replace(target)
