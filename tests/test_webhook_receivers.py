@@ -9,7 +9,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from akool_async.emulator import Emulator
-from akool_async.emulator._encryption import seal
+from akool_async.emulator._encryption import encrypt_webhook
 from akool_async.webhooks import WebhookVerifier
 from akool_async.webhooks.aiohttp import webhook_handler
 from akool_async.webhooks.asgi import WebhookApp
@@ -51,7 +51,7 @@ async def post(request, emulator, akool):
 
 def event_of(emulator, image_id="a" * 24):
     content = {"_id": image_id, "status": 3, "type": "image"}
-    return seal(content, client_id=emulator.client_id, client_secret=emulator.client_secret, nonce=7)
+    return encrypt_webhook(content, client_id=emulator.client_id, client_secret=emulator.client_secret, nonce=7)
 
 
 async def test_an_event_of_another_process_is_answered_with_200(post, emulator):

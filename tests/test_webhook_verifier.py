@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from akool_async import ConfigurationError, ImageStatus, WebhookError
-from akool_async.emulator._encryption import seal
+from akool_async.emulator._encryption import encrypt_webhook
 from akool_async.webhooks import WebhookEvent, WebhookVerifier
 from akool_async.webhooks._verifier import MAX_BODY_SIZE, REFUSED, sign
 
@@ -246,7 +246,9 @@ def test_the_secret_is_in_no_repr_and_no_pickle():
 
 def test_an_unknown_status_stays_a_number():
     """A status that AKOOL may add one day does not raise."""
-    body = seal({"_id": "a", "status": 9}, client_id=FIRST["clientId"], client_secret=FIRST["clientSecret"], nonce=1)
+    body = encrypt_webhook(
+        {"_id": "a", "status": 9}, client_id=FIRST["clientId"], client_secret=FIRST["clientSecret"], nonce=1
+    )
     assert verifier_of(FIRST, tolerance=60).parse(body) == WebhookEvent(id="a", status=9)
 
 
@@ -268,6 +270,6 @@ def test_an_unknown_status_stays_a_number():
 )
 def test_encrypted_content_that_is_no_event_is_refused(content):
     """Content with the right key and wrong fields raises WebhookError."""
-    body = seal(content, client_id=FIRST["clientId"], client_secret=FIRST["clientSecret"], nonce=1)
+    body = encrypt_webhook(content, client_id=FIRST["clientId"], client_secret=FIRST["clientSecret"], nonce=1)
     with pytest.raises(WebhookError, match=REFUSED):
         verifier_of(FIRST).parse(body)
