@@ -94,7 +94,7 @@ async def test_an_emulator_without_pillow_serves_all_but_pictures(hide, monkeypa
     _forget(monkeypatch, "_pictures")
     hide("PIL", reload="akool_async.emulator._pictures")
     async with emulated() as bare:
-        url = (await bare.look(bare.emulator.add_image()))["image"]
+        url = (await bare.get_result(bare.emulator.add_image()))["image"]
         async with bare.http.get(url) as response:
             assert (response.status, response.reason) == (
                 501,
