@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from akool_async._download.files import require_whole
+from akool_async._download.files import raise_unless_whole
 from akool_async._download.hosts import TransientError
 
 NOISE = Image.effect_noise((40, 40), 80).convert("RGB")
@@ -63,7 +63,7 @@ def check(tmp_path_factory):
 
     def check(content):
         path.write_bytes(content)
-        require_whole(path)
+        raise_unless_whole(path)
 
     return check
 

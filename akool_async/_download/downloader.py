@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from attrs import define, field
 
-from akool_async._download.files import publish, require_whole, sniff
+from akool_async._download.files import publish, raise_unless_whole, sniff
 from akool_async._download.formats import HEAD_SIZE
 from akool_async._download.hosts import PausedError, PictureHosts, RefusedError, TransientError
 from akool_async._limits.backoff import growing_waits
@@ -120,7 +120,7 @@ class _Picture:
             try:
                 await self._fetch_rest(url)
                 self._file.flush()
-                await asyncio.to_thread(require_whole, self._part)
+                await asyncio.to_thread(raise_unless_whole, self._part)
             except PausedError as paused:
                 await self._pause(max(paused.seconds, next(min_pauses)), paused)
             except TransientError:

@@ -33,7 +33,7 @@ def sniff(head: bytes) -> str:
     return suffix
 
 
-def require_whole(part: Path) -> None:
+def raise_unless_whole(part: Path) -> None:
     """Raise unless the picture is whole by its format. Some hosts send no length, and some a wrong one."""
     with part.open("rb") as file:
         suffix = sniff(file.read(HEAD_SIZE))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
@@ -27,11 +28,11 @@ CONNECT_TIMEOUT: Final = 10.0
 REQUEST_TIMEOUT: Final = 600.0
 """Seconds for one request, against a host that sends a byte now and then without end."""
 CHUNK_SIZE: Final = 2**18
-OK, PARTIAL, RANGE_NOT_SATISFIABLE, TOO_MANY_REQUESTS, SERVER_ERROR = 200, 206, 416, 429, 500
-PROXY_WANTS_PASSWORD: Final = 407
 REDIRECTS: Final = (301, 302, 303, 307, 308)
-GONE: Final = (403, 404, 410)
+GONE: Final = (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
 """Statuses for a picture that was deleted, or whose signed URL has expired."""
+RETRYABLE: Final = (HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, HTTPStatus.TOO_MANY_REQUESTS)
+"""Client errors after which another try may help."""
 _CONTENT_RANGE: Final = re.compile(r"\s*bytes\s+(\d{1,18})-", re.IGNORECASE)
 
 
@@ -98,7 +99,7 @@ class PictureHosts:
         else:
             start = 0
         async with self._follow(url, headers) as response:
-            self._require_served(response)
+            self._raise_unless_served(response)
             yield _read_piece(response, start, version)
 
     async def aclose(self) -> None:
@@ -126,12 +127,12 @@ class PictureHosts:
     @asynccontextmanager
     async def _get(self, url: URL, headers: Mapping[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
         http = self._opened()
-        self._require_no_pause(url)
+        self._raise_if_paused(url)
         proxy = self._proxy or proxy_for(str(url))
         route = "" if proxy is None else f", through the proxy {without_password(str(proxy))}"
         try:
             async with http.get(url, headers=headers, proxy=proxy, allow_redirects=False) as response:
-                if response.status == PROXY_WANTS_PASSWORD:
+                if response.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
                     raise DownloadError(f"the picture could not be fetched (HTTP {response.status}){route}")
                 yield response
         except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError, UnicodeError) as error:
@@ -143,12 +144,12 @@ class PictureHosts:
             reason = str(error) or type(error).__name__
             raise TransientError(f"the picture could not be fetched ({reason}){route}") from error
 
-    def _require_served(self, response: aiohttp.ClientResponse) -> None:
+    def _raise_unless_served(self, response: aiohttp.ClientResponse) -> None:
         status = response.status
-        if status in {OK, PARTIAL}:
+        if status in {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT}:
             return
         reason = f"the pictures' host answered HTTP {status} {response.reason}"
-        if status < SERVER_ERROR and status not in {TOO_MANY_REQUESTS, RANGE_NOT_SATISFIABLE}:
+        if status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in RETRYABLE:
             raise RefusedError(reason, at=read_date(response.headers.get("Date", "")) if status in GONE else None)
         seconds = asked_wait(response.headers)
         if seconds is None:
@@ -162,7 +163,7 @@ class PictureHosts:
         self._paused_until = {host: until for host, until in self._paused_until.items() if until > now}
         self._paused_until[url.origin()] = max(now + seconds, self._paused_until.get(url.origin(), 0.0))
 
-    def _require_no_pause(self, url: URL) -> None:
+    def _raise_if_paused(self, url: URL) -> None:
         seconds = self._paused_until.get(url.origin(), 0.0) - asyncio.get_running_loop().time()
         if seconds > 0:
             raise PausedError(
@@ -200,7 +201,7 @@ def _first_byte(response: aiohttp.ClientResponse, start: int) -> int | None:
 
     Some hosts answer a plain request with a part (206) that begins at 0. The format shows whether it is whole.
     """
-    if response.status == OK:
+    if response.status == HTTPStatus.OK:
         return 0
     content_range = _CONTENT_RANGE.match(response.headers.get("Content-Range", ""))
     if content_range:

@@ -36,8 +36,8 @@ class Timing:
         max_retry_delay: The longest such delay, also between presses that AKOOL refuses with 1005 or 429.
         delivery_timeout: A POST that did not reach AKOOL is sent again for this long, six times at most.
         throttle_delay: After a 1005 or 429 without ``Retry-After``. It doubles while AKOOL goes on refusing.
-        throttle_timeout: A press that AKOOL refuses with 1005 or 429 for this long is given up. On a busy account it
-            may take minutes until there is room.
+        throttle_timeout: A press fails if AKOOL refuses it with 1005 or 429 for this long. On a busy account room may
+            take minutes.
         throttle_reset: If the last try is longer ago than this, the delay starts again at ``throttle_delay``.
         reconcile_gap: Between the two reads of a source image that must both still offer the button of a lost press.
         lost_reply_timeout: For the webhook of a POST whose reply was lost.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from akool_async.emulator._fault_injector import Reply
+from akool_async.emulator._fault_injector import Reply, misreport
 from akool_async.emulator._faults import CREATES, Fault
 from akool_async.emulator._ledger import Post
 from akool_async.emulator._parameters import Body, read_body, read_press, read_prompt, read_source_prompt
@@ -153,7 +153,7 @@ class Api:
                 reply = answer(call)
                 if call.fault is not None:
                     for shown in _read_data(reply):
-                        call.fault.misreport(shown)
+                        misreport(call.fault, shown)
             except Refusal as refused:
                 reply = refusal(refused.code, refused.msg)
             self._record(call, reply, charged=ledger.charged - charged_before)

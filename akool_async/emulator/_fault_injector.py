@@ -139,6 +139,14 @@ class FaultInjector:
         return response
 
 
+def misreport(fault: Fault, shown: dict[str, Any]) -> None:
+    """Change what a reply says about an image, if the fault is one of that kind."""
+    if fault.kind == "image_status":
+        shown["image_status"] = int(fault.number)
+    elif fault.kind == "deduction_credit":
+        shown["deduction_credit"] = json.loads(fault.text)
+
+
 def is_gone(request: web.Request) -> bool:
     """Whether the client has closed the connection."""
     return request.transport is None or request.transport.is_closing()

@@ -10,12 +10,10 @@ from collections import defaultdict, deque
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from akool_async.emulator._images import Image
 
 When = Literal["before", "after"]
 
@@ -86,22 +84,6 @@ class Fault:
     def __str__(self) -> str:
         detail = f" {self.number:g}" if self.number else ""
         return f"{self.kind}{detail} {self.when}"
-
-    def inject_into(self, image: Image) -> None:
-        """Change an accepted job, if this is a fault of jobs rather than of replies."""
-        if self.kind == "fails":
-            image.failure = self.text
-        elif self.kind == "stuck":
-            image.finished_at = math.inf
-        elif self.kind == "late_urls":
-            image.urls_at = image.finished_at + self.number
-
-    def misreport(self, shown: dict[str, Any]) -> None:
-        """Change what a reply says about an image, if this is such a fault."""
-        if self.kind == "image_status":
-            shown["image_status"] = int(self.number)
-        elif self.kind == "deduction_credit":
-            shown["deduction_credit"] = json.loads(self.text)
 
     @classmethod
     def reset(cls, when: When = "before") -> Fault:

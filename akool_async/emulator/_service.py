@@ -5,6 +5,7 @@ It does no I/O and has no task per job: an image's status follows from the clock
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass
 from itertools import cycle
@@ -141,7 +142,7 @@ class Service:
         if self._rng.random() < self.options.failure_rate:
             image.failure = "generation failed"
         if fault is not None:
-            fault.inject_into(image)
+            _inject(fault, image)
         self._plan_queue.add(image.finished_at)
         self.ledger.accept(kind, now, image.finished_at, price)
         self.credits -= price
@@ -171,3 +172,13 @@ class Service:
                 image.picture_seed, image.buttons = source.picture_seed, ()
         self._images[image.id] = image
         return image
+
+
+def _inject(fault: Fault, image: Image) -> None:
+    """Change an accepted job, if the fault is one of jobs rather than of replies."""
+    if fault.kind == "fails":
+        image.failure = fault.text
+    elif fault.kind == "stuck":
+        image.finished_at = math.inf
+    elif fault.kind == "late_urls":
+        image.urls_at = image.finished_at + fault.number

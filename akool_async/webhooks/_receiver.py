@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 METHOD: Final = "POST"
 MAX_QUERY_FIELDS: Final = 100
 
-__all__ = ["MAX_BODY_SIZE", "METHOD", "SupportsNotify", "receive"]
+__all__ = ["MAX_BODY_SIZE", "METHOD", "SupportsNotify", "receive_webhook"]
 
 
 class SupportsNotify(Protocol):
@@ -30,7 +30,7 @@ class SupportsNotify(Protocol):
         """Process a webhook."""
 
 
-async def receive(session: SupportsNotify, verifier: WebhookVerifier, body: bytes, query: str) -> HTTPStatus:
+async def receive_webhook(session: SupportsNotify, verifier: WebhookVerifier, body: bytes, query: str) -> HTTPStatus:
     """Verify a webhook and notify the session. AKOOL sends the webhook again unless the status is 200.
 
     A genuine event about an operation of another process is also answered with 200.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import ClientError, web
 
-from akool_async.webhooks._receiver import MAX_BODY_SIZE, METHOD, receive
+from akool_async.webhooks._receiver import MAX_BODY_SIZE, METHOD, receive_webhook
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -38,12 +38,8 @@ def webhook_handler(
                 body += chunk
                 if len(body) > MAX_BODY_SIZE:
                     return web.Response(status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-        except (
-            web.RequestPayloadError,
-            ClientError,
-            OSError,
-        ):  # the body contradicts the headers, or the client has left
+        except (web.RequestPayloadError, ClientError, OSError):  # a malformed body, or the client has left
             return web.Response(status=HTTPStatus.BAD_REQUEST)
-        return web.Response(status=await receive(session, verifier, bytes(body), request.query_string))
+        return web.Response(status=await receive_webhook(session, verifier, bytes(body), request.query_string))
 
     return handle

@@ -6,8 +6,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from akool_async.webhooks._receiver import MAX_BODY_SIZE, METHOD
-from akool_async.webhooks._receiver import receive as receive_webhook
+from akool_async.webhooks._receiver import MAX_BODY_SIZE, METHOD, receive_webhook
 
 if TYPE_CHECKING:
     from akool_async.webhooks._receiver import SupportsNotify
