@@ -12,8 +12,8 @@ from weakref import WeakSet
 from attrs import frozen
 
 from akool_async import _validate
-from akool_async._download.downloads import Downloads
-from akool_async._download.picture_hosts import PictureHosts
+from akool_async._download.downloader import Downloader
+from akool_async._download.hosts import PictureHosts
 from akool_async._fan_out.fan_out import FanOut, Options
 from akool_async._fan_out.fan_out import Services as FanOutServices
 from akool_async._http.auth import read_credentials
@@ -202,7 +202,7 @@ class AkoolSession:
         )
         self._endpoints = Endpoints(self._transport, settings.timing)
         hosts = PictureHosts(read_timeout=settings.request_timeout, injected=http)
-        self._downloads = Downloads(hosts, self.get_image_result, settings.timing)
+        self._downloads = Downloader(hosts, self.get_image_result, settings.timing)
         self._build_submitter()
 
     def _build_submitter(self) -> None:

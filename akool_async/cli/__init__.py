@@ -2,6 +2,7 @@
 
 import sys
 
+from akool_async import _validate
 from akool_async.cli._exit import ExitStatus
 
 _OF_THE_EXTRA = {"PIL", "click", "cryptography", "dotenv", "jinja2", "portalocker", "rich"}
@@ -14,7 +15,7 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _OF_THE_EXTRA:
             raise
-        print(f'akool: {error.name} is missing; install it with: pip install "akool-async[cli]"', file=sys.stderr)  # noqa: T201
+        print(f"akool: {_validate.install_hint(error.name, 'cli')}", file=sys.stderr)  # noqa: T201
         sys.exit(ExitStatus.ERROR)
     except KeyboardInterrupt:  # as early as that
         sys.exit(ExitStatus.INTERRUPTED)

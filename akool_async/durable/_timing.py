@@ -6,7 +6,8 @@ from typing import Final
 
 from attrs import evolve, frozen
 
-from akool_async._limits.timing import check_share, wait
+from akool_async import _validate
+from akool_async._limits.timing import wait
 
 MIN_INTERVAL: Final = 0.05
 """Seconds below which :meth:`WorkerTiming.scaled` does not bring an interval: each is a query of the database."""
@@ -73,7 +74,7 @@ class WorkerTiming:
         Raises:
             ValueError: ``share`` is not a number above 0.
         """
-        check_share(share)
+        _validate.scale("share", share)
 
         def scale(seconds: float, at_least: float = MIN_INTERVAL) -> float:
             return max(seconds * share, min(seconds, at_least))

@@ -30,7 +30,7 @@ IMPORTS = (
     "akool_async.cli._app",
     "akool_async.durable",
     "akool_async.emulator._pictures",
-    "akool_async.emulator._sealing",
+    "akool_async.emulator._encryption",
     "portalocker",
 )
 

@@ -1,5 +1,5 @@
 // Seals a webhook with crypto-js, as AKOOL's own sample does: the other implementation that ours is held against.
-// echo '{"clientId": ..., "clientSecret": ..., "timestamp": ..., "nonce": ..., "content": {...}}' | node seal_callback.cjs
+// echo '{"clientId": ..., "clientSecret": ..., "timestamp": ..., "nonce": ..., "content": {...}}' | node encrypt_callback.cjs
 const CryptoJS = require("crypto-js");
 
 const wanted = JSON.parse(require("fs").readFileSync(0, "utf8"));

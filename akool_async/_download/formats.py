@@ -1,7 +1,7 @@
-"""Where a picture ends, by the structure of its format.
+"""Whether a picture is whole, by the structure of its format.
 
-What follows the end does not matter, as in browsers: cameras, editors and hosts append bytes. Nothing is decoded, and
-a file is read from front to back in small pieces.
+Bytes after the end do not matter, as in browsers: cameras, editors and hosts append some. Nothing is decoded, and a
+file is read from front to back in small pieces.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import BinaryIO
 
-ENOUGH_TO_SNIFF: Final = 16
+HEAD_SIZE: Final = 16
+"""Bytes that are enough to recognise every format."""
 
 _SIGNATURES: Final = {
     b"\x89PNG\r\n\x1a\n": ".png",
@@ -28,22 +29,22 @@ _PNG_CHUNK_HEAD_SIZE: Final = 8
 _PNG_CHECKSUM_SIZE: Final = 4
 
 _JPEG_MARKER: Final = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
-"""Not a stuffed 0xFF of the picture's data (FF 00), not a fill byte (FF FF), not a restart marker (FF D0 to D7)."""
+"""Except a stuffed 0xFF of the picture's data (FF 00), a fill byte (FF FF) and a restart marker (FF D0 to D7)."""
 _JPEG_END: Final = 0xD9
 _JPEG_WITHOUT_LENGTH: Final = (0x01, 0xD8)
-_JPEG_FIRST_PIECE: Final = 2**4
-_JPEG_LARGEST_PIECE: Final = 2**18
+_JPEG_MIN_PIECE: Final = 2**4
+_JPEG_MAX_PIECE: Final = 2**18
 
 _GIF_HEAD_SIZE: Final = 13
 _GIF_FRAME_HEAD_SIZE: Final = 9
 _GIF_HAS_COLOURS: Final = 0x80
 
-_WEBP_SMALLEST: Final = 12
-"""Bytes after the first eight: a file that says it has fewer has no picture."""
+_WEBP_MIN_SIZE: Final = 12
+"""Bytes after the first eight. A file with fewer has no picture."""
 
 
 def suffix_of(head: bytes) -> str | None:
-    """The suffix for a picture that begins so, whatever its address says; None if it is no picture."""
+    """The suffix for a picture that begins with ``head``; None if it is not a picture."""
     for signature, suffix in _SIGNATURES.items():
         if head.startswith(signature) and (suffix != ".webp" or head[8:12] == b"WEBP"):
             return suffix
@@ -51,7 +52,7 @@ def suffix_of(head: bytes) -> str | None:
 
 
 def is_whole(file: BinaryIO, suffix: str) -> bool:
-    """True if the picture in ``file``, which has this suffix, is there up to its end."""
+    """True if the picture in ``file``, of the format that ``suffix`` names, is whole."""
     file.seek(0)
     return _REACHES_END[suffix](file)
 
@@ -59,18 +60,18 @@ def is_whole(file: BinaryIO, suffix: str) -> bool:
 def _png_reaches_end(file: BinaryIO) -> bool:
     """Walk the chunks up to IEND, checksum included."""
     size = os.fstat(file.fileno()).st_size
-    place = _PNG_SIGNATURE_SIZE
-    while place < size:
-        file.seek(place)
+    position = _PNG_SIGNATURE_SIZE
+    while position < size:
+        file.seek(position)
         head = file.read(_PNG_CHUNK_HEAD_SIZE)
-        place += _PNG_CHUNK_HEAD_SIZE + int.from_bytes(head[:4], "big") + _PNG_CHECKSUM_SIZE
+        position += _PNG_CHUNK_HEAD_SIZE + int.from_bytes(head[:4], "big") + _PNG_CHECKSUM_SIZE
         if head[4:] == b"IEND":
-            return place <= size
+            return position <= size
     return False
 
 
 def _jpeg_reaches_end(file: BinaryIO) -> bool:
-    """Walk from marker to marker, over segments (a thumbnail in one has an end of its own) and the picture's data."""
+    """Walk from marker to marker, skipping segments: a thumbnail in one has its own end marker."""
     while (marker := _next_jpeg_marker(file)) is not None:
         if marker == _JPEG_END:
             return True
@@ -81,15 +82,15 @@ def _jpeg_reaches_end(file: BinaryIO) -> bool:
 
 
 def _next_jpeg_marker(file: BinaryIO) -> int | None:
-    """The next marker from here on, whatever stands before it; the file then stands behind it."""
-    place, size = file.tell(), _JPEG_FIRST_PIECE  # most markers stand right here
+    """Find the next marker and seek to the byte after it."""
+    position, size = file.tell(), _JPEG_MIN_PIECE  # most markers follow immediately
     while len(piece := file.read(size)) > 1:
         if found := _JPEG_MARKER.search(piece):
-            file.seek(place + found.end())
+            file.seek(position + found.end())
             return found[1][0]
-        place += len(piece) - 1  # a marker may lie across two pieces
-        file.seek(place)
-        size = min(4 * size, _JPEG_LARGEST_PIECE)
+        position += len(piece) - 1  # a marker may lie across two pieces
+        file.seek(position)
+        size = min(4 * size, _JPEG_MAX_PIECE)
     return None
 
 
@@ -116,9 +117,9 @@ def _skip_gif_colours(file: BinaryIO, flags: bytes) -> None:
 
 
 def _webp_reaches_end(file: BinaryIO) -> bool:
-    """The head tells how many bytes follow its first eight."""
-    told = int.from_bytes(file.read(8)[4:], "little")
-    return told >= _WEBP_SMALLEST and told + 8 <= os.fstat(file.fileno()).st_size
+    """Compare the size in the head, which counts the bytes after the first eight, with that of the file."""
+    size = int.from_bytes(file.read(8)[4:], "little")
+    return size >= _WEBP_MIN_SIZE and size + 8 <= os.fstat(file.fileno()).st_size
 
 
 _REACHES_END: Final[dict[str, Callable[[BinaryIO], bool]]] = {

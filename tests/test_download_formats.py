@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from akool_async._download.picture_files import require_whole
-from akool_async._download.picture_hosts import BrokenOffError
+from akool_async._download.files import raise_unless_whole
+from akool_async._download.hosts import TransientError
 
 NOISE = Image.effect_noise((40, 40), 80).convert("RGB")
 FRAMES = [NOISE, NOISE.rotate(90), NOISE.rotate(180)]
@@ -63,7 +63,7 @@ def check(tmp_path_factory):
 
     def check(content):
         path.write_bytes(content)
-        require_whole(path)
+        raise_unless_whole(path)
 
     return check
 
@@ -76,12 +76,12 @@ def test_a_picture_that_was_cut_is_refused(check, kind):
 
     @given(st.integers(0, len(picture) - 1))
     def refuse(size):
-        with pytest.raises(BrokenOffError):
+        with pytest.raises(TransientError):
             check(picture[:size])
 
     refuse()
     for size in (len(picture) - 1, len(picture) - 2, len(picture) // 2):
-        with pytest.raises(BrokenOffError):
+        with pytest.raises(TransientError):
             check(picture[:size])
 
 
@@ -105,7 +105,7 @@ def test_a_cut_picture_is_not_completed_by_other_bytes(check, kind):
 
     @given(st.integers(16, len(picture) - 13))  # the last 12 bytes of a PNG hold nothing of the picture
     def refuse(size):
-        with pytest.raises(BrokenOffError):
+        with pytest.raises(TransientError):
             check(picture[:size].ljust(len(picture) + 2000, b"\0"))
 
     refuse()
@@ -118,7 +118,7 @@ def test_the_first_picture_of_several_decides(check):
     check(several)
     check(several[: len(several) - 5])
     check(several[:first])
-    with pytest.raises(BrokenOffError):
+    with pytest.raises(TransientError):
         check(several[: first - 1])
 
 
@@ -127,7 +127,7 @@ def test_the_first_picture_of_several_decides(check):
 def test_an_end_across_two_pieces_is_found(check, size, offset):
     """A JPEG is read in pieces: its end may lie anywhere, also half in one and half in the next."""
     check(b"\xff\xd8\xff\xda\0\2" + bytes(size + offset) + b"\xff\xd9")
-    with pytest.raises(BrokenOffError):
+    with pytest.raises(TransientError):
         check(b"\xff\xd8\xff\xda\0\2" + bytes(size + offset) + b"\xff")
 
 
@@ -137,5 +137,5 @@ def test_an_end_across_two_pieces_is_found(check, size, offset):
 )
 def test_a_head_alone_is_no_picture(check, picture):
     """Lengths of nothing, or beyond the file, do not pass for an end."""
-    with pytest.raises(BrokenOffError):
+    with pytest.raises(TransientError):
         check(picture)

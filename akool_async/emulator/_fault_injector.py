@@ -1,4 +1,4 @@
-"""How a fault spoils a reply."""
+"""Sends replies as faults leave them."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from akool_async.emulator._replies import JSON, refuse
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from akool_async.emulator._faults import Fault
+    from akool_async.emulator._faults import Fault, Faults
 
-    Spoil = Callable[[web.Request, Fault, "Reply"], Awaitable[web.StreamResponse | None]]
+    Send = Callable[[web.Request, Fault, "Reply"], Awaitable[web.StreamResponse | None]]
 
 GATEWAY_PAGE = "<html><head><title>{status}</title></head><body><center>nginx</center></body></html>"
 CHUNK = b" " * 2**16
-LINGER_NOT = struct.pack("ii", 1, 0)
-LOOK_SECONDS = 0.02
-"""How often a stalled reply looks whether its client has gone away."""
+NO_LINGER = struct.pack("ii", 1, 0)
+CHECK_INTERVAL = 0.02
+"""Seconds between checks of whether the client of a stalled reply has left."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What goes out where no fault strikes."""
+    """A reply of the service, before a fault changes it."""
 
     body: bytes
     content_type: str = JSON
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
 
-    def whole(self) -> web.Response:
-        """The reply as it is."""
+    def to_response(self) -> web.Response:
+        """The reply without a fault."""
         return web.Response(body=self.body, content_type=self.content_type, status=self.status, headers=self.headers)
 
     async def begin(self, request: web.Request, size: int | None) -> web.StreamResponse:
-        """Its headers, with this Content-Length; chunked where there is none."""
+        """Send the headers. ``size`` is the Content-Length; None: chunked."""
         headers = {"Content-Type": self.content_type, **self.headers}
         response = web.StreamResponse(headers=headers, status=self.status)
         response.content_length = size
@@ -49,12 +49,17 @@ class Reply:
         return response
 
 
-class Spoiler:
-    """Sends what is left of a reply once a fault has struck; never outlives the emulator."""
+class FaultInjector:
+    """Sends faulty replies, none of which outlives the emulator.
 
-    def __init__(self) -> None:
+    Args:
+        faults: Says which request has which fault.
+    """
+
+    def __init__(self, faults: Faults) -> None:
+        self.faults = faults
         self._stopping = asyncio.Event()
-        self._ways: dict[str, Spoil] = {
+        self._senders: dict[str, Send] = {
             "reset": self._reset,
             "cut": self._cut,
             "stall": self._stall,
@@ -68,18 +73,18 @@ class Spoiler:
         """End every stalled and slow reply."""
         self._stopping.set()
 
-    async def spoil(self, request: web.Request, fault: Fault, reply: Reply) -> web.StreamResponse | None:
-        """The reply as the fault leaves it; None where it goes out as it is."""
-        way = self._ways.get(fault.kind)
-        if way is None:
+    async def inject(self, request: web.Request, fault: Fault, reply: Reply) -> web.StreamResponse | None:
+        """Send the reply as the fault leaves it; None if the fault does not change it."""
+        send = self._senders.get(fault.kind)
+        if send is None:
             return _replacement(fault, reply)
         try:
-            return await way(request, fault, reply)
-        except ConnectionResetError:  # its client has left meanwhile
+            return await send(request, fault, reply)
+        except ConnectionResetError:  # the client has left meanwhile
             return web.Response()
 
     async def delay(self, request: web.Request, seconds: float) -> bool:
-        """Wait; False where nobody waits for the reply any more."""
+        """Wait; False if nobody waits for the reply any more."""
         await self._pause(seconds)
         return not self._stopping.is_set() and not is_gone(request)
 
@@ -94,9 +99,9 @@ class Spoiler:
         await self._pause(fault.number)
 
     async def _reset(self, request: web.Request, _: Fault, __: Reply) -> web.StreamResponse:
-        if request.transport is not None:  # pragma: no branch - its client has left in this very moment
-            # Without this the kernel says a polite FIN; a client has to stand the RST.
-            request.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
+        if request.transport is not None:  # pragma: no branch - the client may leave just now
+            # Otherwise the kernel would send FIN rather than RST.
+            request.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
             request.transport.abort()
         return web.Response()
 
@@ -108,7 +113,7 @@ class Spoiler:
     async def _stall(self, request: web.Request, _: Fault, reply: Reply) -> web.StreamResponse:
         response = await _send_half(request, reply)
         while not self._stopping.is_set() and not is_gone(request):
-            await self._pause(LOOK_SECONDS)
+            await self._pause(CHECK_INTERVAL)
         _close(request)
         return response
 
@@ -132,6 +137,14 @@ class Spoiler:
         response = await reply.begin(request, len(half))
         await response.write(half)
         return response
+
+
+def misreport(fault: Fault, shown: dict[str, Any]) -> None:
+    """Change what a reply says about an image, if the fault is one of that kind."""
+    if fault.kind == "image_status":
+        shown["image_status"] = int(fault.number)
+    elif fault.kind == "deduction_credit":
+        shown["deduction_credit"] = json.loads(fault.text)
 
 
 def is_gone(request: web.Request) -> bool:
@@ -161,7 +174,7 @@ def _replacement(fault: Fault, reply: Reply) -> web.Response | None:  # noqa: PL
 
 
 def _mix_up(reply: dict[str, Any]) -> dict[str, Any]:
-    """The same about another image."""
+    """The same reply, about another image."""
     data = reply.get("data")
     for image in data if isinstance(data, list) else [data]:
         if isinstance(image, dict):

@@ -1,4 +1,4 @@
-"""Results to disk: whole or not at all, and never over something else."""
+"""Saves results to disk: whole or not at all, and without overwriting anything."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from uuid import uuid4
 
 from attrs import define, field
 
-from akool_async._download.picture_files import publish, require_whole, sniff
-from akool_async._download.picture_formats import ENOUGH_TO_SNIFF
-from akool_async._download.picture_hosts import BrokenOffError, PausedError, PictureHosts, RefusedError
+from akool_async._download.files import publish, raise_unless_whole, sniff
+from akool_async._download.formats import HEAD_SIZE
+from akool_async._download.hosts import PausedError, PictureHosts, RefusedError, TransientError
 from akool_async._limits.backoff import growing_waits
 from akool_async.errors import AkoolError, DownloadError, NotFoundError, ResultExpiredError, SessionClosedError
 
@@ -24,13 +24,14 @@ if TYPE_CHECKING:
     from akool_async._limits.timing import Timing
     from akool_async.models import ImageResult
 
-TRIES: Final = 5
-"""Failed requests after which a picture is given up. A pause that its host asks for is no failure."""
-LARGEST_PICTURE: Final = 256 * 2**20
+MAX_TRIES: Final = 5
+"""Failed requests for one picture. A pause that its host asks for is not a failure."""
+MAX_PICTURE_SIZE: Final = 256 * 2**20
+"""Bytes."""
 
 
-class Downloads:
-    """The pictures of one session."""
+class Downloader:
+    """Saves the pictures of one session."""
 
     def __init__(self, hosts: PictureHosts, read: Callable[[str], Awaitable[ImageResult]], timing: Timing) -> None:
         self._hosts = hosts
@@ -39,7 +40,7 @@ class Downloads:
         self._saving: set[asyncio.Task[Path | AkoolError]] = set()
 
     async def save(self, result: ImageResult, directory: Path) -> list[Path]:
-        """Save every picture of a result into ``directory``, a few at once; see ``AkoolSession.download``."""
+        """Save every picture of a result into ``directory``, a few concurrently; see ``AkoolSession.download``."""
         try:
             return await self._save_all(result, directory)
         except AkoolError as error:
@@ -50,15 +51,15 @@ class Downloads:
         if not result.urls:
             raise DownloadError(f"this result has no pictures (status {result.status})")
         await _make(directory)
-        addresses = _Addresses(result, self._read)
+        urls = _Urls(result, self._read)
 
         async def save(index: int) -> Path | AkoolError:
-            # The id comes from AKOOL and becomes a file name: nothing in it may lead elsewhere.
+            # The id comes from AKOOL and becomes a file name: it must not lead to another folder.
             stem = f"{re.sub(r'[^A-Za-z0-9_-]', '_', result.id)}-{index + 1}"
             try:
-                async with self._hosts.places:
-                    return await self._save(addresses, index, directory, stem)
-            except AkoolError as error:  # the other pictures go on
+                async with self._hosts.concurrency:
+                    return await self._save(urls, index, directory, stem)
+            except AkoolError as error:  # the other pictures continue
                 return error
             except OSError as error:
                 return DownloadError(f"a picture could not be saved ({error})")
@@ -75,27 +76,27 @@ class Downloads:
         return [path for path in saved if not isinstance(path, AkoolError)]
 
     async def aclose(self) -> None:
-        """End what is under way (:class:`SessionClosedError`) and close all connections."""
+        """Cancel running downloads, which raise :class:`SessionClosedError`, and close all connections."""
         saving = list(self._saving)
         for task in saving:
             task.cancel()
         await asyncio.gather(*saving, return_exceptions=True)
         await self._hosts.aclose()
 
-    async def _save(self, addresses: _Addresses, index: int, directory: Path, stem: str) -> Path:
+    async def _save(self, urls: _Urls, index: int, directory: Path, stem: str) -> Path:
         part = directory / f".{stem}-{uuid4().hex}.part"
         try:
-            # Opened and removed right here: in a thread, a cancellation could come between the deed and its knowledge.
+            # Opened and removed in the event loop: a cancellation could hide that a thread has just done it.
             with part.open("xb") as file:
                 picture = _Picture(self._hosts, part, file, self._timing)
                 try:
-                    await picture.fetch(addresses.urls[index])
+                    await picture.fetch(urls.current[index])
                 except RefusedError as refused:
-                    await picture.fetch(await addresses.refresh(index, refused))
+                    await picture.fetch(await urls.refresh(index, refused))
             return await asyncio.to_thread(publish, part, directory, stem)
         except RefusedError as refused:
-            raise addresses.explain(refused) from refused
-        except (BrokenOffError, PausedError) as error:
+            raise urls.explain(refused) from refused
+        except (TransientError, PausedError) as error:
             raise DownloadError(*error.args) from error
         finally:
             part.unlink(missing_ok=True)
@@ -103,7 +104,7 @@ class Downloads:
 
 @define
 class _Picture:
-    """One picture on its way to disk."""
+    """One picture while it is downloaded."""
 
     _hosts: PictureHosts
     _part: Path
@@ -112,17 +113,17 @@ class _Picture:
     _version: str | None = None
     _paused: float = 0.0
 
-    async def fetch(self, address: str) -> None:
-        """Fetch until whole, going on where an interrupted try ended, where the host allows that."""
-        waits_after_failures, shortest_pauses = islice(self._waits(), TRIES - 1), self._waits()
+    async def fetch(self, url: str) -> None:
+        """Fetch until whole. A try resumes where the last one ended, if the host supports that."""
+        waits_after_failures, min_pauses = islice(self._waits(), MAX_TRIES - 1), self._waits()
         while True:
             try:
-                await self._fetch_rest(address)
+                await self._fetch_rest(url)
                 self._file.flush()
-                await asyncio.to_thread(require_whole, self._part)
+                await asyncio.to_thread(raise_unless_whole, self._part)
             except PausedError as paused:
-                await self._pause(max(paused.seconds, next(shortest_pauses)), paused)
-            except BrokenOffError:
+                await self._pause(max(paused.seconds, next(min_pauses)), paused)
+            except TransientError:
                 wait = next(waits_after_failures, None)
                 if wait is None:
                     raise
@@ -132,67 +133,68 @@ class _Picture:
 
     async def _pause(self, seconds: float, paused: PausedError) -> None:
         self._paused += seconds
-        longest = self._timing.download_pause_timeout
-        if self._paused > longest:
-            raise PausedError(f"{paused.args[0]}; a picture waits for {longest:g} s at most")
+        timeout = self._timing.download_pause_timeout
+        if self._paused > timeout:
+            raise PausedError(f"{paused.args[0]}; a picture waits for {timeout:g} s at most")
         await asyncio.sleep(seconds)
 
     def _waits(self) -> Iterator[float]:
         return growing_waits(self._timing.retry_delay, self._timing.max_retry_delay)
 
-    async def _fetch_rest(self, address: str) -> None:
+    async def _fetch_rest(self, url: str) -> None:
         start = self._file.tell()
-        version, self._version = self._version, None  # a try that gains nothing is followed by one from the beginning
+        version, self._version = self._version, None  # if this try receives nothing, the next starts over
         try:
-            async with self._hosts.open(address, start, version) as piece:
+            async with self._hosts.open(url, start, version) as piece:
                 if piece.start != start:
                     self._file.seek(0)
                     self._file.truncate()
                 async for chunk in piece.chunks:
-                    await self._take(chunk)
+                    await self._write(chunk)
                     self._version = piece.version
         except PausedError:
             self._version = version
             raise
 
-    async def _take(self, chunk: bytes) -> None:
-        if not self._file.tell() and len(chunk) >= ENOUGH_TO_SNIFF:
+    async def _write(self, chunk: bytes) -> None:
+        if not self._file.tell() and len(chunk) >= HEAD_SIZE:
             sniff(chunk)
-        if self._file.tell() + len(chunk) > LARGEST_PICTURE:
-            raise DownloadError(f"a picture of more than {LARGEST_PICTURE} bytes")
+        if self._file.tell() + len(chunk) > MAX_PICTURE_SIZE:
+            raise DownloadError(f"a picture of more than {MAX_PICTURE_SIZE} bytes")
         try:
             await asyncio.to_thread(self._file.write, chunk)
-        except OSError as error:  # of this disk, not of the host: no other try will mend it
+        except OSError as error:  # the disk's error, not the host's: another try will not help
             raise DownloadError(f"a picture could not be saved ({error})") from error
 
 
 @define
-class _Addresses:
-    """Where the pictures of a result are; asked of AKOOL again, once, where a host knows them no more."""
+class _Urls:
+    """The URLs of a result's pictures. If a host refuses one, AKOOL is asked once for the current ones."""
 
     _result: ImageResult
     _read: Callable[[str], Awaitable[ImageResult]]
-    _was_asked: bool = False
-    _asking: asyncio.Lock = field(factory=asyncio.Lock, init=False)
-    _given: ImageResult = field(init=False)
+    _is_refreshed: bool = False
+    _refreshing: asyncio.Lock = field(factory=asyncio.Lock, init=False)
+    _original: ImageResult = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._given = self._result
+        self._original = self._result
 
     @property
-    def urls(self) -> tuple[str, ...]:
-        """The newest that are known."""
+    def current(self) -> tuple[str, ...]:
+        """The newest known URLs."""
         return self._result.urls
 
     async def refresh(self, index: int, refused: RefusedError) -> str:
-        """The address that AKOOL gives now.
+        """The URL that AKOOL returns now.
 
         Raises:
-            ResultExpiredError: AKOOL has the result no more.
+            ResultExpiredError: AKOOL does not have the result any more.
+            DownloadError: The result could not be read, or has no such picture any more.
         """
-        async with self._asking:
-            if not self._was_asked:
-                self._was_asked = True
+        async with self._refreshing:
+            if not self._is_refreshed:
+                self._is_refreshed = True
                 try:
                     self._result = await self._read(self._result.id)
                 except NotFoundError as error:
@@ -202,17 +204,19 @@ class _Addresses:
                 except SessionClosedError:
                     raise
                 except AkoolError as error:
-                    raise DownloadError(f"{refused.args[0]}, and no fresh address came: {error.args[0]}") from error
-        if self._result.image and self._given.urls[index] == self._given.image:
-            return self._result.image  # whose place differs where the caller's result holds some pictures only
-        if index >= len(self.urls):
+                    raise DownloadError(
+                        f"{refused.args[0]}, and its new URL could not be read: {error.args[0]}"
+                    ) from error
+        if self._result.image and self._original.urls[index] == self._original.image:
+            return self._result.image  # its index differs if the caller's result has only some of the pictures
+        if index >= len(self.current):
             raise refused
-        return self.urls[index]
+        return self.current[index]
 
     def explain(self, refused: RefusedError) -> AkoolError:
-        """The error for a picture that its host does not serve, at the address that AKOOL gives now."""
+        """The error for a picture whose current URL its host does not serve."""
         end = self._result.expires_at
-        # By the host's clock: this machine's may be wrong.
+        # By the host's clock: that of this machine may be wrong.
         if refused.at is None or end is None or refused.at < end:
             return DownloadError(*refused.args)
         return ResultExpiredError(f"AKOOL keeps results for 7 days, which ended at {end}, and {refused.args[0]}")

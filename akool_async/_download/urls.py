@@ -1,4 +1,4 @@
-"""Addresses of pictures as they were written: they may be signed letter by letter, escapes included."""
+"""URLs of pictures, requested exactly as they were written: a signature may cover every character and escape."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from yarl import URL
 
 from akool_async import _validate
 
-_ADDRESS: Final = re.compile(r"(https?://[^/?#]*)([^#]*)", re.IGNORECASE | re.DOTALL)
-"""Scheme and host, and what the host is asked for; a fragment is not sent."""
+_PARTS: Final = re.compile(r"(https?://[^/?#]*)([^#]*)", re.IGNORECASE | re.DOTALL)
+"""Scheme and host, then path and query. A fragment is not sent."""
 _ABSOLUTE: Final = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
-def as_written(address: str) -> URL:
-    """The URL to request: only what cannot be sent raw (spaces, control characters, not ASCII) is escaped.
+def as_written(text: str) -> URL:
+    """The URL to request. Only what cannot be sent raw is escaped: spaces, control characters, non-ASCII characters.
 
     Raises:
-        ValueError: not an absolute http or https address.
+        ValueError: It is not an absolute http or https URL.
     """
-    address = str(address).strip(string.whitespace)
-    parts = _ADDRESS.match(address)
-    host, target = (parts[1], parts[2]) if parts else (address, "")
-    # aiohttp hands on bytes of a header that are not UTF-8 as surrogates.
+    text = str(text).strip(string.whitespace)
+    parts = _PARTS.match(text)
+    host, target = (parts[1], parts[2]) if parts else (text, "")
+    # aiohttp decodes bytes of a header that are not UTF-8 as surrogates.
     target = quote(target, safe=string.punctuation, errors="surrogateescape")
     _validate.web_url("it", host)
     # yarl would drop a lone "?" at the end, unless it is part of the path.
@@ -33,7 +33,7 @@ def as_written(address: str) -> URL:
 
 
 def follow(url: URL, location: str) -> str:
-    """Where a redirect from ``url`` leads."""
+    """The URL that a redirect from ``url`` leads to."""
     if _ABSOLUTE.match(location):
         return location
     if location.startswith("//"):

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from akool_async import AkoolSession, ConfigurationError, DownloadError, ImageResult
-from akool_async._download.picture_urls import as_written, follow
+from akool_async._download.urls import as_written, follow
 from tests.support.schedules import QUICK
 from tests.support.scripted import KEY, scripted_server
 
@@ -44,7 +44,7 @@ def limited(retry_after, status=429, **headers):
     return reply(b"", status, Retry_After=retry_after, **headers)
 
 
-NO_FRESH_ADDRESS = reply(b'{"code": 1009, "msg": "not for this account"}')
+NO_NEW_URL = reply(b'{"code": 1009, "msg": "not for this account"}')
 
 
 class Asked:
@@ -79,17 +79,17 @@ async def host(*replies):
         yield host
 
 
-async def save(address, folder, base_url="http://127.0.0.1:9", **options):
+async def save(url, folder, base_url="http://127.0.0.1:9", **options):
     async with AkoolSession(KEY, base_url=base_url, **{"timing": QUICK, **options}) as akool:
-        (path,) = await akool.download(ImageResult(id="image-1", image=address), folder)
+        (path,) = await akool.download(ImageResult(id="image-1", image=url), folder)
         return path.read_bytes()
 
 
-# --- addresses ---
+# --- URLs ---
 
 
 @given(st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_characters="#")))
-def test_no_letter_of_an_address_changes(rest):
+def test_no_character_of_a_url_changes(rest):
     """Whatever can be sent raw is sent raw, escapes that mean nothing and a lone question mark included."""
     assert as_written(f"https://pictures.example/{rest}").raw_path_qs == f"/{rest}"
 
@@ -109,8 +109,8 @@ def test_no_letter_of_an_address_changes(rest):
     ],
 )
 @pytest.mark.parametrize("is_redirected", [False, True])
-async def test_an_address_is_requested_as_it_was_written(tmp_path, written, asked, is_redirected):
-    """Only what cannot be sent raw is escaped, also in the address that a redirect gives."""
+async def test_a_url_is_requested_as_it_was_written(tmp_path, written, asked, is_redirected):
+    """Only what cannot be sent raw is escaped, also in the URL of a redirect."""
     async with host(reply()) as pictures, host(reply(b"", 302, Location=pictures.url + written)) as first:
         assert await save(f"{first.url}/go" if is_redirected else pictures.url + written, tmp_path) == PNG
     assert pictures.targets == [written if asked is None else asked]
@@ -129,7 +129,7 @@ async def test_an_address_is_requested_as_it_was_written(tmp_path, written, aske
     ],
 )
 async def test_a_redirect_within_a_host_is_followed(tmp_path, location, asked):
-    """A location without a host belongs to the address that was asked for; its bytes are kept, of UTF-8 or not."""
+    """A location without a host is relative to the requested URL; its bytes are kept, UTF-8 or not."""
     async with host(reply(b"", 307, Location=location), reply()) as pictures:
         assert await save(f"{pictures.url}/folder/a%2Fb.png?x=1#here", tmp_path) == PNG
     assert pictures.targets == ["/folder/a%2Fb.png?x=1", asked]
@@ -140,15 +140,15 @@ def test_a_redirect_without_a_scheme_keeps_it():
     assert follow(as_written("https://a.example/x"), "//b.example/y%2F?") == "https://b.example/y%2F?"
 
 
-@pytest.mark.parametrize("address", ["ftp://h/x", "http:///x", "//h/x", "x.png", "", "http://h:0/x", "http://a b/x"])
-def test_what_is_no_web_address_is_refused(address):
+@pytest.mark.parametrize("url", ["ftp://h/x", "http:///x", "//h/x", "x.png", "", "http://h:0/x", "http://a b/x"])
+def test_what_is_not_a_web_url_is_refused(url):
     """A scheme of http or https and a host are needed."""
     with pytest.raises(ValueError, match=r"must be an absolute http\(s\) URL"):
-        as_written(address)
+        as_written(url)
 
 
 async def test_a_host_of_other_letters_is_asked_by_its_ascii_name():
-    """The host is the one part of an address that resolvers want in ASCII."""
+    """The host is the one part of a URL that resolvers need in ASCII."""
     assert str(as_written("https://bücher.example/%7e")) == "https://xn--bcher-kva.example/%7e"
 
 
@@ -157,21 +157,21 @@ async def test_three_redirects_are_followed_and_no_fourth(tmp_path):
     on = reply(b"", 302, Location="/on")
     async with host(on, on, on, reply()) as pictures:
         assert await save(f"{pictures.url}/", tmp_path / "three") == PNG
-    async with host(on) as pictures, host(NO_FRESH_ADDRESS) as akool:
+    async with host(on) as pictures, host(NO_NEW_URL) as akool:
         with pytest.raises(DownloadError, match="more than 3 redirects"):
             await save(f"{pictures.url}/", tmp_path / "four", akool.url)
     assert len(pictures.asked) == 4
 
 
-async def test_a_redirect_to_nowhere_is_told(tmp_path):
-    """A redirect without a location is an answer that has no picture."""
-    async with host(reply(b"", 302)) as pictures, host(NO_FRESH_ADDRESS) as akool:
+async def test_a_redirect_without_a_location_is_a_download_error(tmp_path):
+    """A redirect without a location is a reply without a picture."""
+    async with host(reply(b"", 302)) as pictures, host(NO_NEW_URL) as akool:
         with pytest.raises(DownloadError, match="HTTP 302"):
             await save(f"{pictures.url}/", tmp_path, akool.url)
 
 
 async def test_a_host_sees_nothing_but_its_request(tmp_path):
-    """No key, cookie or referrer goes to a host, and the password of an address to its own host alone."""
+    """No key, cookie or referrer goes to a host, and the password of a URL to its own host alone."""
     async with host(reply()) as second, host(reply(b"", 302, Location=f"{second.url}/x", Set_Cookie="a=b")) as first:
         await save(first.url.replace("//", "//joe:p%40ss@") + "/go", tmp_path)
     assert first.asked[0].headers["authorization"] == LOGIN
@@ -206,16 +206,16 @@ async def test_a_pause_that_a_host_asks_for_is_no_failure(tmp_path, kind):
         (limited("Wed, 01 Jan 2020 00:10:00 GMT", Date="Wed, 01 Jan 2020 00:00:00 GMT"), 600),
     ],
 )
-async def test_a_long_pause_is_told_and_kept(tmp_path, busy, seconds):
+async def test_a_long_pause_is_reported_and_kept(tmp_path, busy, seconds):
     """A pause beyond a minute ends in an error that names it; until it is over its host is asked for no picture."""
     async with host(busy, reply()) as pictures, host(reply()) as others:
         async with AkoolSession(KEY, base_url="http://127.0.0.1:9") as akool:
             with pytest.raises(DownloadError, match=f"a pause of {seconds} s; a picture waits for 60 s at most"):
                 await akool.download(ImageResult(id="image-1", image=f"{pictures.url}/1"), tmp_path)
-            for address in (f"{pictures.url}/2", f"{others.url}/go"):
+            for url in (f"{pictures.url}/2", f"{others.url}/go"):
                 others.replies = [reply(b"", 302, Location=f"{pictures.url}/3")]
                 with pytest.raises(DownloadError, match=r"asked for a pause, of which \d+ s are left"):
-                    await akool.download(ImageResult(id="image-2", image=address), tmp_path)
+                    await akool.download(ImageResult(id="image-2", image=url), tmp_path)
             others.replies = [reply()]
             await akool.download(ImageResult(id="image-3", image=f"{others.url}/x"), tmp_path)
     assert pictures.targets == ["/1"]
@@ -223,7 +223,7 @@ async def test_a_long_pause_is_told_and_kept(tmp_path, busy, seconds):
 
 
 async def test_pauses_of_one_picture_have_a_bound(tmp_path):
-    """A host that asks for one short pause after the other is given up, too."""
+    """A host that asks for one short pause after the other ends in an error, too."""
     async with host(limited("1")) as pictures:
         with pytest.raises(DownloadError, match="a pause of 1 s; a picture waits"):
             await save(f"{pictures.url}/x", tmp_path, timing=evolve(QUICK, download_pause_timeout=1.5))
@@ -242,7 +242,7 @@ async def test_a_pause_loses_nothing_of_a_picture(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "told",
+    "content_range",
     [
         f"bytes 0-{len(PNG) - 1}/{len(PNG)}",
         f"bytes 0-{len(PNG) - 1}/*",
@@ -252,9 +252,9 @@ async def test_a_pause_loses_nothing_of_a_picture(tmp_path):
     ],
 )
 @pytest.mark.parametrize("version", [{}, {"ETag": '"a"'}, {"Last_Modified": "Wed, 01 Jan 2020 00:00:00 GMT"}], ids=str)
-async def test_a_part_that_is_all_of_the_picture_is_accepted(tmp_path, told, version):
+async def test_a_part_that_is_all_of_the_picture_is_accepted(tmp_path, content_range, version):
     """A plain request may be answered with 206: what begins at byte 0 and is whole is the picture."""
-    headers = version if told is None else version | {"Content_Range": told}
+    headers = version if content_range is None else version | {"Content_Range": content_range}
     async with host(reply(status=206, **headers)) as pictures:
         assert await save(f"{pictures.url}/x", tmp_path) == PNG
     (asked,) = pictures.asked
@@ -304,7 +304,7 @@ async def test_a_host_may_begin_again(tmp_path, again):
 
 
 async def test_the_rest_without_its_place_is_not_taken(tmp_path):
-    """A part that does not say where it begins is not put behind the first one."""
+    """A part that does not say where it begins is not appended to the first one."""
     async with host(reply(PNG[:HALF], ETag='"a"'), reply(PNG[HALF:], 206, ETag='"a"'), reply()) as pictures:
         assert await save(f"{pictures.url}/x", tmp_path) == PNG
     assert "range" not in pictures.asked[2].headers
@@ -332,7 +332,7 @@ ELSEWHERE = "http://pictures.invalid/a%2Fb.png?x=%3A"
 
 
 async def test_pictures_come_through_the_proxy_of_the_environment(tmp_path, monkeypatch):
-    """HTTP_PROXY is asked with the address as it was written, and NO_PROXY excepts hosts from it."""
+    """HTTP_PROXY is asked with the URL as it was written, and NO_PROXY excepts hosts from it."""
     async with host(reply()) as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url.replace("//", "//joe:p%40ss@"))
         assert await save(ELSEWHERE, tmp_path / "first") == PNG
@@ -344,8 +344,8 @@ async def test_pictures_come_through_the_proxy_of_the_environment(tmp_path, monk
     assert asked.headers["proxy-authorization"] == LOGIN
 
 
-async def test_the_proxy_is_chosen_anew_after_a_redirect(tmp_path, monkeypatch):
-    """A redirect leads out of the proxy where its target is not asked through one, and gets none of its password."""
+async def test_the_proxy_is_chosen_again_after_a_redirect(tmp_path, monkeypatch):
+    """A redirect's target that needs no proxy is asked directly, without the proxy's password."""
     async with host(reply()) as direct, host(reply(b"", 302, Location=f"{direct.url}/x")) as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url.replace("//", "//joe:p%40ss@"))
         assert await save(ELSEWHERE, tmp_path) == PNG
@@ -406,7 +406,7 @@ async def test_a_proxy_that_wants_a_password_is_named(tmp_path, monkeypatch):
     assert len(proxy.asked) == 1
 
 
-async def test_a_variable_that_names_no_proxy_is_told(tmp_path, monkeypatch):
+async def test_a_variable_that_names_no_proxy_is_an_error(tmp_path, monkeypatch):
     """A SOCKS proxy in the environment is an error that names the variable, before anything is sent."""
     monkeypatch.setenv("HTTP_PROXY", "socks5://127.0.0.1:9")
     with pytest.raises(ConfigurationError, match="HTTP_PROXY"):
