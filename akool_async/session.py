@@ -523,7 +523,7 @@ class AkoolSession:
                 self._submitter.aclose, self._settings.request_timeout + self._settings.timing.closing_timeout
             )
             for fan_out in list(self._fan_outs):
-                closing.push_async_callback(fan_out.leave)
+                closing.push_async_callback(fan_out.aclose)
 
     async def __aenter__(self) -> Self:
         return self

@@ -19,7 +19,7 @@ from akool_async import (
     events,
 )
 from akool_async.emulator import Fault
-from akool_async.events import MOST_PENDING, Reporter
+from akool_async.events import MAX_PENDING, Reporter
 from tests.support.schedules import FAST, QUICK
 from tests.support.scripted import KEY, scripted_server
 
@@ -299,9 +299,9 @@ async def test_an_observer_that_does_not_keep_up_takes_no_memory_without_end(cap
         await asyncio.Event().wait()
 
     reporter = Reporter(stuck)
-    for _ in range(MOST_PENDING + 10):
+    for _ in range(MAX_PENDING + 10):
         reporter.report(events.Refused(press=None, error=None))
     await reporter.aclose(0.0)
-    assert len(told) == MOST_PENDING
-    assert reporter.totals.refused == MOST_PENDING + 10
+    assert len(told) == MAX_PENDING
+    assert reporter.totals.refused == MAX_PENDING + 10
     assert caplog.text.count("the observer is too slow") == 1

@@ -47,14 +47,14 @@ class _Job:
 class _Lane:
     """The presses of one kind: those that wait, and how many have begun."""
 
-    most_begun: int
+    limit: int
     waiting: deque[ButtonPress] = field(factory=deque)
     begun: int = 0
 
     @property
     def is_open(self) -> bool:
         """True where another may begin."""
-        return self.begun < self.most_begun
+        return self.begun < self.limit
 
 
 @frozen
@@ -111,12 +111,12 @@ class FanOut:
         self._input_ended = False
         self._input_error: Exception | None = None
         self._pulling: asyncio.Task[None] | None = None
-        self._was_left = False
+        self._is_left = False
 
     async def outcomes(self) -> AsyncGenerator[Outcome, None]:
         """Every press's outcome, as they come."""
         self._services.home.require()
-        if self._was_left:
+        if self._is_left:
             raise SessionClosedError
         self._pulling = asyncio.create_task(self._pull())
         try:
@@ -129,8 +129,8 @@ class FanOut:
                     self._news.clear()
                     await self._news.wait()
         finally:
-            was_left = self._was_left
-            await self.leave()
+            was_left = self._is_left
+            await self.aclose()
         if was_left:
             raise SessionClosedError("the session was closed before the fan-out had ended")
         if self._input_error is not None:
@@ -153,11 +153,11 @@ class FanOut:
                     else:
                         self._lane_of(press).waiting.append(press)
                     self._advance()
-                    if self._was_left:
+                    if self._is_left:
                         break
                     await self._wanted.wait()
         except asyncio.CancelledError:
-            if self._was_left:
+            if self._is_left:
                 raise
             self._input_error = RuntimeError("items ended with a CancelledError of their own, before their end")
         except Exception as error:  # noqa: BLE001 - of the caller's own input; raised when all else has come out
@@ -206,7 +206,7 @@ class FanOut:
     def _end(self, job: _Job, task: asyncio.Task[Outcome]) -> None:
         self._lane_of(job.press).begun -= 1
         self._jobs.discard(job)
-        if self._was_left:
+        if self._is_left:
             self._keep(Outcome(job.press, job.operation) if task.cancelled() else task.result())
         elif not task.cancelled():
             self._done.append(task.result())
@@ -275,9 +275,9 @@ class FanOut:
         if self._stopped_by is None:
             self._stopped_by = error
             for job in self._jobs:
-                # A press that is known no more has come out with an error, which is on its way to the job.
-                has_landed = job.has_begun_pressing and not self._services.submitter.knows(job.press)
-                unsent = job.operation is None and not has_landed and not self._services.submitter.has_sent(job.press)
+                # If the submitter no longer knows the press, it has already failed; the job will see that error shortly.
+                has_ended = job.has_begun_pressing and not self._services.submitter.knows(job.press)
+                unsent = job.operation is None and not has_ended and not self._services.submitter.has_sent(job.press)
                 if unsent and job.task is not None and job.task is not asyncio.current_task():
                     job.task.cancel()
 
@@ -286,13 +286,13 @@ class FanOut:
         self._services.reporter.report(Refused(press=press, error=error))
         return Outcome(press, error=error)
 
-    async def leave(self) -> None:
+    async def aclose(self) -> None:
         """The loop is over, or was left early: no new presses; what was accepted and not yielded is kept."""
-        if self._was_left:
+        if self._is_left:
             return
         # All that is known is kept before the first await, and the rest as each job ends: a caller who is cancelled
         # twice may end this one early.
-        self._was_left = self._input_ended = True
+        self._is_left = self._input_ended = True
         self._max_in_flight = 0
         for lane in (self._upscales, self._variations):
             lane.waiting.clear()
