@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from akool_async import Button
 from akool_async.durable import StoreError, WorkerTiming
-from akool_async.durable._alive import AliveLock
+from akool_async.durable._heartbeat import AliveLock
 from akool_async.durable._store_url import StoreUrl
 from tests.support.looks import look_until
 from tests.support.workers import Line, open_jobs

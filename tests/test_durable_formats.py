@@ -17,7 +17,7 @@ from akool_async import (
     Outcome,
     OutcomeUnknownError,
 )
-from akool_async.durable._record import read_outcome, write_outcome
+from akool_async.durable._outcome_codec import read_outcome, write_outcome
 from tests.support.durable_faults import format_of, make_as_of, set_format, tell_half_an_emoji
 from tests.support.workers import an_unknown_job, open_jobs, outcomes_of
 

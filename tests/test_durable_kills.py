@@ -13,7 +13,7 @@ from attrs import evolve
 from akool_async import Button, ButtonPress, OutcomeUnknownError
 from akool_async.cli import ExitStatus
 from akool_async.durable import JobState, StoreError
-from akool_async.durable._alive import AliveLock
+from akool_async.durable._heartbeat import AliveLock
 from akool_async.emulator import Emulator, Fault
 from tests.support.kills import Plan, run
 from tests.support.looks import look_until

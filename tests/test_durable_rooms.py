@@ -11,10 +11,10 @@ from dbos import DBOS
 
 from akool_async import AkoolError, ButtonPress, ConfigurationError
 from akool_async.durable import JobState, StoreError
-from akool_async.durable._alive import AliveLock, sign_of_life
 from akool_async.durable._arguments import PAGE, batches_of
-from akool_async.durable._jobs import Jobs
-from akool_async.durable._record import _read_error
+from akool_async.durable._heartbeat import AliveLock, sign_of_life
+from akool_async.durable._job_store import Jobs
+from akool_async.durable._outcome_codec import _read_error
 from akool_async.durable._store_url import StoreUrl
 from akool_async.emulator import Emulator, Fault
 from tests.support.durable_faults import count_in_doubt, doubt_all, record_late

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from akool_async import ButtonPress
 from akool_async.durable._job import JobState
-from akool_async.durable._jobs import PAGE
+from akool_async.durable._job_store import PAGE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator

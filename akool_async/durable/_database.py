@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
     from sqlalchemy.engine.interfaces import DBAPIConnection
 
-    from akool_async.durable._timing import WorkerTiming
+    from akool_async.durable._worker_timing import WorkerTiming
 
 T = TypeVar("T")
 

@@ -1,7 +1,7 @@
 """What a state keeps of each job, and how its tables are made and brought up to date.
 
-DBOS keeps the queue and who works on what (:mod:`._engine`); here stands what a press has come to. It is a table of our
-own, since DBOS's record of a step can be found neither by an operation's id, which is what a webhook tells, nor be
+DBOS keeps the queue and who works on what (:mod:`._work_queue`); here stands what a press has come to. It is a table of
+our own, since DBOS's record of a step can be found neither by an operation's id, which is what a webhook tells, nor be
 written again where the disk was full.
 """
 
@@ -45,7 +45,7 @@ JOBS: Final = sa.Table(
 )
 """Moments (``..._at``) are whole microseconds since the epoch, for people and for pruning: a clock may be set back.
 ``looked_for``: microseconds for which workers have looked for a lost id; ``ended_number``: see :data:`ENDS`;
-``charged``: true once AKOOL is known to have accepted the press; ``credits``, ``estimate``: see :mod:`._credits`."""
+``charged``: true once AKOOL is known to have accepted the press; ``credits``, ``estimate``: see :mod:`._charges`."""
 ENDS: Final = sa.Table(
     "akool_ends",
     METADATA,

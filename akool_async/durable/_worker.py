@@ -16,10 +16,10 @@ from attrs import frozen
 from sqlalchemy.exc import SQLAlchemyError
 
 from akool_async import AccountBannedError, AkoolError, AuthenticationError
-from akool_async.durable._alive import sign_of_life
-from akool_async.durable._carrier import Carrier
 from akool_async.durable._database import Database
+from akool_async.durable._heartbeat import sign_of_life
 from akool_async.durable._job import Entry
+from akool_async.durable._job_runner import Carrier
 from akool_async.durable._store_url import StoreError
 
 if TYPE_CHECKING:
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from akool_async import AkoolSession
-    from akool_async.durable._alive import Alive
-    from akool_async.durable._engine import Engine
-    from akool_async.durable._jobs import Jobs
+    from akool_async.durable._heartbeat import Alive
+    from akool_async.durable._job_store import Jobs
     from akool_async.durable._store_url import StoreUrl
-    from akool_async.durable._timing import WorkerTiming
+    from akool_async.durable._work_queue import Engine
+    from akool_async.durable._worker_timing import WorkerTiming
 
 UNANSWERED: Final = (AuthenticationError, AccountBannedError)
 """Errors with which AKOOL answers every request; with other trouble of the account, results can still be read."""

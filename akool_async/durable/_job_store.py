@@ -12,9 +12,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from akool_async import AkoolError, Button, ButtonPress, NotFoundError, Outcome, OutcomeUnknownError
-from akool_async.durable._credits import larger, learn, price_of, sum_up
+from akool_async.durable._charges import larger, learn, price_of, sum_up
 from akool_async.durable._job import Claim, Entry, Job, JobCounts, JobState
-from akool_async.durable._record import read_outcome, write_outcome
+from akool_async.durable._outcome_codec import read_outcome, write_outcome
 from akool_async.durable._tables import ENDS, IS_RUN, JOBS
 
 if TYPE_CHECKING:

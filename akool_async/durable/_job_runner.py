@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from akool_async import AkoolSession, ButtonPress, Operation
     from akool_async.durable._database import Database
     from akool_async.durable._job import Claim
-    from akool_async.durable._jobs import Jobs
-    from akool_async.durable._timing import WorkerTiming
+    from akool_async.durable._job_store import Jobs
+    from akool_async.durable._worker_timing import WorkerTiming
 
 T = TypeVar("T")
 

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 
-from akool_async.durable._alive import AliveLock, sign_of_life
+from akool_async.durable._heartbeat import AliveLock, sign_of_life
 from akool_async.durable._store_url import StoreUrl
 from tests.support.looks import look_until
 from tests.support.workers import SHORT, open_jobs, worker

@@ -23,14 +23,14 @@ from akool_async.durable._arguments import (
     read_state,
 )
 from akool_async.durable._database import Database
-from akool_async.durable._engine import OUTSIDE, Engine
 from akool_async.durable._job import Job, JobCounts, JobState
-from akool_async.durable._jobs import Jobs
-from akool_async.durable._outcomes import Outcomes
+from akool_async.durable._job_store import Jobs
+from akool_async.durable._outcome_reader import Outcomes
 from akool_async.durable._store_url import StoreError, StoreUrl
 from akool_async.durable._tables import are_there, prepare
-from akool_async.durable._timing import WorkerTiming
+from akool_async.durable._work_queue import OUTSIDE, Engine
 from akool_async.durable._worker import Setup, Worker
+from akool_async.durable._worker_timing import WorkerTiming
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from akool_async.durable._store_url import StoreUrl
-    from akool_async.durable._timing import WorkerTiming
+    from akool_async.durable._worker_timing import WorkerTiming
 
 # A server hears nothing of a machine that lost its power: it asks, or would hold the lock for hours.
 LISTEN: Final = """

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from akool_async import ButtonPress, Outcome
     from akool_async.durable._database import Database
     from akool_async.durable._job import Job
-    from akool_async.durable._jobs import Jobs
+    from akool_async.durable._job_store import Jobs
 
 FEW: Final = 100
 """Presses that are asked for by name; of more, it is cheaper to see what has ended at all."""
