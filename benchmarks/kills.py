@@ -1,4 +1,4 @@
-"""Workers killed at random moments, and the state held against the emulator's ledger. See README.md."""
+"""Workers killed at random moments, and the store held against the emulator's ledger. See README.md."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 
-from akool_async.durable._heartbeat import AliveLock, sign_of_life
+from akool_async.durable._heartbeat import AdvisoryLockHeartbeat, make_heartbeat
 from akool_async.durable._store_url import StoreUrl
 from tests.support.looks import look_until
 from tests.support.workers import SHORT, open_jobs, worker
@@ -13,30 +13,30 @@ from tests.support.workers import SHORT, open_jobs, worker
 
 async def test_a_living_worker_takes_its_lock_again(postgresql):
     """While a lost connection still holds it, another cannot; at the next look it does, and the worker is not dead."""
-    state = postgresql()
-    worker, lost, other = (AliveLock(state, "account", name, SHORT) for name in ("a", "a", "b"))
-    await lost.show()
-    await worker.show()
-    await other.show()
-    await lost.end()
-    await look_until(lambda: other.dead({"a"}))
-    await worker.show()
-    assert [await other.dead({"a"}) for _ in range(2)] == [set(), set()]
-    await worker.end()
-    await other.end()
+    store = postgresql()
+    worker, lost, other = (AdvisoryLockHeartbeat(store, "account", name, SHORT) for name in ("a", "a", "b"))
+    await lost.beat()
+    await worker.beat()
+    await other.beat()
+    await lost.stop()
+    await look_until(lambda: other.find_dead({"a"}))
+    await worker.beat()
+    assert [await other.find_dead({"a"}) for _ in range(2)] == [set(), set()]
+    await worker.stop()
+    await other.stop()
 
 
 async def test_a_removed_sign_of_life_is_shown_again(tmp_path):
     """Somebody who tidies up removes a living worker's file: at its next look it is there again, and locked."""
-    state = StoreUrl.read(f"sqlite:///{tmp_path}/a.db")
-    worker, other = (sign_of_life(state, "account", name, SHORT) for name in ("a", "b"))
-    await worker.show()
+    store = StoreUrl.read(f"sqlite:///{tmp_path}/a.db")
+    worker, other = (make_heartbeat(store, "account", name, SHORT) for name in ("a", "b"))
+    await worker.beat()
     for file in tmp_path.glob("*.alive"):
         file.unlink()
-    assert await other.dead({"a"}) == {"a"}
-    await worker.show()
-    assert await other.dead({"a"}) == set()
-    await worker.end()
+    assert await other.find_dead({"a"}) == {"a"}
+    await worker.beat()
+    assert await other.find_dead({"a"}) == set()
+    await worker.stop()
 
 
 FORKING = """
@@ -59,20 +59,20 @@ asyncio.run(main())
 """
 
 
-async def test_a_forked_child_does_not_show_its_dead_parent_alive(slow, state, tmp_path):
+async def test_a_forked_child_does_not_show_its_dead_parent_alive(slow, store, tmp_path):
     """A worker forks a child that outlives it, as a pool of processes does: its jobs are taken over all the same."""
-    async with open_jobs(slow, state) as jobs:
+    async with open_jobs(slow, store) as jobs:
         await jobs.submit([(slow.add_image(), "U1")])
         told = tmp_path / "child"
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-W", "ignore", "-c", FORKING, state, told), env={**os.environ, **slow.environment()}
+            *(sys.executable, "-W", "ignore", "-c", FORKING, store, told), env={**os.environ, **slow.environment()}
         )
         await look_until(lambda: told.exists() and told.read_text())
         child = int(told.read_text())
         try:
             process.kill()
             await process.wait()
-            async with worker(slow, state, tmp_path, "--until-empty") as other:
+            async with worker(slow, store, tmp_path, "--until-empty") as other:
                 assert await other.wait() == 0
             assert (await jobs.status()).done == 1
         finally:

@@ -42,6 +42,6 @@ def test_what_is_no_time_is_refused(wrong):
 
 @pytest.mark.parametrize("wrong", [0, "1", WorkerTiming])
 def test_what_is_no_timing_is_refused(wrong):
-    """Anything but a WorkerTiming is refused before a state is touched."""
+    """Anything but a WorkerTiming is refused before a store is touched."""
     with pytest.raises(ValueError, match="worker_timing must be a WorkerTiming, not"):
         DurableFanOut("sk-test-key", "sqlite:///a.db", worker_timing=wrong)

@@ -1,7 +1,7 @@
-"""What a state knows of credits: what each press was charged, and what the next one of its kind is expected to cost.
+"""The credits of a store: what AKOOL charged for each press, and what the next one of its kind is expected to cost.
 
-``credits`` of a job is what AKOOL reported, the larger of the reply to the press and the result. ``estimate`` is set as
-long as AKOOL may have charged for it, from before its POST; where nothing was reported, the estimate counts.
+``credits`` of a job is what AKOOL reported, the larger of the reply to the press and the result. ``estimate`` is set
+while AKOOL may have charged for the job, from before its POST. It counts if AKOOL has reported nothing.
 """
 
 from __future__ import annotations
@@ -9,35 +9,35 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
-from akool_async._limits.credits import EXPECTED_PRICES
-from akool_async.durable._tables import IS_ESTIMATED, IS_REPORTED, JOBS, PRICES
+from akool_async._limits.credits import EXPECTED_PRICES, as_price, price_kind
+from akool_async.durable._tables import IS_ESTIMATED, IS_REPORTED, JOBS, PRICES, insert_into
 
 if TYPE_CHECKING:
-    from akool_async import Button
+    from akool_async import ButtonPress
 
 Credits = sa.ColumnElement[float | None]
 
 
-def price_of(account: str, button: Button) -> Credits:
-    """What a press is expected to cost: as the last one of its kind, or else as AKOOL's pages say."""
-    is_its = (PRICES.c.account == account) & (PRICES.c.kind == button.kind)
+def expected_price(account: str, press: ButtonPress) -> Credits:
+    """What a press is expected to cost: as much as the last one of its kind, or else as AKOOL's pages say."""
+    kind = price_kind(press)
+    is_its = (PRICES.c.account == account) & (PRICES.c.kind == kind)
     last = sa.select(PRICES.c.credits).where(is_its).scalar_subquery()
-    return sa.func.coalesce(last, EXPECTED_PRICES[button.kind])
+    return sa.func.coalesce(last, EXPECTED_PRICES[kind])
 
 
-def larger(reported: float | None) -> Credits:
-    """What a job was charged, now that AKOOL reports this; None and 0 are no price."""
-    if not reported:
+def larger_charge(reported: float | None) -> Credits:
+    """The credits of a job, now that AKOOL reports this ``deduction_credit``."""
+    price = as_price(reported)
+    if price is None:
         return JOBS.c.credits
-    return sa.case((JOBS.c.credits > reported, JOBS.c.credits), else_=reported)
+    return sa.case((JOBS.c.credits > price, JOBS.c.credits), else_=price)
 
 
-def learn(connection: sa.Connection, account: str, button: Button, charged: float) -> None:
-    """Keep the price of the last one of its kind."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    price = dialect.insert(PRICES).values(account=account, kind=button.kind, credits=charged)
+def record_price(connection: sa.Connection, account: str, press: ButtonPress, charged: float) -> None:
+    """Keep what was charged for a press as the price of its kind."""
+    price = insert_into(connection, PRICES).values(account=account, kind=price_kind(press), credits=charged)
     changed = price.on_conflict_do_update(
         index_elements=[PRICES.c.account, PRICES.c.kind],
         set_={"credits": charged},
@@ -46,12 +46,12 @@ def learn(connection: sa.Connection, account: str, button: Button, charged: floa
     connection.execute(changed)
 
 
-def sum_up(connection: sa.Connection, account: str) -> dict[str, float]:
-    """What was charged to an account, as :class:`JobCounts` tells it."""
+def sum_credits(connection: sa.Connection, account: str) -> dict[str, float]:
+    """What was charged to an account, as the fields of :class:`JobCounts`."""
     mine = JOBS.c.account == account
     reported = connection.execute(sa.select(sa.func.sum(JOBS.c.credits)).where(mine, IS_REPORTED)).scalar() or 0.0
-    has_id = JOBS.c.operation_id.is_not(None) | JOBS.c.told_id.is_not(None)
-    known = sa.case((JOBS.c.charged, has_id)).label("known")  # NULL where it may not have been charged
+    has_id = JOBS.c.operation_id.is_not(None) | JOBS.c.webhook_id.is_not(None)
+    known = sa.case((JOBS.c.charged, has_id)).label("known")  # NULL if it may not have been charged
     by_estimate = sa.select(known, sa.func.sum(JOBS.c.estimate)).where(mine, IS_ESTIMATED).group_by(known)
     sums: dict[bool | None, float] = {is_known: total for is_known, total in connection.execute(by_estimate)}  # noqa: C416 - rows
     return {

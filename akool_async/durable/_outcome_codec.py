@@ -1,4 +1,4 @@
-"""An outcome as JSON, and back: what a state keeps of a job that is over."""
+"""The JSON in which a store keeps the outcome of a job."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ if TYPE_CHECKING:
 Fields = dict[str, Any]
 
 
-def write_outcome(outcome: Outcome) -> str:
-    """The outcome as a text."""
+def encode_outcome(outcome: Outcome) -> str:
+    """Write an outcome as JSON, without its press."""
     fields = {
         "id": None if outcome.operation is None else outcome.operation.id,
-        "image": None if outcome.result is None else _write_image(outcome.result),
-        "error": None if outcome.error is None else _write_error(outcome.error),
+        "image": None if outcome.result is None else _encode_result(outcome.result),
+        "error": None if outcome.error is None else _encode_error(outcome.error),
     }
     return json.dumps(fields, separators=(",", ":"))  # ASCII, since no database takes the half of an emoji
 
 
-def read_outcome(press: ButtonPress, text: str) -> Outcome:
-    """The outcome that was written; its operation is detached, as one that was unpickled."""
+def decode_outcome(press: ButtonPress, text: str) -> Outcome:
+    """Read the outcome of a press; its operation is detached from any session, as an unpickled one is."""
     fields: Fields = json.loads(text)
     operation = None if fields["id"] is None else Operation(fields["id"], press.button, press.image_id)
-    image = None if fields["image"] is None else _read_image(fields["image"])
-    error = None if fields["error"] is None else _read_error(fields["error"], image)
+    result = None if fields["image"] is None else _decode_result(fields["image"])
+    error = None if fields["error"] is None else _decode_error(fields["error"], result)
     if error is not None:
         error.about(operation_id=fields["id"], press=press)
-    return Outcome(press, operation, image, error)
+    return Outcome(press, operation, result, error)
 
 
-def _write_image(image: ImageResult) -> Fields:
-    told = {name: value for name, value in asdict(image, recurse=False).items() if value not in (None, ())}
-    if image.created_at is not None:
-        told["created_at"] = image.created_at.isoformat()
-    return {**told, "raw": dict(image.raw)}
+def _encode_result(result: ImageResult) -> Fields:
+    fields = {name: value for name, value in asdict(result, recurse=False).items() if value not in (None, ())}
+    if result.created_at is not None:
+        fields["created_at"] = result.created_at.isoformat()
+    return {**fields, "raw": dict(result.raw)}
 
 
-def _read_image(fields: Fields) -> ImageResult:
+def _decode_result(fields: Fields) -> ImageResult:
     values = {name: value for name, value in fields.items() if name in fields_dict(ImageResult)}
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     if "created_at" in values:
@@ -55,17 +55,17 @@ def _read_image(fields: Fields) -> ImageResult:
     return ImageResult(**values)
 
 
-def _write_error(error: Exception) -> Fields:
-    told = {name: value for name, value in vars(error).items() if isinstance(value, str | int | float | None)}
-    return {"type": type(error).__name__, "message": str(error.args[0]) if error.args else str(error), "fields": told}
+def _encode_error(error: Exception) -> Fields:
+    fields = {name: value for name, value in vars(error).items() if isinstance(value, str | int | float | None)}
+    return {"type": type(error).__name__, "message": str(error.args[0]) if error.args else str(error), "fields": fields}
 
 
-def _read_error(fields: Fields, image: ImageResult | None) -> AkoolError:
-    if fields["type"] == OperationFailedError.__name__ and image is not None:
-        return OperationFailedError(image)
+def _decode_error(fields: Fields, result: ImageResult | None) -> AkoolError:
+    if fields["type"] == OperationFailedError.__name__ and result is not None:
+        return OperationFailedError(result)
     kind = getattr(akool_async, fields["type"], AkoolError)
     is_known = isinstance(kind, type) and issubclass(kind, AkoolError)
-    if not is_known:
+    if not is_known:  # a newer version of this library may have recorded it
         kind = AkoolError
     error: AkoolError = kind.__new__(kind)
     error.args = (fields["message"],)

@@ -1,4 +1,4 @@
-"""Workers killed at random moments, and the state held against the emulator's ledger."""
+"""Workers killed at random moments, and the store held against the emulator's ledger."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PRICE = 2
-TOLD_EVERY = 5.0
-LONGEST_JOB = 120.0
+REPORT_INTERVAL = 5.0
+MAX_JOB_SECONDS = 120.0
 """Seconds at AKOOL's speed."""
 BACKENDS = ("sqlite", "postgresql")
 
@@ -46,7 +46,7 @@ class Plan:
 
 @define
 class Account:
-    """What the state says, held against what the emulator did."""
+    """What the store says, held against what the emulator did."""
 
     kills: int = 0
     done: int = 0
@@ -88,8 +88,8 @@ class Account:
 
 
 @contextmanager
-def new_state(backend: str) -> Iterator[str]:
-    """The URL of a new state: an SQLite file, or a PostgreSQL server of its own."""
+def new_store(backend: str) -> Iterator[str]:
+    """The URL of a new store: an SQLite file, or a PostgreSQL server of its own."""
     if backend == "sqlite":
         with tempfile.TemporaryDirectory(prefix="akool-") as folder:
             yield f"sqlite:///{folder}/akool.db"
@@ -98,11 +98,11 @@ def new_state(backend: str) -> Iterator[str]:
             yield server.get_uri()
 
 
-async def start_worker(plan: Plan, state: str, emulator: Emulator) -> asyncio.subprocess.Process:
+async def start_worker(plan: Plan, store: str, emulator: Emulator) -> asyncio.subprocess.Process:
     """A real worker, in a process of its own."""
-    options = (f"--max-concurrent-upscales={plan.cap}", f"--lost-reply-patience={LONGEST_JOB / plan.speed}")
+    options = (f"--max-concurrent-upscales={plan.cap}", f"--lost-reply-patience={MAX_JOB_SECONDS / plan.speed}")
     return await commands.start(
-        *("worker", "--store", state, *options, "--until-empty", "--quiet"),
+        *("worker", "--store", store, *options, "--until-empty", "--quiet"),
         cwd=tempfile.gettempdir(),
         environment=emulator.environment(),
         stdin=asyncio.subprocess.DEVNULL,
@@ -114,30 +114,30 @@ async def start_worker(plan: Plan, state: str, emulator: Emulator) -> asyncio.su
 async def run(plan: Plan) -> Account:
     """Submit, let workers work and die, and settle the account."""
     async with AsyncExitStack() as stack:
-        state = stack.enter_context(new_state(plan.backend))
+        store = stack.enter_context(new_store(plan.backend))
         emulator = stack.enter_context(Emulator(speed=plan.speed, seed=plan.seed, credits=10 * PRICE * plan.presses))
         jobs = await stack.enter_async_context(
-            DurableFanOut(emulator.api_key, state, base_url=emulator.base_url, max_concurrent_upscales=plan.cap)
+            DurableFanOut(emulator.api_key, store, base_url=emulator.base_url, max_concurrent_upscales=plan.cap)
         )
         images = [emulator.add_image() for _ in range(-(-plan.presses // len(Button)))]
         presses = [(image_id, button) for image_id in images for button in Button][: plan.presses]
         account = Account(cap=plan.cap)
         began = time.monotonic()
         await jobs.submit(presses)
-        await _work_and_kill(plan, state, emulator, jobs, account)
+        await _work_and_kill(plan, store, emulator, jobs, account)
         account.seconds = time.monotonic() - began
         await _settle(account, jobs, emulator)
     return account
 
 
-async def _work_and_kill(plan: Plan, state: str, emulator: Emulator, jobs: DurableFanOut, account: Account) -> None:
+async def _work_and_kill(plan: Plan, store: str, emulator: Emulator, jobs: DurableFanOut, account: Account) -> None:
     chance = random.Random(plan.seed)
-    workers = [await start_worker(plan, state, emulator) for _ in range(plan.workers)]
+    workers = [await start_worker(plan, store, emulator) for _ in range(plan.workers)]
     told = 0.0
     try:
         while any(worker.returncode is None for worker in workers):
             await asyncio.sleep(chance.uniform(0, 2 * plan.pause))
-            if time.monotonic() - told > TOLD_EVERY:
+            if time.monotonic() - told > REPORT_INTERVAL:
                 told = time.monotonic()
                 print(f"{account.kills} killed, {await jobs.status()}", file=sys.stderr)
             place = chance.randrange(len(workers))
@@ -145,7 +145,7 @@ async def _work_and_kill(plan: Plan, state: str, emulator: Emulator, jobs: Durab
                 workers[place].kill()
                 await workers[place].wait()
                 account.kills += 1
-                workers[place] = await start_worker(plan, state, emulator)
+                workers[place] = await start_worker(plan, store, emulator)
     finally:
         for worker in workers:
             with suppress(ProcessLookupError):
