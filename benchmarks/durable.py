@@ -74,8 +74,8 @@ def measure_costs(jobs: int, runs: int) -> None:
     """Medians of several runs, side by side."""
     print(f"{'':<26}{'jobs/s':>10}{'CPU ms/job':>12}{'submitted/s':>13}{'MiB':>7}")
     for name, backend in (("AkoolSession.fan_out", ""), *((f"DurableFanOut, {kind}", kind) for kind in BACKENDS)):
-        told = [_measure_once(backend, jobs) for _ in range(runs)]
-        row = {figure: median(one[figure] for one in told) for figure in told[0]}
+        figures = [_measure_once(backend, jobs) for _ in range(runs)]
+        row = {figure: median(one[figure] for one in figures) for figure in figures[0]}
         print(
             f"{name:<26}{row['jobs/s']:>10.0f}{row['CPU ms/job']:>12.2f}{row['submitted/s']:>13.0f}{row['MiB']:>7.0f}",
             flush=True,
@@ -154,11 +154,11 @@ async def measure_growth(backend: str, sizes: list[int]) -> None:
             for size in sizes:
                 while filled < size:
                     filled += _fill(engine, seed, filled, min(FILLED_TOGETHER, size - filled))
-                await _tell_size(engine, emulator, jobs, options, filled)
+                await _print_size(engine, emulator, jobs, options, filled)
         engine.dispose()
 
 
-async def _tell_size(
+async def _print_size(
     engine: sa.Engine, emulator: Emulator, jobs: DurableFanOut, options: dict[str, Any], filled: int
 ) -> None:
     async def enter() -> None:
@@ -170,7 +170,7 @@ async def _tell_size(
 
     fresh = [(f"{filled:012x}{place:012x}", "V1") for place in range(1_000)]
     others = presses_of([emulator.add_image() for _ in range(25)])
-    told = [
+    figures = [
         _disk(engine) / filled,
         await _time(enter),
         await _time(jobs.status),
@@ -183,8 +183,8 @@ async def _tell_size(
         for table, key in _tables(engine):
             connection.execute(sa.delete(table).where(key.contains(f":{filled:012x}")))
     await jobs.submit(others)
-    told.append(await _time(jobs.run))
-    print(f"{filled:>18,}" + "".join(f"{figure:>18,.3f}" for figure in told), flush=True)
+    figures.append(await _time(jobs.run))
+    print(f"{filled:>18,}" + "".join(f"{figure:>18,.3f}" for figure in figures), flush=True)
 
 
 async def _time(ask: Callable[[], Awaitable[object]]) -> float:

@@ -1,4 +1,4 @@
-"""What the wall clock does changes nothing in a durable run: outcomes are counted, and patience is measured."""
+"""The wall clock changes nothing in a durable run: outcomes are counted, and timeouts are measured."""
 
 import asyncio
 import time
@@ -51,7 +51,7 @@ async def test_every_outcome_is_read_once_though_the_clock_is_set_back(emulator,
 
 
 async def test_outcomes_of_many_presses_come_though_the_clock_is_set_back(emulator, tmp_path, move_clock):
-    """Asked for more presses than are looked up by name, while the clock is set back by a day: all are read."""
+    """Asked for more presses than are looked up by id, while the clock is set back by a day: all are read."""
     store = f"sqlite:///{tmp_path}/a.db"
     presses = [(emulator.add_image(), f"V{index}") for _ in range(26) for index in (1, 2, 3, 4)]
     async with open_jobs(emulator, store) as jobs:
@@ -74,7 +74,7 @@ async def test_an_outcome_that_is_slow_to_be_committed_is_not_skipped(emulator, 
 
     async def read_outcomes(jobs):
         async for outcome in jobs.outcomes():
-            read.append(outcome.press)  # noqa: PERF401 - looked at while it grows
+            read.append(outcome.press)  # noqa: PERF401 - checked while it grows
 
     with psycopg.connect(store, autocommit=True) as holder:
         async with open_jobs(emulator, store) as jobs:
@@ -126,8 +126,8 @@ async def test_a_job_that_ends_again_is_read_again(emulator, store):
         assert {outcome.press.button: outcome.ok async for outcome in outcomes} == {"U1": True, "V1": True}
 
 
-async def test_a_lost_id_is_looked_for_though_the_clock_is_set_forward(emulator, tmp_path, move_clock):
-    """A day that passed by the clock alone ends no patience: the next worker goes on, and takes the id that is told."""
+async def test_a_lost_id_is_awaited_though_the_clock_is_set_forward(emulator, tmp_path, move_clock):
+    """A day that passed only by the clock ends no timeout: the next worker goes on waiting, and gets the id."""
     press = ButtonPress(emulator.add_image(), "U1")
     emulator.faults.script("create_by_button", Fault.reset("after"))
     store = f"sqlite:///{tmp_path}/a.db"
@@ -148,8 +148,8 @@ async def test_a_lost_id_is_looked_for_though_the_clock_is_set_forward(emulator,
         assert (await jobs.job(press)).outcome.ok
 
 
-async def test_an_end_is_told_though_the_clock_was_set_back(emulator, tmp_path):
-    """A job whose end is noted before the time that was read already is told when no job is open."""
+async def test_an_end_is_read_though_the_clock_was_set_back(emulator, tmp_path):
+    """A job whose end is dated before what was read already is yielded when no job is open."""
     store = f"sqlite:///{tmp_path}/a.db"
     press = ButtonPress(emulator.add_image(), "V1")
     async with open_jobs(emulator, store) as jobs:

@@ -40,8 +40,8 @@ def read(output):
     return [json.loads(line) for line in output.splitlines()]
 
 
-async def test_a_batch_is_recorded_carried_out_and_told_again(slow, akool, tmp_path):
-    """The run ends with a line per press; run again, it tells the same lines and presses nothing."""
+async def test_a_batch_is_recorded_carried_out_and_reported_again(slow, akool, tmp_path):
+    """The run ends with a line per press; run again, it prints the same lines and presses nothing."""
     presses = write_batch(tmp_path, slow, 1)
     status, output, errors = await akool("fan-out", "batch.csv", "--yes")
     assert status == ExitStatus.DONE, errors
@@ -57,7 +57,7 @@ async def test_a_batch_is_recorded_carried_out_and_told_again(slow, akool, tmp_p
 
 @pytest.mark.timeout(240)
 async def test_a_run_that_is_killed_goes_on_when_run_again(slow, store, akool, tmp_path):
-    """Killed in the middle, twice; the third run tells every press, each of which was accepted once."""
+    """Killed in the middle, twice; the third run reports every press, each of which was accepted once."""
     presses = write_batch(tmp_path, slow, 3)
     for accepted in (6, 15):
         process = await commands.start(
@@ -81,7 +81,7 @@ async def test_a_run_that_is_killed_goes_on_when_run_again(slow, store, akool, t
 
 
 async def test_two_runs_of_the_same_file_share_the_work(slow, akool, tmp_path):
-    """Both tell every press, and each press is accepted once, under one cap."""
+    """Both report every press, and each press is accepted once, under one cap."""
     presses = write_batch(tmp_path, slow, 2)
     runs = await asyncio.gather(*(akool("fan-out", "batch.csv", "--yes") for _ in range(2)))
     for status, output, errors in runs:
@@ -110,7 +110,7 @@ async def test_sigterm_leaves_a_run_to_a_worker(slow, store, akool, tmp_path):
 
 
 async def test_a_plan_records_nothing(slow, store, akool, tmp_path):
-    """Without --yes nothing is spent or recorded; what a store holds is told in the plan."""
+    """Without --yes nothing is spent or recorded; the plan shows what a store holds."""
     presses = write_batch(tmp_path, slow, 1)
     status, output, _ = await akool("fan-out", "batch.csv")
     assert status == ExitStatus.DONE
@@ -125,7 +125,7 @@ async def test_a_plan_records_nothing(slow, store, akool, tmp_path):
 
 
 async def test_a_budget_holds_for_what_is_newly_recorded(slow, akool, tmp_path):
-    """Of eight presses at 2 credits, five are recorded within 10 credits; the rest is told as not pressed."""
+    """Of eight presses at 2 credits, five are recorded within 10 credits; the rest is reported as not pressed."""
     write_batch(tmp_path, slow, 1)
     status, output, errors = await akool("fan-out", "batch.csv", "--yes", "--max-credits", "10")
     assert status == ExitStatus.SOME_FAILED, errors
@@ -166,7 +166,7 @@ async def test_a_worker_that_is_stopped_twice_loses_no_id(slow, store, tmp_path)
 
 
 async def test_a_worker_with_a_wrong_key_ends(slow, store, tmp_path):
-    """It would wait for ever for jobs of an account that there is not."""
+    """It would wait forever for jobs of an account that does not exist."""
     async with open_jobs(slow, store) as jobs:
         await jobs.submit([(slow.add_image(), "V1")])
     environment = {**slow.environment(), "AKOOL_API_KEY": "mistyped"}
@@ -177,7 +177,7 @@ async def test_a_worker_with_a_wrong_key_ends(slow, store, tmp_path):
 
 
 async def test_a_lost_press_is_listed_and_resolved(slow, store, akool, tmp_path):
-    """An unknown press is told by exit status 5, listed with its reason, settled by its id, and done by a worker."""
+    """An unknown press gives exit status 5, is listed with its reason, settled by its id, and done by a worker."""
     image_id = slow.add_image()
     (tmp_path / "batch.csv").write_text(f"image_id,button\n{image_id},U1\n")
     slow.faults.script("create_by_button", Fault.reset("after"))
@@ -195,7 +195,7 @@ async def test_a_lost_press_is_listed_and_resolved(slow, store, akool, tmp_path)
         "2 credits charged, 2 of them for presses whose id is lost, 2 by estimate\n"
     )
     (line,) = [line for line in output.splitlines() if image_id in line]
-    assert "the button is used" in line  # whole, where it is no terminal
+    assert "the button is used" in line  # whole, since stdout is no terminal
     (new_id,) = slow.ledger.posts[0].new_ids
     status, _, errors = await akool("resolve", image_id, "U1", "--id", new_id)
     assert status == ExitStatus.DONE
@@ -237,11 +237,11 @@ async def test_a_printed_command_can_be_pasted(slow, tmp_path):
 def test_a_printed_command_holds_no_password():
     """Neither that of the user nor one in the query; what is not secret is as it was given."""
     store = "postgresql://me:hunter2@host/presses?sslmode=require&password=hunter3"
-    told = store_options(store, account=None, key_file=None)
-    assert told == "--store 'postgresql://me:***@host/presses?sslmode=require'"
+    options = store_options(store, account=None, key_file=None)
+    assert options == "--store 'postgresql://me:***@host/presses?sslmode=require'"
 
 
-async def test_a_worker_tells_that_it_made_a_store(slow, tmp_path):
+async def test_a_worker_reports_that_it_made_a_store(slow, tmp_path):
     """A slip of the pen in the name of the file is seen: the first worker says that it is new, the next does not."""
     for is_new in (True, False):
         status, _, errors = await commands.run(
@@ -251,8 +251,8 @@ async def test_a_worker_tells_that_it_made_a_store(slow, tmp_path):
         assert ("a new state was made" in errors and "typo.db" in errors) is is_new
 
 
-async def test_a_run_counts_a_press_whose_id_is_told_while_it_looks(slow, store, akool, tmp_path):
-    """The reply was lost, and another process tells the id: what this run was charged for it is in its sum."""
+async def test_a_run_counts_a_press_whose_id_is_reported_while_it_waits(slow, store, akool, tmp_path):
+    """The reply was lost, and another process reports the id: the charge is in the sum of this run."""
     press = (slow.add_image(), "U1")
     slow.prices["upscale"] = 3
     (tmp_path / "batch.csv").write_text("image_id,button\n" + ",".join(press))
@@ -262,7 +262,7 @@ async def test_a_run_counts_a_press_whose_id_is_told_while_it_looks(slow, store,
     async with open_jobs(slow, store) as jobs:
 
         async def is_settled():
-            with suppress(ValueError):  # until the run looks for it
+            with suppress(ValueError):  # until the run waits for it
                 await jobs.resolve(press, operation_id=slow.ledger.posts[0].new_ids[0])
                 return True
 
@@ -273,7 +273,7 @@ async def test_a_run_counts_a_press_whose_id_is_told_while_it_looks(slow, store,
     assert "1 of 1 presses done, 3 credits charged by this run" in errors
 
 
-async def test_the_exit_status_tells_the_worst_that_is_listed(slow, store, akool, tmp_path):
+async def test_the_exit_status_is_that_of_the_worst_that_is_listed(slow, store, akool, tmp_path):
     """5 with an unknown press, 3 with a failed one, 0 with neither; of `akool jobs` among the states that it lists.
 
     A press stays unknown, in every sum and with the command that settles it, until somebody does.
@@ -322,12 +322,12 @@ async def test_a_worker_says_when(slow, postgresql, tmp_path):
     lines = errors.decode().splitlines()
     assert "cannot be used" in lines[0]
     assert lines[-1].endswith(" 0 waiting, 0 running, 2 done, 0 failed, 0 unknown")
-    for told in lines:
-        day, moment, _ = told.split(" ", 2)
+    for line in lines:
+        day, moment, _ = line.split(" ", 2)
         assert datetime.fromisoformat(f"{day} {moment}").tzinfo is not None
 
 
-async def test_wrong_usage_is_told(slow, store, empty_store, akool, tmp_path):
+async def test_wrong_usage_is_reported(slow, store, empty_store, akool, tmp_path):
     """No store, a bad one, two ways to resolve, a timeout with a store, nothing recorded, not this press."""
     write_batch(tmp_path, slow, 1)
     environment = slow.environment()

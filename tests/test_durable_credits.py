@@ -1,4 +1,4 @@
-"""The credits that DurableFanOut.status() tells, held against the emulator's ledger, on both kinds of store."""
+"""The credits that DurableFanOut.status() reports, held against the emulator's ledger, on both kinds of store."""
 
 import asyncio
 
@@ -23,8 +23,8 @@ async def carry_out(jobs, *presses):
 
 
 async def test_the_account_adds_up(emulator, store):
-    """Lost replies, a job that fails, a press that is refused, a price that rises and a reply that tells too little:
-    what is charged and lost is what AKOOL took, to the credit, also once a lost press is given up.
+    """Lost replies, a job that fails, a press that is refused, a price that rises and a reply that reports too little:
+    what is charged and lost is what AKOOL took, to the credit, also once a lost press is abandoned.
     """
     first, second = emulator.add_image(), emulator.add_image()
     faults = [None, Fault.reset("after"), Fault.fails(), Fault.deduction_credit(1), Fault.code(1009)]
@@ -42,14 +42,14 @@ async def test_the_account_adds_up(emulator, store):
         emulator.prices["upscale"] = 2
         counts = await carry_out(jobs, (second, "U2"))
         await jobs.resolve((second, "U1"), abandon=True)
-        given_up = await jobs.status()
-    assert credits_of(counts) == credits_of(given_up) == (12, 6, 0, 0)
-    assert (given_up.failed, given_up.unknown) == (3, 1)
+        abandoned = await jobs.status()
+    assert credits_of(counts) == credits_of(abandoned) == (12, 6, 0, 0)
+    assert (abandoned.failed, abandoned.unknown) == (3, 1)
     assert emulator.ledger.charged == 18
 
 
 async def test_a_press_without_a_price_costs_what_the_last_of_its_kind_did(emulator, store):
-    """Where AKOOL reports 0, null, a text or less than nothing, the last price of the kind counts, and says so."""
+    """If AKOOL reports 0, null, a text or less than nothing, the last price of the kind counts, as an estimate."""
     image_id = emulator.add_image()
     emulator.prices["variation"] = 3
     async with open_jobs(emulator, store) as jobs:
@@ -67,7 +67,7 @@ async def test_a_press_without_a_price_costs_what_the_last_of_its_kind_did(emula
     assert emulator.ledger.charged == 16
 
 
-async def test_a_press_is_in_doubt_until_akool_tells_and_then_lost_until_its_id_is_known(emulator, store):
+async def test_a_press_is_in_doubt_until_akool_answers_and_then_lost_until_its_id_is_known(emulator, store):
     """From before its POST a press counts for what it may cost; each answer moves it, and no credit counts twice."""
     press = ButtonPress(emulator.add_image(), "U1")
     emulator.faults.script("create_by_button", Fault.reset("after"))
@@ -91,8 +91,8 @@ async def test_a_press_is_in_doubt_until_akool_tells_and_then_lost_until_its_id_
     assert emulator.ledger.charged == 2
 
 
-async def test_a_press_that_is_given_up_in_doubt_may_still_have_been_charged(emulator, store):
-    """Giving up tells nothing of what AKOOL took: the credits stay in doubt."""
+async def test_a_press_that_is_abandoned_in_doubt_may_still_have_been_charged(emulator, store):
+    """Abandoning a press does not show what AKOOL took: the credits stay in doubt."""
     press = ButtonPress(emulator.add_image(), "U1")
     emulator.faults.script("create_by_button", Fault.reset("after"))
     emulator.faults.rate(1.0, Fault.code(1008), endpoints=["get_image_result"])
@@ -105,7 +105,7 @@ async def test_a_press_that_is_given_up_in_doubt_may_still_have_been_charged(emu
 
 
 async def test_what_runs_at_akool_is_charged_already(emulator, store):
-    """The reply to the press tells the price, long before the job ends; and so it does for whoever asks."""
+    """The reply to the press has the price, long before the job ends; every reader of the store sees it."""
     emulator.faults.script("create_by_button", Fault.stuck(), Fault.stuck())
     emulator.prices["upscale"] = 4
     async with open_jobs(emulator, store) as jobs, open_jobs(emulator, store) as others:
@@ -162,7 +162,7 @@ async def test_a_mistyped_id_does_not_lose_the_credit(emulator, store):
 
 
 async def test_accounts_in_one_store_have_sums_and_prices_of_their_own(emulator, store):
-    """What one account was charged, and at which price, tells nothing of another's."""
+    """What one account was charged, and at which price, does not count for another."""
     image_id = emulator.add_image()
     emulator.prices["variation"] = 3
     async with open_jobs(emulator, store, account="one") as jobs:

@@ -76,7 +76,7 @@ async def test_a_run_goes_on_after_a_failover(emulator, failover):
 
 
 async def test_a_caller_goes_on_after_a_failover(emulator, failover):
-    """What is submitted and read meanwhile is done when a connection can write, and nobody is told of an error."""
+    """What is submitted and read meanwhile is done when a connection can write, and nobody gets an error."""
     press = (emulator.add_image(), "V1")
     async with open_jobs(emulator, failover.store) as jobs:
         await jobs.status()
@@ -97,8 +97,8 @@ async def test_a_store_can_be_opened_during_a_failover(emulator, failover):
         await jobs.__aexit__(None, None, None)
 
 
-async def test_a_store_that_stays_read_only_is_told(emulator, postgresql):
-    """A caller hears within its time that the store cannot be written, and why."""
+async def test_a_store_that_stays_read_only_is_reported(emulator, postgresql):
+    """A caller gets an error within its timeout that says why the store cannot be written."""
     timing = WorkerTiming(database_timeout=3)
     async with Failover(postgresql()) as failover, open_jobs(emulator, failover.store, worker_timing=timing) as jobs:
         failover.begin()
@@ -108,8 +108,8 @@ async def test_a_store_that_stays_read_only_is_told(emulator, postgresql):
         assert await jobs.submit([(emulator.add_image(), "V1")]) == 1
 
 
-async def test_a_sign_of_life_is_shown_where_the_others_look(failover):
-    """A lock at a server that can only be read is none: the next try takes it at the one that can write."""
+async def test_a_heartbeat_is_at_the_server_that_others_check(failover):
+    """A lock at a read-only server does not count: the next try takes it at the one that can write."""
     worker, other = (AdvisoryLockHeartbeat(failover.store, "account", name, AS_LONG) for name in ("a", "b"))
     await worker.beat()
     failover.begin()
@@ -118,17 +118,17 @@ async def test_a_sign_of_life_is_shown_where_the_others_look(failover):
     failover.end()
     await other.beat()
 
-    async def both_are_shown():
+    async def both_are_seen():
         await worker.beat()  # the connection of before, which the server has yet to miss, may hold the lock
         return await other.count_workers() == 2
 
-    await look_until(both_are_shown)
+    await look_until(both_are_seen)
     await worker.stop()
     await other.stop()
 
 
 def test_a_server_that_turned_read_only_is_left(postgresql):
-    """A connection that could write before, and cannot now, is given up with all that stand beside it in the pool."""
+    """A connection that could write before, and cannot now, is discarded with all others of the pool."""
     store = postgresql()
     engine = StoreUrl.read(store).engine()
     with engine.begin() as one, engine.begin() as another:
@@ -145,7 +145,7 @@ def test_a_server_that_turned_read_only_is_left(postgresql):
 
 
 def test_a_file_that_was_read_only_is_opened_again(tmp_path):
-    """SQLite opens a file that can only be read, and keeps that for ever: such a connection is given up."""
+    """A connection that SQLite opened read-only stays so forever: it is discarded."""
     engine = StoreUrl.read(f"sqlite:///{tmp_path}/a.db").engine()
     with engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA query_only = on")
@@ -156,7 +156,7 @@ def test_a_file_that_was_read_only_is_opened_again(tmp_path):
     engine.dispose()
 
 
-def test_a_machine_that_says_no_more_does_not_keep_its_locks(postgresql):
+def test_a_machine_that_went_silent_does_not_keep_its_locks(postgresql):
     """PostgreSQL ends what stands still in a transaction: others wait for its locks, such as that of the next end."""
     engine = StoreUrl.read(postgresql()).engine()
     with engine.connect() as connection:

@@ -32,7 +32,7 @@ async def read_ended(jobs, number):
 async def test_a_store_of_an_older_format_is_brought_up_to_date(emulator, store, older):
     """What an older version recorded is carried out by this one, and the older one refuses the store from then on.
 
-    Prices are read from the results; what has none, as a lost press, counts by estimate.
+    Prices are read from the results; a press without one, such as a lost press, counts by estimate.
     """
     emulator.prices["upscale"] = 3
     async with open_jobs(emulator, store) as jobs:
@@ -59,7 +59,7 @@ async def test_a_store_of_an_older_format_is_brought_up_to_date(emulator, store,
 
 
 async def test_a_store_of_a_newer_format_is_refused(emulator, tmp_path):
-    """An older version tells that the store is newer, and leaves it as it is."""
+    """An older version reports that the store is newer, and leaves it as it is."""
     store = f"sqlite:///{tmp_path}/a.db"
     async with open_jobs(emulator, store) as jobs:
         await jobs.submit([(emulator.add_image(), "U1")])
@@ -94,7 +94,7 @@ IMAGES = st.builds(
 
 @given(image=IMAGES, button=st.sampled_from(list(Button)))
 def test_an_outcome_is_read_as_it_was_written(image, button):
-    """Whatever AKOOL told of an image comes back equal, the untouched mapping included."""
+    """Whatever AKOOL sent about an image comes back equal, the untouched mapping included."""
     press = ButtonPress("0" * 24, button)
     outcome = store_and_read(Outcome(press, Operation(image.id), image))
     assert outcome.result == image
@@ -105,7 +105,7 @@ def test_an_outcome_is_read_as_it_was_written(image, button):
 
 @given(charged=st.sampled_from([True, None]), message=TEXT)
 def test_an_error_is_read_as_it_was_written(charged, message):
-    """An error comes back with its class, its text and what it tells."""
+    """An error comes back with its class, its text and its fields."""
     press = ButtonPress("0" * 24, "U1")
     error = OutcomeUnknownError(message, charged=charged).about(press=press)
     read = store_and_read(Outcome(press, error=error)).error

@@ -1,4 +1,4 @@
-"""The sign of life of a worker: taken again, shown again, and not left to a child."""
+"""The heartbeat of a worker: its lock is taken again, and not left to a child."""
 
 import asyncio
 import os
@@ -12,7 +12,7 @@ from tests.support.workers import SHORT, open_jobs, worker
 
 
 async def test_a_living_worker_takes_its_lock_again(postgresql):
-    """While a lost connection still holds it, another cannot; at the next look it does, and the worker is not dead."""
+    """A lost connection still holds the lock; at the next heartbeat the worker has it, and does not count as dead."""
     store = postgresql()
     worker, lost, other = (AdvisoryLockHeartbeat(store, "account", name, SHORT) for name in ("a", "a", "b"))
     await lost.beat()
@@ -26,8 +26,8 @@ async def test_a_living_worker_takes_its_lock_again(postgresql):
     await other.stop()
 
 
-async def test_a_removed_sign_of_life_is_shown_again(tmp_path):
-    """Somebody who tidies up removes a living worker's file: at its next look it is there again, and locked."""
+async def test_a_removed_lock_file_is_made_again(tmp_path):
+    """Somebody removes a living worker's file: at its next heartbeat it is there again, and locked."""
     store = StoreUrl.read(f"sqlite:///{tmp_path}/a.db")
     worker, other = (make_heartbeat(store, "account", name, SHORT) for name in ("a", "b"))
     await worker.beat()
@@ -59,16 +59,16 @@ asyncio.run(main())
 """
 
 
-async def test_a_forked_child_does_not_show_its_dead_parent_alive(slow, store, tmp_path):
+async def test_a_forked_child_does_not_keep_the_heartbeat_of_its_dead_parent(slow, store, tmp_path):
     """A worker forks a child that outlives it, as a pool of processes does: its jobs are taken over all the same."""
     async with open_jobs(slow, store) as jobs:
         await jobs.submit([(slow.add_image(), "U1")])
-        told = tmp_path / "child"
+        file = tmp_path / "child"
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-W", "ignore", "-c", FORKING, store, told), env={**os.environ, **slow.environment()}
+            *(sys.executable, "-W", "ignore", "-c", FORKING, store, file), env={**os.environ, **slow.environment()}
         )
-        await look_until(lambda: told.exists() and told.read_text())
-        child = int(told.read_text())
+        await look_until(lambda: file.exists() and file.read_text())
+        child = int(file.read_text())
         try:
             process.kill()
             await process.wait()

@@ -15,7 +15,7 @@ from akool_async.cli import ExitStatus
 from akool_async.durable import JobState, StoreError
 from akool_async.durable._heartbeat import AdvisoryLockHeartbeat
 from akool_async.emulator import Emulator, Fault
-from tests.support.kills import Plan, run
+from tests.support.kills import KillScenario, run
 from tests.support.looks import look_until
 from tests.support.postgresql import new_postgresql
 from tests.support.workers import SHORT, Line, TimedCounter, open_jobs, worker
@@ -50,10 +50,10 @@ async def until_on_record(jobs, ids):
 @pytest.mark.parametrize("backend", ["sqlite", "postgresql"])
 async def test_kills_at_random_moments_lose_nothing(backend):
     """Three workers share a cap of 8 while 20 of them are killed: the store says what the emulator's ledger says."""
-    account = await run(Plan(backend=backend, presses=96, kills=20, cap=8, pause=0.5, seed=7, speed=40))
-    assert account.holds, account.table()
-    assert account.kills == 20
-    assert account.done + account.unknown == 96
+    report = await run(KillScenario(backend=backend, presses=96, kills=20, cap=8, pause=0.5, seed=7, speed=40))
+    assert report.holds, report.table()
+    assert report.kills == 20
+    assert report.done + report.unknown == 96
 
 
 async def test_a_worker_killed_before_its_post_leaves_the_press_to_the_next(slow, store, tmp_path):
@@ -73,7 +73,7 @@ async def test_a_worker_killed_before_its_post_leaves_the_press_to_the_next(slow
     assert slow.ledger.presses_accepted == {(press.image_id, "U1"): 1}
 
 
-async def test_a_worker_killed_after_its_post_is_told_as_unknown_and_charged(slow, store, tmp_path):
+async def test_a_press_of_a_worker_killed_after_its_post_is_unknown_and_charged(slow, store, tmp_path):
     """AKOOL took the press and its reply never came: the next worker finds the button used, and presses no more."""
     press = ButtonPress(slow.add_image(), "U1")
     slow.faults.script("create_by_button", Fault.stall("after"))
@@ -115,7 +115,7 @@ async def test_a_dead_workers_slots_are_not_given_away_while_akool_works(store, 
 
 
 async def test_sigterm_drains_a_worker(slow, store, tmp_path):
-    """No new presses after SIGTERM, exit status 0, and what runs at AKOOL is taken up by the next worker at once."""
+    """No new presses after SIGTERM, exit status 0, and the next worker immediately follows what runs at AKOOL."""
     presses = [(slow.add_image(), f"U{index}") for _ in range(4) for index in (1, 2, 3, 4)]
     async with open_jobs(slow, store) as jobs:
         await jobs.submit(presses)
@@ -150,11 +150,11 @@ async def test_a_rate_limit_is_all_workers_together(store, tmp_path):
                 assert await second.wait() == 0
             assert await count_done(jobs) == 40
     times = emulator.ledger.requests.times
-    assert times[-1] - times[0] >= (len(times) - 2) / 20  # each worker may send its first at once
+    assert times[-1] - times[0] >= (len(times) - 2) / 20  # each worker may send its first immediately
 
 
 async def test_postgresql_restarted_under_load(slow, tmp_path, own_postgresql):
-    """PostgreSQL stops at once and comes back while two workers press: all ends well, and once."""
+    """PostgreSQL crashes and comes back while two workers press: all ends well, and once."""
     store, restart = own_postgresql
     presses = [(slow.add_image(), button) for _ in range(5) for button in Button]
     options = ("--max-concurrent-upscales", "8", "--account", "both")
@@ -165,10 +165,10 @@ async def test_postgresql_restarted_under_load(slow, tmp_path, own_postgresql):
     ):
         observer = AdvisoryLockHeartbeat(store, "both", "nobody", SHORT)
 
-        async def both_live():
+        async def both_have_heartbeats():
             return await observer.count_workers() == 2
 
-        await look_until(both_live)
+        await look_until(both_have_heartbeats)
         await observer.stop()
         await jobs.submit(presses)
         for accepted in (10, 25):
@@ -189,8 +189,8 @@ async def test_postgresql_restarted_under_load(slow, tmp_path, own_postgresql):
     assert slow.ledger.peak_upscales <= 8
 
 
-async def test_a_worker_that_was_cut_off_still_tells_its_id(slow, postgresql, tmp_path):
-    """Cut off from PostgreSQL as AKOOL accepts, a worker is given up as dead; when it is back its id is not lost."""
+async def test_a_worker_that_was_cut_off_still_records_its_id(slow, postgresql, tmp_path):
+    """Cut off from PostgreSQL as AKOOL accepts, a worker is taken for dead; when it is back its id is not lost."""
     store = postgresql()
     press = ButtonPress(slow.add_image(), "U1")
     slow.faults.script("create_by_button", Fault.slow(2, "after"))
@@ -246,8 +246,8 @@ async def test_a_server_that_does_not_answer_holds_nobody_up(emulator, postgresq
         assert (await jobs.status()).open == 0
 
 
-async def test_an_id_that_cannot_be_recorded_is_told(slow, postgresql, caplog):
-    """Stopped while PostgreSQL is away, a worker tells the ids that it could not record, for a person to resolve."""
+async def test_an_id_that_cannot_be_recorded_is_logged(slow, postgresql, caplog):
+    """Stopped while PostgreSQL is away, a worker logs the ids that it could not record, for a person to resolve."""
     async with Line(postgresql()) as line:
         timing = evolve(SHORT, database_timeout=4, drain_timeout=1, hand_over_timeout=0.2)
         jobs = await open_jobs(slow, line.store, worker_timing=timing).__aenter__()

@@ -1,4 +1,4 @@
-"""Opening a store: which one, by how many at once, and whether it is made."""
+"""Opening a store: which one, by how many concurrently, and whether it is made."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -28,14 +28,14 @@ from tests.support.workers import open_jobs
     ],
 )
 def test_a_bad_store_is_refused_before_anything_is_done(store, reason):
-    """What is no store's URL is told with an example."""
+    """What is not the URL of a store is refused with an example."""
     with pytest.raises(ConfigurationError, match=reason):
         DurableFanOut("sk-test-key", store)
 
 
-async def test_a_store_that_cannot_be_opened_is_told_without_its_password(tmp_path):
+async def test_a_store_that_cannot_be_opened_is_named_without_its_password(tmp_path):
     """A server that is not there, which may come, a file that is no database, and a folder."""
-    (tmp_path / "text").write_text("not a database, but long enough to be looked at as one" * 20)
+    (tmp_path / "text").write_text("not a database, but long enough to be read as one" * 20)
     for store in (
         "postgresql://user:secret@127.0.0.1:9/akool",
         "postgresql://user@127.0.0.1:9/akool?password=secret",
@@ -53,8 +53,8 @@ def test_a_link_to_a_store_is_that_store(tmp_path):
     assert StoreUrl.read(f"sqlite:///{tmp_path}/b.db") == StoreUrl.read(f"sqlite:///{tmp_path}/a.db")
 
 
-def test_what_a_url_says_of_its_connection_counts():
-    """Our patience with a silent server fills in what the URL leaves open, for every kind of connection."""
+def test_the_parameters_of_a_url_override_ours():
+    """Our timeouts for a silent server fill in what the URL leaves open, for every kind of connection."""
     store = StoreUrl.read("postgresql://user@host/akool?connect_timeout=3&sslmode=require")
     for address in (store.address, store.driver_address):
         query = make_url(address).query
@@ -62,8 +62,8 @@ def test_what_a_url_says_of_its_connection_counts():
     assert "keepalives" not in str(store)
 
 
-async def test_many_that_open_a_new_store_at_once_all_can(emulator, empty_store):
-    """Eight that make the same store's tables at once all record their press, and one of them is new."""
+async def test_many_can_open_a_new_store_concurrently(emulator, empty_store):
+    """Eight that make the same store's tables concurrently all record their press, and one of them is new."""
 
     async def submit():
         async with open_jobs(emulator, empty_store) as jobs:
@@ -73,7 +73,7 @@ async def test_many_that_open_a_new_store_at_once_all_can(emulator, empty_store)
 
 
 async def test_an_sqlite_store_is_opened_by_one_at_a_time(emulator, tmp_path):
-    """While another process makes the tables, entering waits: DBOS's migrations do not bear company on SQLite."""
+    """While another process makes the tables, entering waits: DBOS's migrations cannot run concurrently on SQLite."""
     async with AsyncExitStack() as stack:
         with portalocker.Lock(tmp_path / "a.db.lock"):
             entering = asyncio.create_task(stack.enter_async_context(open_jobs(emulator, f"sqlite:///{tmp_path}/a.db")))

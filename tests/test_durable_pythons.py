@@ -47,7 +47,7 @@ async def test_a_store_is_carried_on_by_another_python(emulator, tmp_path, pytho
     async with open_jobs(emulator, store) as jobs:
         await jobs.submit([(images[3], "V1")])
         await jobs.run()
-        told = {outcome.press.image_id: outcome async for outcome in jobs.outcomes()}
-    assert told.keys() == set(images)
-    assert all(outcome.ok and outcome.unwrap().urls for outcome in told.values())
+        outcomes = {outcome.press.image_id: outcome async for outcome in jobs.outcomes()}
+    assert outcomes.keys() == set(images)
+    assert all(outcome.ok and outcome.unwrap().urls for outcome in outcomes.values())
     assert (emulator.ledger.accepted, emulator.ledger.pressed_twice()) == (4, [])

@@ -59,8 +59,8 @@ async def test_a_refused_job_can_be_pressed_again(emulator, tmp_path):
         assert (await jobs.job(press)).state is JobState.DONE
 
 
-async def test_an_unknown_job_can_be_given_up(emulator, store):
-    """resolve(abandon=True) counts it as failed, tells why, and a worker that comes back late ends it all the same."""
+async def test_an_unknown_job_can_be_abandoned(emulator, store):
+    """resolve(abandon=True) counts it as failed, says why, and an id that a worker records late still ends it."""
     async with open_jobs(emulator, store) as jobs:
         press, operation_id = await an_unknown_job(emulator, jobs)
         await jobs.resolve(press, abandon=True)

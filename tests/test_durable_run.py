@@ -27,9 +27,9 @@ async def test_outcomes_come_as_they_finish_while_run_works(emulator, store):
     async with open_jobs(emulator, store) as jobs:
         await jobs.submit(presses)
         running = asyncio.create_task(jobs.run())
-        told = [outcome.press async for outcome in jobs.outcomes()]
+        presses_read = [outcome.press async for outcome in jobs.outcomes()]
         await running
-    assert len(told) == len(set(told)) == 8
+    assert len(presses_read) == len(set(presses_read)) == 8
 
 
 async def test_outcomes_of_some_presses_wait_for_these_alone(emulator, tmp_path):
@@ -41,8 +41,8 @@ async def test_outcomes_of_some_presses_wait_for_these_alone(emulator, tmp_path)
         running = asyncio.create_task(jobs.run())
         await emulator.ledger.until(lambda ledger: ledger.accepted == 1)
         await jobs.submit([(image_id, "U1"), (image_id, "U2")])
-        told = await outcomes_of(jobs, [(image_id, "U1"), (image_id, "U2")])
-        assert [outcome.ok for outcome in told] == [True, True]
+        outcomes = await outcomes_of(jobs, [(image_id, "U1"), (image_id, "U2")])
+        assert [outcome.ok for outcome in outcomes] == [True, True]
         stuck = await jobs.job((image_id, "V1"))
         assert (stuck.state, stuck.ended_at, stuck.outcome) == (JobState.OPEN, None, None)
         with pytest.raises(ValueError, match=r"U4 of image .* was not submitted"):

@@ -69,7 +69,7 @@ async def test_a_store_is_made_by_an_older_sqlite(emulator, tmp_path):
             assert [outcome.ok async for outcome in jobs.outcomes()] == [True]
 
 
-async def test_an_older_sqlite_tells_the_time_as_a_newer_one(emulator, tmp_path):
+async def test_an_older_sqlite_has_the_clock_of_a_newer_one(emulator, tmp_path):
     """A job's moment is now, in whole milliseconds."""
     before = datetime.now(UTC).timestamp()
     async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db"):
@@ -82,7 +82,7 @@ async def test_an_older_sqlite_tells_the_time_as_a_newer_one(emulator, tmp_path)
     assert before - 0.001 <= created / 1000 <= datetime.now(UTC).timestamp() + 0.001
 
 
-def test_the_connections_that_dbos_makes_of_the_address_tell_the_time_too(tmp_path):
+def test_the_connections_that_dbos_makes_of_the_address_have_the_clock_too(tmp_path):
     """It migrates its tables with an engine of its own; what no table asks for is an error, not a wrong moment."""
     with sqlite_that(knows_no_unixepoch):
         engine = create_engine(StoreUrl.read(f"sqlite:///{tmp_path}/a.db").driver_address)
@@ -93,8 +93,8 @@ def test_the_connections_that_dbos_makes_of_the_address_tell_the_time_too(tmp_pa
         engine.dispose()
 
 
-def test_an_sqlite_that_is_too_old_for_any_store_is_told_with_the_remedy(tmp_path, monkeypatch):
-    """Before 3.35, SQLite cannot tell what it has changed: that is said before anything is done."""
+def test_an_sqlite_that_is_too_old_for_any_store_is_reported_with_the_remedy(tmp_path, monkeypatch):
+    """Before 3.35, SQLite cannot return what it has changed: that is reported before anything is done."""
     monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 34, 1))
     with pytest.raises(
         ConfigurationError, match=r"SQLite 3\.35 or newer is needed, .*: use a newer one, or PostgreSQL"

@@ -43,7 +43,7 @@ async def test_the_same_press_is_the_same_job_whoever_submits_it(emulator, store
     assert emulator.ledger.accepted == 1
 
 
-async def test_many_submitting_at_once_record_each_press_once(emulator, store):
+async def test_many_submitting_concurrently_record_each_press_once(emulator, store):
     """Ten submit the same 40 presses at the same time: 40 are new in all."""
     presses = [(emulator.add_image(), button) for _ in range(5) for button in Button]
     async with open_jobs(emulator, store) as jobs:
@@ -52,7 +52,7 @@ async def test_many_submitting_at_once_record_each_press_once(emulator, store):
 
 
 async def test_presses_may_be_an_async_iterable_and_a_bad_one_is_named(emulator, tmp_path):
-    """An async iterable is taken; a press that is none raises, and what came before it in full pages is recorded."""
+    """An async iterable is accepted; a bad press raises, and what came before it is recorded."""
 
     async def presses():
         yield (emulator.add_image(), "U1")
@@ -65,7 +65,7 @@ async def test_presses_may_be_an_async_iterable_and_a_bad_one_is_named(emulator,
 
 
 async def test_ids_may_hold_any_printable_sign(emulator, tmp_path):
-    """What takes a job's name apart is not misled by an id that holds its separators."""
+    """A job id is taken apart correctly even if the image id holds its separators."""
     async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db") as jobs:
         await jobs.submit([("a:b#c:U1", "V1")])
         await jobs.run()
@@ -113,7 +113,7 @@ def test_the_account_is_told_apart_without_its_key():
 
 
 async def test_finished_jobs_are_pruned_and_unknown_ones_kept(emulator, store):
-    """prune() forgets what is done, failed and old enough, and nothing else; what was pruned can be submitted anew."""
+    """prune() forgets what is done, failed and old enough, and nothing else; what was pruned can be submitted again."""
     image_id = emulator.add_image()
     async with open_jobs(emulator, store) as jobs:
         await an_unknown_job(emulator, jobs)

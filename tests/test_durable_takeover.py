@@ -1,4 +1,4 @@
-"""Jobs that workers left: in doubt, looked for, dropped by the queue, or taken for left though they were not."""
+"""Jobs that workers left: in doubt, without their ids, dropped by the queue, or taken over from the living."""
 
 import asyncio
 
@@ -24,8 +24,8 @@ from tests.support.looks import look_until
 from tests.support.workers import SHORT, an_unknown_job, open_jobs
 
 
-async def looks_for_an_id(emulator, jobs, store):
-    """Begin to carry out a press whose reply is lost, and return it and the run, once it looks for the id."""
+async def await_a_lost_id(emulator, jobs, store):
+    """Begin to carry out a press whose reply is lost, and return it and the run, once it waits for the id."""
     press = ButtonPress(emulator.add_image(), "U1")
     emulator.faults.script("create_by_button", Fault.reset("after"))
     await jobs.submit([press])
@@ -34,10 +34,10 @@ async def looks_for_an_id(emulator, jobs, store):
     return press, running
 
 
-async def test_a_lost_id_is_looked_for_once_whoever_looks(emulator, store):
-    """Workers that end before the patience is over do not begin it anew: after an hour of looking in all it is told."""
+async def test_a_lost_id_is_awaited_once_by_all_workers_together(emulator, store):
+    """Workers that end before the timeout do not begin it again: after an hour in all the job is unknown."""
     async with open_jobs(emulator, store, lost_reply_timeout=3_600) as jobs:
-        press, running = await looks_for_an_id(emulator, jobs, store)
+        press, running = await await_a_lost_id(emulator, jobs, store)
         running.cancel()
         await asyncio.wait([running])
         search_for_an_hour(store)
@@ -49,10 +49,10 @@ async def test_a_lost_id_is_looked_for_once_whoever_looks(emulator, store):
     assert emulator.ledger.accepted == 1
 
 
-async def test_an_id_that_is_looked_for_can_be_told(emulator, store):
-    """resolve(operation_id=...) ends the looking; the other ways wait for its end."""
+async def test_an_id_that_is_awaited_can_be_resolved(emulator, store):
+    """resolve(operation_id=...) ends the wait; the other ways are refused until its end."""
     async with open_jobs(emulator, store, lost_reply_timeout=3_600) as jobs:
-        press, running = await looks_for_an_id(emulator, jobs, store)
+        press, running = await await_a_lost_id(emulator, jobs, store)
         with pytest.raises(ValueError, match="is open; only an unknown outcome can be resolved"):
             await jobs.resolve(press, retry=True)
         (post,) = emulator.ledger.posts
@@ -61,8 +61,8 @@ async def test_an_id_that_is_looked_for_can_be_told(emulator, store):
         assert (await jobs.job(press)).outcome.unwrap().id == post.new_ids[0]
 
 
-async def test_a_press_made_anew_has_the_whole_patience(emulator, store):
-    """An old search for an id does not shorten that for a later press: the button was free, and is pressed now."""
+async def test_a_press_made_again_has_the_whole_timeout(emulator, store):
+    """An old wait for an id does not shorten that of a later press: the button was free, and is pressed now."""
     async with open_jobs(emulator, store, lost_reply_timeout=3_600) as jobs:
         press = ButtonPress(emulator.add_image(), "U1")
         await jobs.submit([press])
@@ -102,7 +102,7 @@ async def test_without_a_network_no_job_is_in_doubt(store, unused_tcp_port, capl
 
 
 async def test_presses_in_doubt_hold_up_no_others(emulator, store):
-    """While AKOOL does not tell of eight presses whether they were taken, others are made."""
+    """While AKOOL does not say of eight presses whether they were taken, others are made."""
     async with open_jobs(emulator, store) as jobs:
         doubtful = [(emulator.add_image(), f"V{index}") for _ in range(2) for index in (1, 2, 3, 4)]
         await jobs.submit(doubtful)
@@ -119,12 +119,12 @@ async def test_presses_in_doubt_hold_up_no_others(emulator, store):
     assert set(emulator.ledger.presses_accepted.values()) == {1}
 
 
-async def test_a_job_that_was_dropped_is_taken_up_again(store):
-    """What is said to run at a worker and does not, and what DBOS has given up, is carried out by that very worker."""
+async def test_a_job_that_was_dropped_is_requeued(store):
+    """A job that only the record says a worker runs, and one that DBOS has abandoned, are run by that worker."""
     async with Emulator(speed=1) as slow, open_jobs(slow, store, max_concurrent_upscales=1) as jobs:
-        first, lost, given_up = (ButtonPress(slow.add_image(), button) for button in ("U1", "U2", "V1"))
-        await jobs.submit([first, given_up])
-        drop_workflow(store, given_up)
+        first, lost, abandoned = (ButtonPress(slow.add_image(), button) for button in ("U1", "U2", "V1"))
+        await jobs.submit([first, abandoned])
+        drop_workflow(store, abandoned)
         running = asyncio.create_task(jobs.run())
         await slow.ledger.until(lambda ledger: ledger.presses_accepted[first.image_id, "U1"])
         await jobs.submit([lost])
@@ -139,8 +139,8 @@ async def test_a_job_that_was_dropped_is_taken_up_again(store):
     assert slow.ledger.accepted == 3
 
 
-async def test_a_worker_that_was_missed_goes_on_with_its_own_jobs(store):
-    """Its jobs are put back while it carries them out: it takes them up again, presses none, and loses no slot."""
+async def test_a_worker_that_was_taken_for_dead_goes_on_with_its_own_jobs(store):
+    """Its jobs are requeued while it carries them out: it runs them again, presses nothing, and loses no slot."""
     async with Emulator(speed=1) as slow, open_jobs(slow, store, max_concurrent_upscales=4) as jobs:
         await jobs.submit([(slow.add_image(), button) for button in ("U1", "U2")])
         running = asyncio.create_task(jobs.run(until_empty=False))

@@ -13,7 +13,7 @@ from tests.support.workers import an_unknown_job, open_jobs
 
 
 async def test_a_webhook_gives_the_id_of_a_lost_reply(emulator, store):
-    """A webhook that tells the id under the press's word, at any object, ends the job; a stranger's concerns nobody."""
+    """A webhook with the press's correlation id brings the lost id, at any object; others concern nobody."""
     press = ButtonPress(emulator.add_image(), "U1")
     emulator.faults.script("create_by_button", Fault.reset("after"))
     async with (
@@ -24,9 +24,9 @@ async def test_a_webhook_gives_the_id_of_a_lost_reply(emulator, store):
         running = asyncio.create_task(jobs.run())
         await emulator.ledger.until(lambda ledger: ledger.callbacks)
         callback = emulator.ledger.callbacks[0]
-        word = callback.url.partition("akool_press=")[2]
+        correlation_id = callback.url.partition("akool_press=")[2]
         assert await receiver.notify(WebhookEvent(id="1" * 24, status=3), word="stranger") is False
-        assert await receiver.notify(WebhookEvent(id=callback.image_id, status=3), word=word) is True
+        assert await receiver.notify(WebhookEvent(id=callback.image_id, status=3), word=correlation_id) is True
         await running
         job = await jobs.job(press)
     assert job.state is JobState.DONE
@@ -34,11 +34,11 @@ async def test_a_webhook_gives_the_id_of_a_lost_reply(emulator, store):
     assert emulator.ledger.accepted == 1
 
 
-async def test_a_word_that_is_none_is_left_out(emulator, store):
-    """The word of a webhook is part of its address, which nobody signs: one that no database takes concerns nobody."""
+async def test_a_correlation_id_that_cannot_be_one_is_left_out(emulator, store):
+    """The correlation id is part of the address, which nobody signs: one that no database takes concerns nobody."""
     async with open_jobs(emulator, store) as jobs:
-        for word in ("a\0b", "\ud800"):
-            assert await jobs.notify(WebhookEvent(id="1" * 24, status=3), word=word) is False
+        for correlation_id in ("a\0b", "\ud800"):
+            assert await jobs.notify(WebhookEvent(id="1" * 24, status=3), word=correlation_id) is False
 
 
 async def test_a_webhook_at_another_process_wakes_the_worker(emulator, store):
@@ -58,7 +58,7 @@ async def test_a_webhook_at_another_process_wakes_the_worker(emulator, store):
 
 
 async def test_a_webhook_that_comes_late_settles_an_unknown_job(emulator, tmp_path):
-    """Told as unknown already, a job is opened by the webhook that tells its id, and the next run ends it."""
+    """A job that is unknown already is opened by the webhook that brings its id, and the next run ends it."""
     store = f"sqlite:///{tmp_path}/a.db"
     async with open_jobs(emulator, store) as jobs:
         press, operation_id = await an_unknown_job(emulator, jobs)

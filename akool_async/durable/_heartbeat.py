@@ -43,7 +43,7 @@ _DESCRIPTORS: Final[set[int]] = set()
 
 
 class Heartbeat(Protocol):
-    """The heartbeat of one worker, which also finds workers of the account that have none."""
+    """The heartbeat of one worker, which also finds workers of the account that no longer have one."""
 
     async def beat(self) -> None:
         """Take the lock, or check that this worker still holds it and take it again if not."""

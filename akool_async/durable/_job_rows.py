@@ -22,16 +22,16 @@ _IS_UNKNOWN: Final = JOBS.c.state == JobState.UNKNOWN
 WAS_ABANDONED: Final = _IS_FAILED & JOBS.c.search_time.is_not(None)
 """Its id may still become known."""
 IS_UNSETTLED: Final = (_IS_FAILED & JOBS.c.operation_id.is_(None)) | WAS_ABANDONED | _IS_UNKNOWN
-"""AKOOL has no operation for the press, or may have none, or nobody has followed it."""
+"""AKOOL made no operation of the press, or perhaps did not, or nobody has followed it."""
 MAY_HAVE_BEEN_PRESSED: Final = JOBS.c.in_doubt | _IS_UNKNOWN | JOBS.c.search_time.is_not(None)
 """Of an ended job without an operation: AKOOL may have accepted the press nevertheless."""
 
-QUEUE_COLUMNS: Final = (
-    *(JOBS.c.job_id, JOBS.c.submitted_at, JOBS.c.attempt, JOBS.c.button, JOBS.c.operation_id, JOBS.c.in_doubt),
+QUEUE_COLUMNS: Final = tuple(
+    JOBS.c[name] for name in ("job_id", "submitted_at", "attempt", "button", "operation_id", "in_doubt")
 )
 JOB_COLUMNS: Final = (
-    *(JOBS.c.image_id, JOBS.c.button, JOBS.c.state, KNOWN_ID.label("operation_id"), JOBS.c.submitted_at),
-    *(JOBS.c.ended_at, JOBS.c.ended_number, JOBS.c.outcome),
+    *(JOBS.c[name] for name in ("image_id", "button", "state", "submitted_at", "ended_at", "ended_number", "outcome")),
+    KNOWN_ID.label("operation_id"),
 )
 
 Row = sa.Row[*tuple[Any, ...]]

@@ -44,7 +44,7 @@ class Worker:
 
     @property
     def is_running(self) -> bool:
-        """True until it has ended, even if nobody waits for it any more."""
+        """True until it has ended, even if nobody waits for it."""
         return self._ended is not None and not self._ended.done()
 
     async def stop(self) -> None:

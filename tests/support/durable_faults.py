@@ -1,4 +1,4 @@
-"""What can befall a durable store behind the library's back, and looks into it: one function for each.
+"""What can befall a durable store behind the library's back, and what it records: one function for each.
 
 Nothing of the library's own leads to these: they are what a killed worker, a lost answer or an older version leave.
 """
@@ -12,7 +12,7 @@ from sqlalchemy import create_engine, make_url, text
 HOUR: Final = 3_600_000_000
 """In microseconds, as a store counts."""
 BY_3_11, BY_3_12 = "(strftime('%s','now') * 1000)", "(unixepoch('subsec') * 1000)"
-"""What DBOS has its tables tell the time by, where Python 3.11 made them, and where 3.12 or newer did."""
+"""The clock of DBOS's tables, if Python 3.11 made them, and if 3.12 or newer did."""
 
 
 @contextmanager
@@ -49,17 +49,17 @@ def _names(press):
 
 
 def mark_all_in_doubt(store):
-    """The workers that had taken up these jobs were killed with their POSTs under way."""
+    """The workers that had claimed these jobs were killed with their POSTs under way."""
     assert _change(store, "UPDATE akool_jobs SET in_doubt = true")
 
 
 def lose_an_earlier_press(store):
-    """A worker was killed with its POST under way, and others looked for the id for an hour before they ended too."""
+    """A worker was killed with its POST under way, and others waited for the id for an hour before they ended too."""
     assert _change(store, "UPDATE akool_jobs SET looked_for = :hour, in_doubt = true", hour=HOUR) == 1
 
 
 def search_for_an_hour(store):
-    """Other workers have looked for the id for an hour, and ended."""
+    """Other workers have waited for the id for an hour, and ended."""
     assert _change(store, "UPDATE akool_jobs SET looked_for = looked_for + :hour", hour=HOUR) == 1
 
 
@@ -77,7 +77,7 @@ def garble_the_id(store):
 
 
 def drop_workflow(store, press):
-    """A worker failed with this job in hand, and DBOS, which has its limits, has given the workflow up."""
+    """A worker failed while it ran this job, and DBOS, which has its limits, has abandoned the workflow."""
     with _opened(store) as execute:
         taken = "UPDATE akool_jobs SET run_id = 'a worker that failed' WHERE image_id = :image AND button = :button"
         assert execute(taken, **_names(press)).rowcount == 1
@@ -103,7 +103,7 @@ def take_over_from_the_living(store):
 
 
 def count_waiting(store):
-    """How many jobs wait in the queue to be taken up."""
+    """How many jobs wait in the queue."""
     return _read(store, "SELECT count(*) FROM {workflows} WHERE status = 'ENQUEUED'")
 
 
@@ -145,13 +145,13 @@ def hold_up_the_end_of(connection, button):
 
 
 def seconds_searched(store):
-    """For how long its id was looked for; None if it was not."""
+    """For how long workers waited for its id; None if they did not."""
     looked_for = _read(store, "SELECT looked_for FROM akool_jobs")
     return None if looked_for is None else looked_for / 1_000_000
 
 
 def correlation_id_of(store):
-    """The word under which a webhook can tell its id."""
+    """The correlation id under which a webhook can bring its id."""
     return _read(store, "SELECT word FROM akool_jobs")
 
 

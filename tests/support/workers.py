@@ -26,7 +26,7 @@ def open_jobs(emulator, store, **options):
 
 @asynccontextmanager
 async def worker(emulator, store, folder, *options):
-    """A worker that is killed at the end, where it still works."""
+    """A worker that is killed at the end if it still works."""
     process = await commands.start(
         "worker",
         "--store",
@@ -101,13 +101,13 @@ class Line:
         await self._server.wait_closed()
 
     def cut(self):
-        """Nothing passes any more."""
+        """From now on nothing passes."""
         self._is_cut = True
         for end in self._ends:
             end.transport.abort()
 
     def stall(self):
-        """What is sent arrives no more, and nobody is told."""
+        """What is sent no longer arrives, and nobody gets an error."""
         self._flows.clear()
 
     def mend(self):
