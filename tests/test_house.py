@@ -102,7 +102,7 @@ def test_imports_go_down_and_packages_have_owners():
             "Imports go down the house",
         ),
         ("_poll/tracked.py", "from akool_async._poll import poller", "No room imports in a circle"),
-        ("durable/_tables.py", "from akool_async.durable import _fan_out", "No room imports in a circle"),
+        ("durable/_tables.py", "from akool_async.durable import _durable_fan_out", "No room imports in a circle"),
         ("session.py", "import cattrs", "cattrs is the codec's"),
         ("_poll/poller.py", "import aiohttp", "aiohttp has few owners"),
     ],

@@ -275,7 +275,7 @@ class FanOut:
         if self._stopped_by is None:
             self._stopped_by = error
             for job in self._jobs:
-                # If the submitter no longer knows the press, it has already failed; the job will see that error shortly.
+                # If the submitter no longer knows the press, it has failed; the job will see that error shortly.
                 has_ended = job.has_begun_pressing and not self._services.submitter.knows(job.press)
                 unsent = job.operation is None and not has_ended and not self._services.submitter.has_sent(job.press)
                 if unsent and job.task is not None and job.task is not asyncio.current_task():

@@ -3,10 +3,10 @@
 from akool_async import _validate
 
 try:
-    from akool_async.durable._fan_out import DurableFanOut
+    from akool_async.durable._durable_fan_out import DurableFanOut
     from akool_async.durable._job import Job, JobCounts, JobState
     from akool_async.durable._store_url import StoreError
-    from akool_async.durable._timing import WorkerTiming
+    from akool_async.durable._worker_timing import WorkerTiming
 except ModuleNotFoundError as error:
     if (error.name or "").partition(".")[0] not in {"dbos", "portalocker", "psycopg", "sqlalchemy"}:
         raise

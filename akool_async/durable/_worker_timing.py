@@ -1,4 +1,4 @@
-"""How long durable work waits, as one value."""
+"""How often and how long durable runs wait, as one value."""
 
 from __future__ import annotations
 
@@ -10,39 +10,38 @@ from akool_async import _validate
 from akool_async._limits.timing import wait
 
 MIN_INTERVAL: Final = 0.05
-"""Seconds below which :meth:`WorkerTiming.scaled` does not bring an interval: each is a query of the database."""
+"""Seconds. :meth:`WorkerTiming.scaled` makes no interval shorter, since after each one the database is queried."""
 MIN_HEARTBEAT: Final = 0.5
-"""The same for the heartbeat: on a busy machine a worker that is merely slow would be taken for dead."""
+"""The same for heartbeats: on a busy machine, others would take a slow worker for dead."""
 
 
 @frozen(kw_only=True)
 class WorkerTiming:
-    """How often workers and readers of a state poll, and how long they wait, in seconds. The defaults fit AKOOL.
+    """How often workers and readers poll a store, and how long they wait, in seconds. The defaults fit AKOOL.
 
-    All workers of a state should have the same. Against an emulator, ``AKOOL_TIME_SCALE`` of its ``environment()``
-    shortens these and the sessions' waits together.
+    Start all workers of a store with the same values. Against an emulator, ``AKOOL_TIME_SCALE`` of its
+    ``environment()`` shortens these waits and those of sessions together.
 
     Args:
-        heartbeat_interval: Between two heartbeats, at which a worker shows that it is alive and takes over the jobs of
-            workers that died.
+        heartbeat_interval: Between two heartbeats of a worker. At each it takes over the jobs of dead workers.
         poll_interval: Between two polls of a worker for recorded webhooks, and for whether any job is open.
-        queue_poll_interval: Between two polls for a job while a slot is free. The most recently started worker's counts
-            for all.
+        queue_poll_interval: Between two polls for a job while a slot is free. The most recently started worker's
+            applies to all.
         lost_id_poll_interval: Between two polls for the id of a press whose reply was lost.
-        outcomes_poll_interval: Between two polls of ``outcomes()`` for what has ended.
-        first_retry_pause: Before AKOOL is asked again for a job. It doubles with every try; the actual pause is random,
-            up to that value.
+        outcomes_poll_interval: Between two polls of ``outcomes()`` for jobs that have ended.
+        first_retry_pause: Before AKOOL is asked again for a job. It doubles with every try, and half of it is random.
         max_retry_pause: The longest such pause.
-        first_database_pause: Before a database that was away is tried again. It grows as the pause before AKOOL does.
+        first_database_pause: Before an unavailable database is tried again. It doubles with every try, and half of it
+            is random.
         max_database_pause: The longest such pause.
-        key_timeout: For AKOOL to say whether the key is right, as a worker starts. Without an answer it works all the
-            same.
-        database_timeout: For a database that is away, before a caller gets a :class:`StoreError`. A restart of
+        key_timeout: For AKOOL to confirm the key when a worker starts. Without an answer it starts nevertheless.
+        database_timeout: For an unavailable database, before a caller gets a :class:`StoreError`. A restart of
             PostgreSQL takes less.
-        opening_timeout: For another process that makes the tables of the same state.
-        lock_timeout: For an answer of PostgreSQL about which workers are alive.
-        drain_timeout: For POSTs under way to end and to be recorded, as a worker ends.
-        hand_over_timeout: For recording what an ended worker leaves to others, who find it in any case.
+        opening_timeout: For another process that makes the tables of the same store.
+        lock_timeout: For an answer of PostgreSQL about heartbeats.
+        drain_timeout: For POSTs under way to end and to be recorded, when a worker ends.
+        hand_over_timeout: For the hand-over of its jobs, when a worker ends. Others take them over in any case once
+            its heartbeat is missing.
 
     Raises:
         ValueError: A value is not a number of seconds above 0.
@@ -66,10 +65,10 @@ class WorkerTiming:
     hand_over_timeout: float = wait(3.0)
 
     def scaled(self, share: float) -> WorkerTiming:
-        """The same with its intervals and pauses multiplied by ``share``.
+        """Return a copy whose intervals and pauses are multiplied by ``share``.
 
-        No interval gets shorter than 50 ms thereby, and no heartbeat than half a second. Timeouts stay as they are: a
-        fast emulator makes neither the database nor this machine faster.
+        No interval gets shorter than 50 ms by this, and no heartbeat interval shorter than half a second. Timeouts stay
+        as they are: a fast emulator makes neither the database nor this machine faster.
 
         Raises:
             ValueError: ``share`` is not a number above 0.
