@@ -150,7 +150,7 @@ class AkoolSession:
             request_timeout=self._request_timeout,
             http=http,
             home=self._home,
-            pace=self._rate_limiter,
+            rate_limiter=self._rate_limiter,
             throttle_delay=self._timing.throttle_delay,
             reporter=self._reporter,
         )
@@ -159,7 +159,7 @@ class AkoolSession:
         self._downloads = Downloads(hosts, self.get_image_result, self._timing)
         ramp = Ramp(self._timing)
         self._poller = Poller(
-            self._endpoints.look,
+            self._endpoints.poll,
             polling,
             self._timing,
             self._reporter,
