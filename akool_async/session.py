@@ -196,7 +196,7 @@ class AkoolSession:
             request_timeout=settings.request_timeout,
             http=http,
             home=self._home,
-            pace=self._rate_limiter,
+            rate_limiter=self._rate_limiter,
             throttle_delay=settings.timing.throttle_delay,
             reporter=self._reporter,
         )

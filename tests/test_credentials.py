@@ -68,11 +68,11 @@ async def test_only_what_is_long_enough_is_masked():
     """A key or secret is taken out of a message; a token of a few letters, which stands in any word, is not."""
     authenticator = TokenAuthenticator(ClientCredentials("id", KEY), token_of("a"))
     await authenticator.acquire()
-    assert authenticator.hide(f"a bad pair: {KEY}") == "a bad pair: ***"
+    assert authenticator.redact(f"a bad pair: {KEY}") == "a bad pair: ***"
     authenticator = TokenAuthenticator(ClientCredentials("id", KEY), token_of("a-long-token"))
     await authenticator.acquire()
-    assert authenticator.hide("a-long-token has ended") == "*** has ended"
-    assert KeyAuthenticator(ApiKey(KEY)).hide(f"{KEY}!") == "***!"
+    assert authenticator.redact("a-long-token has ended") == "*** has ended"
+    assert KeyAuthenticator(ApiKey(KEY)).redact(f"{KEY}!") == "***!"
 
 
 def token_of(token):

@@ -7,7 +7,7 @@ from aiohttp import web
 from attrs import evolve
 
 from akool_async import AkoolSession, RateLimitedError, Timing, events
-from akool_async._http.transport import MOST_CONNECTIONS
+from akool_async._http.transport import MAX_CONNECTIONS
 from akool_async._limits.ramp import FIRST_WIDTH, MAX_WIDTH, Ramp
 from akool_async._limits.rate import RateLimiter
 from akool_async.emulator import Emulator, Fault
@@ -72,7 +72,7 @@ async def test_what_queued_before_a_429_waits_it_out_too(emulator, rate):
         reads = [asyncio.create_task(akool.get_image_result(image_id)) for _ in range(300)]
         await look_until(lambda: akool.counters().throttled)
         await asyncio.wait(reads, timeout=0.5)
-        assert emulator.ledger.requests.total() <= MOST_CONNECTIONS
+        assert emulator.ledger.requests.total() <= MAX_CONNECTIONS
         for read in reads:
             read.cancel()
         await asyncio.gather(*reads, return_exceptions=True)
@@ -200,7 +200,7 @@ async def test_of_two_refusals_the_longer_wait_counts():
 
 async def test_a_shorter_wait_does_not_end_a_longer_one():
     """AKOOL asks for ten minutes, and for no time at all in a later reply: ten minutes count."""
-    pace = RateLimiter(None)
-    pace.hold(600.0)
-    pace.hold(0.0)
-    assert pace.is_held
+    rate_limiter = RateLimiter(None)
+    rate_limiter.pause(600.0)
+    rate_limiter.pause(0.0)
+    assert rate_limiter.is_paused

@@ -31,7 +31,7 @@ from akool_async import (
     TransportError,
 )
 from akool_async._http.endpoints import READ_TRIES
-from akool_async._http.transport import LARGEST_BODY
+from akool_async._http.transport import MAX_BODY
 from akool_async.emulator import Fault
 from tests.support.examples import CREATE_BY_PROMPT_REPLY
 from tests.support.schedules import FAST, QUICK
@@ -43,7 +43,7 @@ BROKEN = {
     "empty": ({"body": b""}, ResponseError),
     "not json": ({"text": "ok"}, ResponseError),
     "json without a code": ([1, 2], ResponseError),
-    "huge": ({"body": b"x" * (LARGEST_BODY + 1)}, ResponseError),
+    "huge": ({"body": b"x" * (MAX_BODY + 1)}, ResponseError),
     "redirect": ({"status": 302, "body": b"moved"}, ResponseError),
     "429": ({"status": 429, "text": "slow down"}, RateLimitedError),
     "unknown code": ({"code": 4711, "msg": "news"}, APIError),

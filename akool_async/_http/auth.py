@@ -99,7 +99,7 @@ class Authenticator(Protocol):
     def renew(self, header: Header) -> bool:
         """AKOOL ended ``header`` (1101): True where another can be acquired."""
 
-    def hide(self, text: str) -> str:
+    def redact(self, text: str) -> str:
         """Take the secrets out of a text of AKOOL's before anyone sees it."""
 
     def close(self) -> None:
@@ -120,7 +120,7 @@ class KeyAuthenticator(_Unpicklable):
         """Never: a key that AKOOL refuses stays refused."""
         return False
 
-    def hide(self, text: str) -> str:
+    def redact(self, text: str) -> str:
         """Take the key out."""
         return _mask(text, [self.header[1]])
 
@@ -161,7 +161,7 @@ class TokenAuthenticator(_Unpicklable):
             self.header = None
         return True
 
-    def hide(self, text: str) -> str:
+    def redact(self, text: str) -> str:
         """Take the secret and the newest tokens out."""
         return _mask(text, (self._credentials.client_secret, *self._tokens))
 

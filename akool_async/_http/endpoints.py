@@ -14,14 +14,16 @@ from akool_async._http.retry import is_transient, read_date
 from akool_async._http.transport import Call, Transport
 from akool_async._limits.backoff import growing_waits
 from akool_async.errors import AkoolError, ResponseError
-from akool_async.models import PromptRequest, SourcePromptRequest
+from akool_async.models import PromptRequest
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from yarl import URL
+
     from akool_async._http.request_body import SendGate
     from akool_async._limits.timing import Timing
-    from akool_async.models import ButtonPress, ImageResult
+    from akool_async.models import ButtonPress, ImageResult, SourcePromptRequest
 
 READ_TRIES: Final = 4
 SETTLED_AGE: Final = timedelta(minutes=10)
@@ -30,19 +32,15 @@ SETTLED_AGE: Final = timedelta(minutes=10)
 T = TypeVar("T")
 
 
-_PROMPT_ENDPOINTS: Final = {
-    PromptRequest: ("Create By Prompt", "/api/open/v3/content/image/createbyprompt"),
-    SourcePromptRequest: ("Create By Source Prompt", "/api/open/v4/content/image/createBySourcePrompt"),
-}
-
-
 @frozen
 class Snapshot:
-    """What a poll saw, and the bytes that it was read from."""
+    """What a poll saw."""
 
     image: ImageResult
-    content: bytes
     date: str
+    """The Date header of the reply."""
+    url: URL
+    """The address that was polled, for the next poll: to build it again would cost 10 us."""
 
     @property
     def is_settled(self) -> bool:
@@ -57,11 +55,16 @@ class Endpoints:
     def __init__(self, transport: Transport, timing: Timing) -> None:
         self._transport = transport
         self._timing = timing
+        self._create_by_button = transport.url("api/open/v3/content/image/createbybutton")
+        self._create_by_prompt = transport.url("api/open/v3/content/image/createbyprompt")
+        self._create_by_source_prompt = transport.url("api/open/v4/content/image/createBySourcePrompt")
+        self._get_image_result = transport.url("api/open/v3/content/image/infobymodelid")
+        self._get_credit = transport.url("api/open/v3/faceswap/quota/info")
 
     async def create_by_button(self, press: ButtonPress, webhook_url: str | None, gate: SendGate) -> ImageResult:
         """Create By Button. Spends credits."""
-        path = "/api/open/v3/content/image/createbybutton"
-        call = Call("Create By Button", "POST", path, codec.button_body(press, webhook_url), gate=gate)
+        body = codec.button_body(press, webhook_url)
+        call = Call("Create By Button", "POST", self._create_by_button, body, gate)
         try:
             image = codec.read_image(await self._transport.request(call))
             _require_answer(image, press)
@@ -74,9 +77,12 @@ class Endpoints:
         self, request: PromptRequest | SourcePromptRequest, webhook_url: str | None, gate: SendGate
     ) -> list[ImageResult]:
         """Create By Prompt, or Create By Source Prompt (v4): one image, or several for a batch. Spends credits."""
-        endpoint, path = _PROMPT_ENDPOINTS[type(request)]
-        call = Call(endpoint, "POST", path, codec.prompt_body(evolve(request, webhook_url=webhook_url)), gate=gate)
-        images = codec.read_images(await self._transport.request(call))
+        if isinstance(request, PromptRequest):
+            endpoint, url = "Create By Prompt", self._create_by_prompt
+        else:
+            endpoint, url = "Create By Source Prompt", self._create_by_source_prompt
+        body = codec.prompt_body(evolve(request, webhook_url=webhook_url))
+        images = codec.read_images(await self._transport.request(Call(endpoint, "POST", url, body, gate)))
         answers = [image for image in images if contradiction(image, None) is None]
         if not answers:
             _require_answer(images[0], None)
@@ -86,26 +92,24 @@ class Endpoints:
         """Get Image Result, in up to ``tries`` tries."""
         return (await self._read_patiently(lambda: self.poll(image_id, None), tries)).image
 
-    async def poll(self, image_id: str, last: Snapshot | None) -> Snapshot:
-        """Get Image Result, once more: most polls of a running job are answered with the very bytes of the last."""
-        path = "/api/open/v3/content/image/infobymodelid"
-        known = None if last is None else last.content
-        call = Call("Get Image Result", "GET", path, query={"image_model_id": image_id}, known=known)
+    async def poll(self, operation_id: str, last: Snapshot | None) -> Snapshot:
+        """Get Image Result, once. If nothing has changed since ``last``, that is returned itself."""
+        url = self._get_image_result.with_query(image_model_id=operation_id) if last is None else last.url
         try:
-            answer = await self._transport.request(call)
-            if last is not None and answer is codec.UNCHANGED:
+            answer = await self._transport.request(Call("Get Image Result", "GET", url))
+            image = codec.read_image(answer, None if last is None else last.image)
+            if last is not None and image is last.image:
                 return last
-            image = codec.read_image(answer)
-            if image.id != image_id:
+            if image.id != operation_id:
                 raise ResponseError(f"a reply about image {image.id}, which was not asked about")
-            return Snapshot(image, answer.content, answer.date)
+            return Snapshot(image, answer.date, url)
         except AkoolError as error:
-            error.about(operation_id=image_id)
+            error.about(operation_id=operation_id)
             raise
 
     async def get_credit(self, *, tries: int = READ_TRIES) -> float:
         """Get User Credit Info: the account's balance, in up to ``tries`` tries."""
-        call = Call("Get Credit", "GET", "/api/open/v3/faceswap/quota/info")
+        call = Call("Get Credit", "GET", self._get_credit)
         return codec.read_credit(await self._read_patiently(lambda: self._transport.request(call), tries))
 
     async def _read_patiently(self, read: Callable[[], Awaitable[T]], tries: int) -> T:

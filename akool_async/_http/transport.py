@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 from attrs import define, field
+from yarl import URL
 
 from akool_async import _validate
 from akool_async._http import codec
@@ -28,7 +29,7 @@ from akool_async._http.deadline import Deadline
 from akool_async._http.failures import describe_route, explain, is_before_sending, is_secretive
 from akool_async._http.proxies import is_loopback, proxy_for
 from akool_async._http.request_body import RequestBody
-from akool_async._http.retry import asked_wait, is_ambiguous
+from akool_async._http.retry import is_ambiguous
 from akool_async.errors import (
     AkoolError,
     APIError,
@@ -42,31 +43,24 @@ from akool_async.errors import (
 from akool_async.events import Throttled
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from akool_async._http.auth import Credentials
     from akool_async._http.event_loop import HomeLoop
     from akool_async._http.request_body import SendGate
     from akool_async._limits.rate import RateLimiter
     from akool_async.events import Reporter
 
-LARGEST_BODY: Final = 4 * 2**20
-MOST_CONNECTIONS: Final = 100
+MAX_BODY: Final = 4 * 2**20
+MAX_CONNECTIONS: Final = 100
 CONNECT_TIMEOUT: Final = 10.0
 # A POST sent on a connection that the server is just closing is lost in a way nobody can tell from an accepted one.
 # Node servers close after 5 idle seconds, so none of ours is used again that late.
 KEEP_ALIVE: Final = 4.0
-TOO_MANY_REQUESTS: Final = 429
 PROXY_WANTS_PASSWORD: Final = 407
 TOKEN_ENDED: Final = 1101
 _AUTHENTICATION_HEADERS: Final = ("authorization", "x-api-key")
-# aiohttp's own bounds are 8,190 bytes for a line and 128 lines; a long security policy or many cookies lose no paid id.
-LONGEST_LINE: Final = 2**16
-MOST_LINES: Final = 1024
-_BOUNDS: Final[dict[str, Any]] = {"max_line_size": LONGEST_LINE, "max_field_size": LONGEST_LINE}
-# Not in older versions, which do not count.
-if "max_headers" in inspect.signature(aiohttp.ClientSession).parameters:  # pragma: no branch - one version runs
-    _BOUNDS["max_headers"] = MOST_LINES
+# aiohttp's own limits are 8,190 bytes for a line and 128 lines; a long security policy or many cookies lose no paid id.
+MAX_LINE_SIZE: Final = 2**16
+MAX_HEADERS: Final = 1024
 
 
 @define
@@ -75,13 +69,10 @@ class Call:
 
     endpoint: str
     method: str
-    path: str
+    url: URL
     body: bytes | None = field(default=None, repr=False)  # Get Token's holds the secret
-    query: Mapping[str, str] | None = None
     gate: SendGate | None = field(default=None, repr=False)
     """For a request that spends credits."""
-    known: bytes | None = field(default=None, repr=False)
-    """A good answer to the same call; where the same bytes come again, the envelope is ``codec.UNCHANGED``."""
 
 
 class Transport:
@@ -95,34 +86,35 @@ class Transport:
         request_timeout: float,
         http: aiohttp.ClientSession | None,
         home: HomeLoop,
-        pace: RateLimiter,
+        rate_limiter: RateLimiter,
         throttle_delay: float,
         reporter: Reporter,
     ) -> None:
-        if http is not None:
-            _check_injected(http)
-        self._base_url = base_url.rstrip("/")
+        self._base_url = URL(base_url.rstrip("/"))
         self._http = http
         self._owns_http = http is None
         self._closed = False
         self._home = home
-        self._rate_limiter = pace
+        self._rate_limiter = rate_limiter
         self._throttle_delay = throttle_delay
         self._reporter = reporter
         self._request_timeout = request_timeout
-        # The total is Deadline's. Not `connect`, which would start one more timer for every request on a connection
-        # that is there already.
-        connecting = min(CONNECT_TIMEOUT, request_timeout / 2)
-        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connecting)
-        self._options, self._route = _BOUNDS, ""
-        if http is None:  # an injected session has its owner's proxy
-            proxy = proxy_for(base_url)
-            self._options = _BOUNDS | {"proxy": proxy}
-            self._route = describe_route(urlsplit(base_url).hostname or "", proxy)
-        self._is_proxied = http is not None or self._options.get("proxy") is not None
-        self._is_plain = base_url.startswith("http:")
-        self._connections = asyncio.Semaphore(MOST_CONNECTIONS)
+        self._connections = asyncio.Semaphore(MAX_CONNECTIONS)
         self._authenticator = self._choose_authenticator(credentials)
+        self._options = _request_options(request_timeout)
+        if http is None:
+            proxy = proxy_for(base_url)
+            self._options["proxy"] = proxy
+            self._route = describe_route(self._base_url.host or "", proxy)
+        else:  # its owner's proxy applies
+            _check_injected(http)
+            self._route = ""
+        is_proxied = http is not None or self._options["proxy"] is not None
+        self._proxy_can_answer = is_proxied and self._base_url.scheme == "http"
+
+    def url(self, path: str) -> URL:
+        """The address of an endpoint."""
+        return self._base_url.joinpath(path)
 
     async def request(self, call: Call) -> codec.Envelope:
         """Send a call and return AKOOL's answer of code 1000; anything else is an :class:`AkoolError`.
@@ -163,88 +155,90 @@ class Transport:
 
     async def _fetch_token(self, credentials: ClientCredentials) -> str:
         body = codec.token_body(credentials.client_id, credentials.client_secret)
-        return codec.read_token(await self._send(Call("Get Token", "POST", "/api/open/v3/getToken", body), None))
+        call = Call("Get Token", "POST", self.url("api/open/v3/getToken"), body)
+        return codec.read_token(await self._send(call, None))
 
     async def _send(self, call: Call, header: Header | None) -> codec.Envelope:
+        """Send a call when the rate and the number of connections allow it; every failure is an error of ours."""
         while True:
-            if not self._rate_limiter.is_open:
-                await self._rate_limiter.take(is_press=call.gate is not None)
+            if self._rate_limiter.must_acquire:
+                await self._rate_limiter.acquire(is_press=call.gate is not None)
             async with self._connections:
-                if self._rate_limiter.is_held:  # AKOOL asked to wait while this one queued
+                if self._rate_limiter.is_paused:  # AKOOL asked for it while this request waited for a connection
                     continue
+                body = None if call.body is None else RequestBody(call.body, call.gate)
+                failure: BaseException
                 try:
-                    status, headers, body = await self._exchange(call, header)
-                    if body == call.known:
-                        return codec.UNCHANGED
-                    envelope = codec.read_envelope(
-                        body, http_status=status, retry_after=asked_wait(headers), date=headers.get("Date", "")
-                    )
-                    codec.raise_for_code(envelope)
+                    with Deadline(self._request_timeout):
+                        async with self._open_session().request(
+                            call.method,
+                            call.url,
+                            data=body,
+                            headers=None if header is None else {header[0]: header[1]},
+                            **self._options,
+                        ) as response:
+                            self._require_no_proxy_page(response.status)
+                            content = await _read_bounded(response)
+                    return codec.read_envelope(content, http_status=response.status, headers=response.headers)
                 except AkoolError as error:
                     self._complete(error, call)
                     raise
-            return envelope
+                except asyncio.CancelledError as error:
+                    if _is_asked_to_stop():
+                        raise
+                    failure = error
+                except Exception as error:  # noqa: BLE001 - a user's trace hook may raise anything, at any point
+                    failure = error
+                # Of a POST only its body knows: an injected session may send one twice, and fail at the second alone.
+                was_sent = not (is_before_sending(failure) if body is None else body.withdraw())
+                explained = explain(failure, was_sent=was_sent, seconds=self._request_timeout, route=self._route)
+                raise self._complete(explained, call) from (None if is_secretive(failure) else failure)
 
-    def _complete(self, error: AkoolError, call: Call) -> None:
-        """Name the endpoint, take the secrets out of what AKOOL said, and let a 429 hold up everyone."""
+    def _complete(self, error: AkoolError, call: Call) -> AkoolError:
+        """Name the endpoint, take the secrets out of what AKOOL said, and let a 429 pause all requests."""
         if isinstance(error, APIError):
-            error.msg = self._authenticator.hide(error.msg)
-        error.args = (self._authenticator.hide(f"{call.endpoint}: {error.args[0]}"),)
-        if isinstance(error, RateLimitedError) and error.http_status == TOO_MANY_REQUESTS:
+            error.msg = self._authenticator.redact(error.msg)
+        error.args = (self._authenticator.redact(f"{call.endpoint}: {error.args[0]}"),)
+        if isinstance(error, RateLimitedError) and error.http_status == codec.TOO_MANY_REQUESTS:
             seconds = self._throttle_delay if error.retry_after is None else error.retry_after
-            self._rate_limiter.hold(seconds)
+            self._rate_limiter.pause(seconds)
             self._reporter.report(Throttled(code=error.code, seconds=seconds))
-
-    async def _exchange(self, call: Call, header: Header | None) -> tuple[int, Mapping[str, str], bytes]:
-        headers = {} if header is None else {header[0]: header[1]}
-        body = None if call.body is None else RequestBody(call.body, call.gate)
-        failure: BaseException
-        try:
-            async with (
-                Deadline(self._request_timeout),
-                self._opened().request(
-                    call.method,
-                    self._base_url + call.path,
-                    params=call.query,
-                    data=body,
-                    headers=headers,
-                    timeout=self._timeout,
-                    allow_redirects=False,
-                    raise_for_status=False,
-                    **self._options,
-                ) as response,
-            ):
-                self._require_no_proxy_page(response.status)
-                return response.status, response.headers, await _read_bounded(response)
-        except AkoolError:
-            raise
-        except asyncio.CancelledError as error:
-            if _is_asked_to_stop():
-                raise
-            failure = error
-        except Exception as error:  # noqa: BLE001 - a user's trace hook may raise anything, at any point
-            failure = error
-        # Of a POST only its body knows: an injected session may send one twice, and the last failure be of the second.
-        was_sent = not (is_before_sending(failure) if body is None else body.withdraw())
-        explained = explain(failure, was_sent=was_sent, seconds=self._request_timeout, route=self._route)
-        raise explained from (None if is_secretive(failure) else failure)
+        return error
 
     def _require_no_proxy_page(self, status: int) -> None:
         """Without TLS a proxy that wants a password answers in AKOOL's place, and passes nothing on."""
-        if status == PROXY_WANTS_PASSWORD and self._is_proxied and self._is_plain:
+        if status == PROXY_WANTS_PASSWORD and self._proxy_can_answer:
             raise TransportError("a proxy asks for a user and password (HTTP 407)", delivered=False)
 
-    def _opened(self) -> aiohttp.ClientSession:
+    def _open_session(self) -> aiohttp.ClientSession:
         if self._closed or (self._http is not None and self._http.closed):
             raise SessionClosedError
-        if self._http is not None and not self._owns_http:
-            _check_injected(self._http)  # again: headers can be set at any time
         if self._http is None:
             self._http = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE),
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
+        elif not self._owns_http:
+            _check_injected(self._http)  # again: headers can be set at any time
         return self._http
+
+
+def _request_options(request_timeout: float) -> dict[str, Any]:
+    """What aiohttp is told for every request, whoever owns the session."""
+    # The total is Deadline's. Not `connect`, which would start one more timer for every request on a connection that is
+    # there already.
+    connect_timeout = min(CONNECT_TIMEOUT, request_timeout / 2)
+    options: dict[str, Any] = {
+        "timeout": aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout),
+        "allow_redirects": False,
+        "raise_for_status": False,
+        "max_line_size": MAX_LINE_SIZE,
+        "max_field_size": MAX_LINE_SIZE,
+    }
+    # Older versions of aiohttp do not count headers.
+    if "max_headers" in inspect.signature(aiohttp.ClientSession).parameters:  # pragma: no branch - one version runs
+        options["max_headers"] = MAX_HEADERS
+    return options
 
 
 async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
@@ -252,20 +246,20 @@ async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
     size = 0
     try:
         length = response.content_length
-        if length is not None and length <= LARGEST_BODY and not _is_packed(response):
+        if length is not None and length <= MAX_BODY and not _is_packed(response):
             return await response.read()
         async for chunk in response.content.iter_any():
             chunks.append(chunk)
             size += len(chunk)
-            if size > LARGEST_BODY:
-                raise ResponseError(f"a body of more than {LARGEST_BODY} bytes", http_status=response.status)
+            if size > MAX_BODY:
+                raise ResponseError(f"a body of more than {MAX_BODY} bytes", http_status=response.status)
     except aiohttp.ClientPayloadError as error:
         raise ResponseError("the body was cut short", http_status=response.status) from error
     return b"".join(chunks)
 
 
 def _is_packed(response: aiohttp.ClientResponse) -> bool:
-    """True where the body may grow beyond its Content-Length as it is read."""
+    """True if the body may grow beyond its Content-Length as it is read."""
     return "Content-Encoding" in response.headers
 
 

@@ -1,4 +1,4 @@
-"""When a request may go out: under the session's rate, and not while AKOOL asked everyone to wait."""
+"""When a request may be sent: within the session's rate, and not while AKOOL asked everyone to wait."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from aiolimiter import AsyncLimiter
 from akool_async.errors import SessionClosedError
 
 SPREAD: Final = 0.2
-"""What was held up comes back over this share of the time for which it was held, not all in one moment."""
+"""Requests that waited out a pause are sent over this share of its length, not all in one moment."""
 
 
 class RateLimiter:
-    """The gate of all requests of a session. Presses go before polls."""
+    """Limits the requests of a session. Presses go before polls."""
 
     def __init__(self, max_requests_per_second: float | None) -> None:
         self.rate = max_requests_per_second
@@ -23,13 +23,13 @@ class RateLimiter:
         self._no_press_waits = asyncio.Event()
         self._no_press_waits.set()
         self._presses = 0
-        self._held_until = 0.0
-        self._held_for = 0.0
+        self._paused_until = 0.0
+        self._paused_for = 0.0
         self._closed = asyncio.Event()
 
     @property
     def rate(self) -> float | None:
-        """Requests in a second; None for no limit. A new one holds for those that wait already, too."""
+        """Requests per second; None for no limit. A new rate applies to requests that wait already, too."""
         return self._rate
 
     @rate.setter
@@ -38,47 +38,47 @@ class RateLimiter:
         # A bucket for one request: no burst, so that no second ever sees more than the rate.
         self._limiter = None if rate is None else AsyncLimiter(1, 1 / rate)
 
-    def hold(self, seconds: float) -> None:
-        """Nothing goes out for ``seconds``."""
+    def pause(self, seconds: float) -> None:
+        """Send nothing for ``seconds``."""
         until = asyncio.get_running_loop().time() + seconds
-        if until > self._held_until:
-            self._held_until, self._held_for = until, seconds
+        if until > self._paused_until:
+            self._paused_until, self._paused_for = until, seconds
 
     def close(self) -> None:
-        """Whoever is held up is told that the session is closed: nothing was sent."""
+        """End every wait with :class:`SessionClosedError`: nothing was sent."""
         self._closed.set()
 
     @property
-    def is_open(self) -> bool:
-        """True where nothing has to be waited for; most requests are spared a coroutine by this."""
-        return self._limiter is None and not self._held_until
+    def must_acquire(self) -> bool:
+        """True if a request has to await :meth:`acquire`; this spares most requests a coroutine."""
+        return self._limiter is not None or self._paused_until > 0
 
     @property
-    def is_held(self) -> bool:
+    def is_paused(self) -> bool:
         """True while AKOOL asked everyone to wait."""
-        return bool(self._held_until) and self._held_until > asyncio.get_running_loop().time()
+        return self._paused_until > 0 and self._paused_until > asyncio.get_running_loop().time()
 
-    async def take(self, *, is_press: bool) -> None:
-        """Wait for the right to send one request."""
-        await self._wait_while_held()
+    async def acquire(self, *, is_press: bool) -> None:
+        """Wait until one request may be sent."""
+        await self._wait_while_paused()
         while (limiter := self._limiter) is not None:
-            await (self._take_for_press if is_press else self._take_for_poll)(limiter)
+            await (self._acquire_for_press if is_press else self._acquire_for_poll)(limiter)
             # While this one queued, AKOOL may have asked to wait, and the rate may have changed.
-            if limiter is self._limiter and not self.is_held:
+            if limiter is self._limiter and not self.is_paused:
                 return
-            await self._wait_while_held()
+            await self._wait_while_paused()
 
-    async def _wait_while_held(self) -> None:
-        while (pause := self._held_until - asyncio.get_running_loop().time()) > 0:
+    async def _wait_while_paused(self) -> None:
+        while (seconds := self._paused_until - asyncio.get_running_loop().time()) > 0:
             try:
-                async with asyncio.timeout(pause + backoff.full_jitter(SPREAD * self._held_for)):
+                async with asyncio.timeout(seconds + backoff.full_jitter(SPREAD * self._paused_for)):
                     await self._closed.wait()
             except TimeoutError:
                 continue
             raise SessionClosedError("the session was closed before this was sent")
-        self._held_until = 0.0
+        self._paused_until = 0.0
 
-    async def _take_for_press(self, limiter: AsyncLimiter) -> None:
+    async def _acquire_for_press(self, limiter: AsyncLimiter) -> None:
         self._presses += 1
         self._no_press_waits.clear()
         try:
@@ -88,7 +88,7 @@ class RateLimiter:
             if not self._presses:
                 self._no_press_waits.set()
 
-    async def _take_for_poll(self, limiter: AsyncLimiter) -> None:
-        async with self._one_poll:  # one at the limiter: a press never finds a queue of polls before it
+    async def _acquire_for_poll(self, limiter: AsyncLimiter) -> None:
+        async with self._one_poll:  # a single poll queues at the limiter, so that a press overtakes all others
             await self._no_press_waits.wait()
             await limiter.acquire()
