@@ -91,8 +91,9 @@ class Operation:
         except AkoolError as error:
             error.about(press=self.press)
             raise
-        if raise_on_failure and result.status == ImageStatus.FAILED:
-            raise OperationFailedError(result).about(press=self.press)
+        failure = failure_of(result)
+        if raise_on_failure and failure is not None:
+            raise failure.about(press=self.press)
         return result
 
     def __await__(self) -> Generator[Any, None, ImageResult]:
@@ -158,6 +159,11 @@ class Outcome:
         if self.result is None:
             raise ValueError(f"the outcome of {self.press} holds neither a result nor an error")
         return self.result
+
+
+def failure_of(result: ImageResult) -> OperationFailedError | None:
+    """The error that a result of status 4 is; None for another."""
+    return OperationFailedError(result) if result.status == ImageStatus.FAILED else None
 
 
 def read_operation(text: str) -> Operation:

@@ -15,7 +15,7 @@ from akool_async._http.retry import LONGEST_RETRY_AFTER, retry_after_seconds
 from akool_async._limits.backoff import growing_waits
 from akool_async._limits.ramp import ThrottledRetry
 from akool_async._poll.consecutive_failures import MAX_FAILED_POLLS, ConsecutiveFailures
-from akool_async._submit.verdict import UNDELIVERED_TRIES, UndeliveredRetry, Verdict, judge_spending_post
+from akool_async._submit.delivery import MAX_UNDELIVERED, DeliveryRetry
 
 SECONDS = st.floats(0.001, 1000)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -86,31 +86,6 @@ def test_retry_after_is_seconds_or_a_date(header, pause):
     assert retry_after_seconds(header, NOW) == pause
 
 
-@pytest.mark.parametrize(
-    ("error", "verdict"),
-    [
-        (e.TransportError("refused", delivered=False), Verdict.NOT_DELIVERED),
-        (e.TransportError("reset"), Verdict.UNKNOWN),
-        (e.ResponseError("html", http_status=200), Verdict.UNKNOWN),
-        (e.ResponseError("html", http_status=502), Verdict.UNKNOWN),
-        (e.APIError(500, "oops", 500), Verdict.UNKNOWN),
-        (e.APIError(500, "oops", 200), Verdict.UNKNOWN),
-        (e.APIError(-1, "oops", 200), Verdict.UNKNOWN),
-        (e.APIError(4711, "oops", 408), Verdict.UNKNOWN),
-        (e.APIError(4711, "news", 200), Verdict.REFUSED),
-        (e.NotOperableError(1010, "used", 500), Verdict.REFUSED),
-        (e.RateLimitedError(1005, "often"), Verdict.PACED),
-        (e.RateLimitedError(429, "often", 429), Verdict.PACED),
-        (e.AuthenticationError(1101, "bad"), Verdict.REFUSED),
-        (e.GenerationError(1108, "later"), Verdict.REFUSED),
-        (e.SessionClosedError(), Verdict.REFUSED),
-    ],
-)
-def test_the_three_outcomes_of_a_spending_post(error, verdict):
-    """Only what surely was not accepted may be sent again; what may have been is unknown."""
-    assert judge_spending_post(error) is verdict
-
-
 @given(paces=st.lists(st.none() | st.floats(0, 100), min_size=1, max_size=20))
 def test_paced_tries_end_by_time_and_keep_retry_after(paces):
     """Whatever pace AKOOL asks for is kept, and after 15 minutes of nothing else the tries end."""
@@ -135,14 +110,14 @@ def test_refusals_long_ago_do_not_count():
 
 def test_undelivered_tries_end_by_count():
     """A POST that never arrives is sent six times in all."""
-    retry = UndeliveredRetry(Timing(), 0.0)
-    assert [retry.pause(1.0) is None for _ in range(UNDELIVERED_TRIES)] == [False] * (UNDELIVERED_TRIES - 1) + [True]
+    retry = DeliveryRetry(Timing(), 0.0)
+    assert [retry.next_wait(1.0) is None for _ in range(MAX_UNDELIVERED)] == [False] * (MAX_UNDELIVERED - 1) + [True]
 
 
 def test_undelivered_tries_end_by_time():
     """A POST that each time takes the whole request timeout without being sent is not tried for minutes."""
-    retry = UndeliveredRetry(Timing(), 0.0)
-    assert [retry.pause(now) is None for now in (30.0, 60.0)] == [False, True]
+    retry = DeliveryRetry(Timing(), 0.0)
+    assert [retry.next_wait(now) is None for now in (30.0, 60.0)] == [False, True]
 
 
 def test_failures_in_a_row_end_by_count_or_by_time():

@@ -116,7 +116,7 @@ async def test_hundreds_of_operations_are_told_under_load(serve):
             """Stands before the session is there."""
 
             def notify(self, event, *, word=None):
-                return held[0].notify(event, word=word)
+                return held[0].notify(event, correlation_id=word)
 
         async with serve(Door(), verifier) as address:
             async with emulator.session(

@@ -19,6 +19,7 @@ from akool_async.models import PromptRequest, SourcePromptRequest
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from akool_async._http.request_body import SendGate
     from akool_async._limits.timing import Timing
     from akool_async.models import ButtonPress, ImageResult
 
@@ -57,31 +58,24 @@ class Endpoints:
         self._transport = transport
         self._timing = timing
 
-    async def create_by_button(
-        self, press: ButtonPress, webhook_url: str | None, on_send: Callable[[], None]
-    ) -> list[ImageResult]:
-        """Create By Button: a list of one image. Spends credits.
-
-        ``on_send`` is called when the request goes out, and may forbid it.
-        """
+    async def create_by_button(self, press: ButtonPress, webhook_url: str | None, gate: SendGate) -> ImageResult:
+        """Create By Button. Spends credits."""
         path = "/api/open/v3/content/image/createbybutton"
-        call = Call("Create By Button", "POST", path, codec.button_body(press, webhook_url), on_send=on_send)
+        call = Call("Create By Button", "POST", path, codec.button_body(press, webhook_url), gate=gate)
         try:
             image = codec.read_image(await self._transport.request(call))
             _require_answer(image, press)
         except AkoolError as error:
             error.about(press=press)
             raise
-        return [image]
+        return image
 
     async def create_by_prompt(
-        self, request: PromptRequest | SourcePromptRequest, webhook_url: str | None, on_send: Callable[[], None]
+        self, request: PromptRequest | SourcePromptRequest, webhook_url: str | None, gate: SendGate
     ) -> list[ImageResult]:
         """Create By Prompt, or Create By Source Prompt (v4): one image, or several for a batch. Spends credits."""
         endpoint, path = _PROMPT_ENDPOINTS[type(request)]
-        call = Call(
-            endpoint, "POST", path, codec.prompt_body(evolve(request, webhook_url=webhook_url)), on_send=on_send
-        )
+        call = Call(endpoint, "POST", path, codec.prompt_body(evolve(request, webhook_url=webhook_url)), gate=gate)
         images = codec.read_images(await self._transport.request(call))
         answers = [image for image in images if contradiction(image, None) is None]
         if not answers:

@@ -42,10 +42,11 @@ from akool_async.errors import (
 from akool_async.events import Throttled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from akool_async._http.auth import Credentials
     from akool_async._http.event_loop import HomeLoop
+    from akool_async._http.request_body import SendGate
     from akool_async._limits.rate import RateLimiter
     from akool_async.events import Reporter
 
@@ -77,8 +78,8 @@ class Call:
     path: str
     body: bytes | None = field(default=None, repr=False)  # Get Token's holds the secret
     query: Mapping[str, str] | None = None
-    on_send: Callable[[], None] | None = field(default=None, repr=False)
-    """For a request that spends credits: called when it begins to be written; what it raises keeps it back."""
+    gate: SendGate | None = field(default=None, repr=False)
+    """For a request that spends credits."""
     known: bytes | None = field(default=None, repr=False)
     """A good answer to the same call; where the same bytes come again, the envelope is ``codec.UNCHANGED``."""
 
@@ -167,7 +168,7 @@ class Transport:
     async def _send(self, call: Call, header: Header | None) -> codec.Envelope:
         while True:
             if not self._rate_limiter.is_open:
-                await self._rate_limiter.take(is_press=call.on_send is not None)
+                await self._rate_limiter.take(is_press=call.gate is not None)
             async with self._connections:
                 if self._rate_limiter.is_held:  # AKOOL asked to wait while this one queued
                     continue
@@ -196,7 +197,7 @@ class Transport:
 
     async def _exchange(self, call: Call, header: Header | None) -> tuple[int, Mapping[str, str], bytes]:
         headers = {} if header is None else {header[0]: header[1]}
-        body = None if call.body is None else RequestBody(call.body, call.on_send)
+        body = None if call.body is None else RequestBody(call.body, call.gate)
         failure: BaseException
         try:
             async with (

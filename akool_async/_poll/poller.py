@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from akool_async._http.endpoints import Endpoints, Snapshot
     from akool_async._http.event_loop import HomeLoop
-    from akool_async._limits.credits import Account
+    from akool_async._limits.journal import Journal
     from akool_async._limits.slots import Slot
     from akool_async._limits.timing import Timing
     from akool_async.events import Reporter
@@ -57,7 +57,7 @@ class Poller:
         timing: Timing,
         reporter: Reporter,
         home: HomeLoop,
-        journal: Account,
+        journal: Journal,
     ) -> None:
         self._endpoints = endpoints
         self._timing = timing
@@ -67,7 +67,8 @@ class Poller:
         self._webhooks = WebhookStatistics(timing.webhook_grace)
         self._schedule = Schedule(polling, timing, self._webhooks)
         self._tracked: WeakValueDictionary[str, TrackedOperation] = WeakValueDictionary()
-        self._kept: Recent[str, TrackedOperation] = Recent()  # pressed here: pressing the same again finds the result
+        # Pressing the same again finds the result.
+        self._made_here: Recent[str, TrackedOperation] = Recent()
         self._ended: Recent[str, None] = Recent()  # the end of each is reported once
         self._loops: dict[TrackedOperation, asyncio.Task[None]] = {}
         self._closed = False
@@ -96,7 +97,7 @@ class Poller:
             expects_webhook: AKOOL was given an address of this session to report the end to.
             is_new: False if it was accepted some time ago, so that how long it takes teaches nothing.
         """
-        tracked = self._kept[image.id] = self.tracked(image.id, button)
+        tracked = self._made_here[image.id] = self.tracked(image.id, button)
         tracked.accept(expects_webhook=expects_webhook, is_new=is_new)
         if self._webhooks.pop_early(image.id):
             tracked.report_end()

@@ -22,7 +22,7 @@ from akool_async import (
 )
 from akool_async._http.origin import contradiction, made_by
 from akool_async._http.retry import is_account_error, is_transient
-from akool_async._submit.verdict import Verdict, judge_spending_post
+from akool_async._submit.decision import Reply, reply_of
 from akool_async.durable._database import pauses
 
 if TYPE_CHECKING:
@@ -30,10 +30,11 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from akool_async import AkoolSession, ButtonPress, Operation
+    from akool_async import ButtonPress, Operation
     from akool_async.durable._database import Database
     from akool_async.durable._job import Claim
     from akool_async.durable._jobs import Jobs
+    from akool_async.durable._session import WorkerSession
     from akool_async.durable._timing import WorkerTiming
 
 T = TypeVar("T")
@@ -49,7 +50,7 @@ class Carrier:
 
     def __init__(
         self,
-        akool: AkoolSession,
+        akool: WorkerSession,
         database: Database,
         jobs: Jobs,
         run_id: str,
@@ -98,7 +99,7 @@ class Carrier:
         """Tell the session what webhooks told of its operations, at whichever process they came in."""
         told = await self._database.read(lambda state: self._jobs.heard(state, self._run_id))
         for word, operation_id, status in set(told) - self._heard:
-            self._akool.notify(WebhookEvent(id=operation_id, status=status), word=word)
+            self._akool.notify(WebhookEvent(id=operation_id, status=status), correlation_id=word)
         self._heard = set(told)
 
     async def drain(self) -> None:
@@ -189,7 +190,8 @@ class Carrier:
 
     async def _create(self, job: str, press: ButtonPress, word: str) -> Operation:
         try:
-            return await self._akool.create_by_button(press.image_id, press.button, word=word)
+            self._akool.expect(press, word)
+            return await self._akool.create_by_button(press.image_id, press.button)
         except AkoolError as error:
             if isinstance(error, SessionClosedError) or is_account_error(error) or _was_not_accepted(error):
                 await self._record(lambda state: self._jobs.release(state, job, self._run_id))
@@ -276,7 +278,7 @@ def _may_pass(error: AkoolError) -> bool:
 
 def _was_not_accepted(error: AkoolError) -> bool:
     """True for a press that never arrived, or that was refused for its pace alone: it is made again."""
-    return judge_spending_post(error) in {Verdict.NOT_DELIVERED, Verdict.PACED}
+    return reply_of(error) in {Reply.NOT_DELIVERED, Reply.THROTTLED}
 
 
 def _charged(reason: str) -> OutcomeUnknownError:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self, Unpack
 
 from sqlalchemy.exc import OperationalError
 
-from akool_async import AkoolError, AkoolSession, ConfigurationError, NotFoundError
+from akool_async import AkoolError, ConfigurationError, NotFoundError
 from akool_async._limits.timing import Timing, read_scale
 from akool_async.durable._arguments import (
     batches_of,
@@ -27,6 +27,7 @@ from akool_async.durable._engine import OUTSIDE, Engine
 from akool_async.durable._job import Job, JobCounts, JobState
 from akool_async.durable._jobs import Jobs
 from akool_async.durable._outcomes import Outcomes
+from akool_async.durable._session import WorkerSession
 from akool_async.durable._store_url import StoreError, StoreUrl
 from akool_async.durable._tables import are_there, prepare
 from akool_async.durable._timing import WorkerTiming
@@ -181,13 +182,14 @@ class DurableFanOut:
         finally:
             self._workers = {some for some in self._workers if some.is_at_work}
 
-    async def notify(self, event: WebhookEvent, *, word: str | None = None) -> bool:
+    async def notify(self, event: WebhookEvent, *, correlation_id: str | None = None) -> bool:
         """Take in a webhook, at any process: whichever worker has its job looks at once.
 
         One that tells the id of a press whose reply was lost settles it. True where it concerns a job of this state.
         Pass this object as the session to a ``webhook_handler`` or a ``WebhookApp``.
         """
-        known = word if word is not None and word.isascii() and word.isprintable() else None  # it is not signed
+        is_readable = correlation_id is not None and correlation_id.isascii() and correlation_id.isprintable()
+        known = correlation_id if is_readable else None  # it is not signed
 
         def hear(state: Connection) -> list[str]:
             told = self._jobs.hear(state, event, known)
@@ -314,8 +316,8 @@ class DurableFanOut:
                     return
         raise ConfigurationError(f"state {self._store_url} does not exist: nothing was recorded there")
 
-    def _make_session(self) -> AkoolSession:
-        return AkoolSession(
+    def _make_session(self) -> WorkerSession:
+        return WorkerSession(
             self._auth,
             max_concurrent_upscales=self._max_concurrent_upscales,
             max_requests_per_second=self._max_requests_per_second,

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from akool_async import AkoolSession
     from akool_async.durable._alive import Alive
     from akool_async.durable._engine import Engine
     from akool_async.durable._jobs import Jobs
+    from akool_async.durable._session import WorkerSession
     from akool_async.durable._store_url import StoreUrl
     from akool_async.durable._timing import WorkerTiming
 
@@ -50,7 +50,7 @@ class Setup:
     state: StoreUrl
     jobs: Jobs
     engine: Engine
-    make_session: Callable[[], AkoolSession]
+    make_session: Callable[[], WorkerSession]
     max_concurrent_upscales: int
     max_requests_per_second: float | None
     lost_reply_timeout: float
@@ -62,6 +62,7 @@ class Worker:
 
     def __init__(self, setup: Setup, *, until_empty: bool) -> None:
         self._setup = setup
+        self._sharing = 1  # workers among which the rate is divided
         self._timing = setup.timing
         self._until_done = until_empty
         self._name = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
@@ -128,7 +129,7 @@ class Worker:
         if carrier.stopped_by is not None:
             raise carrier.stopped_by.fresh()
 
-    async def _start(self, akool: AkoolSession, carrier: Carrier, database: Database, alive: Alive) -> bool:
+    async def _start(self, akool: WorkerSession, carrier: Carrier, database: Database, alive: Alive) -> bool:
         """Let jobs come; False where it was stopped before."""
         while not self._was_stopped:
             try:
@@ -149,7 +150,7 @@ class Worker:
                 return True
         return False
 
-    async def _check_key(self, akool: AkoolSession) -> None:
+    async def _check_key(self, akool: WorkerSession) -> None:
         """A wrong key is no account's: there would be no job for it, for ever. AKOOL being away is no reason to end."""
         try:
             async with asyncio.timeout(self._timing.key_timeout):
@@ -159,19 +160,20 @@ class Worker:
         except (AkoolError, TimeoutError) as error:
             logger.info("AKOOL does not tell whether the key is right: %s", error)
 
-    async def _join(self, akool: AkoolSession, alive: Alive) -> None:
+    async def _join(self, akool: WorkerSession, alive: Alive) -> None:
         """Take a share of the rate, once all others have made room for it."""
         if self._setup.max_requests_per_second is not None and await self._share_rate(akool, alive) > 1:
             await self._pause(self._timing.heartbeat_interval + self._timing.poll_interval)
 
-    async def _share_rate(self, akool: AkoolSession, alive: Alive) -> int:
+    async def _share_rate(self, akool: WorkerSession, alive: Alive) -> int:
         workers = max(await alive.count(), 1)
         rate = self._setup.max_requests_per_second
-        if rate is not None and akool.max_requests_per_second != rate / workers:
-            akool.max_requests_per_second = rate / workers
+        if rate is not None and workers != self._sharing:
+            self._sharing = workers
+            akool.limit_requests(rate / workers)
         return workers
 
-    async def _supervise(self, akool: AkoolSession, carrier: Carrier, database: Database, alive: Alive) -> None:
+    async def _supervise(self, akool: WorkerSession, carrier: Carrier, database: Database, alive: Alive) -> None:
         beat = 0.0
         while not (self._was_stopped or _is_pointless(carrier)):
             try:

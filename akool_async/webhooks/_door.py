@@ -26,7 +26,7 @@ __all__ = ["LARGEST_BODY", "METHOD", "Notified", "take_in"]
 class Notified(Protocol):
     """An ``AkoolSession``, or a ``DurableFanOut``."""
 
-    def notify(self, event: WebhookEvent, *, word: str | None = None) -> bool | Awaitable[bool]:
+    def notify(self, event: WebhookEvent, *, correlation_id: str | None = None) -> bool | Awaitable[bool]:
         """Take in a webhook."""
 
 
@@ -37,7 +37,7 @@ async def take_in(session: Notified, verifier: WebhookVerifier, body: bytes, que
     except WebhookError:
         return HTTPStatus.BAD_REQUEST
     try:
-        told = session.notify(event, word=_word_in(query))
+        told = session.notify(event, correlation_id=_correlation_id_in(query))
         if isawaitable(told):
             await told
     except AkoolError:  # the session is closed, or the state cannot be written
@@ -45,7 +45,7 @@ async def take_in(session: Notified, verifier: WebhookVerifier, body: bytes, que
     return HTTPStatus.OK
 
 
-def _word_in(query: str) -> str | None:
+def _correlation_id_in(query: str) -> str | None:
     try:
         words = parse_qs(query, max_num_fields=MOST_FIELDS).get(WORD)
     except ValueError:  # not an address that this library made

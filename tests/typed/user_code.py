@@ -147,7 +147,7 @@ async def press_one_by_one(image_id: str) -> list[Path]:
         assert_type(batch, list[Operation])
         pressed = [
             await akool.create_by_button(image_id, "U1"),
-            await akool.create_by_button(image_id, Button.V1, webhook_url="", word="a-word"),
+            await akool.create_by_button(image_id, Button.V1, webhook_url=""),
             await akool.upscale(image_id, 2),
             await akool.vary(image_id, 3, webhook_url=None),
         ]
@@ -156,8 +156,6 @@ async def press_one_by_one(image_id: str) -> list[Path]:
         assert_type(await akool.get_credit(), float)
         assert_type(await akool.reconcile(image_id, Button.U1), bool | None)
         assert_type(await akool.wait_until_complete(image.id, timeout=60), ImageResult)
-        assert_type(akool.max_requests_per_second, float | None)
-        akool.max_requests_per_second = 10
         assert_type(akool.unclaimed, tuple[Operation, ...])
         assert_type(akool.unclaimed_errors, tuple[OutcomeUnknownError, ...])
         assert_type(akool.counters(), Counters)
@@ -287,7 +285,7 @@ def receive(akool: AkoolSession, body: bytes) -> bool:
         return False
     assert_type(event, WebhookEvent)
     assert_type((event.id, event.status, event.url), tuple[str, ImageStatus | int, str | None])
-    return akool.notify(event, word="a word") and akool.notify(event)
+    return akool.notify(event, correlation_id="an id") and akool.notify(event)
 
 
 def serve(akool: AkoolSession, jobs: DurableFanOut, verifier: WebhookVerifier) -> tuple[web.Application, FastAPI]:
@@ -344,7 +342,7 @@ async def press_for_good(presses: list[tuple[str, str]], event: WebhookEvent) ->
             await jobs.resolve(job.press, retry=True)
         assert_type(await jobs.job(("an id", "U1")), Job | None)
         assert_type(await jobs.find(presses), list[Job])
-        assert_type(await jobs.notify(event, word=None), bool)
+        assert_type(await jobs.notify(event, correlation_id=None), bool)
         assert_type(await jobs.prune(timedelta(days=30)), int)
         counts = await jobs.status()
         assert_type((counts.open, counts.credits_lost), tuple[int, float])
