@@ -1,17 +1,19 @@
-"""When to look: schedules for Get Image Result, built on backoff's generators and jitters. Nothing waits here."""
+"""Learn how long operations take, and place the polls by that. Nothing waits here."""
 
 from __future__ import annotations
 
-from itertools import islice
-from typing import Final, Protocol, Self
+from typing import TYPE_CHECKING, Final, Self
 
-import backoff
 import orjson
-from attrs import Factory, define, evolve, field, frozen
+from attrs import Factory, define, field
 
 from akool_async import _validate
 from akool_async.polling.durations import Durations
+from akool_async.polling.exponential import ExponentialPolling, jittered
 from akool_async.polling.plan import Plan, plan_looks
+
+if TYPE_CHECKING:
+    from akool_async.polling.schedule import Polling
 
 SHORTEST_INTERVAL: Final = 0.02
 ENOUGH_JOBS: Final = 8
@@ -20,70 +22,9 @@ MOST_NEWS: Final = 256
 """Operations after which what was learned is always acted on."""
 SURPRISE: Final = 8
 """How many operations one weighs as much as that had ended before the first look: the others seem to be faster now."""
-MOST_STEPS: Final = 1000
 LONGEST_AGE: Final = 86_400.0
 """Seconds; no job of AKOOL's takes a day."""
 _STATE_VERSION: Final = 1
-
-
-class Polling(Protocol):
-    """A way to place the looks at running operations."""
-
-    def interval(self, kind: str | None, age: float, looks: int) -> float:
-        """Seconds from now to the next look at an operation that runs since ``age`` seconds and was looked at
-        ``looks`` times; its kind is "upscale", "variation", "prompt", or None where it is not known.
-        """
-
-    def learn(self, kind: str, *, running_at: float, ended_at: float | None) -> None:
-        """An operation was last seen running at age ``running_at`` and first seen ended at age ``ended_at``, both in
-        seconds; None where nobody looks at it any longer.
-        """
-
-
-@frozen(kw_only=True)
-class ExponentialPolling:
-    """Snapshot after ``initial`` seconds, then ``factor`` times longer each time, up to ``max_interval`` seconds.
-
-    Each interval is moved at random by up to ``jitter`` (a share, 0 to 1) of itself, never past ``max_interval``, so
-    that operations started together do not ask together.
-    """
-
-    initial: float = field(default=1.0)
-    factor: float = field(default=1.5)
-    max_interval: float = field(default=3.0)
-    jitter: float = field(default=0.1)
-    _steps: tuple[float, ...] = field(init=False, eq=False, repr=False, default=())
-
-    def __attrs_post_init__(self) -> None:
-        _validate.seconds("initial", self.initial)
-        _validate.seconds("max_interval", self.max_interval)
-        _validate.number_between("factor", self.factor, 1, 1000)
-        _validate.number_between("jitter", self.jitter, 0, 1)
-        if self.max_interval < self.initial:
-            raise ValueError(
-                f"initial must not pass max_interval, as {self.initial:g} s passes {self.max_interval:g} s: raise both"
-            )
-        plain = backoff.expo(base=self.factor, factor=self.initial, max_value=self.max_interval)
-        steps = list(islice(plain, 1, MOST_STEPS))  # backoff's generators yield an empty value first
-        object.__setattr__(self, "_steps", tuple(step for step in steps if step < self.max_interval))
-
-    def interval(self, kind: str | None, age: float, looks: int) -> float:  # noqa: ARG002 - all operations are equal
-        """Seconds to the next look, by the number of looks so far."""
-        plain = self._steps[looks] if looks < len(self._steps) else self._last_step
-        return min(_jittered(plain, self.jitter), self.max_interval)
-
-    def learn(self, kind: str, *, running_at: float, ended_at: float | None) -> None:
-        """Nothing: this schedule stays as it is."""
-
-    def scaled(self, share: float) -> ExponentialPolling:
-        """The same with all intervals multiplied by ``share``, for an emulator that works faster than AKOOL."""
-        _validate.seconds("share", share)
-        return evolve(self, initial=self.initial * share, max_interval=self.max_interval * share)
-
-    @property
-    def _last_step(self) -> float:
-        # A factor of 1, or hardly more, never reaches the longest interval.
-        return self._steps[-1] if len(self._steps) == MOST_STEPS - 1 else self.max_interval
 
 
 @define
@@ -136,7 +77,7 @@ class AdaptivePolling:
         known = self._kinds.get(kind) if kind is not None else None
         if known is None or known.plan is None:
             return self.start.interval(kind, age, looks)
-        return max(_jittered(known.plan.interval(age), self.jitter), SHORTEST_INTERVAL)
+        return max(jittered(known.plan.interval(age), self.jitter), SHORTEST_INTERVAL)
 
     def learn(self, kind: str, *, running_at: float, ended_at: float | None) -> None:
         """One more operation of this kind was seen to end, or to run longer than anybody looked."""
@@ -180,8 +121,3 @@ def _read_job(job: list[float | None]) -> tuple[float, float | None]:
     if ended_at <= 0 or ended_at < running_at:
         raise ValueError(f"text must not hold a job that ended before it ran: {job!r}")
     return running_at, ended_at
-
-
-def _jittered(interval: float, share: float) -> float:
-    spread = interval * share
-    return interval - spread + backoff.full_jitter(2 * spread)
