@@ -44,7 +44,9 @@ class OpenTelemetryObserver:
         self._unknown = meter.create_counter("akool.unknown_outcomes", "{request}", "Paid POSTs of unknown outcome")
         self._throttled = meter.create_counter("akool.throttles", "{request}", "Answers that asked for a slower pace")
         self._duration = meter.create_histogram("akool.operation.duration", "s", "From the press to its noticed end")
-        self._lateness = meter.create_histogram("akool.operation.lateness", "s", "From the end to the look that saw it")
+        self._detection_delay = meter.create_histogram(
+            "akool.operation.detection_delay", "s", "From the end to the poll that saw it"
+        )
 
     def __call__(self, event: events.Event) -> None:
         """Take in one event."""
@@ -67,7 +69,7 @@ class OpenTelemetryObserver:
         kind = event.kind or "unknown"
         attributes: dict[str, str | int] = {"akool.kind": kind, "akool.status": int(event.status or 0)}
         self._duration.record(event.seconds, attributes)
-        self._lateness.record(event.lateness, attributes)
+        self._detection_delay.record(event.detection_delay, attributes)
         # The span is told as a whole once it is over: most operations outlive the code that began them.
         now = time.time_ns()
         span = self._tracer.start_span(

@@ -2,6 +2,6 @@
 
 from akool_async.polling.adaptive import AdaptivePolling
 from akool_async.polling.exponential import ExponentialPolling
-from akool_async.polling.schedule import Polling
+from akool_async.polling.schedule import Finished, Polling, Progress
 
-__all__ = ["AdaptivePolling", "ExponentialPolling", "Polling"]
+__all__ = ["AdaptivePolling", "ExponentialPolling", "Finished", "Polling", "Progress"]

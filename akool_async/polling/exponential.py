@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import backoff
 from attrs import evolve, field, frozen
 
 from akool_async import _validate
 
-MOST_STEPS: Final = 1000
+if TYPE_CHECKING:
+    from akool_async.polling.schedule import Finished, Progress
+
+MAX_STEPS: Final = 1000
 
 
 @frozen(kw_only=True)
 class ExponentialPolling:
-    """Snapshot after ``initial`` seconds, then ``factor`` times longer each time, up to ``max_interval`` seconds.
+    """Poll after ``initial`` seconds, then after ``factor`` times longer each time, up to ``max_interval`` seconds.
 
-    Each interval is moved at random by up to ``jitter`` (a share, 0 to 1) of itself, never past ``max_interval``, so
-    that operations started together do not ask together.
+    Args:
+        initial: Seconds to the first poll.
+        factor: How many times longer each interval is than the one before; at least 1.
+        max_interval: The longest interval, in seconds.
+        jitter: Each interval is moved at random by up to this share (0 to 1) of itself, never past ``max_interval``, so
+            that operations started together are not polled together.
+
+    Raises:
+        ValueError: An argument is out of range.
     """
 
     initial: float = field(default=1.0)
@@ -37,16 +47,17 @@ class ExponentialPolling:
                 f"initial must not pass max_interval, as {self.initial:g} s passes {self.max_interval:g} s: raise both"
             )
         plain = backoff.expo(base=self.factor, factor=self.initial, max_value=self.max_interval)
-        steps = list(islice(plain, 1, MOST_STEPS))  # backoff's generators yield an empty value first
+        steps = list(islice(plain, 1, MAX_STEPS))  # backoff's generators yield an empty value first
         object.__setattr__(self, "_steps", tuple(step for step in steps if step < self.max_interval))
 
-    def interval(self, kind: str | None, age: float, looks: int) -> float:  # noqa: ARG002 - all operations are equal
-        """Seconds to the next look, by the number of looks so far."""
-        plain = self._steps[looks] if looks < len(self._steps) else self._last_step
+    def next_delay(self, progress: Progress) -> float:
+        """Seconds to the next poll, by the number of polls so far."""
+        polls = progress.polls
+        plain = self._steps[polls] if polls < len(self._steps) else self._last_step
         return min(jittered(plain, self.jitter), self.max_interval)
 
-    def learn(self, kind: str, *, running_at: float, ended_at: float | None) -> None:
-        """Nothing: this schedule stays as it is."""
+    def learn(self, finished: Finished) -> None:
+        """Learn nothing: this schedule stays as it is."""
 
     def scaled(self, share: float) -> ExponentialPolling:
         """The same with all intervals multiplied by ``share``, for an emulator that works faster than AKOOL."""
@@ -56,10 +67,10 @@ class ExponentialPolling:
     @property
     def _last_step(self) -> float:
         # A factor of 1, or hardly more, never reaches the longest interval.
-        return self._steps[-1] if len(self._steps) == MOST_STEPS - 1 else self.max_interval
+        return self._steps[-1] if len(self._steps) == MAX_STEPS - 1 else self.max_interval
 
 
-def jittered(interval: float, share: float) -> float:
-    """The interval, moved at random by up to ``share`` of itself."""
-    spread = interval * share
-    return interval - spread + backoff.full_jitter(2 * spread)
+def jittered(seconds: float, share: float) -> float:
+    """``seconds``, moved at random by up to ``share`` of itself."""
+    spread = seconds * share
+    return seconds - spread + backoff.full_jitter(2 * spread)
