@@ -80,13 +80,13 @@ class Finished:
     status: ImageStatus | int | None
     """3 completed, 4 failed."""
     seconds: float
-    """Seconds from AKOOL's reply to the press, or from the beginning of the wait, until the end was noticed."""
+    """Seconds from AKOOL's reply to the press, or from the beginning of the wait, until a poll saw the end."""
     duration: float | None
     """Seconds that the job took by AKOOL's clock; None if its result does not tell, or the polls saw otherwise."""
     polls: int
     """Requests of Get Image Result for this operation."""
-    lateness: float
-    """Seconds between the end and the poll that noticed it: by AKOOL's clock or its webhook, otherwise half the time
+    detection_delay: float
+    """Seconds between the end and the poll that saw it: by AKOOL's clock or its webhook, otherwise half the time
     since the poll before, which is its mean.
     """
 
@@ -135,7 +135,7 @@ class Totals:
     polls: int = 0
     polls_of_finished: int = 0
     duration: float = 0.0
-    lateness: float = 0.0
+    detection_delay: float = 0.0
 
     def add(self, event: Event) -> None:
         """Count one event."""
@@ -148,8 +148,8 @@ class Totals:
                 self.finished += 1
                 self.failed += event.status == ImageStatus.FAILED
                 self.polls_of_finished += event.polls
-                self.duration += event.seconds - event.lateness if event.duration is None else event.duration
-                self.lateness += event.lateness
+                self.duration += event.seconds - event.detection_delay if event.duration is None else event.duration
+                self.detection_delay += event.detection_delay
             case Refused():
                 self.refused += 1
             case OutcomeUnknown():

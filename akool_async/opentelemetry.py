@@ -80,7 +80,7 @@ class OpenTelemetryObserver:
         kind = event.kind or "unknown"
         attributes: dict[str, str | int] = {"akool.kind": kind, "akool.status": int(event.status or 0)}
         self._duration.record(event.seconds, attributes)
-        self._detection_delay.record(event.lateness, attributes)
+        self._detection_delay.record(event.detection_delay, attributes)
         # The span is reported as a whole once it has ended: most operations outlive the code that submitted them.
         now = time.time_ns()
         span = self._tracer.start_span(

@@ -467,7 +467,7 @@ class AkoolSession:
             polls=totals.polls,
             polls_per_job=totals.polls_of_finished / finished,
             duration=totals.duration / finished,
-            lateness=totals.lateness / finished,
+            detection_delay=totals.detection_delay / finished,
         )
 
     async def wait_until_complete(
@@ -583,11 +583,11 @@ def _check_timing(timing: Timing) -> Timing:
 
 
 def _default_polling(scale: float) -> Polling:
-    return AdaptivePolling(start=ExponentialPolling().scaled(scale))
+    return AdaptivePolling(fallback=ExponentialPolling().scaled(scale))
 
 
 def _check_polling(polling: Polling) -> Polling:
-    is_schedule = all(callable(getattr(polling, name, None)) for name in ("interval", "learn"))
+    is_schedule = all(callable(getattr(polling, name, None)) for name in ("next_delay", "learn"))
     if isinstance(polling, type) or not is_schedule:
         raise ConfigurationError(f"polling must be a schedule such as ExponentialPolling(), not {polling!r}")
     return polling

@@ -168,10 +168,10 @@ def test_a_person_who_leaves_is_told_what_is_in_doubt(capsys):
 class _Broken:
     """A schedule with a bug."""
 
-    def interval(self, kind, age, looks):
+    def next_delay(self, progress):
         raise ValueError("of the schedule")
 
-    def learn(self, kind, *, running_at, ended_at):
+    def learn(self, finished):
         pass
 
 

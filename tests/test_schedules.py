@@ -1,4 +1,4 @@
-"""When to look and when to try again: pure schedules and judgements."""
+"""When to poll and when to try again: pure schedules and judgements."""
 
 import math
 from datetime import UTC, datetime, timedelta
@@ -16,6 +16,7 @@ from akool_async._limits.backoff import growing_waits
 from akool_async._limits.ramp import ThrottledRetry
 from akool_async._poll.consecutive_failures import MAX_FAILED_POLLS, ConsecutiveFailures
 from akool_async._submit.delivery import MAX_UNDELIVERED, DeliveryRetry
+from tests.support.schedules import progress
 
 SECONDS = st.floats(0.001, 1000)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -27,22 +28,22 @@ def test_polling_grows_to_its_cap_and_never_past_it(initial, factor, longest, ji
     assume(initial <= longest)
     polling = ExponentialPolling(initial=initial, factor=factor, max_interval=longest, jitter=jitter)
     for n in range(60):
-        interval = polling.interval(None, 0.0, n)
+        interval = polling.next_delay(progress(polls=n))
         plain = min(initial * factor**n, longest)
         assert interval <= longest
         assert plain * (1 - jitter) * 0.999 <= interval <= plain * (1 + jitter) * 1.001
 
 
 def test_polling_as_documented():
-    """Without jitter the default looks after 1, 1.5, 2.25, 3, 3, ... seconds."""
+    """Without jitter the default polls after 1, 1.5, 2.25, 3, 3, ... seconds."""
     polling = ExponentialPolling(jitter=0)
-    assert [polling.interval("upscale", 0.0, looks) for looks in range(5)] == [1.0, 1.5, 2.25, 3.0, 3.0]
+    assert [polling.next_delay(progress("upscale", polls=polls)) for polls in range(5)] == [1.0, 1.5, 2.25, 3.0, 3.0]
 
 
 def test_operations_started_together_do_not_ask_together():
     """Jitter makes two schedules differ."""
     polling = ExponentialPolling()
-    one, other = ([polling.interval(None, 0.0, looks) for looks in range(10)] for _ in range(2))
+    one, other = ([polling.next_delay(progress(polls=polls)) for polls in range(10)] for _ in range(2))
     assert one != other
 
 

@@ -60,7 +60,7 @@ async def test_an_operation_is_awaited_like_its_wait(emulator, akool):
 
 
 async def test_forty_waiters_share_one_poll_loop():
-    """However many wait for an id, by whatever handle, it is asked for once per look."""
+    """However many wait for an id, by whatever handle, it is asked for once per poll."""
     async with scripted_server(image(1), image(2), DONE) as server:
         async with AkoolSession(KEY, base_url=server.base_url, polling=FAST) as akool:
             handles = [akool.operation("image-1") for _ in range(20)]
@@ -82,8 +82,8 @@ async def test_a_done_operation_is_never_asked_for_again():
     assert len(server.asked) == 1
 
 
-async def test_a_deadline_does_not_wait_for_the_next_look(emulator):
-    """With the next look an hour away, the caller's time is up on time: the deadline is the waiter's own."""
+async def test_a_deadline_does_not_wait_for_the_next_poll(emulator):
+    """With the next poll an hour away, the caller's time is up on time: the deadline is the waiter's own."""
     async with emulator.session(polling=SLOW) as akool:
         operation = await akool.vary(emulator.add_image(), 1)
         with pytest.raises(WaitTimeoutError) as caught:
@@ -313,13 +313,13 @@ async def test_a_long_streak_of_failed_polls_ends_in_polling_error(emulator):
         assert (await operation.wait_until_complete()).status == ImageStatus.COMPLETED
 
 
-@pytest.mark.parametrize("interval", [-1.0, float("nan"), float("inf"), "1", None])
-async def test_a_polling_of_the_users_that_makes_no_sense_is_told(emulator, interval):
-    """An interval that is no number of seconds ends the wait with an error that shows it, and does not spin."""
+@pytest.mark.parametrize("delay", [-1.0, float("nan"), float("inf"), "1", None])
+async def test_a_polling_of_the_users_that_makes_no_sense_is_told(emulator, delay):
+    """A delay that is no number of seconds ends the wait with an error that shows it, and does not spin."""
 
     class Odd(ExponentialPolling):
-        def interval(self, kind, age, looks):
-            return interval
+        def next_delay(self, progress):
+            return delay
 
     async with emulator.session(polling=Odd()) as akool:
         operation = await akool.vary(emulator.add_image(), 1)
@@ -345,12 +345,12 @@ async def test_a_polling_of_the_users_that_raises_is_told_to_the_waiter(emulator
     """A schedule with a bug ends the wait with that bug, instead of hanging it."""
 
     class Broken:
-        def interval(self, kind, age, looks):
-            if looks:
+        def next_delay(self, progress):
+            if progress.polls:
                 raise ZeroDivisionError
             return 0.0
 
-        def learn(self, kind, *, running_at, ended_at):
+        def learn(self, finished):
             pass
 
     async with (
@@ -366,10 +366,10 @@ async def test_a_time_out_of_the_users_own_polling_is_no_time_out_of_the_wait(em
     """A schedule that raises TimeoutError is told as it is, and not as if the caller's own time were up."""
 
     class Late:
-        def interval(self, kind, age, looks):
+        def next_delay(self, progress):
             raise TimeoutError("of mine")
 
-        def learn(self, kind, *, running_at, ended_at):
+        def learn(self, finished):
             pass
 
     async with emulator.session(polling=Late()) as akool:

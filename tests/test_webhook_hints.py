@@ -54,10 +54,10 @@ async def test_a_webhook_that_tells_of_no_end_causes_no_poll():
 class Unlearned:
     """A user's own schedule, which has a bug."""
 
-    def interval(self, kind, age, looks):
-        return FAST.interval(kind, age, looks)
+    def next_delay(self, progress):
+        return FAST.next_delay(progress)
 
-    def learn(self, kind, *, running_at, ended_at):
+    def learn(self, finished):
         raise RuntimeError("no memory")
 
 

@@ -12,6 +12,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Final
 from weakref import WeakValueDictionary
 
+from akool_async import events
 from akool_async._http.retry import is_permanent
 from akool_async._limits.recent import Recent
 from akool_async._poll.consecutive_failures import ConsecutiveFailures
@@ -26,7 +27,6 @@ from akool_async.errors import (
     SessionClosedError,
     WaitTimeoutError,
 )
-from akool_async.events import Finished
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from akool_async._limits.slots import Slot
     from akool_async._limits.timing import Timing
     from akool_async.events import Reporter
-    from akool_async.models import Button, ImageResult
+    from akool_async.models import Button, ImageResult, ImageStatus
     from akool_async.polling import Polling
 
 logger = logging.getLogger("akool_async")
@@ -70,7 +70,8 @@ class Poller:
         self._webhooks = WebhookStatistics(timing.webhook_grace)
         self._schedule = Schedule(polling, timing, self._webhooks)
         self._tracked: WeakValueDictionary[str, TrackedOperation] = WeakValueDictionary()
-        self._kept: Recent[str, TrackedOperation] = Recent()  # pressed here: pressing the same again finds the result
+        # Pressing the same again finds the result.
+        self._made_here: Recent[str, TrackedOperation] = Recent()
         self._ended: Recent[str, None] = Recent()  # the end of each is reported once
         self._loops: dict[TrackedOperation, asyncio.Task[None]] = {}
         self._closed = False
@@ -99,7 +100,7 @@ class Poller:
             expects_webhook: AKOOL was given an address of this session to report the end to.
             is_new: False if it was accepted some time ago, so that how long it takes teaches nothing.
         """
-        tracked = self._kept[image.id] = self.tracked(image.id, button)
+        tracked = self._made_here[image.id] = self.tracked(image.id, button)
         tracked.accept(expects_webhook=expects_webhook, is_new=is_new)
         if self._webhooks.pop_early(image.id):
             tracked.report_end()
@@ -227,18 +228,17 @@ class Poller:
         age = tracked.timeline.age
         self._reporter.report_poll(tracked.id, tracked.kind, snapshot.image.status, age)
         self._update(tracked, snapshot.image, asked_at=asked_at, age=age)
-        delay = self._schedule.next_delay(tracked)
         if tracked.latest is not None and tracked.latest.is_final:
             grace = missing_urls_grace(tracked.latest, tracked.button, self._timing)
             ended_for = age - (tracked.timeline.ended_at or 0.0)
             if ended_for >= grace or (snapshot.is_settled and not tracked.pressed_here):
                 tracked.finish(tracked.latest)
                 return None
-            return min(delay, self._timing.url_interval)
+            return min(self._schedule.next_delay(tracked), self._timing.url_interval)
         if tracked.slot is not None and age > self._timing.slot_timeout:
             logger.warning("operation %s has not ended in %.0f s; its slot is given back", tracked.id, age)
             tracked.release_slot()
-        return delay
+        return self._schedule.next_delay(tracked)
 
     def _after_failure(self, tracked: TrackedOperation, error: AkoolError, failures: ConsecutiveFailures) -> float:
         """Seconds to the next poll, unless no later poll will mend this error, or too many have failed: then raise."""
@@ -256,7 +256,7 @@ class Poller:
         """The poll loop of an operation is over: it is settled, not needed any more, or ``error`` ended it."""
         del self._loops[tracked]
         if not tracked.is_final:
-            self._schedule.learn(tracked, None)
+            self._schedule.learn(tracked)
         if error is None:
             if not tracked.is_settled:
                 tracked.abandon()
@@ -275,22 +275,24 @@ class Poller:
             self._ended[tracked.id] = None
             self._journal.end(tracked.id, image.deduction_credit)
             self._ramp.on_capacity()
-            self._report_end(tracked, image, age)
+            duration = tracked.timeline.exact_duration(image, age) if tracked.pressed_here else None
+            self._report_end(tracked, image.status, age, duration)
             self._webhooks.count(tracked)
-            self._schedule.learn(tracked, age)
+            self._schedule.learn(tracked, ended_at=age, duration=duration)
 
-    def _report_end(self, tracked: TrackedOperation, image: ImageResult, age: float) -> None:
-        timeline = tracked.timeline
-        duration = timeline.exact_duration(image, age) if tracked.pressed_here else None
+    def _report_end(
+        self, tracked: TrackedOperation, status: ImageStatus | int | None, age: float, duration: float | None
+    ) -> None:
+        delay = tracked.timeline.detection_delay(age, duration) if tracked.pressed_here else 0.0
         self._reporter.report(
-            Finished(
+            events.Finished(
                 operation_id=tracked.id,
                 kind=tracked.kind,
-                status=image.status,
+                status=status,
                 seconds=age,
                 duration=duration,
-                polls=timeline.polls,
-                lateness=timeline.detection_delay(age, duration) if tracked.pressed_here else 0.0,
+                polls=tracked.timeline.polls,
+                detection_delay=delay,
             )
         )
 

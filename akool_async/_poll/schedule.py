@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
+from akool_async import polling
 from akool_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from akool_async._limits.timing import Timing
     from akool_async._poll.tracked import TrackedOperation
     from akool_async._poll.webhook_statistics import WebhookStatistics
-    from akool_async.polling import Polling
 
 logger = logging.getLogger("akool_async")
 
@@ -24,8 +24,8 @@ WEBHOOK_DELAY: Final = 1.0
 class Schedule:
     """The session's ``polling``, checked, and the slow fallback while webhooks arrive."""
 
-    def __init__(self, polling: Polling, timing: Timing, webhooks: WebhookStatistics) -> None:
-        self._polling = polling
+    def __init__(self, schedule: polling.Polling, timing: Timing, webhooks: WebhookStatistics) -> None:
+        self._polling = schedule
         self._timing = timing
         self._webhooks = webhooks
 
@@ -44,7 +44,7 @@ class Schedule:
         """
         return self._delay(tracked, tracked.timeline.age)
 
-    def learn(self, tracked: TrackedOperation, ended_at: float | None) -> None:
+    def learn(self, tracked: TrackedOperation, *, ended_at: float | None = None, duration: float | None = None) -> None:
         """Learn once from an operation that was pressed here; ``ended_at`` is None if it was abandoned."""
         timeline = tracked.timeline
         if tracked.kind is None or not tracked.is_lesson or not timeline.polls:
@@ -52,17 +52,30 @@ class Schedule:
         tracked.learned()
         running_at = timeline.running_at
         if ended_at is not None and timeline.true_report_at is not None:
-            ended_at = timeline.true_report_at
+            ended_at = max(timeline.true_report_at, MIN_DELAY)
             running_at = max(running_at, ended_at - WEBHOOK_DELAY)
+        finished = polling.Finished(
+            kind=tracked.kind,
+            running_at=running_at,
+            ended_at=ended_at,
+            queued_at=timeline.queued_at,
+            processing_at=timeline.processing_at,
+            duration=duration,
+        )
         try:
-            self._polling.learn(tracked.kind, running_at=running_at, ended_at=ended_at)
+            self._polling.learn(finished)
         except Exception:
             logger.exception("the schedule failed to learn from operation %s", tracked.id)
 
     def _delay(self, tracked: TrackedOperation, age: float) -> float:
-        # The age of an operation that was not pressed here is not known.
-        kind = tracked.kind if tracked.pressed_here else None
-        delay = self._polling.interval(kind, age, tracked.timeline.polls)
+        progress = polling.Progress(
+            kind=tracked.kind if tracked.pressed_here else None,  # or else its age is not known
+            age=age,
+            polls=tracked.timeline.polls,
+            status=tracked.status,
+            processing_since=tracked.timeline.processing_at,
+        )
+        delay = self._polling.next_delay(progress)
         if not isinstance(delay, (int, float)) or not 0 <= delay <= MAX_DELAY:
             raise ConfigurationError(f"polling: {self._polling!r} gave the delay {delay!r}, not a number of seconds")
         relies_on_webhook = tracked.awaits_webhook and self._webhooks.are_reliable

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import define
 
-from akool_async.models import FINAL
+from akool_async.models import FINAL, ImageStatus
 
 if TYPE_CHECKING:
-    from akool_async.models import ImageResult, ImageStatus
+    from akool_async.models import ImageResult
 
 CLOCK_PRECISION: Final = 2.0
 """Seconds by which AKOOL's two clocks, of ``create_time`` and of the file's name, and the network may disagree."""
@@ -23,6 +23,10 @@ class Timeline:
     began: float | None = None
     """On the event loop's clock; None until it was accepted or polled here."""
     polls: int = 0
+    queued_at: float = 0.0
+    """Age of the last poll that saw it queueing."""
+    processing_at: float | None = None
+    """Age of the first poll that saw it processing."""
     running_at: float = 0.0
     """Age of the last poll that saw it unfinished."""
     ended_at: float | None = None
@@ -46,8 +50,13 @@ class Timeline:
         """A poll that was sent at age ``asked_at`` and answered at ``age`` saw this status."""
         if status in FINAL:
             self.ended_at = age
-        else:
-            self.running_at = asked_at
+            return
+        self.running_at = asked_at
+        if self.processing_at is None:
+            if status == ImageStatus.PROCESSING:
+                self.processing_at = age
+            elif status == ImageStatus.QUEUEING:
+                self.queued_at = asked_at
 
     def add_report(self) -> None:
         """A webhook reports that it has ended."""

@@ -84,8 +84,8 @@ async def run(options: Options) -> ExitStatus:
         click.echo(f"All of it on one page: {page.resolve().as_uri()}", err=True)
     counters = akool.counters()
     click.echo(
-        f"AKOOL was asked {counters.polls} times how {counters.finished} operations stand, and their ends were noticed "
-        f"{counters.lateness:.2f} s late on average" + (", with a webhook." if options.webhook else "."),
+        f"AKOOL was asked {counters.polls} times how {counters.finished} operations stand; their ends were detected "
+        f"after {counters.detection_delay:.2f} s on average" + (", with a webhook." if options.webhook else "."),
         err=True,
     )
     if not options.live:

@@ -27,7 +27,7 @@ def open_session(api_key: str, base_url: str, time_scale: float, options: Emulat
     defaults: dict[str, Any] = {
         "auth": api_key,
         "base_url": base_url,
-        "polling": AdaptivePolling(start=ExponentialPolling().scaled(time_scale)),
+        "polling": AdaptivePolling(fallback=ExponentialPolling().scaled(time_scale)),
         "timing": Timing().scaled(time_scale),
     }
     return AkoolSession(**defaults | {name: value for name, value in options.items() if value is not None})

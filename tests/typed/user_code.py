@@ -51,6 +51,7 @@ from akool_async import (
 from akool_async.durable import DurableFanOut, Job, JobCounts, JobState, StoreError, WorkerTiming
 from akool_async.emulator import Callback, Emulator, Fault, Faults, Ledger, Post
 from akool_async.opentelemetry import OpenTelemetryObserver
+from akool_async.polling import Finished, Progress
 from akool_async.webhooks import WebhookVerifier
 from akool_async.webhooks.aiohttp import webhook_handler
 from akool_async.webhooks.asgi import WebhookApp
@@ -63,27 +64,37 @@ assert_type(akool_async.__version__, str)
 class EveryTwoSeconds:
     """A schedule of the user's own: nothing but the two methods of ``Polling``."""
 
-    def interval(self, kind: str | None, age: float, looks: int) -> float:
-        return 2.0 if looks else 1.0
+    def next_delay(self, progress: Progress) -> float:
+        assert_type(progress.kind, str | None)
+        assert_type(progress.age, float)
+        assert_type(progress.polls, int)
+        assert_type(progress.status, ImageStatus | int | None)
+        assert_type(progress.processing_since, float | None)
+        return 2.0 if progress.polls else 1.0
 
-    def learn(self, kind: str, *, running_at: float, ended_at: float | None) -> None:
-        print(kind, running_at, ended_at)
+    def learn(self, finished: Finished) -> None:
+        assert_type(finished.kind, str)
+        assert_type(finished.running_at, float)
+        assert_type(finished.ended_at, float | None)
+        assert_type(finished.queued_at, float)
+        assert_type(finished.processing_at, float | None)
+        assert_type(finished.duration, float | None)
 
 
 class Patient(AdaptivePolling):
     """A schedule that changes one of the library's."""
 
-    def interval(self, kind: str | None, age: float, looks: int) -> float:
-        return 2 * super().interval(kind, age, looks)
+    def next_delay(self, progress: Progress) -> float:
+        return 2 * super().next_delay(progress)
 
 
 SCHEDULES: list[Polling] = [
     EveryTwoSeconds(),
     Patient(),
     ExponentialPolling(initial=2, factor=2, max_interval=10, jitter=0.2),
-    AdaptivePolling(polls_per_late_second=1, start=EveryTwoSeconds(), jitter=0),
+    AdaptivePolling(delay_cost=1, fallback=EveryTwoSeconds(), jitter=0),
 ]
-assert_type(AdaptivePolling().load(AdaptivePolling().to_json()), AdaptivePolling)
+assert_type(AdaptivePolling.from_json(AdaptivePolling().to_json(), delay_cost=1), AdaptivePolling)
 
 
 def print_event(event: events.Event) -> None:
