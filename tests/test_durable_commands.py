@@ -183,7 +183,7 @@ async def test_a_lost_press_is_listed_and_resolved(slow, state, akool, tmp_path)
     slow.faults.script("create_by_button", Fault.reset("after"))
     async with open_jobs(slow, state) as jobs:
         await jobs.submit([(image_id, "U1")])
-    async with worker(slow, state, tmp_path, "--lost-reply-patience=0.1", "--until-empty") as process:
+    async with worker(slow, state, tmp_path, "--lost-reply-timeout=0.1", "--until-empty") as process:
         assert await process.wait() == ExitStatus.OUTCOME_UNKNOWN
     status, output, _ = await akool("fan-out", "batch.csv", "--yes")
     assert status == ExitStatus.OUTCOME_UNKNOWN
@@ -223,7 +223,7 @@ async def test_a_printed_command_can_be_pasted(slow, tmp_path):
     )
     async with open_jobs(slow, f"sqlite:///{tmp_path}/my presses.db", account="studio") as jobs:
         await jobs.submit([(image_id, "U1")])
-    working = ["worker", "--until-empty", "--lost-reply-patience", "0.1"]
+    working = ["worker", "--until-empty", "--lost-reply-timeout", "0.1"]
     for command in (working, ["jobs"], ["fan-out", "batch.csv", "--yes"]):
         status, _, errors = await commands.run(*command, *address, cwd=tmp_path)
         assert status == ExitStatus.OUTCOME_UNKNOWN, errors

@@ -106,9 +106,9 @@ def fan_out(**options: Any) -> int:  # noqa: ANN401 - click's parameters, handed
     With --store, presses survive whatever ends this run, are carried out by every
     akool worker as well, under one cap, and the same file goes on when run again.
     """
-    if options["state"] is not None and options["timeout"] is not None:
+    if options["store"] is not None and options["timeout"] is not None:
         raise click.UsageError("--timeout does not go with --store: recorded presses are carried out to their end")
-    if options["account"] is not None and options["state"] is None:
+    if options["account"] is not None and options["store"] is None:
         raise click.UsageError("--account goes with --store: it names whose the recorded presses are")
     file: BinaryIO = options.pop("file")
     if options["key_file"] is not None and options["key_file"].is_open_as(file.fileno()):
@@ -181,13 +181,13 @@ def credit(**options: Any) -> int:  # noqa: ANN401
 
 
 @akool.command()
-@_options.state
+@_options.store
 @_options.account
 @click.option("--until-empty", is_flag=True, help="End when no press is open, rather than wait for more.")
 @_options.max_requests_per_second
 @click.option("--webhook-url", metavar="URL", help="Where AKOOL is to call back.")
 @click.option(
-    "--lost-reply-patience",
+    "--lost-reply-timeout",
     type=_options.Number(),
     default=60.0,
     show_default=True,
@@ -209,7 +209,7 @@ def worker(**options: Any) -> int:  # noqa: ANN401
 
 @akool.command()
 @click.argument("states", nargs=-1, type=click.Choice(["open", "done", "failed", "unknown"]))
-@_options.state
+@_options.store
 @_options.account
 @_options.key_file
 @_options.as_json
@@ -224,7 +224,7 @@ def jobs(**options: Any) -> int:  # noqa: ANN401
 @akool.command()
 @click.argument("image_id")
 @click.argument("button", type=click.Choice(list(Button)))
-@_options.state
+@_options.store
 @_options.account
 @click.option("--id", "operation_id", metavar="ID", help="AKOOL took it, and this is the new image's id.")
 @click.option("--retry", is_flag=True, help="Press, unless AKOOL says that the button is used.")
@@ -236,7 +236,7 @@ def resolve(**options: Any) -> int:  # noqa: ANN401
 
 
 @akool.command()
-@_options.state
+@_options.store
 @_options.account
 @click.option("--days", type=_options.Number(at_most=36_500), required=True, help="Forget what ended longer ago.")
 @_options.key_file

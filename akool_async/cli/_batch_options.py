@@ -27,7 +27,7 @@ class Options:
     reserve: float | None
     max_concurrent_upscales: int
     max_requests_per_second: float | None
-    state: str | None
+    store: str | None
     account: str | None
     timeout: float | None
     download: Path | None
@@ -37,11 +37,11 @@ class Options:
     quiet: bool
 
     @property
-    def store(self) -> str | None:
+    def store_options(self) -> str | None:
         """The options by which the next command finds the recorded presses; None without a state."""
-        if self.state is None:
+        if self.store is None:
             return None
-        return store_options(self.state, account=self.account, key_file=self.key_file)
+        return store_options(self.store, account=self.account, key_file=self.key_file)
 
     @property
     def limits(self) -> dict[str, Any]:

@@ -86,7 +86,7 @@ class BatchRun:
 
     def open_state(self) -> AbstractAsyncContextManager[DurableFanOut | None]:
         """Where presses are recorded, if anywhere."""
-        if self._options.state is None:
+        if self._options.store is None:
             return nullcontext()
         loop = asyncio.get_running_loop()
 
@@ -98,7 +98,7 @@ class BatchRun:
 
         return open_state(
             self._options.key_file,
-            self._options.state,
+            self._options.store,
             account=self._options.account,
             observer=observe,
             **self._options.limits,
@@ -285,7 +285,7 @@ class BatchRun:
         """The lines of all that has none: what ended just now, what runs on, and what is not known."""
         no_files = DownloadError(UNSAVED) if self._options.download else None
         rest = [describe(outcome, trouble=no_files) for outcome in self._ended.values()]
-        is_recorded = self._options.output is not None or self._options.state is not None
+        is_recorded = self._options.output is not None or self._options.store is not None
         rest += [
             describe_running(press, akool.operation(operation_id), is_recorded=is_recorded)
             for press, operation_id in self._results.accepted.items()
@@ -324,9 +324,9 @@ class BatchRun:
             tell(told + lost_now + balance + where + (dropped if invalid else "") + lost_earlier)
             for text in () if self._counters is None else explain_account(self._counters):
                 tell(text)
-            if (self._was_interrupted or self._trouble is not None) and self._options.state is not None:
-                tell(f"what is open stays recorded: run the same again, or akool worker {self._options.store}")
-        for text in explain_lost(lines, ids=self._results.ids_path, store=self._options.store):
+            if (self._was_interrupted or self._trouble is not None) and self._options.store is not None:
+                tell(f"what is open stays recorded: run the same again, or akool worker {self._options.store_options}")
+        for text in explain_lost(lines, ids=self._results.ids_path, store=self._options.store_options):
             tell(text)
 
     def _tell_lost(self, lines: Iterable[Line]) -> tuple[str, str]:

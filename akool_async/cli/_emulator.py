@@ -24,7 +24,7 @@ async def run(
     credit: int,
     plan_concurrency: int | None,
     failure_rate: float,
-    recovery: float,
+    lost_replies: float,
     as_json: bool,
 ) -> ExitStatus:
     """Serve until Ctrl-C, SIGTERM or SIGHUP."""
@@ -36,7 +36,7 @@ async def run(
         plan_concurrency=plan_concurrency,
         failure_rate=failure_rate,
     )
-    emulator.faults.rate(recovery, *LOST_REPLY_FAULTS, endpoints=PAID_ENDPOINTS, seed=seed)
+    emulator.faults.rate(lost_replies, *LOST_REPLY_FAULTS, endpoints=PAID_ENDPOINTS, seed=seed)
     async with emulator:
         environment, image_id = emulator.environment(), emulator.add_image()
         if as_json:

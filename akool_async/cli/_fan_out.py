@@ -71,7 +71,7 @@ async def run(options: Options) -> ExitStatus:
                 _require_room(plan, budget)
                 if not options.yes:
                     return ExitStatus.USAGE if batch.invalid else ExitStatus.DONE
-                if options.output is None and options.state is None and not options.quiet:
+                if options.output is None and options.store is None and not options.quiet:
                     tell(UNRECORDED)
                 await batch_run.carry_out(akool, plan, budget, jobs)
     batch_run.tell_end(plan)
@@ -118,8 +118,8 @@ def _written_files(options: Options, results: Results) -> Iterator[tuple[str, Pa
         yield "--gallery", options.gallery
     if options.download is not None:
         yield "--download", options.download
-    if options.state is not None:
-        yield from (("--store", path) for path in state_files(options.state))
+    if options.store is not None:
+        yield from (("--store", path) for path in state_files(options.store))
 
 
 def _prepare_places(options: Options, results: Results) -> None:

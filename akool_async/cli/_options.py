@@ -112,7 +112,7 @@ max_requests_per_second = click.option(
     metavar="RATE",
     help="Send AKOOL no more, all workers of a state together. A run's planning and fetching is beside them.",
 )
-state = click.option(
+store = click.option(
     "--store",
     required=True,
     metavar="URL",

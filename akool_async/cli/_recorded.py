@@ -38,7 +38,7 @@ SHOWN: Final = ("open", "failed", "unknown")
 
 async def work(
     *,
-    state: str,
+    store: str,
     key_file: KeyFile | None,
     account: str | None,
     until_empty: bool,
@@ -46,12 +46,12 @@ async def work(
     **options: Any,  # noqa: ANN401
 ) -> ExitStatus:
     """Carry out recorded presses until Ctrl-C, SIGTERM or SIGHUP, or until none is open."""
-    is_new = not all(path.exists() for path in state_files(state)[:1])
-    store = store_options(state, account=account, key_file=key_file)
-    async with open_state(key_file, state, account=account, **options) as jobs:
+    is_new = not all(path.exists() for path in state_files(store)[:1])
+    found_by = store_options(store, account=account, key_file=key_file)
+    async with open_state(key_file, store, account=account, **options) as jobs:
         if not quiet:
             if is_new:
-                tell(f"a new state was made, in which nothing is recorded yet: {state_files(state)[0]}")
+                tell(f"a new state was made, in which nothing is recorded yet: {state_files(store)[0]}")
             _hint(await jobs.status())
         working = asyncio.create_task(jobs.run(until_empty=until_empty))
         telling = asyncio.create_task(_tell_progress(jobs)) if not quiet else None
@@ -71,16 +71,16 @@ async def work(
         counts = await jobs.status()
         if not quiet:
             tell(stamped(_sum_up(counts)))
-        await _tell_next(jobs, counts, store)
+        await _tell_next(jobs, counts, found_by)
     return _status(counts, SHOWN)
 
 
 async def show(
-    *, state: str, states: tuple[str, ...], key_file: KeyFile | None, account: str | None, as_json: bool
+    *, store: str, states: tuple[str, ...], key_file: KeyFile | None, account: str | None, as_json: bool
 ) -> ExitStatus:
     """Show how the recorded presses stand; the exit status tells the worst of those that are listed."""
     wanted = states or SHOWN
-    async with open_state(key_file, state, account=account, create=False) as jobs:
+    async with open_state(key_file, store, account=account, create=False) as jobs:
         counts = await jobs.status()
         listed = jobs.jobs(*wanted)
         if as_json:
@@ -91,13 +91,13 @@ async def show(
             _hint(counts)
             _print_table([job async for job in listed])
         if "unknown" in wanted:
-            await _tell_next(jobs, counts, store_options(state, account=account, key_file=key_file))
+            await _tell_next(jobs, counts, store_options(store, account=account, key_file=key_file))
     return _status(counts, wanted)
 
 
 async def resolve(
     *,
-    state: str,
+    store: str,
     image_id: str,
     button: Button,
     key_file: KeyFile | None,
@@ -109,16 +109,16 @@ async def resolve(
     """Settle a press whose outcome is unknown."""
     if [operation_id is not None, retry, abandon].count(True) != 1:
         raise click.UsageError("resolve takes one of --id, --retry and --abandon")
-    async with open_state(key_file, state, account=account, create=False) as jobs:
+    async with open_state(key_file, store, account=account, create=False) as jobs:
         await jobs.resolve((image_id, button), operation_id=operation_id, retry=retry, abandon=abandon)
     settled = "counts as failed" if abandon else "is open again: akool worker carries it out"
     tell(f"{button} of {image_id} {settled}")
     return ExitStatus.DONE
 
 
-async def prune(*, state: str, days: float, key_file: KeyFile | None, account: str | None) -> ExitStatus:
+async def prune(*, store: str, days: float, key_file: KeyFile | None, account: str | None) -> ExitStatus:
     """Forget what ended long ago."""
-    async with open_state(key_file, state, account=account, create=False) as jobs:
+    async with open_state(key_file, store, account=account, create=False) as jobs:
         pruned = await jobs.prune(timedelta(days=days))
     tell(f"{pruned:,} presses that ended more than {days:g} days ago are forgotten")
     return ExitStatus.DONE
@@ -174,7 +174,7 @@ async def _tell_last(jobs: DurableFanOut, *, quiet: bool) -> None:
                 tell(stamped(_sum_up(await jobs.status())))
 
 
-async def _tell_next(jobs: DurableFanOut, counts: JobCounts, store: str) -> None:
+async def _tell_next(jobs: DurableFanOut, counts: JobCounts, found_by: str) -> None:
     """How to settle what is unknown: it may have been charged, and stays until somebody does."""
     if not counts.unknown:
         return
@@ -185,7 +185,7 @@ async def _tell_next(jobs: DurableFanOut, counts: JobCounts, store: str) -> None
                 f"{counts.unknown:,} unknown: charged, or perhaps so, and the new id is lost. Settle each with --id if "
                 "you find it, otherwise with --retry or --abandon:"
             )
-            tell(f"akool resolve {press} --id ID {store}")
+            tell(f"akool resolve {press} --id ID {found_by}")
             return
 
 

@@ -100,7 +100,7 @@ def new_state(backend: str) -> Iterator[str]:
 
 async def start_worker(plan: Plan, state: str, emulator: Emulator) -> asyncio.subprocess.Process:
     """A real worker, in a process of its own."""
-    options = (f"--max-concurrent-upscales={plan.cap}", f"--lost-reply-patience={LONGEST_JOB / plan.speed}")
+    options = (f"--max-concurrent-upscales={plan.cap}", f"--lost-reply-timeout={LONGEST_JOB / plan.speed}")
     return await commands.start(
         *("worker", "--store", state, *options, "--until-empty", "--quiet"),
         cwd=tempfile.gettempdir(),

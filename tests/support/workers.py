@@ -32,7 +32,7 @@ async def worker(emulator, state, folder, *options):
         "--store",
         state,
         "--quiet",
-        "--lost-reply-patience=5",
+        "--lost-reply-timeout=5",
         *options,
         cwd=folder,
         environment=emulator.environment(),
