@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from akool_async import Button, ButtonPress
-from akool_async.cli._batch import Batch, BatchError, read_batch
-from akool_async.cli._lines import Line
+from akool_async.cli.batch.input_file import Batch, BatchError, read_batch
+from akool_async.cli.outcomes.line import Line
 
 IMAGE_IDS = st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1, max_size=30)
 BUTTONS = st.lists(st.sampled_from(list(Button)), min_size=1, max_size=4)

@@ -11,7 +11,7 @@ from collections import Counter
 import pytest
 
 from akool_async import Button
-from akool_async.cli._lines import Line
+from akool_async.cli.outcomes.line import Line
 from akool_async.emulator import Emulator, Fault
 from tests.support.commands import SMALL_FILES, read_lines, read_terminal, run, start, write_batch
 from tests.support.looks import look_until

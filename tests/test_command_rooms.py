@@ -21,20 +21,21 @@ from akool_async import (
     NotFoundError,
     OutcomeUnknownError,
 )
-from akool_async.cli import ExitStatus, _jobs
-from akool_async.cli._appended import AppendedLines
-from akool_async.cli._batch import expand
-from akool_async.cli._board import Board, Row
-from akool_async.cli._exit import after_spending
-from akool_async.cli._follow import Wish, follow
-from akool_async.cli._lines import Line
-from akool_async.cli._money import MOST_COMMANDS, explain_account, explain_lost
-from akool_async.cli._options import ButtonName
-from akool_async.cli._plan import _prices
-from akool_async.cli._plan_table import MOST_REASONS_TOLD, _reasons
-from akool_async.cli._rows import Column, print_rows
-from akool_async.cli._terminal import is_terminal
-from akool_async.cli._thumbnails import LARGEST, TOO_LARGE, UnreadableError, thumbnail
+from akool_async.cli import ExitStatus
+from akool_async.cli.batch.append_only import AppendedLines
+from akool_async.cli.batch.input_file import expand
+from akool_async.cli.batch.plan import _prices
+from akool_async.cli.batch.plan_table import MOST_REASONS_TOLD, _reasons
+from akool_async.cli.commands import images
+from akool_async.cli.exit_status import after_spending
+from akool_async.cli.following.follow import Wish, follow
+from akool_async.cli.following.live_table import Board, Row
+from akool_async.cli.gallery.thumbnails import LARGEST, TOO_LARGE, UnreadableError, thumbnail
+from akool_async.cli.options import ButtonName
+from akool_async.cli.outcomes.charges import MOST_COMMANDS, explain_account, explain_lost
+from akool_async.cli.outcomes.line import Line
+from akool_async.cli.output.rows import Column, print_rows
+from akool_async.cli.output.terminal import is_terminal
 from akool_async.emulator import Fault
 
 
@@ -195,20 +196,20 @@ async def as_command(emulator, monkeypatch):
 
 
 def options(**wish):
-    return _jobs.Options(key_file=None, as_json=True, quiet=True, wish=Wish(**wish))
+    return images.Options(key_file=None, as_json=True, quiet=True, wish=Wish(**wish))
 
 
 async def test_a_result_that_failed_is_printed_with_its_reason(as_command, akool, capsys):
     as_command.faults.script("create_by_button", Fault.fails("too dark"))
     operation = await akool.vary(as_command.add_image(), 1)
     await operation.wait_until_complete(raise_on_failure=False)
-    assert await _jobs.result(operation.id, options(wait=False)) == ExitStatus.SOME_FAILED
+    assert await images.result(operation.id, options(wait=False)) == ExitStatus.SOME_FAILED
     assert "too dark" in capsys.readouterr().out
 
 
 async def test_a_result_is_told_also_where_nothing_is_to_be_saved(as_command, capsys):
     image_id = as_command.add_image()
-    assert await _jobs.result(image_id, options(wait=False)) == ExitStatus.DONE
+    assert await images.result(image_id, options(wait=False)) == ExitStatus.DONE
     assert image_id in capsys.readouterr().out
 
 
@@ -217,10 +218,10 @@ async def test_pictures_of_a_running_image_cannot_be_saved_yet(as_command, akool
     as_command.faults.script("create_by_button", Fault.stuck())
     operation = await akool.vary(as_command.add_image(), 1)
     with pytest.raises(DownloadError, match="add --wait") as caught:
-        await _jobs.result(operation.id, options(wait=False, folder=tmp_path))
+        await images.result(operation.id, options(wait=False, folder=tmp_path))
     assert caught.value.operation_id == operation.id
 
 
 async def test_an_image_that_is_not_there_is_not_waited_for(as_command):
     with pytest.raises(NotFoundError):
-        await _jobs.result("f" * 24, options())
+        await images.result("f" * 24, options())

@@ -11,7 +11,7 @@ import pytest
 
 from akool_async import Button
 from akool_async.cli import ExitStatus
-from akool_async.cli._account import store_options
+from akool_async.cli.account import store_options
 from akool_async.emulator import Fault
 from tests.support import commands
 from tests.support.looks import look_until

@@ -18,10 +18,10 @@ import pytest
 from PIL import Image
 
 from akool_async import ButtonPress, ImageResult, ImageStatus
-from akool_async.cli._gallery import Contents, require_free, write_gallery
-from akool_async.cli._gallery_pictures import AT_ONCE, link_between
-from akool_async.cli._lines import Line
-from akool_async.cli._thumbnails import TOO_LARGE, UNREADABLE, UnreadableError, thumbnail
+from akool_async.cli.gallery.page import Contents, require_free, write_gallery
+from akool_async.cli.gallery.pictures import AT_ONCE, link_between
+from akool_async.cli.gallery.thumbnails import TOO_LARGE, UNREADABLE, UnreadableError, thumbnail
+from akool_async.cli.outcomes.line import Line
 from akool_async.emulator import Fault
 from tests.support.commands import read_lines, run, write_batch
 from tests.support.scripted import scripted_server

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from akool_async.cli._lines import Line
-from akool_async.cli._results import Results, ResultsError
+from akool_async.cli.batch.output_file import Results, ResultsError
+from akool_async.cli.outcomes.line import Line
 from tests.support.commands import read_lines, run, write_batch
 
 FAN_OUT = ("fan-out", "presses.csv", "--yes")

@@ -8,8 +8,8 @@ import signal
 import pytest
 from attrs import evolve
 
-from akool_async.cli._lines import Line, PressState
-from akool_async.cli._money import Charges, Step, add_what_was_known, charges_of, next_step
+from akool_async.cli.outcomes.charges import Charges, Step, add_what_was_known, charges_of, next_step
+from akool_async.cli.outcomes.line import Line, PressState
 from akool_async.emulator import Emulator, Fault
 from tests.support.commands import read_lines, run, start
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from akool_async.cli._exit import ExitStatus
+from akool_async.cli.exit_status import ExitStatus
 
 _OF_THE_EXTRA = {"PIL", "click", "cryptography", "dotenv", "jinja2", "portalocker", "rich"}
 
@@ -10,7 +10,7 @@ _OF_THE_EXTRA = {"PIL", "click", "cryptography", "dotenv", "jinja2", "portalocke
 def main() -> None:
     """Run the command, or say what to install."""
     try:
-        from akool_async.cli._app import run  # noqa: PLC0415 - what it needs comes with the extra
+        from akool_async.cli.app import run  # noqa: PLC0415 - what it needs comes with the extra
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _OF_THE_EXTRA:
             raise

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Final, Self
 from attrs import evolve
 
 from akool_async import ButtonPress
-from akool_async.cli._appended import AppendedLines
-from akool_async.cli._lines import Line, has_content
-from akool_async.cli._streams import print_line, require_stdout
-from akool_async.cli._words import tell
+from akool_async.cli.batch.append_only import AppendedLines
+from akool_async.cli.messages import tell
+from akool_async.cli.outcomes.line import Line, has_content
+from akool_async.cli.output.streams import print_line, require_stdout
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Final
 from attrs import define, evolve, field
 
 from akool_async import AkoolError, DownloadError, ImageStatus, OperationFailedError, Outcome, events
-from akool_async.cli import _interrupts
-from akool_async.cli._account import open_state
-from akool_async.cli._exit import ExitStatus, gravest, status_of
-from akool_async.cli._gallery import Contents, write_gallery
-from akool_async.cli._lines import UNSAVED, Line, PressState, describe, describe_running
-from akool_async.cli._money import (
+from akool_async.cli import signals
+from akool_async.cli.account import open_state
+from akool_async.cli.commands.recorded import carry_out
+from akool_async.cli.exit_status import ExitStatus, gravest, status_of
+from akool_async.cli.gallery.page import Contents, write_gallery
+from akool_async.cli.messages import account_trouble, amount, explain, tell
+from akool_async.cli.outcomes.charges import (
     Charges,
     add_what_was_known,
     count_presses,
@@ -22,8 +23,7 @@ from akool_async.cli._money import (
     explain_lost,
     reason_against,
 )
-from akool_async.cli._recorded import carry_out
-from akool_async.cli._words import account_trouble, amount, explain, tell
+from akool_async.cli.outcomes.line import UNSAVED, Line, PressState, describe, describe_running
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from akool_async import AkoolSession, ButtonPress, Counters, ImageResult
-    from akool_async.cli._batch import Batch
-    from akool_async.cli._batch_options import Options
-    from akool_async.cli._plan import Plan
-    from akool_async.cli._progress import BatchProgress
-    from akool_async.cli._results import Results
+    from akool_async.cli.batch.input_file import Batch
+    from akool_async.cli.batch.options import Options
+    from akool_async.cli.batch.output_file import Results
+    from akool_async.cli.batch.plan import Plan
+    from akool_async.cli.batch.progress import BatchProgress
     from akool_async.durable import DurableFanOut
 
 SAVED_AT_ONCE: Final = 16
@@ -159,7 +159,7 @@ class BatchRun:
                 tell("stopping: no new presses; replies under way come first (Ctrl-C again does not wait)")
         finally:
             self._task = None  # from here on nothing is to be stopped any more
-            _interrupts.end_undisturbed()
+            signals.end_undisturbed()
             try:
                 self._progress.pause()
                 await akool.aclose()

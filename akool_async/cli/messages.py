@@ -24,8 +24,8 @@ from akool_async import (
     WaitTimeoutError,
 )
 from akool_async._http.retry import is_account_error
-from akool_async.cli._lines import reason_of
-from akool_async.cli._terminal import is_terminal
+from akool_async.cli.outcomes.line import reason_of
+from akool_async.cli.output.terminal import is_terminal
 from akool_async.errors import CODES
 
 if TYPE_CHECKING:

@@ -9,25 +9,25 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from akool_async.cli._account import open_session, state_files
-from akool_async.cli._batch import Batch, BatchError, read_batch
-from akool_async.cli._batch_run import BatchRun
-from akool_async.cli._exit import ExitStatus
-from akool_async.cli._gallery import require_free
-from akool_async.cli._places import prepare_folder, prepare_page, require_apart
-from akool_async.cli._plan import Plan, make_plan
-from akool_async.cli._plan_table import show_plan
-from akool_async.cli._progress import BatchProgress
-from akool_async.cli._results import Results
-from akool_async.cli._terminal import open_console
-from akool_async.cli._words import amount, tell
+from akool_async.cli.account import open_session, state_files
+from akool_async.cli.batch.input_file import Batch, BatchError, read_batch
+from akool_async.cli.batch.output_file import Results
+from akool_async.cli.batch.plan import Plan, make_plan
+from akool_async.cli.batch.plan_table import show_plan
+from akool_async.cli.batch.progress import BatchProgress
+from akool_async.cli.batch.run import BatchRun
+from akool_async.cli.exit_status import ExitStatus
+from akool_async.cli.gallery.page import require_free
+from akool_async.cli.messages import amount, tell
+from akool_async.cli.output.places import prepare_folder, prepare_page, require_apart
+from akool_async.cli.output.terminal import open_console
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from akool_async import ButtonPress
-    from akool_async.cli._batch_options import Options
+    from akool_async.cli.batch.options import Options
     from akool_async.durable import DurableFanOut
 
 UNRECORDED: Final = (

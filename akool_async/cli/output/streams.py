@@ -9,7 +9,7 @@ import sys
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from akool_async.cli._words import tell
+from akool_async.cli.messages import tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -13,19 +13,19 @@ import click
 from rich.text import Text
 
 from akool_async import AkoolError, Outcome
-from akool_async.cli import _interrupts
-from akool_async.cli._account import open_state, state_files, store_options
-from akool_async.cli._exit import ExitStatus
-from akool_async.cli._lines import describe, reason_of
-from akool_async.cli._rows import Column, print_rows
-from akool_async.cli._terminal import open_console
-from akool_async.cli._words import amount, plain, stamped, tell
+from akool_async.cli import signals
+from akool_async.cli.account import open_state, state_files, store_options
+from akool_async.cli.exit_status import ExitStatus
+from akool_async.cli.messages import amount, plain, stamped, tell
+from akool_async.cli.outcomes.line import describe, reason_of
+from akool_async.cli.output.rows import Column, print_rows
+from akool_async.cli.output.terminal import open_console
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Collection
 
     from akool_async import Button, ButtonPress
-    from akool_async.cli._account import KeyFile
+    from akool_async.cli.account import KeyFile
     from akool_async.durable import DurableFanOut, Job, JobCounts
 
 TOLD_EVERY: Final = 2.0
@@ -56,7 +56,7 @@ async def work(
         working = asyncio.create_task(jobs.run(until_empty=until_empty))
         telling = asyncio.create_task(_tell_progress(jobs)) if not quiet else None
         try:
-            if await _interrupts.is_stopped_before(working):
+            if await signals.is_stopped_before(working):
                 working.cancel()  # once: a second time it would not wait for replies under way
                 with suppress(asyncio.CancelledError):
                     await working

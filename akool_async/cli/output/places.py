@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import click
 
-from akool_async.cli._gallery import GENERATOR, require_free
+from akool_async.cli.gallery.page import GENERATOR, require_free
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

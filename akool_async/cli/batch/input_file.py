@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from akool_async import Button, ButtonPress
-from akool_async.cli._csv_rows import QuoteError, read_header, read_rows
+from akool_async.cli.batch.csv_rows import QuoteError, read_header, read_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

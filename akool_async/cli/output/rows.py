@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from akool_async.cli._terminal import print_whole
+from akool_async.cli.output.terminal import print_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -15,10 +15,10 @@ from attrs import field, frozen
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from akool_async import AkoolError, Button, ButtonPress, ImageResult, ImageStatus, NotFoundError
-from akool_async.cli._gallery_pictures import GONE, Picture, Pictures
-from akool_async.cli._lines import reason_of
-from akool_async.cli._money import charges_of
-from akool_async.cli._words import amount, plain
+from akool_async.cli.gallery.pictures import GONE, Picture, Pictures
+from akool_async.cli.messages import amount, plain
+from akool_async.cli.outcomes.charges import charges_of
+from akool_async.cli.outcomes.line import reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
     from akool_async import AkoolSession
-    from akool_async.cli._lines import Line
+    from akool_async.cli.outcomes.line import Line
 
 GENERATOR: Final = b'<meta name="generator" content="akool_async">'
 HEAD: Final = 1024
@@ -176,7 +176,10 @@ async def _tile(
 
 def _template() -> Template:
     environment = Environment(
-        loader=PackageLoader("akool_async.cli", "."), autoescape=True, undefined=StrictUndefined, finalize=_harmless
+        loader=PackageLoader("akool_async.cli.gallery", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_harmless,
     )
     return environment.get_template("gallery.html.jinja")
 

@@ -11,8 +11,8 @@ from attrs import define, evolve, field
 
 from akool_async import NotFoundError, NotOperableError
 from akool_async._http.origin import contradiction, has_other_origin, made_by
-from akool_async.cli._lines import Line, PressState
-from akool_async.cli._words import amount
+from akool_async.cli.messages import amount
+from akool_async.cli.outcomes.line import Line, PressState
 from akool_async.errors import codes_of
 
 if TYPE_CHECKING:

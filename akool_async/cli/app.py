@@ -10,18 +10,23 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from akool_async import AkoolError, Button, __version__
-from akool_async.cli import _batch_options, _demo, _emulator, _fan_out, _interrupts, _jobs, _options, _recorded
-from akool_async.cli._exit import ExitStatus, status_of
-from akool_async.cli._follow import Wish
-from akool_async.cli._results import ResultsError
-from akool_async.cli._streams import let_go_of_stdout, prepare_streams
-from akool_async.cli._words import LogLines, explain, tell, tell_usage
+from akool_async.cli import options, signals
+from akool_async.cli.batch import options as _batch_options
+from akool_async.cli.batch.output_file import ResultsError
+from akool_async.cli.commands import demo as _demo
+from akool_async.cli.commands import emulator as _emulator
+from akool_async.cli.commands import fan_out as _fan_out
+from akool_async.cli.commands import images, recorded
+from akool_async.cli.exit_status import ExitStatus, status_of
+from akool_async.cli.following.follow import Wish
+from akool_async.cli.messages import LogLines, explain, tell, tell_usage
+from akool_async.cli.output.streams import let_go_of_stdout, prepare_streams
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import BinaryIO
 
-    from akool_async.cli._account import KeyFile
+    from akool_async.cli.account import KeyFile
 
 
 def run(arguments: list[str] | None = None) -> int:
@@ -74,29 +79,25 @@ def akool() -> None:
 
 
 @akool.command("fan-out")
-@click.argument("file", type=_options.Input("rb"))
+@click.argument("file", type=options.Input("rb"))
 @click.option("--yes", is_flag=True, help="Press. Without it nothing is spent: the plan is printed.")
+@click.option("-o", "--output", type=options.FILE, help="A line of JSON per press; run again, it does what is missing.")
 @click.option(
-    "-o", "--output", type=_options.FILE, help="A line of JSON per press; run again, it does what is missing."
+    "--max-credits", type=options.Number(), metavar="CREDITS", help="Be charged no more than this, in this run."
 )
-@click.option(
-    "--max-credits", type=_options.Number(), metavar="CREDITS", help="Be charged no more than this, in this run."
-)
-@click.option(
-    "--reserve", type=_options.Number(), metavar="CREDITS", help="Keep this much of the balance as it is now."
-)
+@click.option("--reserve", type=options.Number(), metavar="CREDITS", help="Keep this much of the balance as it is now.")
 @click.option(
     "--store", metavar="URL", help="Record the presses there (sqlite:///FILE or postgresql://HOST/DATABASE) first."
 )
-@_options.account
-@_options.max_concurrent_upscales
-@_options.max_requests_per_second
-@_options.timeout
-@_options.download
-@click.option("--gallery", type=_options.FILE, help="Write a page that shows all of it.")
-@_options.key_file
-@_options.as_json
-@_options.quiet
+@options.account
+@options.max_concurrent_upscales
+@options.max_requests_per_second
+@options.timeout
+@options.download
+@click.option("--gallery", type=options.FILE, help="Write a page that shows all of it.")
+@options.key_file
+@options.as_json
+@options.quiet
 def fan_out(**options: Any) -> int:  # noqa: ANN401 - click's parameters, handed on by name
     """Plan the presses in FILE, and press them with --yes.
 
@@ -117,19 +118,19 @@ def fan_out(**options: Any) -> int:  # noqa: ANN401 - click's parameters, handed
         content = file.read()  # here, where Ctrl-C ends it
     except OSError as error:
         raise click.FileError(file.name, error.strerror) from None
-    return _interrupts.run(_fan_out.run(_batch_options.Options(content=content, name=file.name, **options)))
+    return signals.run(_fan_out.run(_batch_options.Options(content=content, name=file.name, **options)))
 
 
 @akool.command()
 @click.argument("image_id")
-@click.argument("button", nargs=-1, required=True, type=_options.ButtonName())
-@_options.wait(default=True)
-@_options.timeout
-@_options.download
-@_options.max_concurrent_upscales
-@_options.key_file
-@_options.as_json
-@_options.quiet
+@click.argument("button", nargs=-1, required=True, type=options.ButtonName())
+@options.wait(default=True)
+@options.timeout
+@options.download
+@options.max_concurrent_upscales
+@options.key_file
+@options.as_json
+@options.quiet
 def press(
     image_id: str,
     button: Sequence[list[Button]],
@@ -141,62 +142,62 @@ def press(
     A BUTTON is one of U1-U4 and V1-V4, or U*, V* or * for several, or a list.
     """
     buttons = list(dict.fromkeys(one for several in button for one in several))
-    return _interrupts.run(_jobs.press(image_id, buttons, max_concurrent_upscales, _read(options)))
+    return signals.run(images.press(image_id, buttons, max_concurrent_upscales, _read(options)))
 
 
 @akool.command()
 @click.argument("text")
 @click.option("--scale", default="1:1", show_default=True, metavar="W:H", help="Such as 16:9 or 3:4.")
 @click.option("--source-image", metavar="URL", help="Begin with this picture.")
-@_options.wait(default=True)
-@_options.timeout
-@_options.download
-@_options.key_file
-@_options.as_json
-@_options.quiet
+@options.wait(default=True)
+@options.timeout
+@options.download
+@options.key_file
+@options.as_json
+@options.quiet
 def prompt(text: str, scale: str, source_image: str | None, **options: Any) -> int:  # noqa: ANN401
     """Make four pictures of TEXT. Costs credits."""
-    return _interrupts.run(_jobs.prompt(text, scale, source_image, _read(options)))
+    return signals.run(images.prompt(text, scale, source_image, _read(options)))
 
 
 @akool.command()
 @click.argument("image_id", metavar="ID")
-@_options.wait(default=False)
-@_options.timeout
-@_options.download
-@_options.key_file
-@_options.as_json
-@_options.quiet
+@options.wait(default=False)
+@options.timeout
+@options.download
+@options.key_file
+@options.as_json
+@options.quiet
 def result(image_id: str, **options: Any) -> int:  # noqa: ANN401
     """Tell how an image stands, of a prompt or of a press."""
-    return _interrupts.run(_jobs.result(image_id, _read(options, is_new=False)))
+    return signals.run(images.result(image_id, _read(options, is_new=False)))
 
 
 @akool.command()
-@_options.key_file
-@_options.as_json
+@options.key_file
+@options.as_json
 def credit(**options: Any) -> int:  # noqa: ANN401
     """Tell the account's balance in credits."""
-    return _interrupts.run(_jobs.credit(_jobs.Options(**options)))
+    return signals.run(images.credit(images.Options(**options)))
 
 
 @akool.command()
-@_options.store
-@_options.account
+@options.store
+@options.account
 @click.option("--until-empty", is_flag=True, help="End when no press is open, rather than wait for more.")
-@_options.max_requests_per_second
+@options.max_requests_per_second
 @click.option("--webhook-url", metavar="URL", help="Where AKOOL is to call back.")
 @click.option(
     "--lost-reply-timeout",
-    type=_options.Number(),
+    type=options.Number(),
     default=60.0,
     show_default=True,
     metavar="SECONDS",
     help="How long a press whose reply was lost keeps its slot, before it is told as unknown.",
 )
-@_options.max_concurrent_upscales
-@_options.key_file
-@_options.quiet
+@options.max_concurrent_upscales
+@options.key_file
+@options.quiet
 def worker(**options: Any) -> int:  # noqa: ANN401
     """Carry out the presses that are recorded in a state.
 
@@ -204,54 +205,54 @@ def worker(**options: Any) -> int:  # noqa: ANN401
     theirs together. Ctrl-C or SIGTERM ends one: no new presses, and what runs at
     AKOOL is left to the others, or the next.
     """
-    return _interrupts.run(_recorded.work(**options))
+    return signals.run(recorded.work(**options))
 
 
 @akool.command()
 @click.argument("states", nargs=-1, type=click.Choice(["open", "done", "failed", "unknown"]))
-@_options.store
-@_options.account
-@_options.key_file
-@_options.as_json
+@options.store
+@options.account
+@options.key_file
+@options.as_json
 def jobs(**options: Any) -> int:  # noqa: ANN401
     """Tell how recorded presses stand, and list those that are not done.
 
     With STATES, those in these states alone.
     """
-    return _interrupts.run(_recorded.show(**options))
+    return signals.run(recorded.show(**options))
 
 
 @akool.command()
 @click.argument("image_id")
 @click.argument("button", type=click.Choice(list(Button)))
-@_options.store
-@_options.account
+@options.store
+@options.account
 @click.option("--id", "operation_id", metavar="ID", help="AKOOL took it, and this is the new image's id.")
 @click.option("--retry", is_flag=True, help="Press, unless AKOOL says that the button is used.")
 @click.option("--abandon", is_flag=True, help="Count it as failed.")
-@_options.key_file
+@options.key_file
 def resolve(**options: Any) -> int:  # noqa: ANN401
     """Settle a recorded press whose outcome is unknown."""
-    return _interrupts.run(_recorded.resolve(**options))
+    return signals.run(recorded.resolve(**options))
 
 
 @akool.command()
-@_options.store
-@_options.account
-@click.option("--days", type=_options.Number(at_most=36_500), required=True, help="Forget what ended longer ago.")
-@_options.key_file
+@options.store
+@options.account
+@click.option("--days", type=options.Number(at_most=36_500), required=True, help="Forget what ended longer ago.")
+@options.key_file
 def prune(**options: Any) -> int:  # noqa: ANN401
     """Forget recorded presses that are done or have failed."""
-    return _interrupts.run(_recorded.prune(**options))
+    return signals.run(recorded.prune(**options))
 
 
 @akool.command()
-@click.option("--folder", type=_options.FOLDER, default="akool-demo", show_default=True)
+@click.option("--folder", type=options.FOLDER, default="akool-demo", show_default=True)
 @click.option("--prompt", default="a lighthouse in a storm, oil on canvas", show_default=True)
 @click.option("--max-concurrent-upscales", type=click.IntRange(min=1), default=2, show_default=True)
 @click.option(
     "--speed",
-    type=_options.Number(above_zero=True),
+    type=options.Number(above_zero=True),
     default=6.0,
     show_default=True,
     help="How many times faster than AKOOL the emulator works.",
@@ -259,9 +260,9 @@ def prune(**options: Any) -> int:  # noqa: ANN401
 @click.option("--live", is_flag=True, help="Use the real AKOOL. Costs credits.")
 @click.option("--yes", is_flag=True, help="With --live: do not ask before spending.")
 @click.option("--webhook", is_flag=True, help="Be told by webhooks instead of asking. Not with --live.")
-@_options.key_file
-@_options.as_json
-@_options.quiet
+@options.key_file
+@options.as_json
+@options.quiet
 def demo(**options: Any) -> int:  # noqa: ANN401
     """Make an image, press its eight buttons, save it all.
 
@@ -273,14 +274,14 @@ def demo(**options: Any) -> int:  # noqa: ANN401
         raise click.UsageError("--key-file goes with --live alone: the emulator has a key of its own")
     if options["live"] and not options["yes"]:
         _require_answers(options["key_file"])
-    return _interrupts.run(_demo.run(_demo.Options(**options)))
+    return signals.run(_demo.run(_demo.Options(**options)))
 
 
 @akool.command()
 @click.option("--port", type=click.IntRange(0, 65535), default=8123, show_default=True)
 @click.option(
     "--speed",
-    type=_options.Number(above_zero=True),
+    type=options.Number(above_zero=True),
     default=1.0,
     show_default=True,
     help="How many times faster than AKOOL it works.",
@@ -290,7 +291,7 @@ def demo(**options: Any) -> int:  # noqa: ANN401
 @click.option("--plan-concurrency", type=click.IntRange(min=1), help="Refuse more at once with 1005.")
 @click.option(
     "--failure-rate",
-    type=_options.Number(at_most=1),
+    type=options.Number(at_most=1),
     default=0.0,
     show_default=True,
     metavar="SHARE",
@@ -298,13 +299,13 @@ def demo(**options: Any) -> int:  # noqa: ANN401
 )
 @click.option(
     "--lost-replies",
-    type=_options.Number(at_most=1),
+    type=options.Number(at_most=1),
     default=0.0,
     show_default=True,
     metavar="SHARE",
     help="Share of the paid POSTs, 0 to 1, that are accepted and charged, and whose reply is lost.",
 )
-@_options.as_json
+@options.as_json
 def emulator(**options: Any) -> int:  # noqa: ANN401
     """Serve AKOOL's image API on this machine until Ctrl-C.
 
@@ -313,7 +314,7 @@ def emulator(**options: Any) -> int:  # noqa: ANN401
 
     Failed jobs and lost replies let you rehearse what a batch does about them.
     """
-    return _interrupts.run(_emulator.run(**options))
+    return signals.run(_emulator.run(**options))
 
 
 def _require_answers(key_file: KeyFile | None) -> None:
@@ -324,10 +325,10 @@ def _require_answers(key_file: KeyFile | None) -> None:
         raise click.UsageError("--key-file is stdin, so nobody can be asked before credits are spent: add --yes")
 
 
-def _read(options: dict[str, Any], *, is_new: bool = True) -> _jobs.Options:
+def _read(options: dict[str, Any], *, is_new: bool = True) -> images.Options:
     wait, timeout, download = options.pop("wait"), options.pop("timeout"), options.pop("download")
     if not wait and timeout is not None:
         raise click.UsageError("--timeout goes with --wait")
     if not wait and download is not None and is_new:
         raise click.UsageError("--download goes with --wait: nothing is made yet")
-    return _jobs.Options(**options, wish=Wish(wait=wait, timeout=timeout, folder=download))
+    return images.Options(**options, wish=Wish(wait=wait, timeout=timeout, folder=download))

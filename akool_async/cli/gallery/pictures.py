@@ -12,8 +12,8 @@ from urllib.parse import quote
 from attrs import define, evolve, field, frozen
 
 from akool_async import AkoolError, ImageResult, NotFoundError, ResultExpiredError
-from akool_async.cli._lines import reason_of
-from akool_async.cli._thumbnails import UnreadableError, thumbnail
+from akool_async.cli.gallery.thumbnails import UnreadableError, thumbnail
+from akool_async.cli.outcomes.line import reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,13 +11,9 @@ from aiohttp import web
 from attrs import define, frozen
 
 from akool_async import AkoolSession, Button, ButtonPress
-from akool_async.cli import _interrupts
-from akool_async.cli._account import open_session
-from akool_async.cli._board import Board
-from akool_async.cli._exit import after_spending
-from akool_async.cli._follow import Wish, follow
-from akool_async.cli._gallery import Contents, write_gallery
-from akool_async.cli._jobs import (
+from akool_async.cli import signals
+from akool_async.cli.account import open_session
+from akool_async.cli.commands.images import (
     press_all,
     status_of_board,
     tell_account_trouble,
@@ -25,9 +21,13 @@ from akool_async.cli._jobs import (
     tell_lost_prompt,
     telling_unfinished,
 )
-from akool_async.cli._places import prepare_page
-from akool_async.cli._streams import print_results
-from akool_async.cli._words import amount
+from akool_async.cli.exit_status import after_spending
+from akool_async.cli.following.follow import Wish, follow
+from akool_async.cli.following.live_table import Board
+from akool_async.cli.gallery.page import Contents, write_gallery
+from akool_async.cli.messages import amount
+from akool_async.cli.output.places import prepare_page
+from akool_async.cli.output.streams import print_results
 from akool_async.emulator import Emulator
 from akool_async.webhooks import WebhookVerifier
 from akool_async.webhooks.aiohttp import webhook_handler
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
-    from akool_async.cli._account import KeyFile
-    from akool_async.cli._exit import ExitStatus
+    from akool_async.cli.account import KeyFile
+    from akool_async.cli.exit_status import ExitStatus
 
 
 GALLERY: Final = "gallery.html"
@@ -146,7 +146,7 @@ async def _ask_before_spending(akool: AkoolSession, *, yes: bool) -> None:
     credit = await akool.get_credit()
     question = f"Make 1 image and press its {len(Button)} buttons? The account has {amount(credit)} credits."
     if not yes:
-        with _interrupts.uncaught():  # nothing else runs yet
+        with signals.uncaught():  # nothing else runs yet
             click.confirm(question, err=True, abort=True)
 
 

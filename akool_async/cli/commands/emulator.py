@@ -7,9 +7,9 @@ import json
 
 import click
 
-from akool_async.cli import _interrupts
-from akool_async.cli._exit import ExitStatus
-from akool_async.cli._words import tell
+from akool_async.cli import signals
+from akool_async.cli.exit_status import ExitStatus
+from akool_async.cli.messages import tell
 from akool_async.emulator import Emulator, Fault
 
 PAID_ENDPOINTS = ("create_by_button", "create_by_prompt", "create_by_source_prompt")
@@ -46,7 +46,7 @@ async def run(
                 click.echo(f"export {name}={value}")
             click.echo(f"# a finished image to press buttons on: {image_id}")
         tell("AKOOL's image API is emulated; Ctrl-C ends it.")
-        await _interrupts.is_stopped_before(asyncio.get_running_loop().create_future())
+        await signals.is_stopped_before(asyncio.get_running_loop().create_future())
     ledger = emulator.ledger
     lost = sum(post.charged for post in ledger.posts if post.fault is not None)
     tell(

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from akool_async import AkoolError
-from akool_async.cli._places import prepare_folder
+from akool_async.cli.output.places import prepare_folder
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from akool_async import AkoolSession, Operation
-    from akool_async.cli._board import Board, Row
+    from akool_async.cli.following.live_table import Board, Row
 
 
 @frozen(kw_only=True)

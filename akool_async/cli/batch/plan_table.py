@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Final
 from rich.table import Table
 from rich.text import Text
 
-from akool_async.cli._lines import PressState
-from akool_async.cli._plan import KINDS
-from akool_async.cli._words import amount, plain
+from akool_async.cli.batch.plan import KINDS
+from akool_async.cli.messages import amount, plain
+from akool_async.cli.outcomes.line import PressState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rich.console import Console
 
-    from akool_async.cli._plan import Plan
+    from akool_async.cli.batch.plan import Plan
 
     Row = tuple[str, str, str, str]
 

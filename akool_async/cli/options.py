@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from akool_async.cli._account import KeyFile
-from akool_async.cli._batch import expand
+from akool_async.cli.account import KeyFile
+from akool_async.cli.batch.input_file import expand
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from akool_async.cli._account import store_options
+from akool_async.cli.account import store_options
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from akool_async.cli._account import KeyFile
+    from akool_async.cli.account import KeyFile
 
 
 @frozen(kw_only=True)

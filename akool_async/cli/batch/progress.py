@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Self
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
-from akool_async.cli._lines import PressState
-from akool_async.cli._money import Charges
-from akool_async.cli._terminal import can_redraw
-from akool_async.cli._words import amount, stamped, tell
+from akool_async.cli.messages import amount, stamped, tell
+from akool_async.cli.outcomes.charges import Charges
+from akool_async.cli.outcomes.line import PressState
+from akool_async.cli.output.terminal import can_redraw
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from rich.console import Console
 
-    from akool_async.cli._lines import Line
+    from akool_async.cli.outcomes.line import Line
 
 BAR_WIDTH, ROOM_FOR_A_BAR = 16, 105
 PICTURES_PER_LINE = 50

@@ -14,11 +14,11 @@ from rich.text import Text
 
 from akool_async import AkoolError, ImageStatus, OutcomeUnknownError, PollingError, WaitTimeoutError
 from akool_async._limits.credits import EXPECTED_PRICES
-from akool_async.cli._lines import UNSAVED, Line, PressState, describe_row, reason_of, reason_of_leaving
-from akool_async.cli._money import Charges
-from akool_async.cli._rows import GAP, Column, fits_beside, make_table, print_rows
-from akool_async.cli._terminal import can_redraw, open_console, print_whole
-from akool_async.cli._words import amount, plain, stamped, tell
+from akool_async.cli.messages import amount, plain, stamped, tell
+from akool_async.cli.outcomes.charges import Charges
+from akool_async.cli.outcomes.line import UNSAVED, Line, PressState, describe_row, reason_of, reason_of_leaving
+from akool_async.cli.output.rows import GAP, Column, fits_beside, make_table, print_rows
+from akool_async.cli.output.terminal import can_redraw, open_console, print_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

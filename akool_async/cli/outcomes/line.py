@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from akool_async import ImageResult, Operation, Outcome
-    from akool_async.cli._board import Row
+    from akool_async.cli.following.live_table import Row
 
 
 UNSAVED: Final = "interrupted before its pictures were saved"

@@ -11,24 +11,24 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import field, frozen
 
 from akool_async import AkoolError, ButtonPress, DownloadError, ImageStatus, OperationFailedError, Outcome
-from akool_async.cli import _interrupts
-from akool_async.cli._account import open_session
-from akool_async.cli._board import Board
-from akool_async.cli._exit import ExitStatus, gravest, status_of
-from akool_async.cli._follow import Wish, follow
-from akool_async.cli._lines import Line, PressState, describe, describe_prompt
-from akool_async.cli._money import explain_lost
-from akool_async.cli._streams import print_results
-from akool_async.cli._terminal import open_console, print_whole
-from akool_async.cli._words import account_trouble, plain, tell
+from akool_async.cli import signals
+from akool_async.cli.account import open_session
+from akool_async.cli.exit_status import ExitStatus, gravest, status_of
+from akool_async.cli.following.follow import Wish, follow
+from akool_async.cli.following.live_table import Board
+from akool_async.cli.messages import account_trouble, plain, tell
+from akool_async.cli.outcomes.charges import explain_lost
+from akool_async.cli.outcomes.line import Line, PressState, describe, describe_prompt
+from akool_async.cli.output.streams import print_results
+from akool_async.cli.output.terminal import open_console, print_whole
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence
     from pathlib import Path
 
     from akool_async import AkoolSession, Button, ImageResult, Operation
-    from akool_async.cli._account import KeyFile
-    from akool_async.cli._board import Row
+    from akool_async.cli.account import KeyFile
+    from akool_async.cli.following.live_table import Row
 
 
 LOST_PROMPT: Final = (
@@ -135,7 +135,7 @@ async def telling_unfinished(
     try:
         yield
     except BaseException:
-        _interrupts.end_undisturbed()
+        signals.end_undisturbed()
         try:
             await akool.aclose()
         finally:  # a second Ctrl-C included

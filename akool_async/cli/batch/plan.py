@@ -12,16 +12,16 @@ from attrs import define, evolve, field, frozen
 from akool_async import AlreadyUsedError, APIError, NotFoundError, NotOperableError, NotPermittedError
 from akool_async._http.retry import is_account_error
 from akool_async._limits.credits import EXPECTED_PRICES
-from akool_async.cli._lines import Line, PressState, reason_of
-from akool_async.cli._money import USED, Step, next_step
+from akool_async.cli.outcomes.charges import USED, Step, next_step
+from akool_async.cli.outcomes.line import Line, PressState, reason_of
 from akool_async.errors import codes_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
     from akool_async import AkoolSession, ButtonPress, ImageResult
-    from akool_async.cli._batch import Batch, Entry
-    from akool_async.cli._results import Results
+    from akool_async.cli.batch.input_file import Batch, Entry
+    from akool_async.cli.batch.output_file import Results
 
 READS_AT_ONCE: Final = 8
 NOT_OPERABLE: Final = codes_of(NotOperableError)[0]
