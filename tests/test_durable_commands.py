@@ -11,7 +11,7 @@ import pytest
 
 from akool_async import Button
 from akool_async.cli import ExitStatus
-from akool_async.cli.account import store_options
+from akool_async.cli.account import StoreOptions
 from akool_async.emulator import Fault
 from tests.support import commands
 from tests.support.looks import look_until
@@ -237,7 +237,7 @@ async def test_a_printed_command_can_be_pasted(slow, tmp_path):
 def test_a_printed_command_holds_no_password():
     """Neither that of the user nor one in the query; what is not secret is as it was given."""
     state = "postgresql://me:hunter2@host/presses?sslmode=require&password=hunter3"
-    told = store_options(state, account=None, key_file=None)
+    told = StoreOptions(store=state, account=None, key_file=None).for_shell()
     assert told == "--store 'postgresql://me:***@host/presses?sslmode=require'"
 
 

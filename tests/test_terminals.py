@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 from rich.text import Text
 
-from akool_async.cli import app, messages
+from akool_async.cli import app
+from akool_async.cli.output import messages
 from akool_async.cli.output.rows import Column, print_rows
 from akool_async.cli.output.terminal import print_whole
 from akool_async.emulator import Emulator, Fault

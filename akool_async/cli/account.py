@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import shlex
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final, Self, TypedDict
 
 from attrs import field, frozen
 from dotenv import dotenv_values
@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from akool_async.durable import DurableFanOut
+    from akool_async.events import Observer
 
 KEY, ID, SECRET, BASE_URL = "AKOOL_API_KEY", "AKOOL_CLIENT_ID", "AKOOL_CLIENT_SECRET", "AKOOL_BASE_URL"
 TIME_SCALE: Final = "AKOOL_TIME_SCALE"
-LARGEST_KEY_FILE: Final = 64 * 2**10
+MAX_KEY_FILE: Final = 64 * 2**10
 
 
 @frozen
@@ -40,9 +41,9 @@ class KeyFile:
             OSError: it cannot be read.
         """
         with path.open("rb") as file:
-            content = file.read(LARGEST_KEY_FILE + 1)
+            content = file.read(MAX_KEY_FILE + 1)
             stat = os.fstat(file.fileno())
-        if len(content) > LARGEST_KEY_FILE:
+        if len(content) > MAX_KEY_FILE:
             raise ConfigurationError(f"{path} is too long for a file of keys")
         try:
             return cls(path, content.decode("utf-8-sig").strip(), stat)
@@ -54,49 +55,97 @@ class KeyFile:
         return os.path.samestat(self._stat, os.fstat(descriptor))
 
 
-def open_session(key_file: KeyFile | None, **options: Any) -> AkoolSession:  # noqa: ANN401 - AkoolSession's, handed on by name
+@frozen(kw_only=True)
+class StoreOptions:
+    """Where presses are recorded, and the account that they are of."""
+
+    store: str
+    """A URL."""
+    account: str | None
+    key_file: KeyFile | None
+
+    def open(
+        self,
+        *,
+        create: bool = False,
+        max_concurrent_upscales: int = 4,
+        max_requests_per_second: float | None = None,
+        lost_reply_timeout: float | None = None,
+        webhook_url: str | None = None,
+        observer: Observer | None = None,
+    ) -> DurableFanOut:
+        """The recorded presses of the account; the arguments are those of ``DurableFanOut``."""
+        from akool_async.durable import DurableFanOut  # noqa: PLC0415 - of another extra, and slow to import
+
+        return DurableFanOut(
+            store=self.store,
+            account=self.account,
+            create=create,
+            max_concurrent_upscales=max_concurrent_upscales,
+            max_requests_per_second=max_requests_per_second,
+            lost_reply_timeout=lost_reply_timeout,
+            webhook_url=webhook_url,
+            observer=observer,
+            **credentials(self.key_file),
+        )
+
+    def files(self) -> list[Path]:
+        """The files that the store is kept in, its database first; empty for PostgreSQL."""
+        from akool_async.durable._store_url import StoreUrl  # noqa: PLC0415 - as above
+
+        file = StoreUrl.read(self.store).file
+        ends = ("", "-wal", "-shm", "-journal", ".lock")
+        return [] if file is None else [file.with_name(file.name + end) for end in ends]
+
+    def for_shell(self) -> str:
+        """The options with which another command finds the same presses, quoted for a shell, without secrets."""
+        from akool_async.durable._store_url import StoreUrl  # noqa: PLC0415 - as above
+
+        url = StoreUrl.read(self.store)
+        options = ["--store", str(url) if url.file is None else self.store]
+        if self.account is not None:
+            options += ["--account", self.account]
+        if self.key_file is not None:
+            options += ["--key-file", str(self.key_file.path)]
+        return shlex.join(options)
+
+
+class Credentials(TypedDict, total=False):
+    """What a key file gives a session."""
+
+    auth: ApiKey | ClientCredentials
+    base_url: str | None
+
+
+def open_session(
+    key_file: KeyFile | None,
+    *,
+    max_concurrent_upscales: int = 4,
+    max_requests_per_second: float | None = None,
+    observer: Observer | None = None,
+) -> AkoolSession:
     """A session of the account in the file, or, without one, in the environment."""
-    return AkoolSession(**_account(key_file), **options)
-
-
-def open_state(key_file: KeyFile | None, state: str, **options: Any) -> DurableFanOut:  # noqa: ANN401 - as above
-    """The recorded presses of that account."""
-    from akool_async.durable import DurableFanOut  # noqa: PLC0415 - of another extra, and slow to import
-
-    return DurableFanOut(store=state, **_account(key_file), **options)
-
-
-def state_files(state: str) -> list[Path]:
-    """The files that a state is kept in; none for a database."""
-    from akool_async.durable._store_url import StoreUrl  # noqa: PLC0415 - as above
-
-    file = StoreUrl.read(state).file
-    return (
-        [] if file is None else [file.with_name(file.name + end) for end in ("", "-wal", "-shm", "-journal", ".lock")]
+    return AkoolSession(
+        **credentials(key_file),
+        max_concurrent_upscales=max_concurrent_upscales,
+        max_requests_per_second=max_requests_per_second,
+        observer=observer,
     )
 
 
-def store_options(state: str, *, account: str | None, key_file: KeyFile | None) -> str:
-    """The options with which another command finds the same recorded presses, quoted for a shell, without secrets."""
-    from akool_async.durable._store_url import StoreUrl  # noqa: PLC0415 - as above
+def credentials(key_file: KeyFile | None) -> Credentials:
+    """The account of a file, or, without one, of the environment, which the session itself reads.
 
-    read = StoreUrl.read(state)
-    options = ["--store", str(read) if read.file is None else state]
-    if account is not None:
-        options += ["--account", account]
-    if key_file is not None:
-        options += ["--key-file", str(key_file.path)]
-    return shlex.join(options)
-
-
-def _account(key_file: KeyFile | None) -> dict[str, Any]:
+    Raises:
+        ConfigurationError: there is no key.
+    """
     if key_file is None:
         _require_key()
         return {}
     settings = _settings(key_file.text)
     if scale := settings.get(TIME_SCALE):  # `akool emulator` prints it beside the keys
         os.environ.setdefault(TIME_SCALE, scale)
-    return {"auth": _credentials(settings, key_file.path), "base_url": settings.get(BASE_URL) or None}
+    return {"auth": _read_credentials(settings, key_file.path), "base_url": settings.get(BASE_URL) or None}
 
 
 def _require_key() -> None:
@@ -106,7 +155,7 @@ def _require_key() -> None:
         )
 
 
-def _credentials(settings: Mapping[str, str | None], path: Path) -> ApiKey | ClientCredentials:
+def _read_credentials(settings: Mapping[str, str | None], path: Path) -> ApiKey | ClientCredentials:
     key, client_id, secret = (settings.get(name) for name in (KEY, ID, SECRET))
     if key and bool(client_id) == bool(secret):  # the pair beside a key is there to verify webhooks
         return ApiKey(key)

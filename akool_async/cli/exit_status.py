@@ -1,9 +1,10 @@
-"""What the command tells the shell."""
+"""Exit statuses: which there are, and which one an error, several of them, or recorded presses lead to."""
 
-from collections.abc import Iterable, Iterator
+from __future__ import annotations
+
 from contextlib import contextmanager
 from enum import IntEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from akool_async import (
     AkoolError,
@@ -16,9 +17,14 @@ from akool_async import (
 )
 from akool_async._http.retry import is_account_error
 
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+
+    from akool_async.durable import JobCounts
+
 
 class ExitStatus(IntEnum):
-    """Exit statuses; a script can tell a failed job from one that only took too long."""
+    """Exit statuses; a script can distinguish a failed job from one that only took too long."""
 
     DONE = 0
     ERROR = 1
@@ -30,28 +36,45 @@ class ExitStatus(IntEnum):
 
 
 CODES_OF_NO_CREDIT: Final = (1006, 1104)
-"""Credit that runs out is the account's trouble as well, but an end that a run is planned with: its rest has failed."""
-_OF_ERRORS = (
+"""Credit that runs out is an error of the account as well, but a run is planned with it: its other presses failed."""
+_BY_ERROR: Final = (
     (OutcomeUnknownError, ExitStatus.OUTCOME_UNKNOWN),
     (OperationFailedError, ExitStatus.SOME_FAILED),
     (WaitTimeoutError, ExitStatus.TIMED_OUT),
     (PollingError, ExitStatus.TIMED_OUT),
     (TransportError, ExitStatus.ERROR),
 )
-_GRAVEST_FIRST = (ExitStatus.ERROR, ExitStatus.OUTCOME_UNKNOWN, ExitStatus.SOME_FAILED, ExitStatus.TIMED_OUT)
+_MOST_SEVERE_FIRST: Final = (
+    ExitStatus.ERROR,
+    ExitStatus.OUTCOME_UNKNOWN,
+    ExitStatus.SOME_FAILED,
+    ExitStatus.TIMED_OUT,
+)
 
 
 def status_of(error: Exception, otherwise: ExitStatus = ExitStatus.SOME_FAILED) -> ExitStatus:
-    """The status for one error; ``otherwise`` where it has none of its own."""
+    """The status for one error; ``otherwise`` if it has none of its own."""
     if isinstance(error, APIError) and is_account_error(error) and error.code not in CODES_OF_NO_CREDIT:
         return ExitStatus.ERROR
-    return next((status for kind, status in _OF_ERRORS if isinstance(error, kind)), otherwise)
+    return next((status for kind, status in _BY_ERROR if isinstance(error, kind)), otherwise)
 
 
-def gravest(statuses: Iterable[ExitStatus]) -> ExitStatus:
-    """Of several, the one that the shell is told."""
+def most_severe(statuses: Iterable[ExitStatus]) -> ExitStatus:
+    """The one of several that the command ends with."""
     found = set(statuses)
-    return next((status for status in _GRAVEST_FIRST if status in found), ExitStatus.DONE)
+    return next((status for status in _MOST_SEVERE_FIRST if status in found), ExitStatus.DONE)
+
+
+def status_of_jobs(counts: JobCounts, states: Collection[str]) -> ExitStatus:
+    """The status for recorded presses in these states; an open one is no failure."""
+    return most_severe(
+        status
+        for state, count, status in (
+            ("unknown", counts.unknown, ExitStatus.OUTCOME_UNKNOWN),
+            ("failed", counts.failed, ExitStatus.SOME_FAILED),
+        )
+        if count and state in states
+    )
 
 
 @contextmanager

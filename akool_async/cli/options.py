@@ -1,15 +1,16 @@
-"""Options that several commands take, and what they may be."""
+"""Options that several commands take, what they may be, and how a command gets them: as one value."""
 
 from __future__ import annotations
 
 import sys
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
 from akool_async.cli.account import KeyFile
-from akool_async.cli.batch.input_file import expand
+from akool_async.cli.batch.buttons import expand
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +19,21 @@ if TYPE_CHECKING:
 
     F = TypeVar("F", bound=Callable[..., Any])
 
-LONGEST: Final = 1e9
+Options = TypeVar("Options")
+MAX_NUMBER: Final = 1e9
+
+
+def typed(kind: Callable[..., Options]) -> Callable[[Callable[[Options], int]], Callable[..., int]]:
+    """Give a command its parameters as one value of this class, whose fields are named as they are."""
+
+    def decorate(command: Callable[[Options], int]) -> Callable[..., int]:
+        @wraps(command)
+        def run(**parameters: Any) -> int:  # noqa: ANN401 - as click passes them
+            return command(kind(**parameters))
+
+        return run
+
+    return decorate
 
 
 class Number(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic in newer versions of click only
@@ -26,7 +41,7 @@ class Number(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generi
 
     name = "number"
 
-    def __init__(self, *, above_zero: bool = False, at_most: float = LONGEST) -> None:
+    def __init__(self, *, above_zero: bool = False, at_most: float = MAX_NUMBER) -> None:
         self._above_zero = above_zero
         self._at_most = at_most
 
@@ -36,7 +51,7 @@ class Number(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generi
         fits = 0 < number <= self._at_most if self._above_zero else 0 <= number <= self._at_most
         if not fits:
             least = "above 0" if self._above_zero else "of at least 0"
-            most = "" if self._at_most == LONGEST else f" and at most {self._at_most:,.0f}"
+            most = "" if self._at_most == MAX_NUMBER else f" and at most {self._at_most:,.0f}"
             self.fail(f"{value} is not a number {least}{most}.", param, ctx)
         return number
 
@@ -90,12 +105,12 @@ key_file = click.option(
     help="Read the keys from a file, not from the environment.",
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
-quiet = click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
+quiet = click.option("-q", "--quiet", is_flag=True, help="Show no progress on stderr.")
 timeout = click.option(
     "--timeout",
     type=Number(above_zero=True),
     metavar="SECONDS",
-    help="Wait no longer for an operation. It is not cancelled.",
+    help="How long to wait for an operation. It is not cancelled.",
 )
 download = click.option("--download", type=FOLDER, metavar="DIR", help="Save the pictures there.")
 max_concurrent_upscales = click.option(
@@ -103,14 +118,13 @@ max_concurrent_upscales = click.option(
     type=click.IntRange(min=1),
     default=4,
     show_default=True,
-    help="How many upscales may run at AKOOL at once.",
+    help="How many upscales may run at AKOOL concurrently.",
 )
-
 max_requests_per_second = click.option(
     "--max-requests-per-second",
     type=Number(above_zero=True),
     metavar="RATE",
-    help="Send AKOOL no more, all workers of a state together. A run's planning and fetching is beside them.",
+    help="Maximum requests per second, shared by all workers of the store. Planning and downloading do not count.",
 )
 store = click.option(
     "--store",
@@ -118,11 +132,11 @@ store = click.option(
     metavar="URL",
     help="Where presses are recorded: sqlite:///FILE or postgresql://HOST/DATABASE.",
 )
-
 account = click.option(
     "--account",
     metavar="NAME",
-    help="Name the account for good, in ASCII letters and digits, where its key may change; else the key does.",
+    help="A fixed name for the account (ASCII letters and digits), for keys that rotate. Default: derived from the "
+    "key.",
 )
 
 

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class AppendedLines:
-    """Opened for good: a line that a killed program could not end is ended, so that it takes no other with it."""
+class AppendOnlyFile:
+    """Open until it is closed. A line that a killed program could not end can be ended, so that it spoils no other."""
 
     def __init__(self, path: Path) -> None:
         self.file = path.open("ab+", buffering=0)
@@ -25,7 +25,7 @@ class AppendedLines:
                 self.append("")
 
     def append(self, line: str) -> None:
-        """Write it at once.
+        """Write a line immediately.
 
         Raises:
             OSError: it could not be written, and nothing of it is there.

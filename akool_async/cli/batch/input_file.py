@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import codecs
 import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from akool_async import Button, ButtonPress
+from akool_async import ButtonPress
+from akool_async.cli.batch.buttons import expand
 from akool_async.cli.batch.csv_rows import QuoteError, read_header, read_rows
 
 if TYPE_CHECKING:
@@ -18,11 +18,10 @@ if TYPE_CHECKING:
 
 COLUMNS = ("image_id", "button")
 DELIMITERS = ",;\t|"
-GROUPS = {"U*": "U", "V*": "V", "*": ""}
 JSONL_SUFFIXES = (".jsonl", ".ndjson")
 
 
-class BatchError(ValueError):
+class InputFileError(ValueError):
     """The file as a whole cannot be read."""
 
 
@@ -57,13 +56,14 @@ def read_batch(content: bytes, name: str) -> Batch:
     """Read a whole file.
 
     Raises:
-        BatchError: there is no press in it, or no header, or it is not text, or the quotes of its cells do not pair up.
+        InputFileError: there is no press in it, or no header, or it is not text, or the quotes of its cells do not pair
+            up.
     """
     text = _decode(content, name)
     suffix = Path(name).suffix.lower()
     if suffix == ".csv" and _is_json(text):
         better = Path(name).with_suffix(JSONL_SUFFIXES[0]).name
-        raise BatchError(f"{name} looks like JSONL, but its name says CSV: rename it, such as to {better}")
+        raise InputFileError(f"{name} looks like JSONL, but its name says CSV: rename it, such as to {better}")
     is_jsonl = suffix in JSONL_SUFFIXES or (suffix != ".csv" and text.lstrip().startswith(("{", "[")))
     entries: dict[ButtonPress, Entry] = {}
     invalid: list[Invalid] = []
@@ -81,17 +81,17 @@ def read_batch(content: bytes, name: str) -> Batch:
             else:
                 entries[press] = Entry(line, press)
     if not entries and not invalid:
-        raise BatchError(f"{name} asks for no press: write a header image_id,button and a line for each image")
+        raise InputFileError(f"{name} asks for no press: write a header image_id,button and a line for each image")
     return Batch(name, tuple(entries.values()), tuple(invalid), repeated)
 
 
 def _decode(content: bytes, name: str) -> str:
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content:
-        raise BatchError(f"{name} is not UTF-8 text, but UTF-16 or no text at all: save it as CSV UTF-8")
+        raise InputFileError(f"{name} is not UTF-8 text, but UTF-16 or no text at all: save it as CSV UTF-8")
     try:
         return content.decode("utf-8-sig")  # spreadsheets put a byte order mark first
     except UnicodeDecodeError as error:
-        raise BatchError(f"{name} is not UTF-8 text (byte {error.start}): save it as CSV UTF-8") from None
+        raise InputFileError(f"{name} is not UTF-8 text (byte {error.start}): save it as CSV UTF-8") from None
 
 
 def _is_json(text: str) -> bool:
@@ -102,7 +102,7 @@ def _is_json(text: str) -> bool:
 
 def _read_jsonl(text: str, name: str) -> Iterator[tuple[int, dict[str, Any] | ValueError]]:
     if text.lstrip().startswith("["):
-        raise BatchError(f"{name} is a JSON array: write each of its objects on a line of its own")
+        raise InputFileError(f"{name} is a JSON array: write each of its objects on a line of its own")
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             yield number, _read_json(line)
@@ -137,14 +137,14 @@ def _read_csv(text: str, name: str) -> Iterator[tuple[int, dict[str, Any] | Valu
     delimiter = max(DELIMITERS, key=lambda candidate: len({*COLUMNS} & {*headers[candidate]}))
     columns = headers[delimiter]
     if any(columns.count(column) > 1 for column in COLUMNS):
-        raise BatchError(f"{name} has a column twice: write several buttons into one, such as U1 V2")
+        raise InputFileError(f"{name} has a column twice: write several buttons into one, such as U1 V2")
     try:
         rows = list(read_rows(text, delimiter))  # to the end, before a row is taken for a press
     except QuoteError as error:
-        raise BatchError(f"{name}, {error}") from None
+        raise InputFileError(f"{name}, {error}") from None
     missing = [column for column in COLUMNS if column not in columns]
     if rows and missing:
-        raise BatchError(f"{name} has no column {' and no '.join(missing)}: its first line must be image_id,button")
+        raise InputFileError(f"{name} has no column {' and no '.join(missing)}: its first line must be image_id,button")
     for line, row in rows[1:]:
         yield line, _read_row(columns, row)
 
@@ -171,21 +171,3 @@ def _presses(fields: dict[str, Any]) -> Iterator[ButtonPress]:
         raise ValueError(f"{' and '.join(missing)} missing")
     for button in expand(fields["button"]):
         yield ButtonPress(fields["image_id"], button)
-
-
-def expand(told: object) -> list[Button]:
-    """The buttons of a list, or of a text that may hold several names."""
-    names = re.split(r"[\s,;|+]+", told.strip()) if isinstance(told, str) else told
-    return [button for name in (names if isinstance(names, list) else [names]) for button in _expand_one(name)]
-
-
-def _expand_one(name: object) -> list[Button]:
-    """The buttons that a name stands for: U1, or U*, V* or * for several."""
-    if not isinstance(name, str):
-        raise ValueError(f"button must be a text such as U1, U* or *, not {name!r}")  # noqa: TRY004 - bad input is ValueError
-    if name in GROUPS:
-        return [button for button in Button if button.startswith(GROUPS[name])]
-    try:
-        return [Button.parse(name.upper())]
-    except ValueError:
-        raise ValueError(f"button must be one of {', '.join(Button)}, or U*, V* or *, not {name!r}") from None

@@ -1,12 +1,11 @@
 """The output of a batch: a line per press, written as it ends; a later run with the same file goes on from there.
 
-Beside the file, while presses run, stands ``NAME.accepted``: the ids that AKOOL has given and that no line tells yet,
-so that a run that is killed loses none.
+While presses run, ``NAME.accepted`` beside the file holds the ids that AKOOL has given and that no line has yet, so
+that a run that is killed loses none.
 """
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 from pathlib import Path
@@ -15,42 +14,35 @@ from typing import TYPE_CHECKING, Final, Self
 from attrs import evolve
 
 from akool_async import ButtonPress
-from akool_async.cli.batch.append_only import AppendedLines
-from akool_async.cli.messages import tell
-from akool_async.cli.outcomes.line import Line, has_content
+from akool_async.cli.batch.append_only import AppendOnlyFile
+from akool_async.cli.batch.locking import OutputFileError, lock
+from akool_async.cli.outcomes.line import OutcomeLine, has_content
 from akool_async.cli.output.streams import print_line, require_stdout
 
 if TYPE_CHECKING:
     from types import TracebackType
-    from typing import BinaryIO
 
 
 START: Final = b'{"image_id": "'
 """Of every line."""
-WITHOUT_LOCKS: Final = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF, errno.EINVAL}
-"""What file systems say that have no locks, such as some of NFS, FUSE and 9p."""
 
 
-class ResultsError(Exception):
-    """The output file cannot be used; nothing was changed in it."""
-
-
-class Results:
+class OutputFile:
     """The lines of earlier runs and of this one; of several about one press the last counts. Without a path: stdout."""
 
     def __init__(self, path: Path | None, *, pictures: Path | None) -> None:
         self.path = None if path is None else Path(os.path.realpath(path))  # the ids stand beside it, not beside a link
         self._given = path
         self._pictures = pictures
-        self.lines: dict[ButtonPress, Line] = {}
+        self.lines: dict[ButtonPress, OutcomeLine] = {}
         self.accepted: dict[ButtonPress, str] = {}
-        """Operations that no line tells of."""
+        """Operations that no line names yet."""
         self.unreadable = 0
-        """Lines that tell nothing, such as the one that a killed run could not end."""
+        """Lines that cannot be read, such as the one that a killed run could not end."""
         self._has_read = False
-        self._file: AppendedLines | None = None
+        self._file: AppendOnlyFile | None = None
         self.ids_path = None if self.path is None else self.path.with_name(self.path.name + ".accepted")
-        self._ids_file: AppendedLines | None = None
+        self._ids_file: AppendOnlyFile | None = None
 
     def __enter__(self) -> Self:
         """Keep other runs from the file, until this one ends, however it ends."""
@@ -59,12 +51,12 @@ class Results:
         if self.path is not None and self.ids_path is not None:
             self._require_file(self.path)
             if not self.path.parent.exists():
-                raise ResultsError(f"{self._given}: the folder {self.path.parent} does not exist")
-            self._file = AppendedLines(self.path)
+                raise OutputFileError(f"{self._given}: the folder {self.path.parent} does not exist")
+            self._file = AppendOnlyFile(self.path)
             try:
-                _lock(self._file.file, self.path)
-                self._ids_file = AppendedLines(self.ids_path)
-            except (ResultsError, OSError):
+                lock(self._file.file, self.path)
+                self._ids_file = AppendOnlyFile(self.ids_path)
+            except (OutputFileError, OSError):
                 self._file.close()
                 raise
         return self
@@ -80,7 +72,7 @@ class Results:
             self._file.close()
 
     def read(self) -> None:
-        """Take in what earlier runs wrote."""
+        """Read what earlier runs wrote."""
         self._read()
         self._has_read = True
 
@@ -91,21 +83,21 @@ class Results:
         texts = [text for text in self.path.read_bytes().split(b"\n") if text.strip()]
         for text in texts:
             try:
-                line = Line.read(text)
+                line = OutcomeLine.from_json(text)
             except ValueError:
                 self.unreadable += 1
             else:
                 self.lines[line.press] = evolve(line, files=tuple(map(self._find, line.files)))
         if not self.lines and not all(map(_is_cut, texts)):
-            raise ResultsError(f"{self.path} is not the output of an earlier run: name another file")
+            raise OutputFileError(f"{self.path} is not the output of an earlier run: name another file")
         if self.ids_path.exists():
             self._read_ids(self.ids_path.read_bytes())
         if self._file is not None and self._ids_file is not None:
             self._file.mend()
             self._ids_file.mend()
 
-    def write(self, line: Line) -> None:
-        """Append a line, at once and whole.
+    def write(self, line: OutcomeLine) -> None:
+        """Append a line, immediately and whole.
 
         Raises:
             OSError: it could not be written.
@@ -119,7 +111,7 @@ class Results:
         self.accepted.pop(line.press, None)
 
     def note_accepted(self, press: ButtonPress, operation_id: str) -> None:
-        """AKOOL gave an id, which is to survive whatever happens before its line is written.
+        """AKOOL gave an id, to be kept whatever happens before its line is written.
 
         Raises:
             OSError: it could not be written.
@@ -153,7 +145,7 @@ class Results:
     @staticmethod
     def _require_file(path: Path) -> None:
         if path.exists() and not path.is_file():
-            raise ResultsError(f"{path} is not a file: name another one")
+            raise OutputFileError(f"{path} is not a file: name another one")
 
     def _read_ids(self, content: bytes) -> None:
         for text in content.split(b"\n"):
@@ -162,7 +154,7 @@ class Results:
                 press, operation_id = ButtonPress(fields["image_id"], fields["button"]), str(fields["id"])
             except (ValueError, TypeError, KeyError, RecursionError):
                 if not _is_cut(text):
-                    raise ResultsError(f"{self.ids_path} is in the way, and is not of an earlier run") from None
+                    raise OutputFileError(f"{self.ids_path} is in the way, and is not of an earlier run") from None
                 continue  # a killed run could not end it
             line = self.lines.get(press)
             if line is None or line.id is None:
@@ -181,19 +173,3 @@ def _is_json(text: bytes) -> bool:
     except (ValueError, RecursionError):
         return False
     return True
-
-
-def _lock(file: BinaryIO, path: Path) -> None:
-    import portalocker  # noqa: PLC0415 - it looks for a temporary folder, and what locks nothing can do without one
-
-    try:
-        portalocker.lock(file, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
-    except portalocker.LockException as error:
-        reason = error.args[0]
-        number = reason.errno if isinstance(reason, OSError) else None
-        if number == errno.EAGAIN or (os.name == "nt" and isinstance(error, portalocker.AlreadyLocked)):
-            raise ResultsError(f"another run writes to {path}: let it end first") from None
-        why = reason if number is None else os.strerror(number)
-        if number not in WITHOUT_LOCKS:
-            raise ResultsError(f"{path} could not be locked against other runs: {why}") from None
-        tell(f"{path} cannot be locked on its file system ({why}): let no other run write to it meanwhile")

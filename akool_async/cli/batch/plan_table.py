@@ -9,8 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from akool_async.cli.batch.plan import KINDS
-from akool_async.cli.messages import amount, plain
 from akool_async.cli.outcomes.line import PressState
+from akool_async.cli.output.messages import amount, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
     Row = tuple[str, str, str, str]
 
-MOST_LINES_TOLD: Final = 8
-MOST_REASONS_TOLD: Final = 20
+MAX_LINES: Final = 8
+MAX_REASONS: Final = 20
 
 
 def show_plan(plan: Plan, budget: float | None, console: Console, *, is_begun: bool) -> None:
-    """Print what would be pressed and what that costs, and how to have it done where it is not begun."""
+    """Print what would be pressed and what that costs, and how to have it done if it is not begun."""
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column(justify="right", no_wrap=True)
@@ -52,13 +52,13 @@ def _rows(plan: Plan, budget: float | None) -> Iterator[Row]:
 def _earlier(plan: Plan) -> Iterator[Row]:
     for name, count, detail, style in (
         ("to fetch", len(plan.to_fetch), "pressed by an earlier run, which paid for them", ""),
-        ("recorded", len(plan.recorded), "in the state: what is open is carried out, what is over is told again", ""),
-        ("waiting", plan.waiting.total(), "in the state, of this file or not: pressed by this run as well", ""),
+        ("recorded", len(plan.recorded), "in the store: open ones are carried out, ended ones are reported again", ""),
+        ("waiting", plan.waiting.total(), "in the store, of this file or not: pressed by this run as well", ""),
         ("done already", len(plan.done), "by an earlier run", ""),
         ("failed already", len(plan.failed), "at AKOOL; a button works once", "red"),
         *_lost(plan),
         ("asked for again", plan.batch.repeated, "pressed once all the same", ""),
-        ("cut lines", plan.unreadable, "in the output, of a run that was killed: passed over", "yellow"),
+        ("cut lines", plan.unreadable, "in the output, of a run that was killed: skipped", "yellow"),
     ):
         if count:
             yield name, f"{count:,}", detail, style
@@ -86,9 +86,13 @@ def _not_pressed(plan: Plan) -> Iterator[Row]:
 def _costs(plan: Plan, budget: float | None) -> Iterator[Row]:
     for kind in KINDS:
         if plan.counts[kind] or plan.waiting[kind]:
-            price = plan.prices[kind]
-            source = "as last charged" if price.is_known else "as AKOOL's pages say; none was charged yet"
-            yield f"credits for {'an' if kind == 'upscale' else 'a'} {kind}", amount(price.credits), source, ""
+            source = "as last charged" if plan.prices.is_known(kind) else "as AKOOL's pages say; none was charged yet"
+            yield (
+                f"credits for {'an' if kind == 'upscale' else 'a'} {kind}",
+                amount(plan.prices.expected(kind)),
+                source,
+                "",
+            )
     yield "credits in total", amount(plan.credits), "", "bold"
     after = plan.balance - plan.credits
     yield "balance", amount(plan.balance), f"{amount(after)} after" if after >= 0 else "", ""
@@ -97,7 +101,7 @@ def _costs(plan: Plan, budget: float | None) -> Iterator[Row]:
     if budget is not None:
         is_short = budget < plan.credits
         detail = "what would pass it stays unpressed" if is_short else "which suffices"
-        detail = "less than what waits in the state costs" if budget < plan.credits_waiting else detail
+        detail = "less than what waits in the store costs" if budget < plan.credits_waiting else detail
         yield "may be spent", amount(budget), detail, "red" if is_short else ""
 
 
@@ -105,19 +109,19 @@ def _reasons(name: str, found: list[tuple[str, int]], style: str) -> Iterator[Ro
     lines: dict[str, list[int]] = defaultdict(list)
     for reason, line in found:
         lines[reason].append(line)
-    told = [f"{_lines(numbers)}: {reason}" for reason, numbers in lines.items()]
-    yield name, f"{len(found):,}", told[0], style
-    for detail in told[1:MOST_REASONS_TOLD]:
+    details = [f"{_lines(numbers)}: {reason}" for reason, numbers in lines.items()]
+    yield name, f"{len(found):,}", details[0], style
+    for detail in details[1:MAX_REASONS]:
         yield "", "", detail, style
-    if len(told) > MOST_REASONS_TOLD:
-        yield "", "", f"and {_count(len(told) - MOST_REASONS_TOLD, 'reason')} more; --json tells them all", style
+    if len(details) > MAX_REASONS:
+        yield "", "", f"and {_count(len(details) - MAX_REASONS, 'reason')} more; --json shows them all", style
 
 
 def _lines(lines: list[int]) -> str:
     distinct = list(dict.fromkeys(lines))
-    told = ", ".join(map(str, distinct[:MOST_LINES_TOLD]))
-    more = len(distinct) - MOST_LINES_TOLD
-    return f"line{'s' if len(distinct) > 1 else ''} {told}" + (f" and {more} more" if more > 0 else "")
+    numbers = ", ".join(map(str, distinct[:MAX_LINES]))
+    more = len(distinct) - MAX_LINES
+    return f"line{'s' if len(distinct) > 1 else ''} {numbers}" + (f" and {more} more" if more > 0 else "")
 
 
 def _count(number: int, name: str) -> str:

@@ -1,4 +1,4 @@
-"""Progress of a batch, on stderr: bars on a terminal, a line per press elsewhere, nothing when asked to be quiet."""
+"""Progress of a batch, on stderr: bars on a terminal, a line per press elsewhere, nothing if asked to be quiet."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Self
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
-from akool_async.cli.messages import amount, stamped, tell
 from akool_async.cli.outcomes.charges import Charges
 from akool_async.cli.outcomes.line import PressState
+from akool_async.cli.output.messages import amount, print_message, stamped
 from akool_async.cli.output.terminal import can_redraw
 
 if TYPE_CHECKING:
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from akool_async.cli.outcomes.line import Line
+    from akool_async.cli.outcomes.line import OutcomeLine
 
-BAR_WIDTH, ROOM_FOR_A_BAR = 16, 105
+BAR_WIDTH, MIN_WIDTH_FOR_BAR = 16, 105
 PICTURES_PER_LINE = 50
 
 
@@ -30,7 +30,7 @@ class BatchProgress:
     def __init__(self, console: Console, *, quiet: bool) -> None:
         self._quiet = quiet
         self._is_live = can_redraw(console) and not quiet
-        bar = [TextColumn("{task.description}"), BarColumn(BAR_WIDTH)] if console.width >= ROOM_FOR_A_BAR else []
+        bar = [TextColumn("{task.description}"), BarColumn(BAR_WIDTH)] if console.width >= MIN_WIDTH_FOR_BAR else []
         self._bars = Progress(
             *bar,
             MofNCompleteColumn(),
@@ -66,12 +66,12 @@ class BatchProgress:
         if self._is_live:
             self._bars.stop()
 
-    def read(self, images: int, total: int) -> None:
-        """So many source images were read."""
+    def show_read(self, images: int, total: int) -> None:
+        """This many source images were read."""
         self._bars.update(self._images, completed=images, total=total, visible=True)
 
     def begin(self, total: int, charges: Charges, *, running: int) -> None:
-        """So many presses come, of which some run at AKOOL since an earlier run; ``charges`` grows meanwhile."""
+        """Show so many presses, ``running`` of which run at AKOOL since an earlier run; ``charges`` grows meanwhile."""
         self._total, self._charges, self._running = total, charges, running
         if self._is_live:
             self._bars.start()
@@ -79,27 +79,27 @@ class BatchProgress:
         self._bars.update(self._presses, total=total, visible=True)
         self._show()
 
-    def pressed(self) -> None:
+    def count_accepted(self) -> None:
         """AKOOL accepted one."""
         self._running += 1
         self._show()
 
-    def ended(self, line: Line) -> None:
-        """What became of one is known."""
+    def count_ended(self, line: OutcomeLine) -> None:
+        """One has ended, or will not be waited for."""
         self._running = max(self._running - (line.id is not None), 0)  # another worker may have pressed it
         self._ended[line.state] += 1
         self._show()
         if not self._is_live and not self._quiet:
-            tell(stamped(f"[{self._ended.total()}/{self._total}] {_describe(line)}"))
+            print_message(stamped(f"[{self._ended.total()}/{self._total}] {_describe(line)}"))
 
-    def draw(self, drawn: int, total: int) -> None:
-        """So many pictures of the gallery are drawn, some of which are fetched for that."""
+    def show_drawn(self, drawn: int, total: int) -> None:
+        """This many pictures of the gallery are drawn; some are fetched for that."""
         self._bars.update(self._pictures, completed=drawn, total=total, visible=True)
         if not self._is_live and not self._quiet and (drawn % PICTURES_PER_LINE == 0 or drawn == total):
-            tell(stamped(f"[{drawn}/{total}] pictures drawn for the page"))
+            print_message(stamped(f"[{drawn}/{total}] pictures drawn for the page"))
 
     def _show(self) -> None:
-        """What is not pressed takes no time, so that it is no part of the bar."""
+        """Presses that are not made take no time, so they are no part of the bar."""
         ended = self._ended.total()
         done, not_pressed = self._ended[PressState.DONE], self._ended[PressState.NOT_PRESSED]
         lost = self._ended[PressState.LOST] + self._ended[PressState.IN_DOUBT]
@@ -114,7 +114,7 @@ class BatchProgress:
         self._bars.update(self._presses, completed=ended - not_pressed, total=self._total - not_pressed, detail=detail)
 
 
-def _describe(line: Line) -> str:
+def _describe(line: OutcomeLine) -> str:
     name = f"{line.button} of {line.image_id}" + (f" -> {line.id}" if line.id else "")
     if line.ok:
         return f"{name}: completed" + (f", {amount(line.credits)} credits" if line.credits is not None else "")

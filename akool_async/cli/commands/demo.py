@@ -1,51 +1,42 @@
-"""`akool demo`: the main job in one go, against the emulator or, when asked to, the real AKOOL."""
+"""`akool demo`: the main job in one go, against the emulator or, if asked to, the real AKOOL."""
 
 from __future__ import annotations
 
+import sys
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import click
-from aiohttp import web
-from attrs import define, frozen
+from attrs import frozen
 
 from akool_async import AkoolSession, Button, ButtonPress
-from akool_async.cli import signals
-from akool_async.cli.account import open_session
-from akool_async.cli.commands.images import (
-    press_all,
-    status_of_board,
-    tell_account_trouble,
-    tell_lost,
-    tell_lost_prompt,
-    telling_unfinished,
-)
+from akool_async.cli import options, signals
+from akool_async.cli.account import KeyFile, open_session
+from akool_async.cli.commands.demo_webhooks import serve_webhooks
 from akool_async.cli.exit_status import after_spending
-from akool_async.cli.following.follow import Wish, follow
-from akool_async.cli.following.live_table import Board
-from akool_async.cli.gallery.page import Contents, write_gallery
-from akool_async.cli.messages import amount
-from akool_async.cli.output.places import prepare_page
-from akool_async.cli.output.streams import print_results
+from akool_async.cli.following.ending import print_end, printing_if_interrupted, status_of_rows
+from akool_async.cli.following.follow import follow, press_all
+from akool_async.cli.following.live_table import LiveTable
+from akool_async.cli.following.options import FollowOptions
+from akool_async.cli.following.row import PROMPT, Row
+from akool_async.cli.gallery.page import write_gallery
+from akool_async.cli.gallery.page_file import prepare_page
+from akool_async.cli.gallery.sections import Contents
+from akool_async.cli.output.messages import amount
 from akool_async.emulator import Emulator
-from akool_async.webhooks import WebhookVerifier
-from akool_async.webhooks.aiohttp import webhook_handler
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from akool_async.cli.account import KeyFile
     from akool_async.cli.exit_status import ExitStatus
-
 
 GALLERY: Final = "gallery.html"
 
 
 @frozen(kw_only=True)
-class Options:
-    """What the command line told."""
+class DemoOptions:
+    """What the command line says."""
 
     folder: Path
     prompt: str
@@ -58,28 +49,67 @@ class Options:
     as_json: bool
     quiet: bool
 
+    def check(self) -> None:
+        """Refuse options that do not go together.
 
-async def run(options: Options) -> ExitStatus:
-    """Make an image of a prompt, press its eight buttons, save every picture; returns the exit status."""
+        Raises:
+            click.ClickException: some do not.
+        """
+        if self.webhook and self.live:
+            raise click.UsageError("--webhook needs an address that AKOOL can reach; it goes with the emulator alone")
+        if self.key_file is not None and not self.live:
+            raise click.UsageError("--key-file goes with --live alone: the emulator has a key of its own")
+        if not self.live or self.yes:
+            return
+        if sys.stdin is None:
+            raise click.ClickException("stdin is closed, so nobody can be asked before credits are spent: add --yes")
+        if self.key_file is not None and self.key_file.is_open_as(sys.stdin.fileno()):
+            raise click.UsageError("--key-file is stdin, so nobody can be asked before credits are spent: add --yes")
+
+
+@click.command()
+@click.option("--folder", type=options.FOLDER, default="akool-demo", show_default=True)
+@click.option("--prompt", default="a lighthouse in a storm, oil on canvas", show_default=True)
+@click.option("--max-concurrent-upscales", type=click.IntRange(min=1), default=2, show_default=True)
+@click.option(
+    "--speed",
+    type=options.Number(above_zero=True),
+    default=6.0,
+    show_default=True,
+    help="How many times faster than AKOOL the emulator works.",
+)
+@click.option("--live", is_flag=True, help="Use the real AKOOL. Costs credits.")
+@click.option("--yes", is_flag=True, help="With --live: do not ask before spending.")
+@click.option("--webhook", is_flag=True, help="Wait for webhooks instead of polling. Not with --live.")
+@options.key_file
+@options.as_json
+@options.quiet
+@options.typed(DemoOptions)
+def demo(options: DemoOptions) -> int:
+    """Make an image, press its eight buttons, save it all.
+
+    Without an account: AKOOL is emulated on this machine.
+    """
+    options.check()
+    return signals.run(run(options))
+
+
+async def run(options: DemoOptions) -> ExitStatus:
+    """Make an image of a prompt, press its eight buttons, save every picture and show them on a page."""
+    follow_options = FollowOptions(download=options.folder)
     async with _open_session(options) as akool:
         if options.live:
             await _ask_before_spending(akool, yes=options.yes)
-        title = f"{options.prompt} (at most {options.max_concurrent_upscales} upscales at once)"
-        wish = Wish(folder=options.folder)
-        wish.prepare()
+        follow_options.prepare_folder()
         prepare_page(options.folder / GALLERY)
-        with Board(["prompt", *Button], title, quiet=options.quiet) as board:
-            source = board.row("prompt")
-            show = None if options.as_json else partial(board.print_summary, options.folder)
-            async with telling_unfinished(akool, board, lambda row: board.describe(row, source.id).to_json(), show):
-                await _make_and_press(akool, board, options.prompt, wish)
-        tell_lost_prompt(source)
-        lines = [board.describe(row, source.id) for row in board.rows]
-        tell_lost(lines[1:])
-        tell_account_trouble(board)
-        print_results((line.to_json() for line in lines), show)
+        title = f"{options.prompt} (at most {options.max_concurrent_upscales} upscales at once)"
+        rows = [Row(name) for name in (PROMPT, *Button)]
+        with LiveTable(rows, title, quiet=options.quiet, as_json=options.as_json, folder=options.folder) as table:
+            async with printing_if_interrupted(akool, table):
+                await _make_and_press(akool, table, options.prompt, follow_options)
+        print_end(table)
         with after_spending():
-            page = await _show(akool, board, options)
+            page = await _write_gallery(akool, table, options)
     if page is not None:
         click.echo(f"All of it on one page: {page.resolve().as_uri()}", err=True)
     counters = akool.counters()
@@ -90,56 +120,24 @@ async def run(options: Options) -> ExitStatus:
     )
     if not options.live:
         click.echo("With an account: export AKOOL_API_KEY=..., then akool demo --live (costs credits).", err=True)
-    return status_of_board(board)
+    return status_of_rows(table)
 
 
 @asynccontextmanager
-async def _open_session(options: Options) -> AsyncIterator[AkoolSession]:
+async def _open_session(options: DemoOptions) -> AsyncIterator[AkoolSession]:
     cap = options.max_concurrent_upscales
     if options.live:
         async with open_session(options.key_file, max_concurrent_upscales=cap) as akool:
             yield akool
         return
-    async with Emulator(speed=options.speed) as emulator, _open_door(emulator, wanted=options.webhook) as door:
+    async with (
+        Emulator(speed=options.speed) as emulator,
+        serve_webhooks(emulator, wanted=options.webhook) as receiver,
+    ):
         click.echo(f"AKOOL is emulated at {emulator.base_url}: no account, nothing is spent.", err=True)
-        async with emulator.session(max_concurrent_upscales=cap, webhook_url=door.url) as akool:
-            door.open(akool)
+        async with emulator.session(max_concurrent_upscales=cap, webhook_url=receiver.url) as akool:
+            receiver.start(akool)
             yield akool
-
-
-@define
-class _Door:
-    """Where AKOOL calls back to; it opens once the session is there."""
-
-    verifier: WebhookVerifier
-    url: str | None = None
-    _handler: Callable[[web.Request], Awaitable[web.Response]] | None = None
-
-    def open(self, akool: AkoolSession) -> None:
-        """Take callbacks in."""
-        self._handler = webhook_handler(akool, self.verifier)
-
-    async def handle(self, request: web.Request) -> web.Response:
-        """One callback."""
-        return web.Response(status=503) if self._handler is None else await self._handler(request)
-
-
-@asynccontextmanager
-async def _open_door(emulator: Emulator, *, wanted: bool) -> AsyncIterator[_Door]:
-    door = _Door(WebhookVerifier(emulator.client_id, emulator.client_secret))
-    if not wanted:
-        yield door
-        return
-    application = web.Application()
-    application.router.add_post("/akool", door.handle)
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        door.url = f"http://127.0.0.1:{runner.addresses[0][1]}/akool"
-        yield door
-    finally:
-        await runner.cleanup()
 
 
 async def _ask_before_spending(akool: AkoolSession, *, yes: bool) -> None:
@@ -150,26 +148,27 @@ async def _ask_before_spending(akool: AkoolSession, *, yes: bool) -> None:
             click.confirm(question, err=True, abort=True)
 
 
-async def _make_and_press(akool: AkoolSession, board: Board, prompt: str, wish: Wish) -> None:
-    source = board.row("prompt")
-    await follow(akool, board, source, wish, lambda: akool.create_by_prompt(prompt))
+async def _make_and_press(akool: AkoolSession, table: LiveTable, prompt: str, options: FollowOptions) -> None:
+    source = table.row(PROMPT)
+    await follow(akool, table, source, options, akool.create_by_prompt(prompt))
+    for row in table.rows:
+        row.image_id = source.id
     if source.error is None:
-        await press_all(akool, board, [ButtonPress(source.id, button) for button in Button], wish)
+        await press_all(akool, table, [ButtonPress(source.id, button) for button in Button], options)
 
 
-async def _show(akool: AkoolSession, board: Board, options: Options) -> Path | None:
-    """The gallery; None where there is no image to show."""
-    source = board.row("prompt")
+async def _write_gallery(akool: AkoolSession, table: LiveTable, options: DemoOptions) -> Path | None:
+    """The gallery; None if there is no image to show."""
+    source = table.row(PROMPT)
     if source.result is None:
         return None
-    rows = [board.row(button) for button in Button]
     contents = Contents(
         title=options.prompt,
         image_ids=[source.id],
         sources={source.id: source.result},
         files={source.id: source.files[-1]} if source.files else {},
-        lines={ButtonPress(source.id, row.name): board.describe(row, source.id) for row in rows},
-        seconds={row.id: row.seconds for row in rows if row.seconds is not None},
+        lines={ButtonPress(source.id, row.name): table.line(row) for row in table.presses},
+        seconds={row.id: row.seconds for row in table.presses if row.seconds is not None},
     )
     page = options.folder / GALLERY
     await write_gallery(page, akool, contents)

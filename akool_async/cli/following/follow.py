@@ -1,4 +1,4 @@
-"""A few operations at once, followed on a board from the POST to the pictures on disk."""
+"""Operations that are followed, from the POST to the pictures on disk."""
 
 from __future__ import annotations
 
@@ -6,74 +6,69 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from attrs import frozen
-
 from akool_async import AkoolError
-from akool_async.cli.output.places import prepare_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-    from pathlib import Path
+    from collections.abc import Awaitable, Iterable
 
-    from akool_async import AkoolSession, Operation
-    from akool_async.cli.following.live_table import Board, Row
-
-
-@frozen(kw_only=True)
-class Wish:
-    """How far an operation is followed."""
-
-    wait: bool = True
-    timeout: float | None = None
-    """Seconds for its end."""
-    folder: Path | None = None
-    """Where its pictures go."""
-
-    def prepare(self) -> None:
-        """Try the folder, before anything is spent.
-
-        Raises:
-            OSError: pictures could not be saved there.
-        """
-        if self.folder is not None:
-            prepare_folder(self.folder)
+    from akool_async import AkoolSession, ButtonPress, Operation
+    from akool_async.cli.following.live_table import LiveTable
+    from akool_async.cli.following.options import FollowOptions
+    from akool_async.cli.following.row import Row
 
 
 async def follow(
-    akool: AkoolSession, board: Board, row: Row, wish: Wish, begin: Callable[[], Awaitable[Operation]]
+    akool: AkoolSession, table: LiveTable, row: Row, options: FollowOptions, accepted: Awaitable[Operation]
 ) -> None:
-    """One row, to its end; what goes wrong stands in the row."""
+    """Follow one operation, once it is ``accepted``, to its end. An error is shown in its row.
+
+    Raises:
+        ValueError: a bad argument; nothing was sent.
+    """
     try:
-        operation = await begin()
-        row.begin(operation)
-        board.changed(row)
-        if wish.wait:
-            await _wait(board, row, operation, wish.timeout)
-        if row.result is not None and wish.folder is not None:
-            row.complete(await akool.download(row.result, wish.folder))
-        elif row.result is not None:
-            row.complete([])
+        operation = await accepted
+        row.accept(operation)
+        table.show_change(row)
+        if options.wait:
+            await _wait(table, row, operation, options.timeout)
+        if row.result is not None:
+            row.complete([] if options.download is None else await akool.download(row.result, options.download))
     except (AkoolError, OSError) as error:
         row.fail(error)
     except ValueError as error:
-        if row.operation is None:  # a bad argument: nothing was sent
+        if row.operation is None:
             raise
         row.fail(AkoolError(str(error)))
-    if wish.wait or row.error is not None:
-        board.changed(row)
+    if options.wait or row.error is not None:
+        table.show_change(row)
 
 
-async def _wait(board: Board, row: Row, operation: Operation, timeout: float | None) -> None:  # noqa: ASYNC109
-    async def show() -> None:
-        with suppress(AkoolError):  # the wait below meets it too, and tells
-            async for snapshot in operation.updates():
-                row.see(snapshot)
-                board.changed(row)
+async def press_all(
+    akool: AkoolSession, table: LiveTable, presses: Iterable[ButtonPress], options: FollowOptions
+) -> None:
+    """Make these presses concurrently, each followed in its row of the table."""
 
-    showing = asyncio.create_task(show())
+    async def press_one(press: ButtonPress) -> None:
+        accepted = akool.create_by_button(press.image_id, press.button)
+        await follow(akool, table, table.row(press.button), options, accepted)
+
+    async with asyncio.TaskGroup() as group:
+        for press in presses:
+            group.create_task(press_one(press))
+
+
+async def _wait(table: LiveTable, row: Row, operation: Operation, timeout: float | None) -> None:  # noqa: ASYNC109
+    showing = asyncio.create_task(_show_updates(table, row, operation))
     try:
         row.result = await operation.wait_until_complete(timeout=timeout)
-        row.see(row.result)
+        row.update(row.result)
     finally:
         showing.cancel()
         await asyncio.gather(showing, return_exceptions=True)
+
+
+async def _show_updates(table: LiveTable, row: Row, operation: Operation) -> None:
+    with suppress(AkoolError):  # whoever waits for the operation gets the same error
+        async for snapshot in operation.updates():
+            row.update(snapshot)
+            table.show_change(row)

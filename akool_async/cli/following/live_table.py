@@ -5,27 +5,30 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final, Self
 
-from attrs import define, evolve, field
 from rich.console import Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from akool_async import AkoolError, ImageStatus, OutcomeUnknownError, PollingError, WaitTimeoutError
-from akool_async._limits.credits import EXPECTED_PRICES
-from akool_async.cli.messages import amount, plain, stamped, tell
+from akool_async._limits.credits import Prices, as_price
+from akool_async.cli.following.row import PROMPT
+from akool_async.cli.messages import reason_of
 from akool_async.cli.outcomes.charges import Charges
-from akool_async.cli.outcomes.line import UNSAVED, Line, PressState, describe_row, reason_of, reason_of_leaving
+from akool_async.cli.outcomes.line import PressState
+from akool_async.cli.output.messages import amount, plain, print_message, stamped
 from akool_async.cli.output.rows import GAP, Column, fits_beside, make_table, print_rows
+from akool_async.cli.output.streams import print_results
 from akool_async.cli.output.terminal import can_redraw, open_console, print_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
     from types import TracebackType
 
-    from akool_async import Button, ImageResult, Operation
+    from akool_async import Button, Operation, OutcomeUnknownError
+    from akool_async.cli.following.row import Row
+    from akool_async.cli.outcomes.line import OutcomeLine
 
 _COLUMNS: Final = (
     Column("id", min_width=24),
@@ -35,8 +38,7 @@ _COLUMNS: Final = (
     Column("credits", "right"),
     Column("file"),
 )
-KINDS: Final = {"U": "upscale", "V": "variation"}
-_STYLES = {
+_STYLES: Final = {
     "queued here": "dim",
     "accepted": "yellow",
     "not finished": "bold yellow",
@@ -50,91 +52,35 @@ _STYLES = {
 }
 
 
-@define(eq=False)
-class Row:
-    """One operation on its way."""
+class LiveTable:
+    """All rows, shown while they change, and printed at the end.
 
-    name: str
-    state: str = "queued here"
-    operation: Operation | None = None
-    latest: ImageResult | None = None
-    result: ImageResult | None = None
-    files: list[Path] = field(factory=list)
-    error: AkoolError | OSError | None = None
-    _began: float | None = None
-    _took: float | None = None
+    Args:
+        rows: What is followed.
+        title: Stands above them.
+        quiet: Show no progress.
+        as_json: Print the results for machines.
+        folder: Where all pictures go; the printed results then end with their number.
+    """
 
-    @property
-    def id(self) -> str:
-        """The operation's; empty before it is accepted."""
-        return "" if self.operation is None else self.operation.id
-
-    @property
-    def credits(self) -> float:
-        """What was charged for it."""
-        return (self.latest and self.latest.deduction_credit) or 0
-
-    @property
-    def seconds(self) -> float | None:
-        """Seconds from the accepted press to its end, or until now; None before."""
-        if self._began is None:
-            return None
-        return (time.monotonic() if self._took is None else self._took) - self._began
-
-    @property
-    def ended(self) -> bool:
-        """True once nothing more will happen."""
-        return self.state in {"completed", "failed", "not finished", PressState.LOST, PressState.IN_DOUBT}
-
-    def begin(self, operation: Operation) -> None:
-        """AKOOL accepted it."""
-        self.operation, self._began = operation, time.monotonic()
-        self.state = "accepted"
-        if operation.latest is not None:
-            self.see(operation.latest)
-
-    def see(self, latest: ImageResult) -> None:
-        """Note what AKOOL says; the row itself is completed only when its pictures are saved."""
-        self.latest = latest
-        status = latest.status
-        if status == ImageStatus.COMPLETED:
-            self._took = self._took or time.monotonic()
-            self.state = "saving"
-        else:
-            self.state = status.name.lower() if isinstance(status, ImageStatus) else f"status {status}"
-
-    def complete(self, files: list[Path]) -> None:
-        """It is done, and these pictures of it are on disk."""
-        self.files, self.state = files, "completed"
-
-    def fail(self, error: AkoolError | OSError) -> None:
-        """It will not end well, or not while this program waits."""
-        self.error = error
-        if isinstance(error, OutcomeUnknownError) and not self.id:
-            self.state = PressState.LOST if error.charged else PressState.IN_DOUBT
-        else:
-            self.state = "not finished" if isinstance(error, WaitTimeoutError | PollingError) else "failed"
-        self._took = self._took or time.monotonic()
-
-    def leave(self) -> None:
-        """AKOOL accepted it, and this program does not wait for its end any longer."""
-        is_final = self.latest is not None and self.latest.is_final
-        self.error = AkoolError(UNSAVED if is_final else reason_of_leaving(self.id))
-        self.state = PressState.NOT_FINISHED
-        self._took = self._took or time.monotonic()
-
-
-class Board:
-    """All rows, shown while they change."""
-
-    def __init__(self, names: list[str], title: str, *, quiet: bool = False) -> None:
-        self.rows = [Row(name) for name in names]
+    def __init__(
+        self,
+        rows: Sequence[Row],
+        title: str,
+        *,
+        quiet: bool = False,
+        as_json: bool = False,
+        folder: Path | None = None,
+    ) -> None:
+        self.rows = rows
         self._title = Text(plain(title))
         self._quiet = quiet
-        self._told: dict[str, str] = {}
+        self._as_json = as_json
+        self._folder = folder
+        self._shown: dict[str, str] = {}
         self._progress = open_console(stderr=True)
         self._is_live = can_redraw(self._progress) and not quiet
-        self._began = time.monotonic()
+        self._started = time.monotonic()
         self._live = Live(
             get_renderable=self._render,
             console=self._progress,
@@ -159,71 +105,90 @@ class Board:
         """The row of this name."""
         return next(row for row in self.rows if row.name == name)
 
-    def changed(self, row: Row) -> None:
-        """Show a change where there is no live table to show it."""
-        if not self._is_live and not self._quiet and self._told.get(row.name) != row.state:
-            self._told[row.name] = row.state
-            ended = sum(other.ended for other in self.rows)
-            after = "" if row.seconds is None else f" after {row.seconds:.1f} s"
-            name = f"{row.name} {row.id}".rstrip()
-            tell(stamped(f"[{ended}/{len(self.rows)}] {name}: {row.state}{after}"))
+    @property
+    def presses(self) -> list[Row]:
+        """The rows of presses."""
+        return [row for row in self.rows if row.name != PROMPT]
 
-    def describe(self, row: Row, image_id: str) -> Line:
-        """The line of a row; if its id was lost, with the price that rows of its kind tell."""
-        line = describe_row(row, image_id)
-        return evolve(line, credits=self._price_of(row)) if line.state is PressState.LOST else line
+    @property
+    def prompts(self) -> list[Row]:
+        """The rows of prompts."""
+        return [row for row in self.rows if row.name == PROMPT]
 
     @property
     def paid_rows(self) -> list[Row]:
-        """Rows that were charged, or perhaps charged."""
-        return [row for row in self.rows if row.id or row.state in {PressState.LOST, PressState.IN_DOUBT}]
+        """Rows that were charged, or may have been."""
+        return [row for row in self.rows if row.id or row.is_unsettled]
 
-    def leave(self, unclaimed: Iterable[Operation], errors: Iterable[OutcomeUnknownError]) -> None:
+    def line(self, row: Row) -> OutcomeLine:
+        """The line of a row."""
+        return row.line(price=self._prices.expected(row.kind))
+
+    def show_change(self, row: Row) -> None:
+        """Print a change if there is no live table to show it."""
+        if not self._is_live and not self._quiet and self._shown.get(row.name) != row.state:
+            self._shown[row.name] = row.state
+            ended = sum(other.has_ended for other in self.rows)
+            after = "" if row.seconds is None else f" after {row.seconds:.1f} s"
+            name = f"{row.name} {row.id}".rstrip()
+            print_message(stamped(f"[{ended}/{len(self.rows)}] {name}: {row.state}{after}"))
+
+    def stop_waiting(self, unclaimed: Iterable[Operation], errors: Iterable[OutcomeUnknownError]) -> None:
         """End every row, and print on stderr the ids of what was paid for, for a person who stops waiting.
 
         ``unclaimed`` and ``errors`` came when nobody waited for them any more.
         """
         self._live.stop()
         for error in errors:
-            for row in self._rows_of(None if error.press is None else error.press.button):
+            for row in self._rows_without_id(None if error.press is None else error.press.button):
                 row.fail(error)
         for operation in unclaimed:
-            for row in self._rows_of(operation.button):
-                row.begin(operation)
+            for row in self._rows_without_id(operation.button):
+                row.accept(operation)
         for row in self.paid_rows:
-            if row.ended:
-                tell(f"{row.name} {row.id}".rstrip() + f": {row.state}")
+            if row.has_ended:
+                print_message(f"{row.name} {row.id}".rstrip() + f": {row.state}")
             else:
-                row.leave()
-                tell(f"{row.name} {row.id} runs on at AKOOL, paid for; its result is kept for 7 days")
+                row.stop_waiting()
+                print_message(f"{row.name} {row.id} runs on at AKOOL, paid for; its result is kept for 7 days")
 
-    def _rows_of(self, button: Button | None) -> list[Row]:
-        """The row of a press, or of a prompt (None), if no id is known for it yet."""
-        return [row for row in self.rows if row.name == (button or "prompt") and not row.id]
+    def print_results(self, rows: Iterable[Row]) -> None:
+        """Print rows on stdout: as lines of JSON, or all of them as a table for people.
 
-    def print_summary(self, folder: Path | None = None) -> None:
-        """The table of what became of each, on stdout; with the folder of the pictures, how many there are."""
+        Raises:
+            OSError: they could not be printed; the lines are on stderr.
+        """
+        prices = self._prices
+        lines = (row.to_json(price=prices.expected(row.kind)) for row in rows)
+        print_results(lines, None if self._as_json else self.print_summary)
+
+    def print_summary(self) -> None:
+        """Print on stdout what became of each row."""
         output = open_console()
         print_rows(output, _COLUMNS, self._cells(), title=self._title)
-        if folder is None:
+        if self._folder is None:
             return
         done = [row for row in self.rows if row.state == "completed"]
         pictures = sum(len(row.files) for row in done)
-        told = (
-            f"{len(done)} of {len(self.rows)} completed, {self._charges()} credits, {pictures} pictures in "
-            f"{self._elapsed():.1f} s: {folder.resolve()}"
+        summary = (
+            f"{len(done)} of {len(self.rows)} completed, {self._charges} credits, {pictures} pictures in "
+            f"{self._elapsed:.1f} s: {self._folder.resolve()}"
         )
-        print_whole(output, plain(told))
+        print_whole(output, plain(summary))
+
+    def _rows_without_id(self, button: Button | None) -> list[Row]:
+        """The row of a press, or of a prompt (None), if no id is known for it yet."""
+        return [row for row in self.rows if row.name == (button or PROMPT) and not row.id]
 
     def _render(self) -> Group:
-        ended = sum(row.ended for row in self.rows)
+        ended = sum(row.has_ended for row in self.rows)
         bar = Table.grid(padding=(0, 1))
-        counts = f"{ended}/{len(self.rows)} done · {self._charges()} credits · {self._elapsed():.0f} s"
+        counts = f"{ended}/{len(self.rows)} done · {self._charges} credits · {self._elapsed:.0f} s"
         bar.add_row(ProgressBar(total=len(self.rows), completed=ended, width=30), counts)
-        return Group(self._live_table(), bar)
+        return Group(self._table(), bar)
 
-    def _live_table(self) -> Table:
-        """Files and reasons stand in it if there is room; if not, they are in the summary."""
+    def _table(self) -> Table:
+        """Files and reasons are shown if there is room; if not, they are in the summary."""
         cells = self._cells()
         if fits_beside(_COLUMNS, cells, self._progress.width):
             return make_table(_COLUMNS, cells, title=self._title)
@@ -242,21 +207,28 @@ class Board:
             for row in self.rows
         ]
 
+    @property
     def _charges(self) -> Charges:
-        charges = Charges()
-        for row in self.rows:
+        charges, prices = Charges(), self._prices
+        for row in self.paid_rows:
             if row.id:
                 charges.add(row.name, row.credits)
-            elif row.state in {PressState.LOST, PressState.IN_DOUBT}:
-                charges.add(row.name, self._price_of(row) if row.state == PressState.LOST else None, is_told=False)
+            else:
+                price = prices.expected(row.kind) if row.state == PressState.LOST else None
+                charges.add(row.name, price, is_reported=False)
         return charges
 
-    def _price_of(self, row: Row) -> float:
-        charged = [other.credits for other in self.rows if other.name[:1] == row.name[:1] and other.credits]
-        return max(charged, default=EXPECTED_PRICES[KINDS.get(row.name[:1], "prompt")])
+    @property
+    def _prices(self) -> Prices:
+        prices = Prices()
+        for row in self.rows:
+            if (price := as_price(row.credits)) is not None:
+                prices.learn(row.kind, price)
+        return prices
 
+    @property
     def _elapsed(self) -> float:
-        return time.monotonic() - self._began
+        return time.monotonic() - self._started
 
 
 def _name_files(files: list[Path]) -> str:

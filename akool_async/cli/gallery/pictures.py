@@ -6,48 +6,62 @@ import asyncio
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import quote
 
 from attrs import define, evolve, field, frozen
 
 from akool_async import AkoolError, ImageResult, NotFoundError, ResultExpiredError
 from akool_async.cli.gallery.thumbnails import UnreadableError, thumbnail
-from akool_async.cli.outcomes.line import reason_of
+from akool_async.cli.messages import reason_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import PurePath
 
     from akool_async import AkoolSession
 
-AT_ONCE: Final = 8
+MAX_CONCURRENT: Final = 8
 GONE: Final = "its pictures are not at AKOOL any more"
 NO_FILE: Final = "its file is not there"
 
 
 @frozen(kw_only=True)
 class Picture:
-    """A picture in the page, or why it is missing, and where a click leads."""
+    """A picture in the page, or why it is missing, and what it links to."""
 
     thumbnail: str | None = None
     reason: str = ""
     link: str | None = None
 
 
+class Progress(Protocol):
+    """Shows how far a page is."""
+
+    def show_drawn(self, drawn: int, total: int) -> None:
+        """This many of its pictures are drawn, or known to be missing."""
+
+
 @define
 class Pictures:
-    """Draws pictures for a page; ``on_done`` is called with how many are done."""
+    """Draws the pictures of a page.
+
+    Args:
+        akool: Where pictures are fetched from.
+        page: The page, which links to files.
+        total: How many pictures there will be.
+        progress: None to show none.
+    """
 
     _akool: AkoolSession
     _page: Path
-    _on_done: Callable[[int], None]
+    _total: int
+    _progress: Progress | None
     _done: int = field(default=0, init=False)
-    _places: asyncio.Semaphore = field(factory=lambda: asyncio.Semaphore(AT_ONCE), init=False)
+    _slots: asyncio.Semaphore = field(factory=lambda: asyncio.Semaphore(MAX_CONCURRENT), init=False)
 
     async def show(self, image: ImageResult, file: Path | None) -> Picture:
         """The one picture that stands for an image: the upscale, or the grid of four."""
-        async with self._places:
+        async with self._slots:
             picture = await self._show(image, file)
         self.count()
         return picture
@@ -55,7 +69,8 @@ class Pictures:
     def count(self) -> None:
         """One more picture is drawn, or known to be missing."""
         self._done += 1
-        self._on_done(self._done)
+        if self._progress is not None:
+            self._progress.show_drawn(self._done, self._total)
 
     async def read(self, image_id: str) -> ImageResult:
         """An image as AKOOL has it.
@@ -63,7 +78,7 @@ class Pictures:
         Raises:
             AkoolError: it could not be read.
         """
-        async with self._places:
+        async with self._slots:
             return await self._akool.get_image_result(image_id)
 
     async def _show(self, image: ImageResult, file: Path | None) -> Picture:
@@ -72,13 +87,13 @@ class Pictures:
         try:
             return Picture(thumbnail=await asyncio.to_thread(thumbnail, file), link=self._link_to(file))
         except (FileNotFoundError, NotADirectoryError):
-            lacking = NO_FILE
+            problem = NO_FILE
         except UnreadableError as error:
-            lacking = str(error)
+            problem = str(error)
         picture = await self._show_fetched(image)
-        if picture.thumbnail is not None or picture.reason == lacking:
+        if picture.thumbnail is not None or picture.reason == problem:
             return picture
-        return evolve(picture, reason=f"{lacking}, and {picture.reason}")
+        return evolve(picture, reason=f"{problem}, and {picture.reason}")
 
     async def _show_fetched(self, image: ImageResult) -> Picture:
         """The picture is on disk only until it is drawn: a temporary folder may be small."""

@@ -12,14 +12,14 @@ from PIL import Image
 if TYPE_CHECKING:
     from pathlib import Path
 
-SIDE: Final = 480
+MAX_SIDE: Final = 480
 QUALITY: Final = 78
-LARGEST: Final = 80_000_000
+MAX_PIXELS: Final = 80_000_000
 """Pixels; a 4K picture has some 15 million."""
 UNREADABLE: Final = "this picture cannot be read"
 TOO_LARGE: Final = "this picture is too large to be shown here"
 
-warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # LARGEST is lower
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS is lower
 
 
 class UnreadableError(Exception):
@@ -46,9 +46,9 @@ def thumbnail(picture: Path) -> str:
 
 def _draw(picture: Path) -> bytes:
     with Image.open(picture) as opened:
-        if opened.width * opened.height > LARGEST:
+        if opened.width * opened.height > MAX_PIXELS:
             raise UnreadableError(TOO_LARGE)
-        opened.thumbnail((SIDE, SIDE), reducing_gap=2.0)
+        opened.thumbnail((MAX_SIDE, MAX_SIDE), reducing_gap=2.0)
         buffer = io.BytesIO()
         opened.convert("RGB").save(buffer, "WEBP", quality=QUALITY)
         return buffer.getvalue()

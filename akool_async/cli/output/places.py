@@ -4,41 +4,35 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import click
 
-from akool_async.cli.gallery.page import GENERATOR, require_free
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
 
 def prepare_folder(folder: Path) -> None:
-    """Make the folder if it is not there, and write a file in it, which goes again.
+    """Make the folder if it is not there, and write a file in it, which is removed again.
 
     Raises:
         OSError: pictures could not be saved there.
     """
-    with _naming(folder):
+    with naming(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        _write(folder / f".{uuid4().hex}-{uuid4().hex}.part")  # no name that is used there is longer
+        try_to_write(folder / f".{uuid4().hex}-{uuid4().hex}.part", b"-")  # no name that is used there is longer
 
 
-def prepare_page(page: Path) -> None:
-    """Write a page in its place, which goes again; a gallery that is there stays as it is.
-
-    Raises:
-        OSError: a gallery could not be written there.
-    """
-    require_free(page)
-    place = Path(os.path.realpath(page))
-    prepare_folder(place.parent)
-    if not place.exists():
-        with _naming(page):
-            _write(place)
+def try_to_write(path: Path, content: bytes) -> None:
+    """Write a new file and remove it. If this program is killed meanwhile, the file stays."""
+    with path.open("xb") as file:  # a full disk lets files be made, and nothing be written to them
+        try:
+            file.write(content)
+            file.flush()
+        finally:
+            path.unlink()
 
 
 def require_apart(places: Iterable[tuple[str, Path]]) -> None:
@@ -54,18 +48,9 @@ def require_apart(places: Iterable[tuple[str, Path]]) -> None:
             raise click.ClickException(f"{other} and {name} both name {path}: name another place for one of them")
 
 
-def _write(path: Path) -> None:
-    with path.open("xb") as file:  # a full disk lets files be made, and nothing be written to them
-        try:
-            file.write(GENERATOR)  # if this program is killed here, a page that is left is one that may be overwritten
-            file.flush()
-        finally:
-            path.unlink()
-
-
 @contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """An error names the place that the command was given, rather than a file that is tried in it."""
+def naming(path: Path) -> Iterator[None]:
+    """Let an error name the place that the command was given, rather than a file that is tried in it."""
     try:
         yield
     except OSError as error:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Row = Sequence[Text]
 
-ENOUGH_FOR_A_REASON: Final = 40
+MAX_REASON_WIDTH: Final = 40
 GAP: Final = 2
 INDENT: Final = 4
 
@@ -35,7 +35,7 @@ class Column:
 def fits_beside(columns: Sequence[Column], rows: Sequence[Row], width: int) -> bool:
     """Whether the last column has room enough beside the others."""
     *others, last = _widths(columns, rows)
-    return sum(others) + GAP * len(others) + min(last, ENOUGH_FOR_A_REASON) <= width
+    return sum(others) + GAP * len(others) + min(last, MAX_REASON_WIDTH) <= width
 
 
 def make_table(columns: Sequence[Column], rows: Sequence[Row], *, title: Text | None = None, gap: int = GAP) -> Table:
@@ -49,7 +49,7 @@ def make_table(columns: Sequence[Column], rows: Sequence[Row], *, title: Text | 
         pad_edge=False,
     )
     for column, width in zip(columns, _widths(columns, rows), strict=True):
-        least = width if width <= ENOUGH_FOR_A_REASON else None
+        least = width if width <= MAX_REASON_WIDTH else None
         table.add_column(column.name, justify=column.justify, min_width=least, overflow="fold")
     for row in rows:
         table.add_row(*row[: len(columns)])

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import errno
 import io
-import os
 import sys
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from akool_async.cli.messages import tell
+from akool_async.cli.output.messages import print_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -87,14 +86,5 @@ def print_results(lines: Iterable[str], show: Callable[[], None] | None = None) 
                 print_line(line)
     except (OSError, ValueError) as error:
         for line in lines:
-            tell(line)
+            print_message(line)
         raise error if isinstance(error, OSError) else OSError(errno.EIO, f"stdout: {error}") from error
-
-
-def let_go_of_stdout() -> None:
-    """Python writes what is left at its end, and would complain there of a reader that has gone."""
-    try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import textwrap
 from contextlib import suppress
-from typing import IO, Final, NoReturn
+from typing import IO, TYPE_CHECKING, Final
 
-from rich.console import Console
 from rich.text import Text
 
-WIDTH_OF_A_FILE: Final = 10_000
+from akool_async.cli.output.broken_pipe import PipeAwareConsole
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+FILE_WIDTH: Final = 10_000
 """A row, a reason or a URL is one line in a file or a pipe, where it is searched for and copied."""
-LEAST_WIDTH: Final = 16
+MIN_WIDTH: Final = 16
 
 
 def is_terminal(stream: IO[str] | None) -> bool:
@@ -28,19 +30,11 @@ def can_redraw(console: Console) -> bool:
     return is_terminal(console.file) and console.is_interactive and not console.is_dumb_terminal
 
 
-class _Console(Console):
-    """A console to which a write fails with the error of the stream."""
-
-    def on_broken_pipe(self) -> NoReturn:
-        """Rich ends the program silently if the reader has gone, and with it go the ids that it was to print."""
-        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
-
-
 def open_console(*, stderr: bool = False) -> Console:
     """The console of a stream; a file or a pipe is so wide that nothing is wrapped."""
-    console = _Console(stderr=stderr)
+    console = PipeAwareConsole(stderr=stderr)
     if not is_terminal(console.file):
-        console.width = WIDTH_OF_A_FILE
+        console.width = FILE_WIDTH
     return console
 
 
@@ -49,7 +43,7 @@ def print_whole(console: Console, text: str, *, label: str = "", indent: int = 0
 
     The label stands before it, within the indent of all its lines.
     """
-    width = max(console.width - indent, LEAST_WIDTH) if is_terminal(console.file) else len(text) + 1
+    width = max(console.width - indent, MIN_WIDTH) if is_terminal(console.file) else len(text) + 1
     lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
     for place, line in enumerate(lines):
         before = Text(("" if place else label).ljust(indent), "dim")
