@@ -29,8 +29,8 @@ from akool_async.cli.batch.planning import learn_prices
 from akool_async.cli.commands import result
 from akool_async.cli.exit_status import after_spending
 from akool_async.cli.following.follow import follow
+from akool_async.cli.following.follow_options import FollowOptions
 from akool_async.cli.following.live_table import LiveTable
-from akool_async.cli.following.options import FollowOptions
 from akool_async.cli.following.row import Row
 from akool_async.cli.gallery.thumbnails import MAX_PIXELS, TOO_LARGE, UnreadableError, thumbnail
 from akool_async.cli.options import ButtonName

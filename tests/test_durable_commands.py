@@ -143,7 +143,7 @@ async def test_a_budget_counts_what_waits_in_the_state(slow, state, akool, tmp_p
     plan = json.loads(output)
     assert (plan["waiting"], plan["to_press"], plan["credits"]) == (4, 8, 24)
     status, _, errors = await akool("fan-out", "batch.csv", "--yes", "--max-credits", "7")
-    assert (status, "4 presses wait in the state and cost up to 8 credits" in errors) == (ExitStatus.USAGE, True)
+    assert (status, "4 presses wait in the store and cost up to 8 credits" in errors) == (ExitStatus.USAGE, True)
     assert slow.ledger.posts == []
     status, output, errors = await akool("fan-out", "batch.csv", "--yes", "--max-credits", "12")
     assert status == ExitStatus.SOME_FAILED, errors
@@ -248,7 +248,7 @@ async def test_a_worker_tells_that_it_made_a_state(slow, tmp_path):
             *("worker", "--until-empty", "--store", "sqlite:///typo.db"), cwd=tmp_path, environment=slow.environment()
         )
         assert status == ExitStatus.DONE
-        assert ("a new state was made" in errors and "typo.db" in errors) is is_new
+        assert ("a new store was made" in errors and "typo.db" in errors) is is_new
 
 
 async def test_a_run_counts_a_press_whose_id_is_told_while_it_looks(slow, state, akool, tmp_path):

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.text import Text
 
 from akool_async.cli import app
-from akool_async.cli.output import messages
+from akool_async.cli.output import stderr
 from akool_async.cli.output.rows import Column, print_rows
 from akool_async.cli.output.terminal import print_whole
 from akool_async.emulator import Emulator, Fault
@@ -216,13 +216,13 @@ async def test_lines_of_a_log_begin_with_the_time(emulator, tmp_path):
 @pytest.mark.parametrize("mark", HARMFUL, ids=ascii)
 def test_what_a_terminal_would_obey_is_removed(mark):
     """Control characters of both kinds, invisible characters, and what reverses the direction of writing."""
-    assert messages.plain(f"a{mark}b") == "ab"
+    assert stderr.plain(f"a{mark}b") == "ab"
 
 
 @pytest.mark.parametrize("line_break", LINE_BREAKS, ids=ascii)
 def test_a_text_from_elsewhere_is_one_line(line_break):
     """Nothing that AKOOL or a file says can look like a line of this command's own."""
-    assert messages.plain(f"a{line_break}b") == "a b"
+    assert stderr.plain(f"a{line_break}b") == "a b"
 
 
 @pytest.mark.parametrize(
@@ -230,13 +230,13 @@ def test_a_text_from_elsewhere_is_one_line(line_break):
 )
 def test_what_is_written_stays(text):
     """Other scripts, joined emoji and combining accents are shown as they are."""
-    assert messages.plain(text) == text
+    assert stderr.plain(text) == text
 
 
 @given(st.text())
 def test_whatever_is_told_can_be_written(text):
     """Half a character, from JSON or from the name of a file, is replaced."""
-    assert messages.plain(text).encode().decode() == messages.plain(text)
+    assert stderr.plain(text).encode().decode() == stderr.plain(text)
 
 
 async def test_names_of_files_reach_no_terminal_raw(emulator, tmp_path):
@@ -295,7 +295,7 @@ async def test_reasons_of_a_pictures_host_and_prompts_reach_no_terminal_raw(tmp_
 
 def test_warnings_of_the_library_are_harmless_lines(capsys):
     """A warning that quotes a reply is one line, with a stamp; a traceback is shown line by line."""
-    handler = messages.LogLines()
+    handler = stderr.LogLines()
     handler.handle(logging.makeLogRecord({"msg": "lost: %s", "args": (f"a{TITLE}\nb",)}))
     error = ValueError(CLEAR)
     handler.handle(logging.makeLogRecord({"msg": "failed", "exc_info": (ValueError, error, None)}))

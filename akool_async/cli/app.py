@@ -1,4 +1,4 @@
-"""The command's tree, and errors in a person's words."""
+"""The tree of commands, and how each ends: a message for people and an exit status."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from akool_async.cli.commands.worker import worker
 from akool_async.cli.exit_status import ExitStatus, status_of
 from akool_async.cli.messages import explain
 from akool_async.cli.output.broken_pipe import PipeAwareGroup, release_stdout
-from akool_async.cli.output.messages import LogLines, print_message, print_usage_error
+from akool_async.cli.output.stderr import LogLines, print_message, print_usage_error
 from akool_async.cli.output.streams import prepare_streams
 
 

@@ -62,7 +62,7 @@ class ButtonName(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # ge
     name = "button"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[Button]:  # noqa: ANN401
-        """The buttons it stands for."""
+        """The buttons that it names."""
         try:
             buttons = expand(value)
         except ValueError as error:

@@ -1,1 +1,1 @@
-"""`akool fan-out` on a file: its rows, the plan, the run, the output that a later run goes on from."""
+"""`akool fan-out`: the file of presses, the plan, the run, the output that a later run continues."""

@@ -1,4 +1,4 @@
-"""Names that stand for several buttons."""
+"""Names of one button or of several."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def expand(names: object) -> list[Button]:
 
 
 def _expand_one(name: object) -> list[Button]:
-    """The buttons that a name stands for: U1, or U*, V* or * for several."""
+    """The buttons of one name: U1, or U*, V* or * for several."""
     if not isinstance(name, str):
         raise ValueError(f"button must be a text such as U1, U* or *, not {name!r}")  # noqa: TRY004 - bad input is ValueError
     if name in GROUPS:

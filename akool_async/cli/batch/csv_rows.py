@@ -1,6 +1,6 @@
 """The rows of a CSV file, held to RFC 4180.
 
-The csv module is laxer, which would cost money here: it takes a quote inside an unquoted cell as it stands, and after
+The csv module is laxer, which would cost money here: it takes a quote inside an unquoted cell as it is, and after
 an error it goes on inside the cell, so that a line of a note becomes a row. It also limits the length of a cell.
 """
 

@@ -6,7 +6,7 @@ import errno
 import os
 from typing import TYPE_CHECKING, Final
 
-from akool_async.cli.output.messages import print_message
+from akool_async.cli.output.stderr import print_message
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +26,7 @@ def lock(file: BinaryIO, path: Path) -> None:
     Raises:
         OutputFileError: another run has it, or it cannot be locked.
     """
-    import portalocker  # noqa: PLC0415 - it looks for a temporary folder, and what locks nothing can do without one
+    import portalocker  # noqa: PLC0415 - it needs a temporary folder, and commands that lock nothing do not
 
     try:
         portalocker.lock(file, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)

@@ -31,7 +31,9 @@ class OutputFile:
     """The lines of earlier runs and of this one; of several about one press the last counts. Without a path: stdout."""
 
     def __init__(self, path: Path | None, *, pictures: Path | None) -> None:
-        self.path = None if path is None else Path(os.path.realpath(path))  # the ids stand beside it, not beside a link
+        self.path = (
+            None if path is None else Path(os.path.realpath(path))
+        )  # the file of ids is beside it, not beside a link
         self._given = path
         self._pictures = pictures
         self.lines: dict[ButtonPress, OutcomeLine] = {}

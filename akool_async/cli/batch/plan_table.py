@@ -10,7 +10,7 @@ from rich.text import Text
 
 from akool_async.cli.batch.plan import KINDS
 from akool_async.cli.outcomes.line import PressState
-from akool_async.cli.output.messages import amount, plain
+from akool_async.cli.output.stderr import amount, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

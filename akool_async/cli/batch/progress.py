@@ -10,7 +10,7 @@ from rich.table import Column
 
 from akool_async.cli.outcomes.charges import Charges
 from akool_async.cli.outcomes.line import PressState
-from akool_async.cli.output.messages import amount, print_message, stamped
+from akool_async.cli.output.stderr import amount, print_message, stamped
 from akool_async.cli.output.terminal import can_redraw
 
 if TYPE_CHECKING:

@@ -11,18 +11,20 @@ from attrs import define, field
 from akool_async import AkoolError, DownloadError
 from akool_async.cli import signals
 from akool_async.cli.batch.fetching import Fetcher, PictureSaver
-from akool_async.cli.batch.page import write_page
 from akool_async.cli.batch.stored import carry_out
 from akool_async.cli.batch.summary import Summary
 from akool_async.cli.batch.writer import LineWriter
+from akool_async.cli.gallery.page import write_gallery
+from akool_async.cli.gallery.sections import Contents
 from akool_async.cli.outcomes.describe import UNSAVED
-from akool_async.cli.output.messages import print_message
+from akool_async.cli.output.stderr import print_message
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
+    from pathlib import Path
 
     from akool_async import AkoolSession, ButtonPress, Counters, Outcome
-    from akool_async.cli.batch.options import FanOutOptions
+    from akool_async.cli.batch.fan_out_options import FanOutOptions
     from akool_async.cli.batch.output_file import OutputFile
     from akool_async.cli.batch.plan import Plan
     from akool_async.cli.batch.progress import BatchProgress
@@ -60,9 +62,7 @@ class BatchRun:
             self._writer.write_not_pressed()
             await self._press_and_fetch(budget)
             if self._options.gallery is not None:
-                await write_page(
-                    self._options.gallery, self._akool, plan, self._output, self._tally.seconds, self._progress
-                )
+                await self._write_gallery(self._options.gallery)
             await self._read_balance()
         except ExceptionGroup as errors:
             self._early_end.note(errors.exceptions[0])
@@ -104,6 +104,19 @@ class BatchRun:
         if self._store is not None:
             return carry_out(self._store, presses + [entry.press for entry in self._plan.recorded])
         return self._akool.fan_out(presses, preflight=False, max_credits=budget, timeout=self._options.timeout)
+
+    async def _write_gallery(self, page: Path) -> None:
+        """Write a page that shows every image of the batch."""
+        batch, lines = self._plan.batch, self._output.lines
+        contents = Contents(
+            title=batch.name,
+            image_ids=list(dict.fromkeys(entry.press.image_id for entry in batch.entries)),
+            sources=self._plan.sources,
+            lines={entry.press: lines[entry.press] for entry in batch.entries if entry.press in lines},
+            seconds=self._tally.seconds,
+        )
+        self._progress.show_drawn(0, contents.pictures)
+        await write_gallery(page, self._akool, contents, self._progress)
 
     async def _read_balance(self) -> None:
         with suppress(AkoolError):  # all is done; it is only shown

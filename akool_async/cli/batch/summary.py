@@ -11,14 +11,14 @@ from akool_async.cli.messages import explain
 from akool_async.cli.outcomes.charges import charges_of, explain_account
 from akool_async.cli.outcomes.line import OutcomeLine, PressState
 from akool_async.cli.outcomes.lost import explain_lost
-from akool_async.cli.output.messages import amount, count_presses, print_message
+from akool_async.cli.output.stderr import amount, count_presses, print_message
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from akool_async import Counters
+    from akool_async.cli.batch.fan_out_options import FanOutOptions
     from akool_async.cli.batch.input_file import Batch
-    from akool_async.cli.batch.options import FanOutOptions
     from akool_async.cli.batch.output_file import OutputFile
     from akool_async.cli.batch.plan import Plan
     from akool_async.cli.batch.tally import EarlyEnd, Tally

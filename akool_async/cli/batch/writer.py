@@ -11,7 +11,7 @@ from akool_async._limits.credits import as_price
 from akool_async.cli.batch.earlier import with_earlier
 from akool_async.cli.outcomes.describe import line_of_outcome, line_of_running
 from akool_async.cli.outcomes.line import OutcomeLine, PressState
-from akool_async.cli.output.messages import amount, print_message
+from akool_async.cli.output.stderr import amount, print_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -1,1 +1,1 @@
-"""The commands: options and what each does."""
+"""One file for each command, or family of commands: its options and what it does."""

@@ -16,13 +16,13 @@ from akool_async.cli.commands.demo_webhooks import serve_webhooks
 from akool_async.cli.exit_status import after_spending
 from akool_async.cli.following.ending import print_end, printing_if_interrupted, status_of_rows
 from akool_async.cli.following.follow import follow, press_all
+from akool_async.cli.following.follow_options import FollowOptions
 from akool_async.cli.following.live_table import LiveTable
-from akool_async.cli.following.options import FollowOptions
 from akool_async.cli.following.row import PROMPT, Row
 from akool_async.cli.gallery.page import write_gallery
 from akool_async.cli.gallery.page_file import prepare_page
 from akool_async.cli.gallery.sections import Contents
-from akool_async.cli.output.messages import amount
+from akool_async.cli.output.stderr import amount
 from akool_async.emulator import Emulator
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ async def run(options: DemoOptions) -> ExitStatus:
             await _ask_before_spending(akool, yes=options.yes)
         follow_options.prepare_folder()
         prepare_page(options.folder / GALLERY)
-        title = f"{options.prompt} (at most {options.max_concurrent_upscales} upscales at once)"
+        title = f"{options.prompt} (at most {options.max_concurrent_upscales} concurrent upscales)"
         rows = [Row(name) for name in (PROMPT, *Button)]
         with LiveTable(rows, title, quiet=options.quiet, as_json=options.as_json, folder=options.folder) as table:
             async with printing_if_interrupted(akool, table):
@@ -114,8 +114,8 @@ async def run(options: DemoOptions) -> ExitStatus:
         click.echo(f"All of it on one page: {page.resolve().as_uri()}", err=True)
     counters = akool.counters()
     click.echo(
-        f"AKOOL was asked {counters.polls} times how {counters.finished} operations stand, and their ends were noticed "
-        f"{counters.lateness:.2f} s late on average" + (", with a webhook." if options.webhook else "."),
+        f"AKOOL was polled {counters.polls} times for {counters.finished} operations; the mean detection delay was "
+        f"{counters.lateness:.2f} s" + (", with a webhook." if options.webhook else "."),
         err=True,
     )
     if not options.live:

@@ -11,7 +11,7 @@ from attrs import frozen
 
 from akool_async.cli import options, signals
 from akool_async.cli.exit_status import ExitStatus
-from akool_async.cli.output.messages import print_message
+from akool_async.cli.output.stderr import print_message
 from akool_async.emulator import Emulator, Fault
 
 PAID_ENDPOINTS: Final = ("create_by_button", "create_by_prompt", "create_by_source_prompt")

@@ -10,9 +10,9 @@ import click
 
 from akool_async.cli import options, signals
 from akool_async.cli.account import open_session
+from akool_async.cli.batch.fan_out_options import FanOutOptions
 from akool_async.cli.batch.input_file import Batch, InputFileError, read_batch
 from akool_async.cli.batch.observer import RunObserver
-from akool_async.cli.batch.options import FanOutOptions
 from akool_async.cli.batch.output_file import OutputFile
 from akool_async.cli.batch.plan_table import show_plan
 from akool_async.cli.batch.planning import make_plan
@@ -22,8 +22,8 @@ from akool_async.cli.batch.stored import StoredPresses
 from akool_async.cli.batch.tally import EarlyEnd, Tally
 from akool_async.cli.exit_status import ExitStatus
 from akool_async.cli.gallery.page_file import prepare_page, require_free
-from akool_async.cli.output.messages import amount, print_message
 from akool_async.cli.output.places import prepare_folder, require_apart
+from akool_async.cli.output.stderr import amount, print_message
 from akool_async.cli.output.terminal import open_console
 
 if TYPE_CHECKING:

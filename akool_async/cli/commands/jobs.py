@@ -17,9 +17,9 @@ from akool_async.cli.exit_status import ExitStatus, status_of_jobs
 from akool_async.cli.messages import reason_of
 from akool_async.cli.outcomes.charges import describe_job_charges
 from akool_async.cli.outcomes.describe import fields_of_job
-from akool_async.cli.outcomes.jobs import LISTED, describe_counts, explain_unknown, warn_if_empty
-from akool_async.cli.output.messages import plain, print_message
+from akool_async.cli.outcomes.job_counts import LISTED, describe_counts, explain_unknown, warn_if_empty
 from akool_async.cli.output.rows import Column, print_rows
+from akool_async.cli.output.stderr import plain, print_message
 from akool_async.cli.output.terminal import open_console
 
 if TYPE_CHECKING:
@@ -62,9 +62,9 @@ class PruneOptions(StoreOptions):
 @options.as_json
 @options.typed(JobsOptions)
 def jobs(options: JobsOptions) -> int:
-    """Show the states of recorded presses, and list those that are not done.
+    """Show recorded presses and their states.
 
-    With STATES, list only those in these states.
+    With STATES, list those in these states; without, those that are not done.
     """
     return signals.run(show_jobs(options))
 

@@ -11,8 +11,8 @@ from akool_async.cli import options, signals
 from akool_async.cli.account import open_session
 from akool_async.cli.following.ending import print_end, printing_if_interrupted, status_of_rows
 from akool_async.cli.following.follow import follow
+from akool_async.cli.following.follow_options import ImageOptions
 from akool_async.cli.following.live_table import LiveTable
-from akool_async.cli.following.options import ImageOptions
 from akool_async.cli.following.row import PROMPT, Row
 
 if TYPE_CHECKING:

@@ -14,11 +14,11 @@ from akool_async.cli import options, signals
 from akool_async.cli.account import open_session
 from akool_async.cli.exit_status import ExitStatus, status_of
 from akool_async.cli.following.follow import follow
+from akool_async.cli.following.follow_options import FollowOptions, ImageOptions
 from akool_async.cli.following.live_table import LiveTable
-from akool_async.cli.following.options import FollowOptions, ImageOptions
 from akool_async.cli.following.row import Row
 from akool_async.cli.outcomes.describe import fields_of_image
-from akool_async.cli.output.messages import plain
+from akool_async.cli.output.stderr import plain
 from akool_async.cli.output.streams import print_results
 from akool_async.cli.output.terminal import open_console, print_whole
 

@@ -13,8 +13,8 @@ from akool_async import AkoolError
 from akool_async.cli import options, signals
 from akool_async.cli.account import StoreOptions
 from akool_async.cli.exit_status import ExitStatus, status_of_jobs
-from akool_async.cli.outcomes.jobs import LISTED, describe_counts, explain_unknown, warn_if_empty
-from akool_async.cli.output.messages import print_message, stamped
+from akool_async.cli.outcomes.job_counts import LISTED, describe_counts, explain_unknown, warn_if_empty
+from akool_async.cli.output.stderr import print_message, stamped
 
 if TYPE_CHECKING:
     from akool_async.durable import DurableFanOut

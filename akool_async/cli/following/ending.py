@@ -11,7 +11,7 @@ from akool_async.cli.exit_status import most_severe, status_of
 from akool_async.cli.messages import account_errors
 from akool_async.cli.outcomes.describe import line_of_outcome
 from akool_async.cli.outcomes.lost import LOST_PROMPT, explain_lost
-from akool_async.cli.output.messages import print_message
+from akool_async.cli.output.stderr import print_message
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable
 
     from akool_async import AkoolSession, ButtonPress, Operation
+    from akool_async.cli.following.follow_options import FollowOptions
     from akool_async.cli.following.live_table import LiveTable
-    from akool_async.cli.following.options import FollowOptions
     from akool_async.cli.following.row import Row
 
 

@@ -16,8 +16,8 @@ from akool_async.cli.following.row import PROMPT
 from akool_async.cli.messages import reason_of
 from akool_async.cli.outcomes.charges import Charges
 from akool_async.cli.outcomes.line import PressState
-from akool_async.cli.output.messages import amount, plain, print_message, stamped
 from akool_async.cli.output.rows import GAP, Column, fits_beside, make_table, print_rows
+from akool_async.cli.output.stderr import amount, plain, print_message, stamped
 from akool_async.cli.output.streams import print_results
 from akool_async.cli.output.terminal import can_redraw, open_console, print_whole
 

@@ -6,10 +6,10 @@ import json
 import time
 from typing import TYPE_CHECKING, Final
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from akool_async import AkoolError, Button, ImageStatus, OutcomeUnknownError, PollingError, WaitTimeoutError
-from akool_async.cli.outcomes.describe import UNSAVED, error_fields, explain_running, fields_of_prompt, image_fields
+from akool_async.cli.outcomes.describe import UNSAVED, explain_running, fields_of_prompt, with_error, with_image
 from akool_async.cli.outcomes.line import UNSETTLED, OutcomeLine, PressState
 
 if TYPE_CHECKING:
@@ -111,15 +111,15 @@ class Row:
 
     def line(self, *, price: float) -> OutcomeLine:
         """Its line; ``price`` counts if its id was lost. The image of a prompt is its own source."""
-        return OutcomeLine(
+        line = OutcomeLine(
             image_id=self.image_id or self.id,
             button=self.name,
             ok=self.result is not None and self.error is None,
             id=self.id or None,
-            **image_fields(self.latest) | ({"credits": price} if self.state == PressState.LOST else {}),
             files=tuple(map(str, self.files)),
-            **error_fields(self.error, is_id_known=bool(self.id)),
         )
+        line = with_error(with_image(line, self.latest), self.error)
+        return evolve(line, credits=price) if line.state is PressState.LOST else line
 
     def to_json(self, *, price: float) -> str:
         """One line of JSON."""

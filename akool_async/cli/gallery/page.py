@@ -11,7 +11,7 @@ from akool_async.cli.gallery.page_file import replace_page
 from akool_async.cli.gallery.pictures import Pictures
 from akool_async.cli.gallery.sections import make_section
 from akool_async.cli.outcomes.charges import charges_of
-from akool_async.cli.output.messages import plain
+from akool_async.cli.output.stderr import plain
 
 if TYPE_CHECKING:
     from pathlib import Path

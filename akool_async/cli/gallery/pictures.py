@@ -60,7 +60,7 @@ class Pictures:
     _slots: asyncio.Semaphore = field(factory=lambda: asyncio.Semaphore(MAX_CONCURRENT), init=False)
 
     async def show(self, image: ImageResult, file: Path | None) -> Picture:
-        """The one picture that stands for an image: the upscale, or the grid of four."""
+        """The one picture that represents an image: the upscale, or the grid of four."""
         async with self._slots:
             picture = await self._show(image, file)
         self.count()

@@ -11,7 +11,7 @@ from attrs import field, frozen
 from akool_async import AkoolError, Button, ButtonPress, ImageResult, ImageStatus, NotFoundError
 from akool_async.cli.gallery.pictures import GONE, Picture
 from akool_async.cli.messages import reason_of
-from akool_async.cli.output.messages import amount
+from akool_async.cli.output.stderr import amount
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

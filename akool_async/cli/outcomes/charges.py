@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import define, field
 
 from akool_async.cli.outcomes.line import OutcomeLine, PressState
-from akool_async.cli.output.messages import amount
+from akool_async.cli.output.stderr import amount
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Any, Final
 
+from attrs import evolve
+
 from akool_async import APIError, ImageStatus, Outcome, OutcomeUnknownError
 from akool_async.cli.messages import reason_of
 from akool_async.cli.outcomes.line import OutcomeLine
@@ -24,16 +26,15 @@ def line_of_outcome(
 ) -> OutcomeLine:
     """The line of an outcome, whose pictures were saved as ``files``, or could not be for ``download_error``."""
     error = outcome.error or download_error
-    latest = outcome.result or (None if outcome.operation is None else outcome.operation.latest)
-    return OutcomeLine(
+    line = OutcomeLine(
         image_id=outcome.press.image_id,
         button=str(outcome.press.button),
         ok=error is None,
         id=None if outcome.operation is None else outcome.operation.id,
-        **image_fields(latest),
         files=tuple(map(str, files)),
-        **error_fields(error, is_id_known=outcome.operation is not None),
     )
+    latest = outcome.result or (None if outcome.operation is None else outcome.operation.latest)
+    return with_error(with_image(line, latest), error)
 
 
 def line_of_running(press: ButtonPress, operation: Operation, *, is_recorded: bool) -> OutcomeLine:
@@ -41,13 +42,9 @@ def line_of_running(press: ButtonPress, operation: Operation, *, is_recorded: bo
 
     ``is_recorded`` is True if the same command finds the id when it is run again.
     """
-    return OutcomeLine(
-        image_id=press.image_id,
-        button=str(press.button),
-        id=operation.id,
-        **image_fields(operation.latest),
-        error=explain_running(None if is_recorded else operation.id),
-    )
+    reason = explain_running(None if is_recorded else operation.id)
+    line = OutcomeLine(image_id=press.image_id, button=str(press.button), id=operation.id, error=reason)
+    return with_image(line, operation.latest)
 
 
 def fields_of_prompt(prompt: str, line: OutcomeLine, result: ImageResult | None) -> dict[str, Any]:
@@ -89,23 +86,24 @@ def fields_of_image(image: ImageResult, files: Sequence[Path], error: Exception 
     }
 
 
-def image_fields(image: ImageResult | None) -> dict[str, Any]:
-    """The fields of a line that an image gives."""
+def with_image(line: OutcomeLine, image: ImageResult | None) -> OutcomeLine:
+    """The line with what AKOOL shows of its image."""
     if image is None:
-        return {}
+        return line
     status = None if image.status is None else int(image.status)
-    return {"status": status, "urls": image.urls, "credits": image.deduction_credit}
+    return evolve(line, status=status, urls=image.urls, credits=image.deduction_credit)
 
 
-def error_fields(error: Exception | None, *, is_id_known: bool) -> dict[str, Any]:
-    """The fields of a line that an error gives."""
+def with_error(line: OutcomeLine, error: Exception | None) -> OutcomeLine:
+    """The line with an error."""
     if error is None:
-        return {}
-    return {
-        "error": reason_of(error),
-        "code": error.code if isinstance(error, APIError) else None,
-        "charged": error.charged if isinstance(error, OutcomeUnknownError) and not is_id_known else False,
-    }
+        return line
+    return evolve(
+        line,
+        error=reason_of(error),
+        code=error.code if isinstance(error, APIError) else None,
+        charged=error.charged if isinstance(error, OutcomeUnknownError) and line.id is None else False,
+    )
 
 
 def explain_running(operation_id: str | None) -> str:

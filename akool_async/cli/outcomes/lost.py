@@ -7,7 +7,7 @@ import shlex
 from typing import TYPE_CHECKING, Final
 
 from akool_async.cli.outcomes.line import OutcomeLine, PressState
-from akool_async.cli.output.messages import count_presses
+from akool_async.cli.output.stderr import count_presses
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

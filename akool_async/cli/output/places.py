@@ -36,7 +36,7 @@ def try_to_write(path: Path, content: bytes) -> None:
 
 
 def require_apart(places: Iterable[tuple[str, Path]]) -> None:
-    """Refuse two options that name one place, where each would write over the other.
+    """Refuse two options that name one place: each would overwrite the other.
 
     Raises:
         click.ClickException: there are two.

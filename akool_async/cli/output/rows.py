@@ -1,4 +1,4 @@
-"""Rows for people: the last column, a file or a reason, stands beside the others, or below them if there is no room."""
+"""Rows for people. The last column, a file or a reason, is beside the others, or below them if there is no room."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import sys
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from akool_async.cli.output.messages import print_message
+from akool_async.cli.output.stderr import print_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -41,7 +41,7 @@ def open_console(*, stderr: bool = False) -> Console:
 def print_whole(console: Console, text: str, *, label: str = "", indent: int = 0) -> None:
     """Print a text that wraps between words, and leave a longer word, such as a name or a URL, in one piece.
 
-    The label stands before it, within the indent of all its lines.
+    The label is put before it, within the indent of all its lines.
     """
     width = max(console.width - indent, MIN_WIDTH) if is_terminal(console.file) else len(text) + 1
     lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)

@@ -6,7 +6,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
 from akool_async.cli.outcomes.lost import resolve_command
-from akool_async.cli.output.messages import print_message
+from akool_async.cli.output.stderr import print_message
 
 if TYPE_CHECKING:
     from akool_async.durable import DurableFanOut, JobCounts
