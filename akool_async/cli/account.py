@@ -11,6 +11,7 @@ from attrs import field, frozen
 from dotenv import dotenv_values
 
 from akool_async import AkoolSession, ApiKey, ClientCredentials, ConfigurationError
+from akool_async._limits.timing import SCALE_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from akool_async.events import Observer
 
 KEY, ID, SECRET, BASE_URL = "AKOOL_API_KEY", "AKOOL_CLIENT_ID", "AKOOL_CLIENT_SECRET", "AKOOL_BASE_URL"
-TIME_SCALE: Final = "AKOOL_TIME_SCALE"
 MAX_KEY_FILE: Final = 64 * 2**10
 
 
@@ -143,8 +143,8 @@ def credentials(key_file: KeyFile | None) -> Credentials:
         _require_key()
         return {}
     settings = _settings(key_file.text)
-    if scale := settings.get(TIME_SCALE):  # `akool emulator` prints it beside the keys
-        os.environ.setdefault(TIME_SCALE, scale)
+    if scale := settings.get(SCALE_VARIABLE):  # `akool emulator` prints it beside the keys
+        os.environ.setdefault(SCALE_VARIABLE, scale)
     return {"auth": _read_credentials(settings, key_file.path), "base_url": settings.get(BASE_URL) or None}
 
 

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP (the terminal was closed): each one cancels the command, none is raised into what runs.
+"""Ctrl-C, SIGTERM and SIGHUP (the terminal was closed): each cancels the command and is raised nowhere in it.
 
 A signal that was ignored when the command began, as SIGHUP under nohup, stays ignored.
 """
@@ -18,13 +18,13 @@ T = TypeVar("T")
 
 CTRL_C: Final = signal.SIGINT
 ENDINGS: Final = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
-"""What ends a command once; a closed terminal sends SIGHUP more than once. Windows has no SIGHUP."""
+"""Signals that end a command once; a closed terminal sends SIGHUP more than once. Windows has no SIGHUP."""
 
 
 def run(command: Coroutine[Any, Any, T]) -> T:
     """Run a command to its end.
 
-    asyncio's own handling raises KeyboardInterrupt at the second Ctrl-C, wherever the program is: also between a reply
+    asyncio's own handling raises KeyboardInterrupt at the second Ctrl-C, wherever the program is, also between a reply
     and the writing of its id.
 
     Raises:
