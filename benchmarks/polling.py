@@ -224,12 +224,12 @@ def optimal_polls(durations: Durations, delay_cost: float) -> Floats:
     """
     ages, running = durations.grid, durations.survival
     end = len(ages) - 1
-    delay_already = polls_per_late_second * durations.time_run
+    delay_already = delay_cost * durations.time_run
     ahead = np.zeros(end + 1)  # W(j) - w * time_run(j): all of the cost that depends on j alone
     ahead[end] = -delay_already[end]
     best = np.zeros(end + 1, dtype=int)
     for i in range(end - 1, -1, -1):
-        price = polls_per_late_second * running[i]
+        price = delay_cost * running[i]
         costs = price * ages[i + 1 :] + ahead[i + 1 :]
         nearest = int(costs.argmin())
         best[i] = i + 1 + nearest
@@ -327,7 +327,7 @@ def seconds_to_finish(held: Floats) -> float:
 
 
 def expected(policy: Policy, durations: Durations) -> tuple[float, float]:
-    """Polls and detection delay per job of an equal mix of the kinds, exact but for a few draws of the policy's jitter."""
+    """Polls and detection delay per job of an equal mix of the kinds, but for the jitter."""
     totals = np.zeros(2)
     for kind, draw in product(KINDS, range(JITTER_DRAWS)):
         random.seed(draw)  # the same luck for every policy

@@ -6,8 +6,8 @@ import re
 import pytest
 
 from akool_async import APIError, Button, ButtonPress, ImageStatus, OutcomeUnknownError
-from akool_async.cli._exit import CODES_OF_NO_CREDIT, status_of
-from akool_async.cli._words import REMEDIES, explain
+from akool_async.cli.exit_status import CODES_OF_NO_CREDIT, status_of
+from akool_async.cli.messages import REMEDIES, explain
 from akool_async.durable import JobState
 from akool_async.emulator import Emulator, Fault
 from akool_async.errors import CODES, codes_of

@@ -11,7 +11,7 @@ import pytest
 
 from akool_async import Button
 from akool_async.cli import ExitStatus
-from akool_async.cli._account import store_options
+from akool_async.cli.account import StoreOptions
 from akool_async.emulator import Fault
 from tests.support import commands
 from tests.support.looks import look_until
@@ -143,7 +143,7 @@ async def test_a_budget_counts_what_waits_in_the_store(slow, store, akool, tmp_p
     plan = json.loads(output)
     assert (plan["waiting"], plan["to_press"], plan["credits"]) == (4, 8, 24)
     status, _, errors = await akool("fan-out", "batch.csv", "--yes", "--max-credits", "7")
-    assert (status, "4 presses wait in the state and cost up to 8 credits" in errors) == (ExitStatus.USAGE, True)
+    assert (status, "4 presses wait in the store and cost up to 8 credits" in errors) == (ExitStatus.USAGE, True)
     assert slow.ledger.posts == []
     status, output, errors = await akool("fan-out", "batch.csv", "--yes", "--max-credits", "12")
     assert status == ExitStatus.SOME_FAILED, errors
@@ -183,7 +183,7 @@ async def test_a_lost_press_is_listed_and_resolved(slow, store, akool, tmp_path)
     slow.faults.script("create_by_button", Fault.reset("after"))
     async with open_jobs(slow, store) as jobs:
         await jobs.submit([(image_id, "U1")])
-    async with worker(slow, store, tmp_path, "--lost-reply-patience=0.1", "--until-empty") as process:
+    async with worker(slow, store, tmp_path, "--lost-reply-timeout=0.1", "--until-empty") as process:
         assert await process.wait() == ExitStatus.OUTCOME_UNKNOWN
     status, output, _ = await akool("fan-out", "batch.csv", "--yes")
     assert status == ExitStatus.OUTCOME_UNKNOWN
@@ -223,7 +223,7 @@ async def test_a_printed_command_can_be_pasted(slow, tmp_path):
     )
     async with open_jobs(slow, f"sqlite:///{tmp_path}/my presses.db", account="studio") as jobs:
         await jobs.submit([(image_id, "U1")])
-    working = ["worker", "--until-empty", "--lost-reply-patience", "0.1"]
+    working = ["worker", "--until-empty", "--lost-reply-timeout", "0.1"]
     for command in (working, ["jobs"], ["fan-out", "batch.csv", "--yes"]):
         status, _, errors = await commands.run(*command, *address, cwd=tmp_path)
         assert status == ExitStatus.OUTCOME_UNKNOWN, errors
@@ -237,7 +237,7 @@ async def test_a_printed_command_can_be_pasted(slow, tmp_path):
 def test_a_printed_command_holds_no_password():
     """Neither that of the user nor one in the query; what is not secret is as it was given."""
     store = "postgresql://me:hunter2@host/presses?sslmode=require&password=hunter3"
-    options = store_options(store, account=None, key_file=None)
+    options = StoreOptions(store=store, account=None, key_file=None).for_shell()
     assert options == "--store 'postgresql://me:***@host/presses?sslmode=require'"
 
 
@@ -248,7 +248,7 @@ async def test_a_worker_reports_that_it_made_a_store(slow, tmp_path):
             *("worker", "--until-empty", "--store", "sqlite:///typo.db"), cwd=tmp_path, environment=slow.environment()
         )
         assert status == ExitStatus.DONE
-        assert ("a new state was made" in errors and "typo.db" in errors) is is_new
+        assert ("a new store was made" in errors and "typo.db" in errors) is is_new
 
 
 async def test_a_run_counts_a_press_whose_id_is_reported_while_it_waits(slow, store, akool, tmp_path):

@@ -83,7 +83,7 @@ async def test_a_press_of_a_worker_killed_after_its_post_is_unknown_and_charged(
             await slow.ledger.until(lambda ledger: ledger.accepted == 1)
             first.kill()
             await first.wait()
-        async with worker(slow, store, tmp_path, "--lost-reply-patience=0.1", "--until-empty") as second:
+        async with worker(slow, store, tmp_path, "--lost-reply-timeout=0.1", "--until-empty") as second:
             assert await second.wait() == ExitStatus.OUTCOME_UNKNOWN
         job = await jobs.job(press)
     assert job.state is JobState.UNKNOWN
@@ -199,7 +199,7 @@ async def test_a_worker_that_was_cut_off_still_records_its_id(slow, postgresql, 
         async with worker(slow, line.store, tmp_path):
             await slow.ledger.until(lambda ledger: ledger.accepted == 1)
             line.cut()
-            async with worker(slow, store, tmp_path, "--lost-reply-patience=0.1", "--until-empty") as second:
+            async with worker(slow, store, tmp_path, "--lost-reply-timeout=0.1", "--until-empty") as second:
                 assert await second.wait() == ExitStatus.OUTCOME_UNKNOWN
             assert (await jobs.status()).unknown == 1
             line.mend()

@@ -57,7 +57,7 @@ def test_a_missing_module_of_ours_gets_no_hint(hide):
 
 def test_the_command_names_its_extra(hide, capsys):
     """The command without its extra prints the hint in one line and exits with status 1."""
-    hide("click", reload="akool_async.cli._app")
+    hide("click", reload="akool_async.cli.app")
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == ExitStatus.ERROR
@@ -66,8 +66,8 @@ def test_the_command_names_its_extra(hide, capsys):
 
 def test_a_command_whose_own_module_is_missing_says_so(hide):
     """If a module of the command itself is missing, the error stays as it is."""
-    hide("akool_async.cli._app", reload="akool_async.cli._app")
-    with pytest.raises(ModuleNotFoundError, match="_app"):
+    hide("akool_async.cli.app", reload="akool_async.cli.app")
+    with pytest.raises(ModuleNotFoundError, match=r"cli\.app"):
         cli.main()
 
 
@@ -81,7 +81,7 @@ def test_ctrl_c_while_the_command_is_imported_ends_it_quietly(hide, monkeypatch,
         def find_spec(name, path, target=None):
             raise KeyboardInterrupt
 
-    hide(reload="akool_async.cli._app")
+    hide(reload="akool_async.cli.app")
     monkeypatch.setattr(sys, "meta_path", [Interrupting])
     with pytest.raises(SystemExit) as ended:
         cli.main()

@@ -102,7 +102,7 @@ async def start_worker(scenario: KillScenario, store: str, emulator: Emulator) -
     """A real worker, in a process of its own."""
     arguments = (
         f"--max-concurrent-upscales={scenario.cap}",
-        f"--lost-reply-patience={MAX_JOB_SECONDS / scenario.speed}",
+        f"--lost-reply-timeout={MAX_JOB_SECONDS / scenario.speed}",
     )
     return await commands.start(
         *("worker", "--store", store, *arguments, "--until-empty", "--quiet"),

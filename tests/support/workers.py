@@ -32,7 +32,7 @@ async def worker(emulator, store, folder, *options):
         "--store",
         store,
         "--quiet",
-        "--lost-reply-patience=5",
+        "--lost-reply-timeout=5",
         *options,
         cwd=folder,
         environment=emulator.environment(),
