@@ -19,6 +19,7 @@ from akool_async._poll.consecutive_failures import ConsecutiveFailures
 from akool_async._poll.missing_urls import missing_urls_grace
 from akool_async._poll.schedule import Schedule
 from akool_async._poll.tracked import TrackedOperation
+from akool_async._poll.waiter import Waiter
 from akool_async._poll.webhook_statistics import WebhookStatistics
 from akool_async.errors import (
     AkoolError,
@@ -130,12 +131,14 @@ class Poller:
             WaitTimeoutError: this caller's ``timeout`` in seconds is over.
         """
         outcome = self._join(tracked)
+        waiter = Waiter(outcome)
         try:
             async with _NO_TIMEOUT if timeout is None else asyncio.timeout(timeout):
-                await asyncio.shield(outcome)
+                await waiter
         except TimeoutError:
             pass
         finally:
+            waiter.leave(outcome)
             tracked.leave()
         if outcome.done():
             return _unwrap(outcome.result())
@@ -190,7 +193,7 @@ class Poller:
         outcome = tracked.outcome
         if outcome is None:
             outcome = tracked.start()
-            self._loops[tracked] = asyncio.create_task(self._poll(tracked))
+            self._loops[tracked] = asyncio.create_task(self._poll(tracked), name=tracked.id)
         return outcome
 
     async def _poll(self, tracked: TrackedOperation) -> None:
