@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import define, field
 
-from akool_async._http.retry import LOWEST_CODE, is_ambiguous
+from akool_async._http.retry import is_ambiguous
 from akool_async._limits.backoff import growing_waits
-from akool_async.errors import AkoolError, APIError, RateLimitedError, ResponseError, TransportError
+from akool_async.errors import AkoolError, RateLimitedError, TransportError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,12 +32,7 @@ def judge_spending_post(error: AkoolError) -> Verdict:
         return Verdict.NOT_DELIVERED
     if isinstance(error, RateLimitedError):
         return Verdict.PACED
-    if isinstance(error, TransportError | ResponseError):
-        return Verdict.UNKNOWN
-    # AKOOL's own codes are refusals; a number that only a failing gateway or server gave says nothing.
-    if type(error) is APIError and (is_ambiguous(error.http_status) or error.code < LOWEST_CODE):
-        return Verdict.UNKNOWN
-    return Verdict.REFUSED
+    return Verdict.UNKNOWN if is_ambiguous(error) else Verdict.REFUSED
 
 
 UNDELIVERED_TRIES: Final = 6

@@ -105,7 +105,7 @@ class DurableFanOut:
         elif not isinstance(lost_reply_timeout, int | float) or not 0 <= lost_reply_timeout < math.inf:
             raise ValueError(f"lost_reply_timeout must be a number of seconds, not {lost_reply_timeout!r}")
         self._lost_reply_timeout = lost_reply_timeout
-        self._jobs = Jobs(account or checked.account)
+        self._jobs = Jobs(account or checked.account_id)
         self._outcomes = Outcomes(self._jobs, self._require_entered, poll_interval=worker_timing.outcomes_poll_interval)
         self._engine = Engine(self._store_url, self._jobs.account)
         self._database: Database | None = None
