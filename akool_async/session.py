@@ -183,8 +183,8 @@ class AkoolSession:
         )
         self._rate_limiter = RateLimiter(_validate.optional_rate("max_requests_per_second", max_requests_per_second))
         credentials = read_credentials(auth, os.environ)
-        self.account = credentials.fingerprint
-        """A word that tells this account from others, and tells nothing of its key."""
+        self.account_id = credentials.fingerprint
+        """Tells this account from others without revealing its key."""
         self._closed = False
         self._fan_outs: WeakSet[FanOut] = WeakSet()
         self._reporter = Reporter(settings.observer)
