@@ -76,11 +76,7 @@ async def test_a_key_files_time_scale_counts(tmp_path):
 
 
 async def test_a_key_file_with_half_a_pair_is_refused(tmp_path):
-<<<<<<< HEAD
     """A client id without its secret beside the key is reported before any request."""
-=======
-    """A client id without its secret beside the key is a mistake that is reported before anything is asked."""
->>>>>>> w-cli
     (tmp_path / "keys").write_text("AKOOL_API_KEY=a\nAKOOL_CLIENT_ID=b\n")
     status, output, errors = await run("credit", "--key-file", "keys", cwd=tmp_path)
     assert (status, output) == (1, "")
