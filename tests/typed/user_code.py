@@ -256,6 +256,7 @@ def read_outcome(outcome: Outcome) -> tuple[str, ...]:
 
 async def press_carefully(operation: Operation) -> object:
     try:
+        assert_type(await operation, ImageResult)
         return await operation.wait_until_complete()
     except OperationFailedError as error:
         assert_type(error.result, ImageResult)
