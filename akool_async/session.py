@@ -358,9 +358,9 @@ class AkoolSession:
 
     # --- operations ---
 
-    def operation(self, image_id: str) -> Operation:
+    def operation(self, operation_id: str) -> Operation:
         """Take up an operation by its id, in this process or another. Sends nothing."""
-        return self._attach(Operation(_validate.image_id("image_id", image_id)))
+        return self._attach(Operation(_validate.image_id("operation_id", operation_id)))
 
     def resume(self, text: str) -> Operation:
         """Rebuild an operation from ``Operation.to_json()``. Sends nothing."""
