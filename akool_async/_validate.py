@@ -1,19 +1,27 @@
-"""Checks on what a caller passes in: each raises a ``ValueError`` that names the argument and says what to pass."""
+"""Checks on what a caller passes in: each raises a ``ValueError`` that names the argument and says what to pass.
+
+Also the hint about what to install, which all edges with an extra give.
+"""
 
 import math
 from collections.abc import Iterable
 from typing import Final
 from urllib.parse import urlsplit
 
-LONGEST: Final = 1e9
-"""Seconds: some thirty years, beyond which timers overflow."""
-LONGEST_ID: Final = 256
-LONGEST_SHOWN: Final = 200
+MAX_SECONDS: Final = 1e9
+"""Some thirty years, beyond which timers overflow."""
+MAX_ID_LENGTH: Final = 256
+MAX_SHOWN_LENGTH: Final = 200
+
+
+def install_hint(package: str | None, extra: str) -> str:
+    """The message about a missing package: which extra of this library brings it."""
+    return f'{package} is missing; install it with: pip install "akool-async[{extra}]"'
 
 
 def seconds(name: str, value: float) -> float:
     """A duration in seconds: finite and above zero."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= LONGEST:
+    if not _is_positive(value):
         raise ValueError(f"{name} must be a number of seconds above 0 and finite, not {_show(value)}")
     return float(value)
 
@@ -23,8 +31,15 @@ def optional_seconds(name: str, value: float | None) -> float | None:
     return None if value is None else seconds(name, value)
 
 
+def scale(name: str, value: float) -> float:
+    """A factor that durations are multiplied by: finite and above zero."""
+    if not _is_positive(value):
+        raise ValueError(f"{name} must be a number above 0, such as 0.01, not {_show(value)}")
+    return float(value)
+
+
 def optional_rate(name: str, value: float | None) -> float | None:
-    """So many a second, or None for no limit."""
+    """A number per second: finite and above zero, or None for no limit."""
     if value is not None and not 0 < number_between(name, value, 0, math.inf) < math.inf:
         raise ValueError(f"{name} must be a number above 0 and finite, or None for no limit, not {_show(value)}")
     return value
@@ -38,7 +53,7 @@ def amount(name: str, value: float) -> float:
 
 
 def flag(name: str, value: bool) -> bool:
-    """True or False, and not something that only looks like it."""
+    """True or False, and nothing that is only truthy or falsy."""
     if not isinstance(value, bool):
         raise ValueError(f"{name} must be True or False, not {_show(value)}")  # noqa: TRY004 - bad input is ValueError
     return value
@@ -66,7 +81,7 @@ def optional_count(name: str, value: int | None) -> int | None:
 
 
 def text(name: str, value: str) -> str:
-    """A text with something in it, that can be sent."""
+    """A text that is not blank and can be encoded as UTF-8."""
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"{name} must be a non-empty text, not {_show(value)}")
     try:
@@ -77,29 +92,29 @@ def text(name: str, value: str) -> str:
 
 
 def image_id(name: str, value: str) -> str:
-    """AKOOL's ``_id`` of an image: one printable word."""
-    is_word = isinstance(value, str) and 0 < len(value) <= LONGEST_ID and value.isprintable() and " " not in value
-    if not is_word:
+    """AKOOL's ``_id`` of an image: printable, without spaces."""
+    is_text = isinstance(value, str) and 0 < len(value) <= MAX_ID_LENGTH
+    if not is_text or not value.isprintable() or " " in value:
         raise ValueError(f"{name} must be the _id of an image, such as '65d3206b83ccf5ab7d46cdc6', not {_show(value)}")
     return value
 
 
 def urls(name: str, value: Iterable[str]) -> tuple[str, ...]:
-    """Several absolute http or https addresses."""
+    """Several absolute http or https URLs."""
     if isinstance(value, str | bytes) or not isinstance(value, Iterable):
         raise ValueError(f"{name} must be a list of URLs, not {_show(value)}")  # noqa: TRY004 - bad input is ValueError
     return tuple(web_url(name, url) for url in value)
 
 
 def one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:
-    """One of the values that AKOOL knows."""
+    """One of the values that AKOOL accepts."""
     if value not in allowed:
         raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {_show(value)}")
     return value
 
 
 def web_url(name: str, value: str) -> str:
-    """An absolute http or https address."""
+    """An absolute http or https URL."""
     try:
         parts = urlsplit(value)
         fits = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port is None or parts.port > 0)
@@ -110,6 +125,12 @@ def web_url(name: str, value: str) -> str:
     return value
 
 
+def _is_positive(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= MAX_SECONDS
+
+
 def _show(value: object) -> str:
-    shown = repr(value) if not isinstance(value, int) or abs(value) <= LONGEST else "a number beyond measure"
-    return shown if len(shown) <= LONGEST_SHOWN else f"{shown[:LONGEST_SHOWN]}..."
+    if isinstance(value, int) and abs(value) > MAX_SECONDS:  # Python refuses to print the very large ones
+        return "a number that is far too large"
+    shown = repr(value)
+    return shown if len(shown) <= MAX_SHOWN_LENGTH else f"{shown[:MAX_SHOWN_LENGTH]}..."

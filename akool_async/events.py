@@ -80,13 +80,13 @@ class Finished:
     status: ImageStatus | int | None
     """3 completed, 4 failed."""
     seconds: float
-    """Seconds from AKOOL's reply to the press, or from the beginning of the wait, until the end was noticed."""
+    """Seconds from AKOOL's reply to the press, or from the beginning of the wait, until a poll saw the end."""
     duration: float | None
     """Seconds that the job took by AKOOL's clock; None if its result does not tell, or the polls saw otherwise."""
     polls: int
     """Requests of Get Image Result for this operation."""
-    lateness: float
-    """Seconds between the end and the poll that noticed it: by AKOOL's clock or its webhook, otherwise half the time
+    detection_delay: float
+    """Seconds between the end and the poll that saw it: by AKOOL's clock or its webhook, otherwise half the time
     since the poll before, which is its mean.
     """
 
@@ -118,7 +118,7 @@ __all__ = ["Accepted", "Event", "Finished", "Observer", "OutcomeUnknown", "Polle
 
 logger = logging.getLogger("akool_async")
 
-MOST_PENDING: Final = 10_000
+MAX_PENDING: Final = 10_000
 """Events that a slow asynchronous observer may have before it; what comes then it is not told."""
 
 
@@ -135,7 +135,7 @@ class Totals:
     polls: int = 0
     polls_of_finished: int = 0
     duration: float = 0.0
-    lateness: float = 0.0
+    detection_delay: float = 0.0
 
     def add(self, event: Event) -> None:
         """Count one event."""
@@ -148,8 +148,8 @@ class Totals:
                 self.finished += 1
                 self.failed += event.status == ImageStatus.FAILED
                 self.polls_of_finished += event.polls
-                self.duration += event.seconds - event.lateness if event.duration is None else event.duration
-                self.lateness += event.lateness
+                self.duration += event.seconds - event.detection_delay if event.duration is None else event.duration
+                self.detection_delay += event.detection_delay
             case Refused():
                 self.refused += 1
             case OutcomeUnknown():
@@ -159,7 +159,7 @@ class Totals:
 
 
 class Reporter:
-    """Takes what happens; an observer that fails, or is slow, harms nobody."""
+    """Counts and logs events, and calls the observer. One that fails or is slow harms nobody."""
 
     def __init__(self, observer: Observer | None) -> None:
         self._observer = observer
@@ -168,47 +168,47 @@ class Reporter:
         self.totals = Totals()
 
     def report(self, event: Event) -> None:
-        """Count it, log it, and tell the observer."""
+        """Count an event, log it, and call the observer."""
         self.totals.add(event)
         if logger.isEnabledFor(logging.DEBUG):
             fields = {f"akool_{name}": value for name, value in attrs.asdict(event, recurse=False).items()}
             logger.debug("%s", event, extra={"akool_event": type(event).__name__.lower(), **fields})
         if self._observer is not None:
-            self._tell(self._observer, event)
+            self._call(self._observer, event)
 
     def report_poll(self, operation_id: str, kind: str | None, status: ImageStatus | int | None, age: float) -> None:
-        """A :class:`Polled`, by far the most frequent event, which is only made where somebody takes it."""
+        """A :class:`Polled`, by far the most frequent event, which is only made if somebody takes it."""
         if self._observer is not None or logger.isEnabledFor(logging.DEBUG):
             self.report(Polled(operation_id=operation_id, kind=kind, status=status, age=age))
         else:
             self.totals.polls += 1
 
     async def aclose(self, patience: float) -> None:
-        """Let an asynchronous observer take in what it was told, within ``patience`` seconds."""
+        """Let an asynchronous observer finish within ``patience`` seconds."""
         if self._pending:
             _, late = await asyncio.wait(self._pending, timeout=patience)
             for task in late:
                 task.cancel()
 
-    def _tell(self, observer: Observer, event: Event) -> None:
-        if len(self._pending) >= MOST_PENDING:
+    def _call(self, observer: Observer, event: Event) -> None:
+        if len(self._pending) >= MAX_PENDING:
             self._dropped += 1
             if self._dropped == 1:
-                logger.warning("the observer is too slow: it is not told of everything any more")
+                logger.warning("the observer is too slow: some events are dropped")
             return
         try:
-            told = observer(event)
+            call = observer(event)
         except (Exception, asyncio.CancelledError):  # of a future of the observer's own: nobody cancels here
             logger.exception("the observer failed at %s", event)
             return
-        if inspect.isawaitable(told):
-            task = asyncio.ensure_future(_finish_telling(told, event))
+        if inspect.isawaitable(call):
+            task = asyncio.ensure_future(_finish(call, event))
             self._pending.add(task)
             task.add_done_callback(self._pending.discard)
 
 
-async def _finish_telling(told: Awaitable[None], event: Event) -> None:
+async def _finish(call: Awaitable[None], event: Event) -> None:
     try:
-        await told
+        await call
     except Exception:
         logger.exception("the observer failed at %s", event)

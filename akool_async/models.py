@@ -228,8 +228,8 @@ class Counters:
     """Polls of an operation that has finished, on average."""
     duration: float
     """Seconds that a finished operation took, on average: by AKOOL's clock if its result tells, or as polls saw it."""
-    lateness: float
-    """Seconds between the end of an operation and the poll that noticed it, on average; exact as ``duration`` is."""
+    detection_delay: float
+    """Seconds between the end of an operation and the poll that saw it, on average; as exact as ``duration``."""
 
 
 @frozen(kw_only=True)

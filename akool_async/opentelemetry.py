@@ -1,4 +1,4 @@
-"""An observer that tells OpenTelemetry: a span for each operation, counts and durations as metrics.
+"""An observer that reports to OpenTelemetry: a span for each operation, counts and durations as metrics.
 
 Needs the extra ``otel``::
 
@@ -12,50 +12,63 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from akool_async import ImageStatus, events
+from akool_async import ImageStatus, _validate, events
 
 try:
     from opentelemetry import metrics, trace
 except ModuleNotFoundError as error:
-    raise ModuleNotFoundError('OpenTelemetry is missing; install it with: pip install "akool-async[otel]"') from error
+    raise ModuleNotFoundError(_validate.install_hint("OpenTelemetry", "otel")) from error
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
+
+    from akool_async import ButtonPress
 
 SCOPE: Final = "akool_async"
 NANOSECONDS: Final = 1_000_000_000
 
 
 class OpenTelemetryObserver:
-    """Give it to a session, or to several, as ``observer``; without providers OpenTelemetry's global ones are used."""
+    """An ``observer`` for one session or several.
+
+    Args:
+        tracer_provider: Makes the tracer; default: OpenTelemetry's global provider.
+        meter_provider: Makes the meter; default: OpenTelemetry's global provider.
+    """
 
     def __init__(
         self, *, tracer_provider: TracerProvider | None = None, meter_provider: MeterProvider | None = None
     ) -> None:
         self._tracer = trace.get_tracer(SCOPE, tracer_provider=tracer_provider)
         meter = metrics.get_meter(SCOPE, meter_provider=meter_provider)
-        self._pressed = meter.create_counter("akool.operations", "{operation}", "Operations that AKOOL accepted")
-        self._credits = meter.create_counter("akool.credits", "{credit}", "Credits charged, where AKOOL told them")
-        self._polls = meter.create_counter("akool.polls", "{request}", "Answers of Get Image Result")
+        self._accepted = meter.create_counter("akool.operations", "{operation}", "Operations that AKOOL accepted")
+        self._credits = meter.create_counter(
+            "akool.credits", "{credit}", "Credits charged, as far as AKOOL reported them"
+        )
+        self._polls = meter.create_counter("akool.polls", "{request}", "Replies of Get Image Result")
         self._refused = meter.create_counter(
             "akool.refusals", "{request}", "Presses and prompts that were not accepted"
         )
         self._unknown = meter.create_counter("akool.unknown_outcomes", "{request}", "Paid POSTs of unknown outcome")
-        self._throttled = meter.create_counter("akool.throttles", "{request}", "Answers that asked for a slower pace")
-        self._duration = meter.create_histogram("akool.operation.duration", "s", "From the press to its noticed end")
-        self._lateness = meter.create_histogram("akool.operation.lateness", "s", "From the end to the look that saw it")
+        self._throttled = meter.create_counter("akool.throttles", "{request}", "Replies that asked for fewer requests")
+        self._duration = meter.create_histogram(
+            "akool.operation.duration", "s", "From acceptance to the poll that saw the end"
+        )
+        self._detection_delay = meter.create_histogram(
+            "akool.operation.detection_delay", "s", "From the end to the poll that saw it"
+        )
 
     def __call__(self, event: events.Event) -> None:
-        """Take in one event."""
+        """Record one event."""
         match event:
             case events.Accepted():
-                self._pressed.add(1, {"akool.kind": "prompt" if event.press is None else event.press.button.kind})
+                self._accepted.add(1, _attributes_of(event.press))
                 self._credits.add(event.credits or 0)
             case events.Polled():
                 self._polls.add(1)
             case events.Refused():
-                self._refused.add(1, {"akool.kind": "prompt" if event.press is None else event.press.button.kind})
+                self._refused.add(1, _attributes_of(event.press))
             case events.OutcomeUnknown():
                 self._unknown.add(1, {"akool.charged": str(event.charged)})
             case events.Throttled():
@@ -67,8 +80,8 @@ class OpenTelemetryObserver:
         kind = event.kind or "unknown"
         attributes: dict[str, str | int] = {"akool.kind": kind, "akool.status": int(event.status or 0)}
         self._duration.record(event.seconds, attributes)
-        self._lateness.record(event.lateness, attributes)
-        # The span is told as a whole once it is over: most operations outlive the code that began them.
+        self._detection_delay.record(event.detection_delay, attributes)
+        # The span is reported as a whole once it has ended: most operations outlive the code that submitted them.
         now = time.time_ns()
         span = self._tracer.start_span(
             f"akool {kind}",
@@ -78,3 +91,7 @@ class OpenTelemetryObserver:
         if event.status == ImageStatus.FAILED:
             span.set_status(trace.StatusCode.ERROR, "image_status 4")
         span.end(now)
+
+
+def _attributes_of(press: ButtonPress | None) -> dict[str, str]:
+    return {"akool.kind": "prompt" if press is None else press.button.kind}

@@ -12,7 +12,7 @@ from akool_async.errors import AkoolError, ConfigurationError, OperationFailedEr
 from akool_async.models import Button, ButtonPress, ImageResult, ImageStatus
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Generator
 
     from akool_async._poll.poller import Poller
     from akool_async._poll.tracked import TrackedOperation
@@ -87,13 +87,18 @@ class Operation:
         seconds = _validate.optional_seconds("timeout", timeout)
         tracked, poller = self._attached()
         try:
-            result = await poller.wait(tracked, seconds)
+            result = await poller.wait_until_final(tracked, seconds)
         except AkoolError as error:
             error.about(press=self.press)
             raise
-        if raise_on_failure and result.status == ImageStatus.FAILED:
-            raise OperationFailedError(result).about(press=self.press)
+        failure = failure_of(result)
+        if raise_on_failure and failure is not None:
+            raise failure.about(press=self.press)
         return result
+
+    def __await__(self) -> Generator[Any, None, ImageResult]:
+        """``await operation`` is ``await operation.wait_until_complete()``."""
+        return self.wait_until_complete().__await__()
 
     async def updates(self) -> AsyncGenerator[ImageResult, None]:
         """Yield each new snapshot until the final one, whatever its status; shares the poll loop of the waiters."""
@@ -154,6 +159,11 @@ class Outcome:
         if self.result is None:
             raise ValueError(f"the outcome of {self.press} holds neither a result nor an error")
         return self.result
+
+
+def failure_of(result: ImageResult) -> OperationFailedError | None:
+    """The error that a result of status 4 is; None for another."""
+    return OperationFailedError(result) if result.status == ImageStatus.FAILED else None
 
 
 def read_operation(text: str) -> Operation:

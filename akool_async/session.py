@@ -9,22 +9,29 @@ from typing import TYPE_CHECKING, Final, NoReturn, Self, TypedDict
 from urllib.parse import urlsplit
 from weakref import WeakSet
 
+from attrs import frozen
+
 from akool_async import _validate
-from akool_async._download.downloads import Downloads
-from akool_async._download.picture_hosts import PictureHosts
-from akool_async._fan_out.fan_out import FanOut
+from akool_async._download.downloader import Downloader
+from akool_async._download.hosts import PictureHosts
+from akool_async._fan_out.fan_out import FanOut, Options
+from akool_async._fan_out.fan_out import Services as FanOutServices
 from akool_async._http.auth import read_credentials
 from akool_async._http.endpoints import Endpoints
 from akool_async._http.event_loop import HomeLoop
 from akool_async._http.proxies import is_loopback
 from akool_async._http.transport import Transport, check_base_url
-from akool_async._limits.credits import Account
+from akool_async._limits.journal import MemoryJournal
 from akool_async._limits.ramp import Ramp
 from akool_async._limits.rate import RateLimiter
 from akool_async._limits.slots import Slots
 from akool_async._limits.timing import SCALE_VARIABLE, Timing, read_scale
 from akool_async._poll.poller import Poller
+from akool_async._submit.acceptance import Acceptance
+from akool_async._submit.decision import Source
 from akool_async._submit.reconcile import reconcile
+from akool_async._submit.recovery import PARAMETER, Recovery
+from akool_async._submit.submission import Services
 from akool_async._submit.submitter import Submitter
 from akool_async.errors import ConfigurationError, SessionClosedError
 from akool_async.events import Reporter
@@ -47,8 +54,9 @@ if TYPE_CHECKING:
 
     import aiohttp
 
-    from akool_async._fan_out.fan_out import Presses
+    from akool_async._fan_out.items import Items
     from akool_async._http.auth import Credentials
+    from akool_async._limits.journal import Made
     from akool_async.errors import OutcomeUnknownError
     from akool_async.events import Observer
     from akool_async.operations import Outcome
@@ -71,29 +79,75 @@ class SessionOptions(TypedDict, total=False):
     timing: Timing | None
 
 
+@frozen(kw_only=True)
+class _Settings:
+    """The arguments of a session, checked, with what the environment adds to them."""
+
+    base_url: str
+    request_timeout: float
+    webhook_url: str | None
+    timing: Timing
+    polling: Polling
+    observer: Observer | None
+    resubmit_lost: bool
+
+    @staticmethod
+    def read(
+        *,
+        base_url: str | None,
+        allow_http: bool,
+        request_timeout: float,
+        webhook_url: str | None,
+        timing: Timing | None,
+        polling: Polling | None,
+        observer: Observer | None,
+        resubmit_lost: bool,
+    ) -> _Settings:
+        """Check the arguments, and fill in the defaults."""
+        base_url = check_base_url(
+            base_url or os.environ.get("AKOOL_BASE_URL") or BASE_URL,
+            allow_http=_validate.flag("allow_http", allow_http),
+        )
+        scale = _read_scale(base_url) if timing is None or polling is None else 1.0
+        return _Settings(
+            base_url=base_url,
+            request_timeout=_validate.seconds("request_timeout", request_timeout),
+            webhook_url=_read_own_webhook_url(webhook_url),
+            timing=Timing().scaled(scale) if timing is None else _check_timing(timing),
+            polling=_default_polling(scale) if polling is None else _check_polling(polling),
+            observer=_check_observer(observer),
+            resubmit_lost=_validate.flag("resubmit_lost", resubmit_lost),
+        )
+
+
 class AkoolSession:
     """AKOOL's image API for one account.
-
-    ``auth`` is an :class:`ApiKey`, :class:`ClientCredentials`, an API key as ``str``, or None for the environment
-    (``AKOOL_API_KEY``, or ``AKOOL_CLIENT_ID`` with ``AKOOL_CLIENT_SECRET``). ``base_url`` is AKOOL's unless given here
-    or in ``AKOOL_BASE_URL``; plain http is for loopback alone unless ``allow_http`` is set.
-
-    ``max_concurrent_upscales`` caps the U1-U4 that run at AKOOL at once, ``max_concurrent_operations`` all kinds
-    together. ``max_requests_per_second`` bounds all requests to AKOOL, presses going before polls. ``polling`` says
-    when to look at a running operation: :class:`AdaptivePolling` unless another is given. ``request_timeout`` is in
-    seconds, for one request. ``webhook_url`` goes along with every POST that makes images, each with a word of its own
-    (``akool_press``) in the query: what arrives there is to be handed to :meth:`notify`, and a POST whose reply is lost
-    waits a minute for it. An injected ``http`` is never closed here. ``observer`` is told of everything that
-    happens (``akool_async.events``). ``resubmit_lost=False`` never presses a second time after a lost reply, even if
-    AKOOL was found not to have taken the first. ``timing`` holds all other waits: :class:`Timing` unless another is
-    given, multiplied by the environment's ``AKOOL_TIME_SCALE``, which is for an emulator on this machine alone.
 
     A session belongs to the event loop that it is first used in. Use it as an async context manager, or call
     :meth:`aclose`.
 
+    Args:
+        auth: An :class:`ApiKey`, :class:`ClientCredentials`, or an API key as ``str``. None reads the environment:
+            ``AKOOL_API_KEY``, or ``AKOOL_CLIENT_ID`` with ``AKOOL_CLIENT_SECRET``.
+        base_url: AKOOL's address. None reads ``AKOOL_BASE_URL``, or takes AKOOL's own.
+        max_concurrent_upscales: How many U1-U4 may run at AKOOL at a time.
+        max_concurrent_operations: How many operations of any kind may run at AKOOL at a time; None for no limit.
+        max_requests_per_second: The limit of all requests to AKOOL; presses go before polls. None for no limit.
+        polling: When to poll a running operation. The default is :class:`AdaptivePolling`.
+        request_timeout: Seconds that one request may take.
+        webhook_url: Sent along with every POST that makes images, with a correlation id (``akool_press``) in its query.
+            Pass what arrives there to :meth:`notify`. A POST whose reply is lost waits a minute for its webhook.
+        http: An aiohttp session to use. It is never closed here.
+        observer: A function, or a coroutine function, that is called with every event of ``akool_async.events``.
+        resubmit_lost: False never presses a second time after a lost reply, even if AKOOL was found not to have
+            accepted the first press.
+        allow_http: True allows plain http to other machines, which shows the key to the network.
+        timing: All other waits. The default is :class:`Timing`, multiplied by ``AKOOL_TIME_SCALE`` of the environment,
+            which is for an emulator on this machine alone.
+
     Raises:
-        ConfigurationError: no credentials, or an address that must not get a key.
-        ValueError: an argument that is wrong in itself.
+        ConfigurationError: There are no credentials, or the address must not get a key.
+        ValueError: An argument is wrong in itself.
     """
 
     def __init__(
@@ -113,77 +167,89 @@ class AkoolSession:
         allow_http: bool = False,
         timing: Timing | None = None,
     ) -> None:
-        base_url = check_base_url(
-            base_url or os.environ.get("AKOOL_BASE_URL") or BASE_URL,
-            allow_http=_validate.flag("allow_http", allow_http),
+        settings = self._settings = _Settings.read(
+            base_url=base_url,
+            allow_http=allow_http,
+            request_timeout=request_timeout,
+            webhook_url=webhook_url,
+            timing=timing,
+            polling=polling,
+            observer=observer,
+            resubmit_lost=resubmit_lost,
         )
-        scale = _read_scale(base_url) if timing is None or polling is None else 1.0
-        self._timing = Timing().scaled(scale) if timing is None else timing
-        if not isinstance(self._timing, Timing):
-            raise ConfigurationError(f"timing must be a Timing, such as Timing(reconcile_gap=5), not {timing!r}")
-        polling = AdaptivePolling(start=ExponentialPolling().scaled(scale)) if polling is None else polling
-        is_schedule = all(callable(getattr(polling, name, None)) for name in ("interval", "learn"))
-        if isinstance(polling, type) or not is_schedule:
-            raise ConfigurationError(f"polling must be a schedule such as ExponentialPolling(), not {polling!r}")
-        if observer is not None and not callable(observer):
-            raise ConfigurationError(f"observer must be a function of one event, not {observer!r}")
-        self._closed = False
-        self._fan_outs: WeakSet[FanOut] = WeakSet()
-        self._webhook_url = _read_webhook_url(webhook_url)
-        if "akool_press=" in (self._webhook_url or ""):
-            raise ConfigurationError("webhook_url must not hold akool_press: each POST puts a word of its own there")
-        self._request_timeout = _validate.seconds("request_timeout", request_timeout)
         self._slots = Slots(
             max_upscales=_validate.count("max_concurrent_upscales", max_concurrent_upscales),
             max_operations=_validate.optional_count("max_concurrent_operations", max_concurrent_operations),
         )
-        self._reporter = Reporter(observer)
-        self._home = HomeLoop()
-        self._account = Account()
         self._rate_limiter = RateLimiter(_validate.optional_rate("max_requests_per_second", max_requests_per_second))
         credentials = read_credentials(auth, os.environ)
         self.account_id = credentials.fingerprint
         """Tells this account from others without revealing its key."""
+        self._closed = False
+        self._fan_outs: WeakSet[FanOut] = WeakSet()
+        self._reporter = Reporter(settings.observer)
+        self._home = HomeLoop()
+        self._journal = self._make_journal()
         self._transport = Transport(
             credentials,
-            base_url=base_url,
-            request_timeout=self._request_timeout,
+            base_url=settings.base_url,
+            request_timeout=settings.request_timeout,
             http=http,
             home=self._home,
             rate_limiter=self._rate_limiter,
-            throttle_delay=self._timing.throttle_delay,
+            throttle_delay=settings.timing.throttle_delay,
             reporter=self._reporter,
         )
-        self._endpoints = Endpoints(self._transport, self._timing)
-        hosts = PictureHosts(read_timeout=self._request_timeout, injected=http)
-        self._downloads = Downloads(hosts, self.get_image_result, self._timing)
-        ramp = Ramp(self._timing)
+        self._endpoints = Endpoints(self._transport, settings.timing)
+        hosts = PictureHosts(read_timeout=settings.request_timeout, injected=http)
+        self._downloads = Downloader(hosts, self.get_image_result, settings.timing)
+        self._build_submitter()
+
+    def _build_submitter(self) -> None:
+        """Build the rooms of a paid POST, from the poller up to the fan-outs."""
+        settings, ramp = self._settings, Ramp(self._settings.timing)
         self._poller = Poller(
-            self._endpoints.poll,
-            polling,
-            self._timing,
-            self._reporter,
-            self._home,
-            self._account,
-            on_end=ramp.make_room,
-        )
-        self._submitter = Submitter(
             self._endpoints,
-            self._slots,
-            ramp,
-            self._poller,
+            settings.polling,
+            settings.timing,
             self._reporter,
             self._home,
-            self._account,
-            self._timing,
-            resubmit_lost=_validate.flag("resubmit_lost", resubmit_lost),
-            webhook_url=self._webhook_url,
+            self._journal,
+            ramp,
+        )
+        acceptance = Acceptance(self._journal, self._poller, self._reporter)
+        self._recovery = Recovery(
+            self._endpoints,
+            self._journal,
+            acceptance,
+            webhook_url=settings.webhook_url,
+            timeout=settings.timing.lost_reply_timeout,
+        )
+        services = Services(
+            endpoints=self._endpoints,
+            journal=self._journal,
+            ramp=ramp,
+            acceptance=acceptance,
+            recovery=self._recovery,
+            reporter=self._reporter,
+            timing=settings.timing,
+            resubmit_lost=settings.resubmit_lost,
+        )
+        self._submitter = Submitter(services, self._poller, self._home)
+        self._fan_out_services = FanOutServices(
+            submitter=self._submitter,
+            endpoints=self._endpoints,
+            journal=self._journal,
+            reporter=self._reporter,
+            home=self._home,
+            upscale_cap=self._slots.upscales.limit,
+            webhook_url=settings.webhook_url,
         )
 
     # --- acts: POSTs that spend credits ---
 
     async def create_by_button(
-        self, image_id: str, button: Button | str, *, webhook_url: str | None = None, word: str | None = None
+        self, image_id: str, button: Button | str, *, webhook_url: str | None = None
     ) -> Operation:
         """Press a button of a finished image: U1-U4 upscale one of its four to 4K, V1-V4 vary one.
 
@@ -191,9 +257,8 @@ class AkoolSession:
         same in this session share one POST and one :class:`Operation`. Upscales wait here for a slot. Cancelling the
         caller once the POST is sent loses nothing: the same press again gives the operation.
 
-        ``webhook_url`` replaces the session's; ``""`` sends none. ``word`` is what the session's webhook is to carry as
-        ``akool_press``, where another process is to know it; else it is drawn. Where the press is under way already,
-        the first caller's count.
+        ``webhook_url`` replaces the session's; ``""`` sends none. If the press is under way already, the first
+        caller's counts.
 
         Raises:
             ValueError: a bad argument; nothing was sent.
@@ -203,9 +268,9 @@ class AkoolSession:
             RateLimitedError: AKOOL kept refusing with 1005 or 429 for ``Timing.throttle_timeout``, 15 minutes.
             TransportError: AKOOL could not be reached at several tries; nothing was sent.
         """
-        word = None if word is None else _validate.text("word", word)
         press = ButtonPress(image_id, Button.parse(button))
-        return await self._submitter.press(press, self._webhook(webhook_url), word=word)
+        webhook_url = self._webhook(webhook_url)
+        return self._submitter.recall(press) or await self._submitter.submit(press, webhook_url).join()
 
     async def upscale(self, image_id: str, index: int, *, webhook_url: str | None = None) -> Operation:
         """Press U1-U4 by ``index`` 1 to 4; see :meth:`create_by_button`."""
@@ -226,7 +291,7 @@ class AkoolSession:
         request = PromptRequest(
             prompt=prompt, scale=scale, source_image=source_image, webhook_url=self._webhook(webhook_url)
         )
-        return (await self._submitter.create(request))[0]
+        return (await self._submitter.submit_prompt(request).join())[0]
 
     async def create_by_source_prompt(
         self,
@@ -262,7 +327,7 @@ class AkoolSession:
             raise ValueError(
                 f"batch_quantity must not pass max_concurrent_operations ({cap.limit}), not {batch_quantity}"
             )
-        return await self._submitter.create(request)
+        return await self._submitter.submit_prompt(request).join()
 
     # --- reads: they cost nothing, and are tried again ---
 
@@ -279,7 +344,7 @@ class AkoolSession:
     async def get_credit(self) -> float:
         """The account's balance in credits. Raises as :meth:`get_image_result`."""
         balance = await self._endpoints.get_credit()
-        self._account.read_balance(balance)
+        self._journal.account.read_balance(balance)
         return balance
 
     async def reconcile(self, image_id: str, button: Button | str) -> bool | None:
@@ -288,7 +353,8 @@ class AkoolSession:
         Reads the source image, twice some seconds apart where the button is still offered. Works in any process, at any
         later time. Raises as :meth:`get_image_result`.
         """
-        return await reconcile(self._endpoints, ButtonPress(image_id, button), self._timing.reconcile_gap)
+        source = await reconcile(self._endpoints, ButtonPress(image_id, button), self._settings.timing.reconcile_gap)
+        return {Source.USED: True, Source.OFFERED: False}.get(source)
 
     # --- operations ---
 
@@ -302,7 +368,7 @@ class AkoolSession:
 
     def fan_out(
         self,
-        presses: Presses,
+        items: Items,
         *,
         max_in_flight: int = 256,
         preflight: bool = True,
@@ -311,7 +377,7 @@ class AkoolSession:
     ) -> AsyncGenerator[Outcome, None]:
         """Press many buttons and yield an :class:`Outcome` for each as it finishes.
 
-        ``presses`` may be endless and may be an async iterable; each is a :class:`ButtonPress` or an
+        ``items`` may be endless and may be an async iterable; each is a :class:`ButtonPress` or an
         ``(image_id, button)`` pair. It is pulled lazily: at most ``max_in_flight`` presses run or have an outcome that
         was not taken yet, and at most as many wait. Every press pulled comes out in exactly one outcome, and a failure
         never touches another press. Variations go on while upscales wait for their slots.
@@ -324,7 +390,7 @@ class AkoolSession:
         Bad authentication, a banned account or exhausted credit end new presses: the rest of the input comes out with
         that error, unpressed. Leaving the loop or cancelling its task ends new presses too, as soon as the generator is
         closed: by ``contextlib.aclosing``, by Python in its own time, or by :meth:`aclose`. What was accepted and not
-        yielded then stands in :attr:`unclaimed`. An error of ``presses`` itself, a bad item included, is raised once
+        yielded then stands in :attr:`unclaimed`. An error of ``items`` itself, a bad item included, is raised once
         everything that was pressed has come out.
 
         Raises:
@@ -333,65 +399,50 @@ class AkoolSession:
         """
         if self._closed:
             raise SessionClosedError
-        fan_out = FanOut(
-            presses,
-            submitter=self._submitter,
-            reporter=self._reporter,
-            home=self._home,
-            prices=self._account.prices,
-            price_timeout=self._timing.price_timeout,
-            read=self.get_image_result,
-            upscale_cap=self._slots.upscales.limit,
-            webhook_url=self._webhook_url,
-            max_in_flight=_validate.count("max_in_flight", max_in_flight),
-            preflight=_validate.flag("preflight", preflight),
-            max_credits=None if max_credits is None else _validate.amount("max_credits", max_credits),
-            timeout=_validate.optional_seconds("timeout", timeout),
-        )
+        options = Options(max_in_flight=max_in_flight, preflight=preflight, max_credits=max_credits, timeout=timeout)
+        fan_out = FanOut(items, options, self._fan_out_services)
         self._fan_outs.add(fan_out)
         return fan_out.outcomes()
 
-    def notify(self, event: WebhookEvent, *, word: str | None = None) -> bool:
-        """Take in a webhook, from a :class:`~akool_async.webhooks.WebhookVerifier`: its operation is looked at at once.
+    def notify(self, event: WebhookEvent, *, correlation_id: str | None = None) -> bool:
+        """Take in a webhook: the operation that it is about is polled immediately.
 
-        It is a hint and no more: what happened is what AKOOL answers to that look. ``word`` is the ``akool_press`` of
-        the query that it was sent to, by which an operation is found whose reply was lost. Call it in the session's
-        event loop. True where the event concerns this session; another process's costs nothing.
+        A webhook is a hint: what happened is what AKOOL answers to that poll. Call this in the session's event loop.
+        An event of another process costs nothing.
+
+        Args:
+            event: What :meth:`WebhookVerifier.parse` returned.
+            correlation_id: The ``akool_press`` of the query that the webhook was sent to. By it an operation is found
+                whose reply was lost.
+
+        Returns:
+            True if the event concerns this session.
 
         Raises:
-            SessionClosedError: it was not taken in; let AKOOL call again.
-            ConfigurationError: it was called outside of the session's event loop.
+            SessionClosedError: The session is closed; let AKOOL call again.
+            ConfigurationError: It was called outside of the session's event loop.
         """
         if not isinstance(event, WebhookEvent):
             raise ValueError(f"event must be a WebhookEvent, as WebhookVerifier.parse() returns, not {event!r}")  # noqa: TRY004
-        if word is not None and not isinstance(word, str):
-            raise ValueError(f"word must be the text of the query's akool_press, or None, not {word!r}")
+        if correlation_id is not None and not isinstance(correlation_id, str):
+            raise ValueError(f"correlation_id must be the text of akool_press, or None, not {correlation_id!r}")
         if self._closed:
             raise SessionClosedError(operation_ids=(event.id,))
         self._home.require()
-        was_awaited = word is not None and self._submitter.recovery.hear(word, event.id)
-        return self._poller.hint(event.id, ended=event.status in FINAL) or was_awaited
-
-    @property
-    def max_requests_per_second(self) -> float | None:
-        """All requests to AKOOL in a second at most; None for no limit. It can be changed at any time."""
-        return self._rate_limiter.rate
-
-    @max_requests_per_second.setter
-    def max_requests_per_second(self, rate: float | None) -> None:
-        self._rate_limiter.rate = _validate.optional_rate("max_requests_per_second", rate)
+        was_awaited = correlation_id is not None and self._recovery.on_webhook(correlation_id, event.id)
+        return self._poller.on_webhook(event.id, ended=event.status in FINAL) or was_awaited
 
     @property
     def unclaimed(self) -> tuple[Operation, ...]:
         """Accepted operations whose callers were all cancelled before they got them, and those of lost replies that a
         webhook told of after the error was raised; the newest 10,000.
         """
-        return tuple(self._submitter.unclaimed)
+        return tuple(self._operation(made) for made in self._journal.unclaimed)
 
     @property
     def unclaimed_errors(self) -> tuple[OutcomeUnknownError, ...]:
         """Unknown outcomes of POSTs whose callers had all left; the newest 10,000. Some may have been charged."""
-        return tuple(self._submitter.unclaimed_errors)
+        return tuple(self._journal.unclaimed_errors)
 
     def counters(self) -> Counters:
         """How the session stands at this moment."""
@@ -408,15 +459,15 @@ class AkoolSession:
             refused=totals.refused,
             unknown=totals.unknown,
             throttled=totals.throttled,
-            credits_charged=self._account.charged,
-            credits_lost=self._account.lost,
-            credits_in_doubt=self._account.in_doubt,
-            credits_estimated=self._account.estimated,
-            credits_elsewhere=self._account.spent_elsewhere,
+            credits_charged=self._journal.account.charged,
+            credits_lost=self._journal.account.lost,
+            credits_in_doubt=self._journal.account.in_doubt,
+            credits_estimated=self._journal.account.estimated,
+            credits_elsewhere=self._journal.account.spent_elsewhere,
             polls=totals.polls,
             polls_per_job=totals.polls_of_finished / finished,
             duration=totals.duration / finished,
-            lateness=totals.lateness / finished,
+            detection_delay=totals.detection_delay / finished,
         )
 
     async def wait_until_complete(
@@ -464,13 +515,15 @@ class AkoolSession:
         self._closed = True
         self._rate_limiter.close()
         async with AsyncExitStack() as closing:  # each step is taken also where the one before was cancelled
-            closing.push_async_callback(self._reporter.aclose, self._timing.closing_timeout)
+            closing.push_async_callback(self._reporter.aclose, self._settings.timing.closing_timeout)
             closing.push_async_callback(self._transport.aclose)
             closing.push_async_callback(self._downloads.aclose)
             closing.push_async_callback(self._poller.aclose)
-            closing.push_async_callback(self._submitter.aclose, self._request_timeout + self._timing.closing_timeout)
+            closing.push_async_callback(
+                self._submitter.aclose, self._settings.request_timeout + self._settings.timing.closing_timeout
+            )
             for fan_out in list(self._fan_outs):
-                closing.push_async_callback(fan_out.leave)
+                closing.push_async_callback(fan_out.aclose)
 
     async def __aenter__(self) -> Self:
         return self
@@ -484,7 +537,16 @@ class AkoolSession:
         raise TypeError("AkoolSession holds a secret and does not pickle; make one in the other process")
 
     def _webhook(self, webhook_url: str | None) -> str | None:
-        return self._webhook_url if webhook_url is None else _read_webhook_url(webhook_url)
+        return self._settings.webhook_url if webhook_url is None else _read_webhook_url(webhook_url)
+
+    def _make_journal(self) -> MemoryJournal:
+        """What remembers the presses: a worker's session has another one."""
+        return MemoryJournal(self._slots, self._settings.timing.price_timeout)
+
+    def _operation(self, made: Made) -> Operation:
+        press = made.press
+        button, source_image_id = (None, None) if press is None else (press.button, press.image_id)
+        return self._attach(Operation(made.operation_id, button, source_image_id))
 
     def _attach(self, operation: Operation) -> Operation:
         tracked = self._poller.tracked(operation.id, operation.button)
@@ -505,3 +567,33 @@ def _read_scale(base_url: str) -> float:
 
 def _read_webhook_url(webhook_url: str | None) -> str | None:
     return None if webhook_url is None or webhook_url == "" else _validate.web_url("webhook_url", webhook_url)
+
+
+def _read_own_webhook_url(webhook_url: str | None) -> str | None:
+    read = _read_webhook_url(webhook_url)
+    if f"{PARAMETER}=" in (read or ""):
+        raise ConfigurationError(f"webhook_url must not hold {PARAMETER}: each POST puts a correlation id there")
+    return read
+
+
+def _check_timing(timing: Timing) -> Timing:
+    if not isinstance(timing, Timing):
+        raise ConfigurationError(f"timing must be a Timing, such as Timing(reconcile_gap=5), not {timing!r}")
+    return timing
+
+
+def _default_polling(scale: float) -> Polling:
+    return AdaptivePolling(fallback=ExponentialPolling().scaled(scale))
+
+
+def _check_polling(polling: Polling) -> Polling:
+    is_schedule = all(callable(getattr(polling, name, None)) for name in ("next_delay", "learn"))
+    if isinstance(polling, type) or not is_schedule:
+        raise ConfigurationError(f"polling must be a schedule such as ExponentialPolling(), not {polling!r}")
+    return polling
+
+
+def _check_observer(observer: Observer | None) -> Observer | None:
+    if observer is not None and not callable(observer):
+        raise ConfigurationError(f"observer must be a function of one event, not {observer!r}")
+    return observer

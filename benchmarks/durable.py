@@ -1,4 +1,4 @@
-"""What a recorded job costs, and how a state grows. See README.md."""
+"""What a recorded job costs, and how a store grows. See README.md."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from akool_async import AkoolSession, ButtonPress, ExponentialPolling
 from akool_async import __version__ as our_version
 from akool_async.durable import DurableFanOut
 from akool_async.emulator import Emulator
-from tests.support.kills import BACKENDS, new_state
+from tests.support.kills import BACKENDS, new_store
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -46,15 +46,15 @@ def presses_of(images: list[str]) -> list[tuple[str, str]]:
 # --- what a job costs: each contender in a process of its own ---
 
 
-async def carry_out(state: str, presses: list[tuple[str, str]]) -> dict[str, float]:
-    """Press all of them in this process; without a state by ``AkoolSession.fan_out``."""
+async def carry_out(store: str, presses: list[tuple[str, str]]) -> dict[str, float]:
+    """Press all of them in this process; without a store by ``AkoolSession.fan_out``."""
     began, cpu = time.perf_counter(), time.process_time()
     submitted = 0.0
-    if not state:
+    if not store:
         async with AkoolSession(polling=POLLING) as akool:
             done = sum([outcome.ok async for outcome in akool.fan_out(presses, preflight=False)])
     else:
-        async with DurableFanOut(store=state, polling=POLLING) as jobs:
+        async with DurableFanOut(store=store, polling=POLLING) as jobs:
             began, cpu = time.perf_counter(), time.process_time()
             await jobs.submit(presses)
             submitted = time.perf_counter() - began
@@ -74,8 +74,8 @@ def measure_costs(jobs: int, runs: int) -> None:
     """Medians of several runs, side by side."""
     print(f"{'':<26}{'jobs/s':>10}{'CPU ms/job':>12}{'submitted/s':>13}{'MiB':>7}")
     for name, backend in (("AkoolSession.fan_out", ""), *((f"DurableFanOut, {kind}", kind) for kind in BACKENDS)):
-        told = [_measure_once(backend, jobs) for _ in range(runs)]
-        row = {figure: median(one[figure] for one in told) for figure in told[0]}
+        figures = [_measure_once(backend, jobs) for _ in range(runs)]
+        row = {figure: median(one[figure] for one in figures) for figure in figures[0]}
         print(
             f"{name:<26}{row['jobs/s']:>10.0f}{row['CPU ms/job']:>12.2f}{row['submitted/s']:>13.0f}{row['MiB']:>7.0f}",
             flush=True,
@@ -87,27 +87,27 @@ def _measure_once(backend: str, jobs: int) -> dict[str, float]:
         images = [emulator.add_image() for _ in range(jobs // len(VARIATIONS))]
         if not backend:
             return _in_a_process(emulator, "", images)
-        with new_state(backend) as state:
-            return _in_a_process(emulator, state, images)
+        with new_store(backend) as store:
+            return _in_a_process(emulator, store, images)
 
 
-def _in_a_process(emulator: Emulator, state: str, images: list[str]) -> dict[str, float]:
-    process = _start(emulator, state)
+def _in_a_process(emulator: Emulator, store: str, images: list[str]) -> dict[str, float]:
+    process = _start(emulator, store)
     figures: dict[str, float] = json.loads(process.communicate(json.dumps(images))[0])
     return figures
 
 
-def _start(emulator: Emulator, state: str) -> subprocess.Popen[str]:
+def _start(emulator: Emulator, store: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "benchmarks.durable", "--contender"],
-        env={**os.environ, **emulator.environment(), "STATE": state},
+        env={**os.environ, **emulator.environment(), "STORE": store},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
 
 
-# --- what a state carries: more and more workers on one ---
+# --- what a store carries: more and more workers on one ---
 
 
 def measure_workers(jobs: int, runs: int) -> None:
@@ -119,11 +119,11 @@ def measure_workers(jobs: int, runs: int) -> None:
 
 
 def _rate_of(backend: str, workers: int, jobs: int) -> float:
-    with new_state(backend) as state, Emulator(speed=SPEED, credits=10 * jobs) as emulator:
+    with new_store(backend) as store, Emulator(speed=SPEED, credits=10 * jobs) as emulator:
         images = [emulator.add_image() for _ in range(jobs // len(VARIATIONS))]
-        asyncio.run(_submit(emulator, state, presses_of(images)))
+        asyncio.run(_submit(emulator, store, presses_of(images)))
         began = time.perf_counter()
-        processes = [_start(emulator, state) for _ in range(workers)]
+        processes = [_start(emulator, store) for _ in range(workers)]
         for process in processes:
             with process.stdin as stdin:
                 stdin.write(json.dumps(images))
@@ -132,20 +132,20 @@ def _rate_of(backend: str, workers: int, jobs: int) -> float:
         return jobs / (time.perf_counter() - began)
 
 
-async def _submit(emulator: Emulator, state: str, presses: list[tuple[str, str]]) -> None:
-    async with DurableFanOut(emulator.api_key, state, base_url=emulator.base_url) as jobs:
+async def _submit(emulator: Emulator, store: str, presses: list[tuple[str, str]]) -> None:
+    async with DurableFanOut(emulator.api_key, store, base_url=emulator.base_url) as jobs:
         await jobs.submit(presses)
 
 
-# --- how a state grows ---
+# --- how a store grows ---
 
 
 async def measure_growth(backend: str, sizes: list[int]) -> None:
-    """Fill a state with finished jobs, copies of a real one, and time what users do."""
+    """Fill a store with finished jobs, copies of a real one, and time what users do."""
     print("".join(f"{name:>18}" for name in (backend, *GROWTH)))
-    with new_state(backend) as state, Emulator(speed=SPEED, credits=10_000) as emulator:
-        options: dict[str, Any] = {"store": state, "base_url": emulator.base_url, "polling": POLLING}
-        engine = sa.create_engine(state.replace("postgresql://", "postgresql+psycopg://"))
+    with new_store(backend) as store, Emulator(speed=SPEED, credits=10_000) as emulator:
+        options: dict[str, Any] = {"store": store, "base_url": emulator.base_url, "polling": POLLING}
+        engine = sa.create_engine(store.replace("postgresql://", "postgresql+psycopg://"))
         async with DurableFanOut(emulator.api_key, **options) as jobs:
             seed = ButtonPress(emulator.add_image(), "V1")
             await jobs.submit([seed])
@@ -154,11 +154,11 @@ async def measure_growth(backend: str, sizes: list[int]) -> None:
             for size in sizes:
                 while filled < size:
                     filled += _fill(engine, seed, filled, min(FILLED_TOGETHER, size - filled))
-                await _tell_size(engine, emulator, jobs, options, filled)
+                await _print_size(engine, emulator, jobs, options, filled)
         engine.dispose()
 
 
-async def _tell_size(
+async def _print_size(
     engine: sa.Engine, emulator: Emulator, jobs: DurableFanOut, options: dict[str, Any], filled: int
 ) -> None:
     async def enter() -> None:
@@ -170,7 +170,7 @@ async def _tell_size(
 
     fresh = [(f"{filled:012x}{place:012x}", "V1") for place in range(1_000)]
     others = presses_of([emulator.add_image() for _ in range(25)])
-    told = [
+    figures = [
         _disk(engine) / filled,
         await _time(enter),
         await _time(jobs.status),
@@ -183,8 +183,8 @@ async def _tell_size(
         for table, key in _tables(engine):
             connection.execute(sa.delete(table).where(key.contains(f":{filled:012x}")))
     await jobs.submit(others)
-    told.append(await _time(jobs.run))
-    print(f"{filled:>18,}" + "".join(f"{figure:>18,.3f}" for figure in told), flush=True)
+    figures.append(await _time(jobs.run))
+    print(f"{filled:>18,}" + "".join(f"{figure:>18,.3f}" for figure in figures), flush=True)
 
 
 async def _time(ask: Callable[[], Awaitable[object]]) -> float:
@@ -237,14 +237,14 @@ def main() -> None:
     parser.add_argument("--contender", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.contender:
-        print(json.dumps(asyncio.run(carry_out(os.environ["STATE"], presses_of(json.load(sys.stdin))))))
+        print(json.dumps(asyncio.run(carry_out(os.environ["STORE"], presses_of(json.load(sys.stdin))))))
         return
     print(f"akool_async {our_version}, dbos {version('dbos')}, Python {platform.python_version()}")
     print(f"\nWhat a job costs ({options.jobs:,} variations, medians of {options.runs})")
     measure_costs(options.jobs, options.runs)
     print(f"\nJobs a second by several workers ({options.jobs:,} variations, medians of {options.runs})")
     measure_workers(options.jobs, options.runs)
-    print("\nHow a state grows")
+    print("\nHow a store grows")
     for backend in BACKENDS:
         asyncio.run(measure_growth(backend, [size for size in SIZES if size <= options.largest]))
 

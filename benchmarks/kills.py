@@ -1,4 +1,4 @@
-"""Workers killed at random moments, and the state held against the emulator's ledger. See README.md."""
+"""Workers killed at random moments, and the store held against the emulator's ledger. See README.md."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from importlib.metadata import version
 
 from akool_async import __version__ as our_version
-from tests.support.kills import BACKENDS, Plan, run
+from tests.support.kills import BACKENDS, KillScenario, run
 
 
 def main() -> int:
@@ -21,15 +21,15 @@ def main() -> int:
     options = vars(parser.parse_args())
     held = []
     for backend in options.pop("backend") or BACKENDS:
-        plan = Plan(backend=backend, **options)
+        scenario = KillScenario(backend=backend, **options)
         print(
             f"akool_async {our_version}, dbos {version('dbos')}, Python {platform.python_version()}, {backend}: "
-            f"{plan.presses} presses, cap {plan.cap}, {plan.workers} workers, {plan.kills} kills"
+            f"{scenario.presses} presses, cap {scenario.cap}, {scenario.workers} workers, {scenario.kills} kills"
         )
-        account = asyncio.run(run(plan))
-        print(account.table())
-        held.append(account.holds)
-        print("every promise kept" if account.holds else "A PROMISE WAS BROKEN", flush=True)
+        report = asyncio.run(run(scenario))
+        print(report.table())
+        held.append(report.holds)
+        print("every promise kept" if report.holds else "A PROMISE WAS BROKEN", flush=True)
     return 0 if all(held) else 1
 
 

@@ -1,4 +1,4 @@
-"""When to look at a running job: polls spent against seconds late, every policy on the same jobs. See README.md."""
+"""When to poll a running job: polls spent against detection delay, every policy on the same jobs. See README.md."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from attrs import field, frozen
 
 from akool_async import AdaptivePolling, ExponentialPolling
 from akool_async import __version__ as our_version
+from akool_async.polling import Finished, Progress
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt  # the backend has to be chosen first
@@ -46,14 +47,14 @@ LESSONS: Final = 100
 TAUGHT: Final = 30
 CHECKPOINTS: Final = (3, 10, 30, 100)
 ABANDONED: Final = 0.2
-WEBHOOK: Final = "webhook + 1 look"
+WEBHOOK: Final = "webhook + 1 poll"
 WEBHOOK_DELAY: Final = 0.005
-OUR_WEIGHT: Final = AdaptivePolling().polls_per_late_second
+OUR_WEIGHT: Final = AdaptivePolling().delay_cost
 THRIFTY_WEIGHT: Final = 1.0
 ADAPTIVE: Final = "AdaptivePolling()"
 THRIFTY: Final = f"AdaptivePolling, w = {THRIFTY_WEIGHT:g}"
 OPTIMUM_WEIGHTS: Final = sorted({0.3, 1.0, 3.0, OUR_WEIGHT, 30.0})
-LOOKED_AT: Final = [*range(TAUGHT + 1), *range(TAUGHT + 10, LESSONS + 1, 10)]
+CHECKED_AFTER: Final = [*range(TAUGHT + 1), *range(TAUGHT + 10, LESSONS + 1, 10)]
 NEAR_OPTIMUM: Final = 1.1
 NO_WORSE: Final = 1.001
 """As dear as plain back-off, but for rounding."""
@@ -62,7 +63,7 @@ MOST_POLLS: Final = 8.0
 PLOTS: Final = Path(__file__).parent / "plots"
 OURS, GREY, INK, SHADE = "#c8443c", "#6f7a86", "#20262c", "#f3f5f7"
 POLLS_SHOWN: Final = (0.8, 400.0)
-LATE_SHOWN: Final = (0.003, 30.0)
+DELAY_SHOWN: Final = (0.003, 30.0)
 STYLE: Final[dict[str, Any]] = {
     "axes.edgecolor": "#b8c0c8",
     "axes.grid": True,
@@ -91,7 +92,7 @@ LABELS: Final = {
     "ExponentialPolling()": ("ExponentialPolling()", 9, 0),
     ADAPTIVE: (f"{ADAPTIVE}\nafter {TAUGHT} jobs", -9, -12),
     THRIFTY: (THRIFTY.replace(", ", "\n"), -9, -12),
-    WEBHOOK: ("webhook: told at once,\none look to confirm", 9, 0),
+    WEBHOOK: ("webhook, and\none poll to confirm", 9, 0),
 }
 """What to call a policy in the picture, and how many points right and up from its own."""
 
@@ -99,8 +100,8 @@ LABELS: Final = {
 class Policy(Protocol):
     """What this benchmark asks of a policy."""
 
-    def interval(self, kind: str | None, age: float, looks: int) -> float:
-        """Seconds until the next look at an operation of this age after so many looks."""
+    def next_delay(self, progress: Progress) -> float:
+        """Seconds until the next poll of an operation."""
 
 
 # Durations
@@ -172,89 +173,90 @@ def of_kind(durations: Durations, kind: str) -> Durations:
 
 @frozen
 class Fixed:
-    """The same interval again and again, moved at random within ``spread``; the first look at once or after one."""
+    """The same interval again and again, moved at random within ``spread``; the first poll immediately or after one."""
 
     seconds: float
     spread: tuple[float, float] = (1.0, 1.0)
-    at_once: bool = field(default=True, kw_only=True)
+    immediately: bool = field(default=True, kw_only=True)
 
-    def interval(self, kind: str | None, age: float, looks: int) -> float:  # noqa: ARG002
-        """Seconds until the next look."""
-        return 0.0 if self.at_once and looks == 0 else self.seconds * random.uniform(*self.spread)
+    def next_delay(self, progress: Progress) -> float:
+        """Seconds until the next poll."""
+        return 0.0 if self.immediately and progress.polls == 0 else self.seconds * random.uniform(*self.spread)
 
 
 @frozen
 class Doubling:
-    """A look at once, then after 1, 2, 4... seconds; with full jitter, after anything between 0 and that."""
+    """A poll immediately, then after 1, 2, 4... seconds; with full jitter, after anything between 0 and that."""
 
     longest: float = math.inf
     full_jitter: bool = field(default=False, kw_only=True)
 
-    def interval(self, kind: str | None, age: float, looks: int) -> float:  # noqa: ARG002
-        """Seconds until the next look."""
-        if looks == 0:
+    def next_delay(self, progress: Progress) -> float:
+        """Seconds until the next poll."""
+        if progress.polls == 0:
             return 0.0
-        seconds = min(2.0 ** (looks - 1), self.longest)
+        seconds = min(2.0 ** (progress.polls - 1), self.longest)
         return random.uniform(0.0, seconds) if self.full_jitter else seconds
 
 
 @frozen
 class Optimal:
-    """The looks that cost least, which only the true distribution of the durations tells."""
+    """The polls that cost least, for which the true distribution of the durations must be known."""
 
-    looks: dict[str | None, Floats]
+    ages: dict[str | None, Floats]
 
     @classmethod
-    def knowing(cls, durations: Durations, polls_per_late_second: float) -> Optimal:
-        """The best that can be done where a second of lateness is worth so many polls."""
-        return cls({kind: optimal_looks(of_kind(durations, kind), polls_per_late_second) for kind in KINDS})
+    def knowing(cls, durations: Durations, delay_cost: float) -> Optimal:
+        """The best that can be done if a second of detection delay is worth so many polls."""
+        return cls({kind: optimal_polls(of_kind(durations, kind), delay_cost) for kind in KINDS})
 
-    def interval(self, kind: str | None, age: float, looks: int) -> float:
-        """Seconds until the next look; past the end of the grid, its last interval again and again."""
-        ages = self.looks[kind]
-        return float(ages[looks] - age if looks < len(ages) else ages[-1] - ages[-2])
+    def next_delay(self, progress: Progress) -> float:
+        """Seconds until the next poll; past the end of the grid, its last interval again and again."""
+        ages, polls = self.ages[progress.kind], progress.polls
+        return float(ages[polls] - progress.age if polls < len(ages) else ages[-1] - ages[-2])
 
 
-def optimal_looks(durations: Durations, polls_per_late_second: float) -> Floats:
-    """Ages of the looks that minimise polls + w * lateness, by dynamic programming from the end of the grid.
+def optimal_polls(durations: Durations, delay_cost: float) -> Floats:
+    """Ages of the polls that minimise polls + w * detection delay, by dynamic programming from the end of the grid.
 
-    W(i) = min over j > i of S(i) + w * lateness collected between i and j + W(j), where the lateness collected is
+    W(i) = min over j > i of S(i) + w * delay collected between i and j + W(j), where the delay collected is
     (t(j) - t(i)) * S(i) less the time that the jobs run in between.
     """
     ages, running = durations.grid, durations.survival
     end = len(ages) - 1
-    late_already = polls_per_late_second * durations.time_run
+    delay_already = delay_cost * durations.time_run
     ahead = np.zeros(end + 1)  # W(j) - w * time_run(j): all of the cost that depends on j alone
-    ahead[end] = -late_already[end]
+    ahead[end] = -delay_already[end]
     best = np.zeros(end + 1, dtype=int)
     for i in range(end - 1, -1, -1):
-        price = polls_per_late_second * running[i]
+        price = delay_cost * running[i]
         costs = price * ages[i + 1 :] + ahead[i + 1 :]
         nearest = int(costs.argmin())
         best[i] = i + 1 + nearest
         ahead[i] = costs[nearest] + running[i] - price * ages[i]
-    looks = [int(best[0])]
-    while looks[-1] < end:
-        looks.append(int(best[looks[-1]]))
-    return ages[looks]
+    polls = [int(best[0])]
+    while polls[-1] < end:
+        polls.append(int(best[polls[-1]]))
+    return ages[polls]
 
 
-# Watching jobs
+# Polling jobs
 
 
-def watch(policy: Policy, kind: str, duration: float) -> list[float]:
-    """Ages of the looks at one job, the last being the first that finds it ended. A request takes no time."""
-    age = policy.interval(kind, 0.0, 0)
-    looks = [age]
-    while age < duration:
-        age += policy.interval(kind, age, len(looks))
-        looks.append(age)
-    return looks
+def poll(policy: Policy, kind: str, duration: float) -> list[float]:
+    """Ages of the polls of one job, the last being the first that finds it ended. A request takes no time."""
+    age = 0.0
+    polls: list[float] = []
+    while age < duration or not polls:
+        progress = Progress(kind=kind, age=age, polls=len(polls), status=None, processing_since=None)
+        age += policy.next_delay(progress)
+        polls.append(age)
+    return polls
 
 
 @frozen
 class Jobs:
-    """Jobs that every policy has to watch, in the order in which they are pressed."""
+    """Jobs that every policy has to poll, in the order in which they are pressed."""
 
     kinds: list[str]
     durations: Floats
@@ -279,41 +281,41 @@ class Measured:
 
     name: str
     polls: float
-    late: float
-    late_p95: float
+    delay: float
+    delay_p95: float
     of_ideal: float
     of_ideal_upscales: float
 
 
 def measure(name: str, policies: Sequence[Policy], jobs: Jobs, seed: int) -> Measured:
-    """Watch every job; where there are several policies of one name, they take turns."""
+    """Poll every job; if there are several policies of one name, they take turns."""
     random.seed(seed)
     turns = zip(cycle(policies), jobs.kinds, jobs.durations.tolist())
-    watched = [watch(policy, kind, duration) for policy, kind, duration in turns]
-    late = np.array([looks[-1] for looks in watched]) - jobs.durations
-    return _measured(name, jobs, sum(map(len, watched)) / len(watched), late)
+    polled = [poll(policy, kind, duration) for policy, kind, duration in turns]
+    delays = np.array([ages[-1] for ages in polled]) - jobs.durations
+    return _measured(name, jobs, sum(map(len, polled)) / len(polled), delays)
 
 
 def measure_webhook(jobs: Jobs) -> Measured:
-    """A webhook that comes at once, and one look to confirm it."""
+    """A webhook that comes immediately, and one poll to confirm it."""
     return _measured(WEBHOOK, jobs, 1.0, np.full(len(jobs.kinds), WEBHOOK_DELAY))
 
 
-def _measured(name: str, jobs: Jobs, polls: float, late: Floats) -> Measured:
+def _measured(name: str, jobs: Jobs, polls: float, delays: Floats) -> Measured:
     upscales = jobs.are_upscales
     return Measured(
         name,
         polls,
-        float(late.mean()),
-        float(np.quantile(late, 0.95)),
-        throughput_of_ideal(jobs.durations, late),
-        throughput_of_ideal(jobs.durations[upscales], late[upscales]),
+        float(delays.mean()),
+        float(np.quantile(delays, 0.95)),
+        throughput_of_ideal(jobs.durations, delays),
+        throughput_of_ideal(jobs.durations[upscales], delays[upscales]),
     )
 
 
-def throughput_of_ideal(durations: Floats, late: Floats) -> float:
-    """Throughput of a few slots, each held until a look notices the end, against slots freed at the very end."""
-    return seconds_to_finish(durations) / seconds_to_finish(durations + late)
+def throughput_of_ideal(durations: Floats, delays: Floats) -> float:
+    """Throughput of a few slots, each held until a poll sees the end, against slots freed at the very end."""
+    return seconds_to_finish(durations) / seconds_to_finish(durations + delays)
 
 
 def seconds_to_finish(held: Floats) -> float:
@@ -325,23 +327,23 @@ def seconds_to_finish(held: Floats) -> float:
 
 
 def expected(policy: Policy, durations: Durations) -> tuple[float, float]:
-    """Polls and lateness per job of an equal mix of the kinds, exact but for a few draws of the policy's jitter."""
+    """Polls and detection delay per job of an equal mix of the kinds, but for the jitter."""
     totals = np.zeros(2)
     for kind, draw in product(KINDS, range(JITTER_DRAWS)):
         random.seed(draw)  # the same luck for every policy
         truth = of_kind(durations, kind)
-        looks = np.array(watch(policy, kind, truth.grid[-1]))
-        before = np.concatenate([[0.0], looks[:-1]])
+        ages = np.array(poll(policy, kind, truth.grid[-1]))
+        before = np.concatenate([[0.0], ages[:-1]])
         running = np.interp(before, truth.grid, truth.survival)
-        totals += running.sum(), running @ (looks - before) - truth.time_run[-1]
-    polls, late = totals / (len(KINDS) * JITTER_DRAWS)
-    return float(polls), float(late)
+        totals += running.sum(), running @ (ages - before) - truth.time_run[-1]
+    polls, delay = totals / (len(KINDS) * JITTER_DRAWS)
+    return float(polls), float(delay)
 
 
 def expected_cost(policy: Policy, durations: Durations) -> float:
-    """What a policy is expected to cost per job, in polls, where lateness is worth as much as to our default."""
-    polls, late = expected(policy, durations)
-    return polls + OUR_WEIGHT * late
+    """What a policy is expected to cost per job, in polls, if delay is worth as much as to our default."""
+    polls, delay = expected(policy, durations)
+    return polls + OUR_WEIGHT * delay
 
 
 # Learning
@@ -349,7 +351,7 @@ def expected_cost(policy: Policy, durations: Durations) -> float:
 
 @frozen
 class Course:
-    """What there is to learn from: jobs, and the share of them that nobody watches to the end."""
+    """What there is to learn from: jobs, and the share of them that nobody polls to the end."""
 
     durations: Durations
     abandoned: float = 0.0
@@ -360,18 +362,18 @@ class Course:
         return f"{self.durations.name}, {self.abandoned:.0%} abandoned" if self.abandoned else self.durations.name
 
     def teach(self, polling: AdaptivePolling, seed: int) -> Iterator[int]:
-        """Let it watch one job of each kind after another, telling it what its own looks saw; yield how many so far."""
+        """Let it poll one job of each kind after another and learn what its own polls saw; yield how many so far."""
         rng = np.random.default_rng(seed)
         for lessons in count(1):
             random.seed(int(rng.integers(2**32)))
             for kind in KINDS:
                 duration = float(of_kind(self.durations, kind).sample(rng, 1)[0])
                 left_at = duration * rng.random() if rng.random() < self.abandoned else math.inf
-                *running, ended = (0.0, *watch(polling, kind, duration))
-                if left_at < duration:
-                    polling.learn(kind, running_at=max(age for age in running if age <= left_at), ended_at=None)
-                else:
-                    polling.learn(kind, running_at=running[-1], ended_at=ended)
+                *running, ended = (0.0, *poll(polling, kind, duration))
+                is_abandoned = left_at < duration
+                running_at = max(age for age in running if age <= left_at) if is_abandoned else running[-1]
+                ended_at = None if is_abandoned else ended
+                polling.learn(Finished(kind=kind, running_at=running_at, ended_at=ended_at))
             yield lessons
 
 
@@ -387,7 +389,7 @@ class Learning:
 
     def after(self, lessons: int) -> Floats:
         """Each learner's cost after so many jobs of each kind, against the optimum."""
-        return self.to_optimum[:, LOOKED_AT.index(lessons)]
+        return self.to_optimum[:, CHECKED_AFTER.index(lessons)]
 
     @property
     def worst_to_backoff(self) -> float:
@@ -400,21 +402,21 @@ class Learning:
         return float(self.to_backoff[:, : TAUGHT + 1].max())
 
 
-def taught(durations: Durations, polls_per_late_second: float, seed: int) -> AdaptivePolling:
+def taught(durations: Durations, delay_cost: float, seed: int) -> AdaptivePolling:
     """Our policy after its lessons."""
-    polling = AdaptivePolling(polls_per_late_second=polls_per_late_second)
+    polling = AdaptivePolling(delay_cost=delay_cost)
     next(lessons for lessons in Course(durations).teach(polling, seed) if lessons == TAUGHT)
     return polling
 
 
 def learner_costs(course: Course, seed: int) -> list[float]:
-    """Expected cost of one learner after each number of jobs that is looked at."""
+    """Expected cost of one learner after each number of jobs in ``CHECKED_AFTER``."""
     polling = AdaptivePolling()
     costs = [expected_cost(polling, course.durations)]
     for lessons in course.teach(polling, seed):
-        if lessons in LOOKED_AT:
+        if lessons in CHECKED_AFTER:
             costs.append(expected_cost(polling, course.durations))
-        if lessons == LOOKED_AT[-1]:
+        if lessons == CHECKED_AFTER[-1]:
             break
     return costs
 
@@ -438,12 +440,12 @@ def contenders(durations: Durations, seed: int) -> dict[str, list[Policy]]:
 
     return {
         "fal 0.1 s": [Fixed(0.1)],
-        "replicate 0.5 s": [Fixed(0.5, at_once=False)],
+        "replicate 0.5 s": [Fixed(0.5, immediately=False)],
         "openai 1 s": [Fixed(1.0)],
         "the wild 2 s": [Fixed(2.0)],
         "AKOOL's demo 3 s": [Fixed(3.0)],
-        "elevenlabs 3 s +0-20%": [Fixed(3.0, (1.0, 1.2), at_once=False)],
-        "runway 6 s +-25%": [Fixed(6.0, (0.75, 1.25), at_once=False)],
+        "elevenlabs 3 s +0-20%": [Fixed(3.0, (1.0, 1.2), immediately=False)],
+        "runway 6 s +-25%": [Fixed(6.0, (0.75, 1.25), immediately=False)],
         "back-off x2, full jitter": [Doubling(full_jitter=True)],
         "back-off x2, cap 10 s": [Doubling(10.0)],
         "ExponentialPolling()": [ExponentialPolling()],
@@ -466,7 +468,7 @@ def compare(durations: Durations, jobs_count: int, seed: int) -> list[Measured]:
 
 
 def frontier(durations: Durations) -> list[tuple[float, float]]:
-    """Polls and lateness of the optimum, from the thriftiest to the most eager."""
+    """Polls and detection delay of the optimum, from the thriftiest to the most eager."""
     return [expected(Optimal.knowing(durations, weight), durations) for weight in np.geomspace(0.03, 14_000, 28)]
 
 
@@ -498,25 +500,25 @@ class Report:
         return f"{self._main_table()}\n\n{self._others_table()}\n\n{self._lessons_table()}"
 
     def _main_table(self) -> str:
-        lines = [f"{MAIN.name + ' (median 20 s)':<26}   polls   late s  p95 s   % of ideal: mix  upscales only"]
+        lines = [f"{MAIN.name + ' (median 20 s)':<26}   polls  delay s  p95 s   % of ideal: mix  upscales only"]
         lines += [
-            f"{row.name:<26} {row.polls:7.2f}  {row.late:7.3f} {row.late_p95:6.2f} "
+            f"{row.name:<26} {row.polls:7.2f}  {row.delay:7.3f} {row.delay_p95:6.2f} "
             f"{row.of_ideal:17.1%} {row.of_ideal_upscales:14.1%}"
             for row in self.main
         ]
         return "\n".join(lines)
 
     def _others_table(self) -> str:
-        heads = f"{'polls, late s, % of ideal':<26}" + "".join(f"   {name:^22}" for name in self.others)
+        heads = f"{'polls, delay s, % of ideal':<26}" + "".join(f"   {name:^22}" for name in self.others)
         rows = [
-            f"{same[0].name:<26}" + "".join(f"   {row.polls:6.2f} {row.late:7.3f} {row.of_ideal:7.1%}" for row in same)
+            f"{same[0].name:<26}" + "".join(f"   {row.polls:6.2f} {row.delay:7.3f} {row.of_ideal:7.1%}" for row in same)
             for same in zip(*self.others.values(), strict=True)
         ]
         return "\n".join([heads, *rows])
 
     def _lessons_table(self) -> str:
         lines = [
-            f"Cost (polls + {OUR_WEIGHT:g} x late s) of AdaptivePolling(), {LEARNERS} learners, mean (worst)",
+            f"Cost (polls + {OUR_WEIGHT:g} x delay s) of AdaptivePolling(), {LEARNERS} learners, mean (worst)",
             f"{'x the optimum, after jobs':<26}"
             + "".join(f" {lessons:^13}" for lessons in CHECKPOINTS)
             + f" {'back-off':>9}   most x back-off, jobs 0-{TAUGHT}",
@@ -532,21 +534,21 @@ class Report:
 
 
 def draw_frontier(report: Report, path: Path) -> None:
-    """Polls against lateness, every policy a point."""
+    """Polls against detection delay, every policy a point."""
     figure, axes = plt.subplots(figsize=(8.6, 5.8))
-    polls, late = zip(*frontier(MAIN), strict=True)
-    axes.fill_between(polls, late, LATE_SHOWN[0], color=SHADE, linewidth=0)
-    axes.plot(polls, late, color=INK, linewidth=1.6)
+    polls, delays = zip(*frontier(MAIN), strict=True)
+    axes.fill_between(polls, delays, DELAY_SHOWN[0], color=SHADE, linewidth=0)
+    axes.plot(polls, delays, color=INK, linewidth=1.6)
     axes.annotate("optimum, durations known", (18.5, 0.33), color=INK, rotation=-36.5, ha="center", va="top")
-    axes.annotate("no schedule of looks gets here", (4.5, 0.05), color=GREY, ha="center", style="italic")
+    axes.annotate("no schedule of polls gets here", (4.5, 0.05), color=GREY, ha="center", style="italic")
     for row in report.main:
         if row.name in LABELS:
             _draw_policy(axes, row)
-    axes.set(xscale="log", yscale="log", xlim=POLLS_SHOWN, ylim=LATE_SHOWN)
+    axes.set(xscale="log", yscale="log", xlim=POLLS_SHOWN, ylim=DELAY_SHOWN)
     axes.set_xticks([1, 3, 10, 30, 100, 300], minor=False, labels=["1", "3", "10", "30", "100", "300"])
     axes.set_yticks([0.01, 0.1, 1, 10], minor=False, labels=["0.01", "0.1", "1", "10"])
     axes.set_xlabel("polls per job")
-    axes.set_ylabel("seconds until the end is noticed, mean")
+    axes.set_ylabel("seconds until the end is seen, mean")
     axes.set_title("What a poll buys: jobs of median 20 s, sigma 0.35", loc="left", pad=12)
     _save(figure, path)
 
@@ -555,10 +557,10 @@ def _draw_policy(axes: Axes, row: Measured) -> None:
     label, across, up = LABELS[row.name]
     ours = "Polling" in row.name
     colour = OURS if ours else INK if row.name == WEBHOOK else GREY
-    axes.plot(row.polls, row.late, "o", color=colour, markersize=8 if ours else 5.5, zorder=3)
+    axes.plot(row.polls, row.delay, "o", color=colour, markersize=8 if ours else 5.5, zorder=3)
     axes.annotate(
         label,
-        (row.polls, row.late),
+        (row.polls, row.delay),
         (across, up),
         textcoords="offset points",
         ha="left" if across > 0 else "right" if across < 0 else "center",
@@ -574,7 +576,7 @@ def draw_learning(lessons: Sequence[Learning], path: Path) -> None:
     figure, grid = plt.subplots(2, 2, figsize=(8.6, 6.0), sharex=True, sharey=True)
     for axes, row in zip(grid.flat, plain, strict=True):
         _draw_course(axes, row)
-    grid[0, 0].plot(LOOKED_AT, abandoned.to_optimum.mean(axis=0), ":", color=INK, linewidth=1.5)
+    grid[0, 0].plot(CHECKED_AFTER, abandoned.to_optimum.mean(axis=0), ":", color=INK, linewidth=1.5)
     grid[0, 0].annotate(f"dotted: {ABANDONED:.0%} of the waits abandoned", (14, 1.24), color=INK)
     figure.supxlabel("jobs of each kind learned from", fontsize=10)
     figure.supylabel("cost, x the optimum", fontsize=10)
@@ -588,8 +590,8 @@ def _draw_course(axes: Axes, row: Learning) -> None:
     place = (LESSONS - 1, row.backoff)
     axes.annotate("plain back-off", place, (0, 4), textcoords="offset points", color=GREY, ha="right")
     best, worst = row.to_optimum.min(axis=0), row.to_optimum.max(axis=0)
-    axes.fill_between(LOOKED_AT, best, worst, color=OURS, alpha=0.18, linewidth=0)
-    axes.plot(LOOKED_AT, row.to_optimum.mean(axis=0), color=OURS, linewidth=2)
+    axes.fill_between(CHECKED_AFTER, best, worst, color=OURS, alpha=0.18, linewidth=0)
+    axes.plot(CHECKED_AFTER, row.to_optimum.mean(axis=0), color=OURS, linewidth=2)
     axes.set_title(row.name, loc="left", fontsize=10.5)
     axes.set(xlim=(0, LESSONS), ylim=(0.95, 2.35))
 

@@ -1,4 +1,4 @@
-"""What a webhook saves: upscales under a cap of 4, asked for and told of, side by side. See README.md."""
+"""What a webhook saves: upscales under a cap of 4, with polls alone and with webhooks, side by side. See README.md."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ BUTTONS = ("U1", "U2", "U3", "U4")
 EXPERIENCE = 12
 """Upscales before those that count: the schedule learns from them, and webhooks show that they come."""
 WEBHOOK = "webhook"
-MOST_POLLS, LEAST_THROUGHPUT = 1.0, 99.0
+MAX_POLLS, MIN_THROUGHPUT = 1.0, 99.0
 
 
 @frozen
@@ -43,9 +43,9 @@ class Row:
     name: str
     polls: float
     """A job, on average."""
-    lateness: float
+    delay: float
     """Milliseconds between the end of a job and its being known, on average, at the emulator's speed."""
-    lateness_95: float
+    delay_95: float
     throughput: float
     """Per cent of what the slots could do, were each taken again at the very end of its job."""
 
@@ -54,25 +54,25 @@ async def run_one(name: str, polling: Polling, jobs: int) -> Row:
     """``jobs`` upscales under the cap."""
     async with (
         Emulator(speed=SPEED, seed=1, credits=10 * (jobs + EXPERIENCE)) as emulator,
-        _open_session(emulator, polling, told=name == WEBHOOK) as akool,
+        _open_session(emulator, polling, with_webhook=name == WEBHOOK) as akool,
     ):
         await _press(emulator, akool, EXPERIENCE)
         before, posts_before, began = akool.counters().polls, len(emulator.ledger.posts), time.time()
-        late = await _press(emulator, akool, jobs)
+        delays = await _press(emulator, akool, jobs)
         seconds = time.time() - began
         posts = emulator.ledger.posts[posts_before:]
         ideal = _ideal_seconds([emulator.ends_at(post.new_ids[0]) - post.time for post in posts])
         return Row(
             name,
             polls=(akool.counters().polls - before) / jobs,
-            lateness=1000 * mean(late),
-            lateness_95=1000 * quantiles(late, n=20)[-1],
+            delay=1000 * mean(delays),
+            delay_95=1000 * quantiles(delays, n=20)[-1],
             throughput=100 * ideal / seconds,
         )
 
 
 async def _press(emulator: Emulator, akool: AkoolSession, jobs: int) -> list[float]:
-    """Upscale, and tell by how many seconds each end was noticed late."""
+    """Upscale. Returns the seconds between each end and its being known."""
     images = [emulator.add_image() for _ in range(-(-jobs // len(BUTTONS)))]
     presses = [(image_id, button) for image_id in images for button in BUTTONS][:jobs]
     return [
@@ -89,7 +89,7 @@ def _ideal_seconds(durations: list[float]) -> float:
 
 
 @asynccontextmanager
-async def _open_session(emulator: Emulator, polling: Polling, *, told: bool) -> AsyncIterator[AkoolSession]:
+async def _open_session(emulator: Emulator, polling: Polling, *, with_webhook: bool) -> AsyncIterator[AkoolSession]:
     verifier = WebhookVerifier(emulator.client_id, emulator.client_secret)
     application = web.Application()
     runner = web.AppRunner(application, access_log=None)
@@ -108,7 +108,7 @@ async def _open_session(emulator: Emulator, polling: Polling, *, told: bool) -> 
             base_url=emulator.base_url,
             max_concurrent_upscales=CAP,
             polling=polling,
-            webhook_url=address if told else None,
+            webhook_url=address if with_webhook else None,
         ) as akool:
             sessions.append(akool)
             yield akool
@@ -131,7 +131,7 @@ def _exponential() -> ExponentialPolling:
 
 
 def _adaptive() -> AdaptivePolling:
-    return AdaptivePolling(polls_per_late_second=8 * SPEED, start=_exponential())
+    return AdaptivePolling(delay_cost=8 * SPEED, fallback=_exponential())
 
 
 def main() -> int:
@@ -145,11 +145,11 @@ def main() -> int:
         flush=True,
     )
     rows = asyncio.run(run_all(options.jobs))
-    print(f"{'':20}{'polls/job':>12}{'late, ms':>12}{'95 %, ms':>12}{'% of ideal':>12}")
+    print(f"{'':20}{'polls/job':>12}{'delay, ms':>12}{'95 %, ms':>12}{'% of ideal':>12}")
     for row in rows:
-        print(f"{row.name:20}{row.polls:12.2f}{row.lateness:12.1f}{row.lateness_95:12.1f}{row.throughput:12.1f}")
-    told = rows[-1]
-    return 0 if told.polls <= MOST_POLLS and told.throughput >= LEAST_THROUGHPUT else 1
+        print(f"{row.name:20}{row.polls:12.2f}{row.delay:12.1f}{row.delay_95:12.1f}{row.throughput:12.1f}")
+    best = rows[-1]
+    return 0 if best.polls <= MAX_POLLS and best.throughput >= MIN_THROUGHPUT else 1
 
 
 if __name__ == "__main__":

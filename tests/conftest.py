@@ -87,22 +87,22 @@ def postgresql(databases):
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def kind_of_state(request):
+def kind_of_store(request):
     """Each kind in turn."""
     return request.param
 
 
 @pytest.fixture
-def state(kind_of_state, request, tmp_path):
-    """The URL of a new state, of each kind in turn. PostgreSQL's has its tables already, which take time to make."""
-    if kind_of_state == "sqlite":
+def store(kind_of_store, request, tmp_path):
+    """The URL of a new store, of each kind in turn. PostgreSQL's has its tables already, which take time to make."""
+    if kind_of_store == "sqlite":
         return f"sqlite:///{tmp_path}/akool.db"
-    return request.getfixturevalue("databases").new_state()
+    return request.getfixturevalue("databases").new_store()
 
 
 @pytest.fixture
-def empty_state(kind_of_state, request, tmp_path):
-    """The URL of a state that nobody has opened, of each kind in turn."""
-    if kind_of_state == "sqlite":
+def empty_store(kind_of_store, request, tmp_path):
+    """The URL of a store that nobody has opened, of each kind in turn."""
+    if kind_of_store == "sqlite":
         return f"sqlite:///{tmp_path}/empty.db"
     return request.getfixturevalue("databases").new()

@@ -1,4 +1,4 @@
-"""AdaptivePolling: what it learns, where it looks, and that it is never lost. Its figures: benchmarks/polling.py."""
+"""AdaptivePolling: what it learns, when it polls, and that it is never lost. Its figures: benchmarks/polling.py."""
 
 import asyncio
 import math
@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from akool_async import AdaptivePolling, AkoolSession, ExponentialPolling
 from akool_async.emulator import Emulator
-from akool_async.polling.durations import REMEMBERED, Distribution, Durations
-from akool_async.polling.plan import LONGEST_TAIL_INTERVAL, plan_looks
-from tests.support.schedules import FAST
+from akool_async.polling import Finished
+from akool_async.polling.durations import MAX_JOBS, Distribution, Durations
+from akool_async.polling.plan import MAX_TAIL_DELAY, plan_polls
+from tests.support.schedules import FAST, progress
 
 AGES = st.floats(0, 1e6)
 JOBS = st.lists(
@@ -24,67 +25,64 @@ JOBS = st.lists(
 )
 
 
-def look_at(polling, duration, *, give_up_at=math.inf):
-    """Look at one job as a session does; returns its polls and how late its end was noticed."""
-    age, looks, running_at = 0.0, 0, 0.0
+def poll(polling, duration):
+    """Poll one job as a session does; returns its polls and how many seconds after its end it was seen."""
+    age, polls, running_at = 0.0, 0, 0.0
     while True:
-        age += polling.interval("upscale", age, looks)
-        if age > give_up_at:
-            polling.learn("upscale", running_at=running_at, ended_at=None)
-            return looks, 0.0
-        looks += 1
+        age += polling.next_delay(progress("upscale", age=age, polls=polls))
+        polls += 1
         if age >= duration:
-            polling.learn("upscale", running_at=running_at, ended_at=age)
-            return looks, age - duration
+            polling.learn(Finished(kind="upscale", running_at=running_at, ended_at=age))
+            return polls, age - duration
         running_at = age
 
 
 def learned(durations, **options):
     polling = AdaptivePolling(**options)
     for duration in durations:
-        look_at(polling, duration)
+        poll(polling, duration)
     return polling
 
 
 def lognormal(seed, jobs, median=20.0, sigma=0.35):
-    dice = random.Random(seed)
-    return [dice.lognormvariate(math.log(median), sigma) for _ in range(jobs)]
+    rng = random.Random(seed)
+    return [rng.lognormvariate(math.log(median), sigma) for _ in range(jobs)]
 
 
 def test_it_starts_as_plain_back_off():
-    """Knowing nothing, or for an operation of unknown kind, it looks exactly as its start does."""
-    start = ExponentialPolling(jitter=0)
-    polling = AdaptivePolling(start=start)
-    assert [polling.interval("upscale", 0.0, looks) for looks in range(5)] == [1.0, 1.5, 2.25, 3.0, 3.0]
-    polling = learned(lognormal(1, 50), start=start)
-    assert [polling.interval(None, 0.0, looks) for looks in range(3)] == [1.0, 1.5, 2.25]
-    assert [polling.interval("variation", 0.0, looks) for looks in range(3)] == [1.0, 1.5, 2.25]
+    """Knowing nothing, or for an operation of unknown kind, it polls exactly as its fallback does."""
+    fallback = ExponentialPolling(jitter=0)
+    polling = AdaptivePolling(fallback=fallback)
+    assert [polling.next_delay(progress("upscale", polls=polls)) for polls in range(5)] == [1.0, 1.5, 2.25, 3.0, 3.0]
+    polling = learned(lognormal(1, 50), fallback=fallback)
+    assert [polling.next_delay(progress(None, polls=polls)) for polls in range(3)] == [1.0, 1.5, 2.25]
+    assert [polling.next_delay(progress("variation", polls=polls)) for polls in range(3)] == [1.0, 1.5, 2.25]
 
 
-def test_once_it_knows_it_does_not_look_early():
-    """After forty jobs of some 20 s the first look comes near the earliest end, the next ones close together."""
+def test_once_it_knows_it_does_not_poll_early():
+    """After forty jobs of some 20 s the first poll comes near the earliest end, the next ones close together."""
     polling = learned(lognormal(2, 40), jitter=0)
-    first = polling.interval("upscale", 0.0, 0)
+    first = polling.next_delay(progress("upscale", age=0.0, polls=0))
     assert 5 < first < 15
-    assert polling.interval("upscale", 20.0, 5) < 3
+    assert polling.next_delay(progress("upscale", age=20.0, polls=5)) < 3
 
 
 def test_it_costs_less_than_plain_back_off():
-    """On the same hundred jobs, after fifty others, it polls less and notices sooner."""
+    """On the same hundred jobs, after fifty others, it polls less and sees ends sooner."""
     polling, plain = learned(lognormal(3, 50)), ExponentialPolling()
-    ours = [look_at(polling, duration) for duration in lognormal(4, 100)]
-    theirs = [look_at(plain, duration) for duration in lognormal(4, 100)]
+    ours = [poll(polling, duration) for duration in lognormal(4, 100)]
+    theirs = [poll(plain, duration) for duration in lognormal(4, 100)]
     for mine, other in zip(zip(*ours, strict=True), zip(*theirs, strict=True), strict=True):
         assert sum(mine) < sum(other)
 
 
 def test_abandoned_waits_do_not_teach_that_jobs_are_short():
     """Where half of the waits end after 20 s, the learned distribution still knows of the longer jobs."""
-    dice = random.Random(5)
+    rng = random.Random(5)
     everything, censored, naive = Durations(), Durations(), Durations()
-    for duration in lognormal(6, REMEMBERED):
+    for duration in lognormal(6, MAX_JOBS):
         everything.add(duration - 0.1, duration)
-        if dice.random() < 0.5 and duration > 20:
+        if rng.random() < 0.5 and duration > 20:
             censored.add(20.0, None)
         else:
             censored.add(duration - 0.1, duration)
@@ -103,9 +101,9 @@ def test_it_follows_when_jobs_become_faster_or_slower():
     polling = learned(lognormal(7, 100))
     for median in (60.0, 10.0):
         for duration in lognormal(8, 150, median):
-            look_at(polling, duration)
-        late = [look_at(polling, duration)[1] for duration in lognormal(9, 50, median)]
-        assert sum(late) / len(late) < 0.1 * median
+            poll(polling, duration)
+        delays = [poll(polling, duration)[1] for duration in lognormal(9, 50, median)]
+        assert sum(delays) / len(delays) < 0.1 * median
 
 
 @given(jobs=JOBS, ages=st.lists(AGES, max_size=20))
@@ -114,9 +112,9 @@ def test_whatever_it_learns_each_interval_makes_sense(jobs, ages):
     """Any jobs, abandoned ones and absurd ones included, lead to intervals above zero and without end in sight."""
     polling = AdaptivePolling()
     for running_at, ended_at in jobs:
-        polling.learn("upscale", running_at=running_at, ended_at=ended_at)
+        polling.learn(Finished(kind="upscale", running_at=running_at, ended_at=ended_at))
     for age in ages:
-        interval = polling.interval("upscale", age, 3)
+        interval = polling.next_delay(progress("upscale", age=age, polls=3))
         assert 0 < interval < math.inf
 
 
@@ -147,50 +145,51 @@ def test_no_other_plan_is_cheaper(ended, weight):
     """The plan's cost is the least of all subsets of the grid, tried one by one."""
     ages = [float(age) for age in range(len(ended))]
     distribution = Distribution(ages, [0.0, *ended[1:]])
-    plan = plan_looks(distribution, weight)
-    looks, place = [], 0.0
+    plan = plan_polls(distribution, weight)
+    polls, place = [], 0.0
     while place < ages[-1]:
-        place += plan.interval(place)
-        looks.append(place)
+        place += plan.next_delay(place)
+        polls.append(place)
     inner = ages[1:-1]
     every = [
         [age for bit, age in enumerate(inner) if chosen >> bit & 1] + [ages[-1]] for chosen in range(2 ** len(inner))
     ]
     least = min(cost_of(other, distribution, weight) for other in every)
-    assert cost_of(looks, distribution, weight) <= least + 1e-9
+    assert cost_of(polls, distribution, weight) <= least + 1e-9
 
 
-def cost_of(looks, distribution, weight):
+def cost_of(polls, distribution, weight):
     """Polls and lateness of jobs that end evenly between two ages of the grid."""
     cost, before = 0.0, 0.0
     ended = dict(zip(distribution.ages, distribution.ended, strict=True))
-    for look in looks:
+    for poll_age in polls:
         cost += 1 - ended[before]
         age = before
-        while age < look:
+        while age < poll_age:
             step = ended[age + 1] - ended[age]
-            cost += weight * step * (look - age - 0.5)
+            cost += weight * step * (poll_age - age - 0.5)
             age += 1
-        before = look
+        before = poll_age
     return cost
 
 
 def test_past_the_plan_it_backs_off_exponentially_up_to_a_bound():
-    """An operation that takes longer than all others is looked at less and less often, at least once a minute."""
+    """An operation that takes longer than all others is polled less and less often, at least once a minute."""
     polling = learned(lognormal(10, 40), jitter=0)
     age, intervals = 100.0, []
-    for looks in range(60):
-        intervals.append(polling.interval("upscale", age, looks))
+    for polls in range(60):
+        intervals.append(polling.next_delay(progress("upscale", age=age, polls=polls)))
         age += intervals[-1]
     assert intervals == sorted(intervals)
-    assert intervals[-1] == LONGEST_TAIL_INTERVAL
+    assert intervals[-1] == MAX_TAIL_DELAY
 
 
 def test_what_was_learned_can_be_kept_for_another_process():
-    """to_json and load carry the schedule over; it looks as the first one would."""
+    """to_json and from_json carry the schedule over; it polls as the first one would."""
     polling = learned(lognormal(11, 40), jitter=0)
-    other = AdaptivePolling(jitter=0).load(polling.to_json())
-    assert other.interval("upscale", 0.0, 0) == pytest.approx(polling.interval("upscale", 0.0, 0), rel=0.3)
+    other = AdaptivePolling.from_json(polling.to_json(), jitter=0)
+    fresh = progress("upscale")
+    assert other.next_delay(fresh) == pytest.approx(polling.next_delay(fresh), rel=0.3)
     assert other.to_json() == polling.to_json()
 
 
@@ -216,16 +215,14 @@ def test_what_was_learned_can_be_kept_for_another_process():
     ],
 )
 def test_a_state_of_other_making_is_refused(text):
-    """A text that to_json did not write is a ValueError, and nothing of it is learned."""
-    polling = AdaptivePolling()
+    """A text that to_json did not write is a ValueError."""
     with pytest.raises(ValueError):
-        polling.load(text)
-    assert polling.to_json() == '{"version":1,"kinds":{}}'
+        AdaptivePolling.from_json(text)
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("polls_per_late_second", 0), ("polls_per_late_second", math.nan), ("jitter", 2), ("start", 3.0)],
+    [("delay_cost", 0), ("delay_cost", math.nan), ("jitter", 2), ("fallback", 3.0)],
 )
 def test_a_parameter_that_makes_no_sense_is_refused(name, value):
     """Each parameter is checked and named."""
@@ -235,7 +232,7 @@ def test_a_parameter_that_makes_no_sense_is_refused(name, value):
 
 async def test_a_session_teaches_its_schedule():
     """Every job of a session, the abandoned ones included, is learned from under its kind."""
-    polling = AdaptivePolling(start=FAST)
+    polling = AdaptivePolling(fallback=FAST)
     async with (
         Emulator(speed=200) as emulator,
         emulator.session(polling=polling) as akool,
@@ -256,14 +253,13 @@ async def test_a_session_teaches_its_schedule():
 async def test_adaptive_polling_is_the_default_of_a_session():
     """A session that is given no schedule learns its own."""
     async with AkoolSession("sk-test-key") as akool:
-        assert isinstance(akool._poller._polling, AdaptivePolling)
+        assert isinstance(akool._poller._schedule._polling, AdaptivePolling)
 
 
 def test_an_operation_that_was_never_seen_to_end_can_be_kept_too():
     """What is known of it, that it ran for so long, survives the way through a text."""
     polling = AdaptivePolling()
-    polling.learn("upscale", running_at=30.0, ended_at=None)
-    again = AdaptivePolling()
-    again.load(polling.to_json())
+    polling.learn(Finished(kind="upscale", running_at=30.0, ended_at=None))
+    again = AdaptivePolling.from_json(polling.to_json())
     assert again.to_json() == polling.to_json()
     assert "30.0,null" in again.to_json()

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from akool_async import Button, ButtonPress
-from akool_async.cli._batch import Batch, BatchError, read_batch
-from akool_async.cli._lines import Line
+from akool_async.cli.batch.input_file import Batch, InputFileError, read_batch
+from akool_async.cli.outcomes.line import OutcomeLine
 
 IMAGE_IDS = st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1, max_size=30)
 BUTTONS = st.lists(st.sampled_from(list(Button)), min_size=1, max_size=4)
@@ -67,7 +67,7 @@ def test_a_quote_too_many_or_too_few_presses_nothing(file, data):
     else:
         place = data.draw(st.sampled_from([place for place, letter in enumerate(text) if letter == '"']))
         broken = text[:place] + text[place + 1 :]
-    with pytest.raises(BatchError, match="quotes"):
+    with pytest.raises(InputFileError, match="quotes"):
         read_batch(broken.encode(), "presses.csv")
 
 
@@ -84,7 +84,7 @@ def test_a_quote_too_many_or_too_few_presses_nothing(file, data):
 )
 def test_a_quote_out_of_place_is_told_with_its_line(rows, line):
     """A quote not doubled, in an unquoted cell, without its beginning or its end: nothing of the file is a press."""
-    with pytest.raises(BatchError, match=f"presses.csv, line {line}: .*double each quote"):
+    with pytest.raises(InputFileError, match=f"presses.csv, line {line}: .*double each quote"):
         read_batch(f"image_id,button,note\n{rows}".encode(), "presses.csv")
 
 
@@ -120,7 +120,7 @@ def test_the_delimiter_is_the_one_that_yields_both_columns(header, row):
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
 def test_utf_16_is_told_with_the_remedy(encoding):
     """As spreadsheets write it, with a byte order mark or without."""
-    with pytest.raises(BatchError, match="save it as CSV UTF-8"):
+    with pytest.raises(InputFileError, match="save it as CSV UTF-8"):
         read_batch("image_id,button\na,U1\n".encode(encoding), "presses.csv")
 
 
@@ -153,7 +153,7 @@ def test_jsonl_that_is_not_meant_so_is_told_by_line(line, told):
 def test_a_json_array_is_told_with_the_remedy(name, indent):
     """Also where it has one object on a line, of which the last would be a line of JSONL."""
     rows = [{"image_id": "a", "button": "U1"}, {"image_id": "b", "button": "V1"}]
-    with pytest.raises(BatchError, match="a line of its own"):
+    with pytest.raises(InputFileError, match="a line of its own"):
         read_batch(json.dumps(rows, indent=indent).encode(), name)
 
 
@@ -168,8 +168,8 @@ def test_jsonl_gives_the_same(rows):
 
 @given(st.binary(max_size=300), st.sampled_from(["presses.csv", "presses.jsonl", "-"]))
 def test_no_bytes_break_the_reader(content, name):
-    """Whatever stands in the file, it is a batch or a BatchError, and nothing else is raised."""
-    with contextlib.suppress(BatchError):
+    """Whatever stands in the file, it is a batch or a InputFileError, and nothing else is raised."""
+    with contextlib.suppress(InputFileError):
         batch = read_batch(content, name)
         assert isinstance(batch, Batch)
         assert batch.entries or batch.invalid
@@ -190,7 +190,7 @@ def test_cells_beyond_the_header_are_not_dropped_silently():
     batch = read_batch(b"image_id,button\na,U1,V2\nb,U1,\n", "presses.csv")
     assert [entry.press.image_id for entry in batch.entries] == ["b"]
     assert [(invalid.line, "U1 V2" in invalid.reason) for invalid in batch.invalid] == [(2, True)]
-    with pytest.raises(BatchError, match="twice"):
+    with pytest.raises(InputFileError, match="twice"):
         read_batch(b"image_id,button,button\na,U1,V2\n", "presses.csv")
 
 
@@ -219,19 +219,19 @@ def test_what_is_said_of_too_many_cells(content, told):
 )
 def test_json_that_is_called_csv_is_told_with_the_remedy(content):
     """It is no complaint about quotes or columns, but names the kind of file and how to call it."""
-    with pytest.raises(BatchError, match=r"looks like JSONL.*rename it, such as to presses\.jsonl"):
+    with pytest.raises(InputFileError, match=r"looks like JSONL.*rename it, such as to presses\.jsonl"):
         read_batch(content.encode(), "folder/presses.CSV")
 
 
 def test_an_output_is_a_batch_too():
     """The lines of an earlier output can be pressed as they are, for example on another account."""
-    line = Line(image_id="image-1", button="U1", ok=True, id="image-2")
+    line = OutcomeLine(image_id="image-1", button="U1", ok=True, id="image-2")
     assert presses_of(read_batch(line.to_json().encode(), "out.jsonl")) == [ButtonPress("image-1", "U1")]
 
 
 @given(
     st.builds(
-        Line,
+        OutcomeLine,
         image_id=IMAGE_IDS,
         button=st.sampled_from([str(button) for button in Button]),
         ok=st.booleans(),
@@ -248,7 +248,7 @@ def test_a_line_survives_the_file(line):
     """A line that was written is read as it was, and takes one line whatever its texts hold."""
     text = line.to_json()
     assert "\n" not in text
-    assert Line.read(text) == line
+    assert OutcomeLine.from_json(text) == line
 
 
 @pytest.mark.parametrize(
@@ -258,9 +258,9 @@ def test_a_line_survives_the_file(line):
 )
 def test_a_line_of_other_kinds_of_values_is_none(other):
     """The ten keys alone do not make a line: what a later run counts with is of the kind that was written."""
-    line = json.loads(Line(image_id="image-1", button="U1", ok=True, id="image-2").to_json())
+    line = json.loads(OutcomeLine(image_id="image-1", button="U1", ok=True, id="image-2").to_json())
     with pytest.raises(ValueError, match="not a line"):
-        Line.read(json.dumps(line | other))
+        OutcomeLine.from_json(json.dumps(line | other))
 
 
 @given(
@@ -272,4 +272,4 @@ def test_a_line_of_other_kinds_of_values_is_none(other):
 def test_what_is_no_line_is_a_value_error(value):
     """Any other JSON is told as such."""
     with pytest.raises(ValueError):
-        Line.read(json.dumps(value))
+        OutcomeLine.from_json(json.dumps(value))

@@ -165,7 +165,7 @@ async def test_closing_twice_at_once_is_closing_once(emulator):
 
 
 async def test_a_press_refused_for_its_pace_and_dropped_does_not_pull_down_the_next_caller():
-    """A caller that presses the same in the very moment in which the last one's flight is dropped gets its own."""
+    """A caller that presses the same in the very moment in which the last one's submission is dropped gets its own."""
     gate = Gate({"code": 1005, "msg": "often"})
     accepted = {"code": 1000, "data": {"_id": "image-2", "image_status": 1}}
     async with (
@@ -177,8 +177,8 @@ async def test_a_press_refused_for_its_pace_and_dropped_does_not_pull_down_the_n
         first.cancel()
         await asyncio.gather(first, return_exceptions=True)
         gate.open.set()
-        flight = next(iter(akool._submitter._presses.values()))
-        await look_until(lambda: flight.dropped)
+        submission = next(iter(akool._submitter._presses.values()))
+        await look_until(lambda: submission.is_dropped)
         assert (await akool.vary("image-1", 1)).id == "image-2"
 
 

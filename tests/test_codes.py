@@ -6,14 +6,14 @@ import re
 import pytest
 
 from akool_async import APIError, Button, ButtonPress, ImageStatus, OutcomeUnknownError
-from akool_async.cli._exit import CODES_OF_NO_CREDIT, status_of
-from akool_async.cli._words import REMEDIES, explain
+from akool_async.cli.exit_status import CODES_OF_NO_CREDIT, status_of
+from akool_async.cli.messages import REMEDIES, explain
 from akool_async.durable import JobState
 from akool_async.emulator import Emulator, Fault
 from akool_async.errors import CODES, codes_of
 from tests.support.codes import EXPECTED, OF_ACCOUNT, OF_PRESS, each_code, one_of_each
 from tests.support.commands import read_lines, run, write_batch
-from tests.support.durable_faults import doubt_all
+from tests.support.durable_faults import mark_all_in_doubt
 from tests.support.workers import open_jobs
 
 
@@ -156,7 +156,7 @@ async def test_a_durable_run_tells_refusals_after_a_takeover(emulator, tmp_path)
     state = f"sqlite:///{tmp_path}/a.db"
     async with open_jobs(emulator, state, max_concurrent_upscales=50) as jobs:
         await jobs.submit([(emulator.add_image(), "V1") for _ in OF_PRESS])
-        doubt_all(state)
+        mark_all_in_doubt(state)
         emulator.faults.script("create_by_button", *[Fault.code(code, "because") for code in OF_PRESS])
         await jobs.run()
         unknown = [job.outcome.error async for job in jobs.jobs("unknown")]
@@ -204,7 +204,7 @@ async def test_the_accounts_trouble_leaves_a_press_in_doubt(emulator, tmp_path):
     press = ButtonPress(emulator.add_image(), "V1")
     async with open_jobs(emulator, state) as jobs:
         await jobs.submit([press])
-        doubt_all(state)
+        mark_all_in_doubt(state)
         emulator.faults.script("create_by_button", Fault.code(1103), Fault.code(1011))
         assert (await run_to_its_end(jobs)).code == 1103
         await jobs.run()

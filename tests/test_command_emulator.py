@@ -14,12 +14,12 @@ from tests.support.receivers import RARE, serve_aiohttp
 
 
 class Served:
-    """A running `akool emulator`: what it printed as JSON, and its last words once it has ended."""
+    """A running `akool emulator`: what it printed as JSON, and the last line of stderr once it has ended."""
 
     def __init__(self, printed):
         self.environment = {name: value for name, value in printed.items() if name.isupper()}
         self.image_id = printed["image_id"]
-        self.last_words = ""
+        self.last_line = ""
 
 
 @asynccontextmanager
@@ -31,7 +31,7 @@ async def akool_emulator(tmp_path, *options):
     finally:
         process.send_signal(signal.SIGINT)
         _, errors = await process.communicate()
-        served.last_words = errors.decode().splitlines()[-1]
+        served.last_line = errors.decode().splitlines()[-1]
 
 
 async def test_webhooks_need_nothing_but_what_it_prints(tmp_path, monkeypatch):
@@ -52,7 +52,7 @@ async def test_webhooks_need_nothing_but_what_it_prints(tmp_path, monkeypatch):
             handlers.append(webhook_handler(akool, verifier))
             result = await (await akool.vary(served.image_id, 1)).wait_until_complete()
     assert len(result.urls) == 5
-    assert served.last_words == "accepted 1 operations, charged 2 credits"
+    assert served.last_line == "accepted 1 operations, charged 2 credits"
 
 
 async def test_what_it_prints_is_a_key_file(tmp_path):
@@ -76,7 +76,7 @@ async def test_a_key_files_time_scale_counts(tmp_path):
 
 
 async def test_a_key_file_with_half_a_pair_is_refused(tmp_path):
-    """A client id without its secret beside the key is a mistake that is told before anything is asked."""
+    """A client id without its secret beside the key is reported before any request."""
     (tmp_path / "keys").write_text("AKOOL_API_KEY=a\nAKOOL_CLIENT_ID=b\n")
     status, output, errors = await run("credit", "--key-file", "keys", cwd=tmp_path)
     assert (status, output) == (1, "")
@@ -91,7 +91,7 @@ async def test_lost_replies_can_be_rehearsed(tmp_path):
     assert status == 5, errors
     assert json.loads(output)["ok"] is False
     charged = "accepted 1 operations, charged 2 credits, 2 of them for presses and prompts whose reply was lost"
-    assert served.last_words == charged
+    assert served.last_line == charged
 
 
 async def test_failures_can_be_rehearsed(tmp_path):
@@ -101,13 +101,13 @@ async def test_failures_can_be_rehearsed(tmp_path):
         status, output, errors = await run(*arguments, cwd=tmp_path, environment=served.environment)
     assert status == 3, errors
     assert [json.loads(line)["status"] for line in output.splitlines()] == [4, 4]
-    assert served.last_words == "accepted 2 operations, charged 4 credits"
+    assert served.last_line == "accepted 2 operations, charged 4 credits"
 
 
 @pytest.mark.parametrize("option", ["--failure-rate", "--lost-replies"])
 @pytest.mark.parametrize("share", ["1.01", "-0.1", "nan", "half"])
 async def test_a_share_is_between_0_and_1(tmp_path, option, share):
-    """A share that is none is wrong usage: status 2, and the option is named."""
+    """A value that is not a share is wrong usage: status 2, and the option is named."""
     status, output, errors = await run("emulator", "--port", "0", option, share, cwd=tmp_path)
     assert (status, output) == (2, "")
     assert option in errors

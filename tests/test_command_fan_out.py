@@ -11,7 +11,7 @@ from collections import Counter
 import pytest
 
 from akool_async import Button
-from akool_async.cli._lines import Line
+from akool_async.cli.outcomes.line import OutcomeLine
 from akool_async.emulator import Emulator, Fault
 from tests.support.commands import SMALL_FILES, read_lines, read_terminal, run, start, wait_for_line, write_batch
 from tests.support.looks import look_until
@@ -269,7 +269,7 @@ async def test_a_known_price_counts_before_the_first_press(emulator, tmp_path):
     """What a press was last charged is what the budget is held against: nothing is pressed that could pass it."""
     image_id = emulator.add_image()
     write_batch(tmp_path, [image_id], "V1 V2")
-    earlier = Line(image_id=image_id, button="V1", ok=True, id="0" * 24, status=3, credits=8)
+    earlier = OutcomeLine(image_id=image_id, button="V1", ok=True, id="0" * 24, status=3, credits=8)
     (tmp_path / "out.jsonl").write_text(earlier.to_json() + "\n")
     arguments = ("fan-out", "presses.csv", "--yes", "-o", "out.jsonl", "--max-credits", 5)
     status, _, _ = await run(*arguments, cwd=tmp_path, environment=emulator.environment())

@@ -21,20 +21,24 @@ from akool_async import (
     NotFoundError,
     OutcomeUnknownError,
 )
-from akool_async.cli import ExitStatus, _jobs
-from akool_async.cli._appended import AppendedLines
-from akool_async.cli._batch import expand
-from akool_async.cli._board import Board, Row
-from akool_async.cli._exit import after_spending
-from akool_async.cli._follow import Wish, follow
-from akool_async.cli._lines import Line
-from akool_async.cli._money import MOST_COMMANDS, explain_account, explain_lost
-from akool_async.cli._options import ButtonName
-from akool_async.cli._plan import _prices
-from akool_async.cli._plan_table import MOST_REASONS_TOLD, _reasons
-from akool_async.cli._rows import Column, print_rows
-from akool_async.cli._terminal import is_terminal
-from akool_async.cli._thumbnails import LARGEST, TOO_LARGE, UnreadableError, thumbnail
+from akool_async.cli import ExitStatus
+from akool_async.cli.batch.append_only import AppendOnlyFile
+from akool_async.cli.batch.buttons import expand
+from akool_async.cli.batch.plan_table import MAX_REASONS, _reasons
+from akool_async.cli.batch.planning import learn_prices
+from akool_async.cli.commands import result
+from akool_async.cli.exit_status import after_spending
+from akool_async.cli.following.follow import follow
+from akool_async.cli.following.follow_options import FollowOptions
+from akool_async.cli.following.live_table import LiveTable
+from akool_async.cli.following.row import Row
+from akool_async.cli.gallery.thumbnails import MAX_PIXELS, TOO_LARGE, UnreadableError, thumbnail
+from akool_async.cli.options import ButtonName
+from akool_async.cli.outcomes.charges import explain_account
+from akool_async.cli.outcomes.line import OutcomeLine
+from akool_async.cli.outcomes.lost import MAX_COMMANDS, explain_lost
+from akool_async.cli.output.rows import Column, print_rows
+from akool_async.cli.output.terminal import is_terminal
 from akool_async.emulator import Fault
 
 
@@ -55,15 +59,15 @@ async def test_what_is_not_plain_in_an_account_is_explained(akool, known, told):
 
 def test_of_many_lost_presses_the_rest_is_counted():
     """Commands for the first few, and how many more there are."""
-    lines = [Line(image_id=f"image-{n}", button="U1", charged=True) for n in range(MOST_COMMANDS + 3)]
+    lines = [OutcomeLine(image_id=f"image-{n}", button="U1", charged=True) for n in range(MAX_COMMANDS + 3)]
     told = list(explain_lost(lines, ids=None, store="--store x"))
-    assert sum("--id ID" in sentence for sentence in told) == MOST_COMMANDS
+    assert sum("--id ID" in sentence for sentence in told) == MAX_COMMANDS
     assert told[-1] == "and 3 more"
 
 
 def test_a_line_that_the_disk_cannot_take_leaves_nothing(tmp_path):
     """Of a line that a full disk took in part nothing stays, and what is there already is not touched."""
-    lines = AppendedLines(tmp_path / "lines")
+    lines = AppendOnlyFile(tmp_path / "lines")
     lines.append("first")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
@@ -78,7 +82,7 @@ def test_a_line_that_the_disk_cannot_take_leaves_nothing(tmp_path):
 
 
 def test_a_disk_that_takes_nothing_is_named():
-    lines = AppendedLines(_Path("/dev/full"))
+    lines = AppendOnlyFile(_Path("/dev/full"))
     with pytest.raises(OSError, match="/dev/full") as caught:
         lines.append("a line")
     assert caught.value.errno == errno.ENOSPC
@@ -118,15 +122,15 @@ def test_the_shell_completes_buttons(typed, offered):
 def test_a_price_is_learned_from_the_images_that_a_batch_starts_from():
     """An image that a press made tells what its kind was charged; one that a prompt made tells of no press."""
     sources = [ImageResult(id="a", op_button="U1", deduction_credit=5.0), ImageResult(id="b", deduction_credit=9.0)]
-    prices = _prices([], sources)
-    assert (prices["upscale"].credits, prices["upscale"].is_known) == (5.0, True)
-    assert not prices["variation"].is_known
+    prices = learn_prices([], sources)
+    assert (prices.expected("upscale"), prices.is_known("upscale")) == (5.0, True)
+    assert not prices.is_known("variation")
 
 
 def test_of_many_reasons_the_rest_is_counted():
-    found = [(f"reason {n}", n) for n in range(MOST_REASONS_TOLD + 2)]
+    found = [(f"reason {n}", n) for n in range(MAX_REASONS + 2)]
     *_, last = _reasons("invalid", found, "red")
-    assert last[2] == "and 2 reasons more; --json tells them all"
+    assert last[2] == "and 2 reasons more; --json shows them all"
 
 
 def test_rows_without_a_title_are_whole_on_a_narrow_terminal():
@@ -146,7 +150,7 @@ def test_a_closed_stream_is_no_terminal():
 
 def test_a_picture_of_too_many_pixels_is_not_drawn(tmp_path):
     """Its head alone says so, before memory is taken for it."""
-    head = struct.pack(">IIBBBBB", LARGEST // 1000, 1001, 8, 2, 0, 0, 0)
+    head = struct.pack(">IIBBBBB", MAX_PIXELS // 1000, 1001, 8, 2, 0, 0, 0)
     file = tmp_path / "large.png"
     file.write_bytes(b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", head) + _chunk(b"IDAT", b""))
     with pytest.raises(UnreadableError, match=TOO_LARGE):
@@ -159,31 +163,31 @@ def _chunk(kind, content):
 
 def test_a_person_who_leaves_is_told_what_is_in_doubt(capsys):
     """A press whose caller had left is told by its row, like one that is on its way."""
-    with Board(["U1", "V1"], "an image", quiet=True) as board:
+    with LiveTable([Row("U1"), Row("V1")], "an image", quiet=True) as table:
         lost = OutcomeUnknownError("lost", charged=True).about(press=ButtonPress("image-1", "V1"))
-        board.leave([], [lost])
+        table.stop_waiting([], [lost])
     assert capsys.readouterr().err == "V1: charged, id lost\n"
 
 
 class _Broken:
     """A schedule with a bug."""
 
-    def interval(self, kind, age, looks):
+    def next_delay(self, progress):
         raise ValueError("of the schedule")
 
-    def learn(self, kind, *, running_at, ended_at):
+    def learn(self, finished):
         pass
 
 
 async def test_a_value_error_after_the_press_stands_in_its_row(emulator):
-    """What was paid for stays on the board; a bad argument, before anything is sent, is raised."""
+    """What was paid for stays in the table; a bad argument, before anything is sent, is raised."""
     async with emulator.session(polling=_Broken()) as akool:
-        with Board(["V1"], "an image", quiet=True) as board:
-            (row,) = board.rows
-            await follow(akool, board, row, Wish(), lambda: akool.vary(emulator.add_image(), 1))
+        with LiveTable([Row("V1")], "an image", quiet=True) as table:
+            (row,) = table.rows
+            await follow(akool, table, row, FollowOptions(), akool.vary(emulator.add_image(), 1))
             assert (str(row.error), row.id) == ("of the schedule", emulator.ledger.posts[0].new_ids[0])
             with pytest.raises(ValueError, match="index"):
-                await follow(akool, board, Row("V2"), Wish(), lambda: akool.vary("image-1", 7))
+                await follow(akool, table, Row("V2"), FollowOptions(), akool.vary("image-1", 7))
 
 
 @pytest.fixture
@@ -194,21 +198,21 @@ async def as_command(emulator, monkeypatch):
     return emulator
 
 
-def options(**wish):
-    return _jobs.Options(key_file=None, as_json=True, quiet=True, wish=Wish(**wish))
+def options(image_id, **follow):
+    return result.ResultOptions(image_id=image_id, key_file=None, as_json=True, quiet=True, **follow)
 
 
 async def test_a_result_that_failed_is_printed_with_its_reason(as_command, akool, capsys):
     as_command.faults.script("create_by_button", Fault.fails("too dark"))
     operation = await akool.vary(as_command.add_image(), 1)
     await operation.wait_until_complete(raise_on_failure=False)
-    assert await _jobs.result(operation.id, options(wait=False)) == ExitStatus.SOME_FAILED
+    assert await result.run(options(operation.id, wait=False)) == ExitStatus.SOME_FAILED
     assert "too dark" in capsys.readouterr().out
 
 
 async def test_a_result_is_told_also_where_nothing_is_to_be_saved(as_command, capsys):
     image_id = as_command.add_image()
-    assert await _jobs.result(image_id, options(wait=False)) == ExitStatus.DONE
+    assert await result.run(options(image_id, wait=False)) == ExitStatus.DONE
     assert image_id in capsys.readouterr().out
 
 
@@ -217,10 +221,10 @@ async def test_pictures_of_a_running_image_cannot_be_saved_yet(as_command, akool
     as_command.faults.script("create_by_button", Fault.stuck())
     operation = await akool.vary(as_command.add_image(), 1)
     with pytest.raises(DownloadError, match="add --wait") as caught:
-        await _jobs.result(operation.id, options(wait=False, folder=tmp_path))
+        await result.run(options(operation.id, wait=False, download=tmp_path))
     assert caught.value.operation_id == operation.id
 
 
 async def test_an_image_that_is_not_there_is_not_waited_for(as_command):
     with pytest.raises(NotFoundError):
-        await _jobs.result("f" * 24, options())
+        await result.run(options("f" * 24))

@@ -1,4 +1,4 @@
-"""Results to disk: whole or not at all, nothing overwritten."""
+"""Results are saved to disk whole or not at all, and nothing is overwritten."""
 
 import asyncio
 import errno
@@ -19,7 +19,7 @@ from akool_async import (
     ResultExpiredError,
     SessionClosedError,
 )
-from akool_async._download.downloads import LARGEST_PICTURE, TRIES
+from akool_async._download.downloader import MAX_PICTURE_SIZE, MAX_TRIES
 from akool_async.emulator import Fault
 from tests.support.looks import look_until
 from tests.support.schedules import QUICK
@@ -126,7 +126,7 @@ async def test_no_clock_of_this_machine_makes_a_picture_expire(tmp_path, years):
     ],
 )
 async def test_a_refused_picture_is_expired_by_the_hosts_clock(tmp_path, status, date, expected):
-    """If the host refuses what AKOOL still lists, the date of its reply tells whether the 7 days are over."""
+    """If the host refuses what AKOOL still lists, the date of its reply decides whether the 7 days are over."""
     image = {"_id": "image-1", "image_status": 3, "create_time": int(CREATED.timestamp() * 1000)}
 
     async def akool_lists_it(request):
@@ -143,7 +143,7 @@ async def test_a_refused_picture_is_expired_by_the_hosts_clock(tmp_path, status,
 
 
 async def test_a_folder_that_cannot_be_made_is_a_download_error(tmp_path):
-    """A file where the folder should be is told as a DownloadError, before anything is fetched."""
+    """A file in place of the folder is a DownloadError, before anything is fetched."""
     (tmp_path / "taken").write_text("mine")
     async with (
         scripted_server({"body": b""}) as server,
@@ -190,8 +190,8 @@ async def test_a_picture_that_breaks_off_is_resumed(emulator, akool, tmp_path):
         saved.load()
 
 
-async def test_a_picture_that_changed_meanwhile_begins_anew(tmp_path):
-    """A host that has another picture by now, or knows no ranges, sends it whole: no two are mixed."""
+async def test_a_picture_that_changed_meanwhile_starts_over(tmp_path):
+    """A host with another picture by now, or without ranges, sends it whole: two are never mixed."""
     old, new = picture("PNG", "red"), picture("PNG", "blue")
     async with scripted_server(half_of(old), {"body": new, "headers": {"ETag": '"new"'}}) as server:
         async with AkoolSession(KEY, base_url=server.base_url, timing=QUICK) as akool:
@@ -212,16 +212,16 @@ async def test_the_rest_of_another_picture_is_not_taken(tmp_path):
     assert path.read_bytes() == new
 
 
-async def test_a_name_that_is_none_is_a_download_error(tmp_path):
-    """An address whose host no resolver can spell is told as any other that cannot be fetched."""
+async def test_an_invalid_host_name_is_a_download_error(tmp_path):
+    """A URL with an impossible host name fails like any other that cannot be fetched."""
     same = {"code": 1000, "msg": "OK", "data": {"_id": "image-1", "image_status": 3, "image": "http://a..b/x.png"}}
     async with scripted_server(same) as server, AkoolSession(KEY, base_url=server.base_url, timing=QUICK) as akool:
         with pytest.raises(DownloadError):
             await akool.download(ImageResult(id="image-1", image="http://a..b/x.png"), tmp_path)
 
 
-async def test_a_fresh_address_is_asked_for_once(emulator, akool, tmp_path):
-    """A host that knows no address of a result any more costs one read of the result, however many its pictures."""
+async def test_new_urls_are_requested_once(emulator, akool, tmp_path):
+    """A host that refuses all URLs of a result costs one read of the result, however many pictures it has."""
     result = await (await akool.vary(emulator.add_image(), 1)).wait_until_complete()
     asked = emulator.ledger.requests["get_image_result"]
     emulator.faults.rate(1.0, Fault.status(403), endpoints=["pictures"])
@@ -231,8 +231,8 @@ async def test_a_fresh_address_is_asked_for_once(emulator, akool, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_the_fresh_address_is_used(emulator, akool, tmp_path):
-    """An address that has gone out of date is replaced by the one that AKOOL gives now."""
+async def test_the_new_url_is_used(emulator, akool, tmp_path):
+    """An outdated URL is replaced by the one that AKOOL returns now."""
     result = await (await akool.upscale(emulator.add_image(), 1)).wait_until_complete()
     outdated = ImageResult(id=result.id, image=f"{emulator.pictures_url}/{'0' * 24}/0.png")
     (path,) = await akool.download(outdated, tmp_path)
@@ -240,8 +240,8 @@ async def test_the_fresh_address_is_used(emulator, akool, tmp_path):
         assert saved.size == (3840, 3840)
 
 
-async def test_the_fresh_address_is_that_of_the_same_picture(emulator, akool, tmp_path):
-    """A result that holds the grid alone gets the grid's new address, not that of the first single picture."""
+async def test_the_new_url_is_that_of_the_same_picture(emulator, akool, tmp_path):
+    """A result that holds the grid alone gets the grid's new URL, not that of the first single picture."""
     result = await (await akool.vary(emulator.add_image(), 1)).wait_until_complete()
     (grid,) = await akool.download(ImageResult(id=result.id, image=result.image), tmp_path / "as it is")
     outdated = ImageResult(id=result.id, image=f"{emulator.pictures_url}/{'0' * 24}/0.png")
@@ -249,8 +249,8 @@ async def test_the_fresh_address_is_that_of_the_same_picture(emulator, akool, tm
     assert path.read_bytes() == grid.read_bytes()
 
 
-async def test_a_result_that_akool_has_no_more_is_expired(emulator, akool, tmp_path):
-    """Where neither the host nor AKOOL knows it any more it is told as expired, also without a date of its own."""
+async def test_a_result_that_akool_does_not_have_any_more_is_expired(emulator, akool, tmp_path):
+    """If neither the host nor AKOOL has it any more it is expired, even without a date of its own."""
     result = await (await akool.upscale(emulator.add_image(), 1)).wait_until_complete()
     emulator.advance(8 * 24 * 3600)
     with pytest.raises(ResultExpiredError) as caught:
@@ -258,15 +258,15 @@ async def test_a_result_that_akool_has_no_more_is_expired(emulator, akool, tmp_p
     assert caught.value.operation_id == result.id
 
 
-async def test_a_picture_without_bounds_is_given_up(tmp_path):
-    """More bytes than any picture has are not taken in, and nothing of them stays on disk."""
+async def test_a_picture_without_bounds_is_an_error(tmp_path):
+    """More bytes than any picture has are not read, and nothing of them stays on disk."""
     chunk = picture("PNG").ljust(2**20, b" ")
 
     async def endless(request):
         response = web.StreamResponse()
         await response.prepare(request)
         with suppress(ConnectionError):
-            for _ in range(2 * LARGEST_PICTURE // len(chunk)):
+            for _ in range(2 * MAX_PICTURE_SIZE // len(chunk)):
                 await response.write(chunk)
         return response
 
@@ -279,7 +279,7 @@ async def test_a_picture_without_bounds_is_given_up(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_a_host_that_falls_silent_is_given_up(emulator, tmp_path):
+async def test_a_host_that_stalls_is_a_download_error(emulator, tmp_path):
     """Half a picture and then nothing ends at the request timeout, again and again, and in a DownloadError."""
     async with emulator.session(request_timeout=0.2) as akool:
         emulator.faults.rate(1.0, Fault.stall(), endpoints=["pictures"])
@@ -294,7 +294,7 @@ OTHER_SCHEMES = ["ftp://127.0.0.1/x.png", "file:///etc/passwd", "javascript:x"]
 
 @pytest.mark.parametrize("url", OTHER_SCHEMES)
 async def test_only_http_is_fetched(tmp_path, url):
-    """An address of another scheme is refused, also where AKOOL insists on it."""
+    """A URL of another scheme is refused, even if AKOOL returns it again."""
     same = {"code": 1000, "msg": "OK", "data": {"_id": "image-1", "image_status": 3, "image": url}}
     async with scripted_server(same) as server, AkoolSession(KEY, base_url=server.base_url, timing=QUICK) as akool:
         with pytest.raises(DownloadError, match="http"):
@@ -307,7 +307,7 @@ async def test_no_redirect_leads_away_from_http(emulator, akool, tmp_path, url):
     """A redirect to another scheme is not followed."""
     result = await (await akool.upscale(emulator.add_image(), 1)).wait_until_complete()
     emulator.faults.rate(1.0, Fault.redirect(url), endpoints=["pictures"])
-    with pytest.raises(DownloadError, match="astray"):
+    with pytest.raises(DownloadError, match="cannot be used"):
         await akool.download(result, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -325,7 +325,7 @@ async def test_a_redirect_elsewhere_carries_nothing_along(emulator, tmp_path):
 
 
 async def test_a_result_without_pictures_is_an_error(emulator, akool, tmp_path):
-    """Nothing to save is told as such, not taken for a success."""
+    """Nothing to save is an error, not a success."""
     emulator.faults.script("create_by_button", Fault.fails())
     operation = await akool.upscale(emulator.add_image(), 1)
     failed = await operation.wait_until_complete(raise_on_failure=False)
@@ -335,9 +335,9 @@ async def test_a_result_without_pictures_is_an_error(emulator, akool, tmp_path):
 
 
 async def test_one_bad_picture_does_not_take_the_others(emulator, akool, tmp_path):
-    """Four of five are saved where the fifth cannot be, and the next download brings the one that is missing."""
+    """If one of five cannot be saved the others are, and the next download brings the missing one."""
     result = await (await akool.vary(emulator.add_image(), 1)).wait_until_complete()
-    emulator.faults.script("pictures", *[None] * 4, *[Fault.status(503)] * TRIES)
+    emulator.faults.script("pictures", *[None] * 4, *[Fault.status(503)] * MAX_TRIES)
     with pytest.raises(DownloadError, match="503"):
         await akool.download(result, tmp_path)
     assert len(list(tmp_path.iterdir())) == 4
@@ -345,7 +345,7 @@ async def test_one_bad_picture_does_not_take_the_others(emulator, akool, tmp_pat
 
 
 async def test_a_cancelled_download_leaves_no_part(emulator, akool, tmp_path):
-    """Cancelling removes what has not come whole."""
+    """Cancelling removes pictures that are not whole."""
     result = await (await akool.vary(emulator.add_image(), 1)).wait_until_complete()
     emulator.faults.rate(1.0, Fault.stall(), endpoints=["pictures"])
     saving = asyncio.create_task(akool.download(result, tmp_path))
@@ -371,7 +371,7 @@ async def test_a_closed_session_downloads_nothing(emulator, akool, tmp_path):
 
 
 async def test_without_hard_links_nothing_is_overwritten_either(emulator, akool, tmp_path, monkeypatch):
-    """On a file system that has none the name is taken first, and one that is taken is left alone."""
+    """On a file system without them the name is reserved first, and an existing file is left alone."""
 
     def refuse(*_):
         raise OSError(errno.EOPNOTSUPP, "no hard links here")
@@ -393,8 +393,8 @@ async def test_a_name_that_is_too_long_for_the_disk_is_a_download_error(emulator
         await akool.download(ImageResult(id="a" * 300, image=f"{emulator.pictures_url}/x.png"), tmp_path)
 
 
-async def test_a_disk_that_is_full_is_told_and_not_tried_again(emulator, akool, tmp_path):
-    """No other try mends a disk: the error names it after one request, and no part stays."""
+async def test_a_full_disk_is_an_error_and_not_tried_again(emulator, akool, tmp_path):
+    """Another try does not help a disk: the error comes after one request, and no part stays."""
     result = await (await akool.upscale(emulator.add_image(), 1)).wait_until_complete()
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
@@ -407,8 +407,8 @@ async def test_a_disk_that_is_full_is_told_and_not_tried_again(emulator, akool, 
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_closing_ends_a_download_that_asks_for_a_fresh_address(emulator, akool, tmp_path):
-    """AKOOL asks it to wait: when the session closes it is told so, and not as a picture that could not be had."""
+async def test_closing_ends_a_download_that_reads_new_urls(emulator, akool, tmp_path):
+    """While AKOOL's pause is kept, closing the session raises SessionClosedError rather than DownloadError."""
     result = await (await akool.upscale(emulator.add_image(), 1)).wait_until_complete()
     outdated = ImageResult(id=result.id, image=f"{emulator.pictures_url}/{'0' * 24}/0.png")
     emulator.faults.script("create_by_button", Fault.slow(0.2, "after"))
@@ -423,8 +423,8 @@ async def test_closing_ends_a_download_that_asks_for_a_fresh_address(emulator, a
     await pressing
 
 
-async def test_a_picture_that_akool_does_not_list_any_more_is_told_as_refused(tmp_path):
-    """The host has not the second picture, and AKOOL's fresh result holds one only: the host's word counts."""
+async def test_a_picture_that_akool_does_not_list_any_more_is_refused(tmp_path):
+    """The host does not have the second picture, and AKOOL's new result has only one: the host's refusal is raised."""
     one = {"code": 1000, "msg": "OK", "data": {"_id": "image-1", "image_status": 3, "upscaled_urls": ["http://a/1"]}}
 
     async def answer(request):

@@ -1,4 +1,4 @@
-"""What the wall clock does changes nothing in a durable run: outcomes are counted, and patience is measured."""
+"""The wall clock changes nothing in a durable run: outcomes are counted, and timeouts are measured."""
 
 import asyncio
 import time
@@ -14,7 +14,7 @@ from akool_async.durable import JobState
 from akool_async.emulator import Fault
 from tests.support.durable_faults import (
     hold_up_the_end_of,
-    seconds_looked_for,
+    seconds_searched,
     set_the_clock_back_after_ends,
     set_the_clock_back_for_ends,
 )
@@ -37,13 +37,13 @@ def move_clock(monkeypatch):
     return move
 
 
-async def test_every_outcome_is_read_once_though_the_clock_is_set_back(emulator, state):
+async def test_every_outcome_is_read_once_though_the_clock_is_set_back(emulator, store):
     """What ends after the clock was set back by five minutes is read after what ended before it."""
     first, *others = [ButtonPress(emulator.add_image(), button) for button in ("V1", "V2", "U1")]
-    async with open_jobs(emulator, state) as jobs, aclosing(jobs.outcomes()) as outcomes:
+    async with open_jobs(emulator, store) as jobs, aclosing(jobs.outcomes()) as outcomes:
         await jobs.submit([first])
         await jobs.run()
-        set_the_clock_back_after_ends(state)
+        set_the_clock_back_after_ends(store)
         await jobs.submit(others)
         assert (await anext(outcomes)).press == first
         await jobs.run()
@@ -51,10 +51,10 @@ async def test_every_outcome_is_read_once_though_the_clock_is_set_back(emulator,
 
 
 async def test_outcomes_of_many_presses_come_though_the_clock_is_set_back(emulator, tmp_path, move_clock):
-    """Asked for more presses than are looked up by name, while the clock is set back by a day: all are read."""
-    state = f"sqlite:///{tmp_path}/a.db"
+    """Asked for more presses than are looked up by id, while the clock is set back by a day: all are read."""
+    store = f"sqlite:///{tmp_path}/a.db"
     presses = [(emulator.add_image(), f"V{index}") for _ in range(26) for index in (1, 2, 3, 4)]
-    async with open_jobs(emulator, state) as jobs:
+    async with open_jobs(emulator, store) as jobs:
         await jobs.submit([(emulator.add_image(), "V1"), *presses])  # one that is not asked for
         read = []
         async with asyncio.TaskGroup() as group:
@@ -68,16 +68,16 @@ async def test_outcomes_of_many_presses_come_though_the_clock_is_set_back(emulat
 
 async def test_an_outcome_that_is_slow_to_be_committed_is_not_skipped(emulator, postgresql):
     """The end of V1 waits in its COMMIT while V2 ends: whoever reads meanwhile gets both, each once."""
-    state = postgresql()
+    store = postgresql()
     presses = [ButtonPress(emulator.add_image(), button) for button in ("V1", "V2")]
     read = []
 
     async def read_outcomes(jobs):
         async for outcome in jobs.outcomes():
-            read.append(outcome.press)  # noqa: PERF401 - looked at while it grows
+            read.append(outcome.press)  # noqa: PERF401 - checked while it grows
 
-    with psycopg.connect(state, autocommit=True) as holder:
-        async with open_jobs(emulator, state) as jobs:
+    with psycopg.connect(store, autocommit=True) as holder:
+        async with open_jobs(emulator, store) as jobs:
             holder.execute("SELECT pg_advisory_lock(15)")
             hold_up_the_end_of(holder, "V1")
             await jobs.submit(presses[:1])
@@ -98,10 +98,10 @@ async def test_an_outcome_that_is_slow_to_be_committed_is_not_skipped(emulator, 
     assert Counter(read) == Counter(presses)
 
 
-async def test_pruning_what_was_read_hides_nothing_that_comes(emulator, state):
+async def test_pruning_what_was_read_hides_nothing_that_comes(emulator, store):
     """All that has ended is pruned while it is read: what ends later is read all the same."""
     first, later = (ButtonPress(emulator.add_image(), "V1") for _ in range(2))
-    async with open_jobs(emulator, state) as jobs, aclosing(jobs.outcomes()) as outcomes:
+    async with open_jobs(emulator, store) as jobs, aclosing(jobs.outcomes()) as outcomes:
         await jobs.submit([first])
         await jobs.run()
         await jobs.submit([later])
@@ -111,11 +111,11 @@ async def test_pruning_what_was_read_hides_nothing_that_comes(emulator, state):
         assert [outcome.press async for outcome in outcomes] == [later]
 
 
-async def test_a_job_that_ends_again_is_read_again(emulator, state):
+async def test_a_job_that_ends_again_is_read_again(emulator, store):
     """A press that was unknown and is settled has two outcomes: whoever has read the first gets the second."""
     press = ButtonPress(emulator.add_image(), Button.U1)
     emulator.faults.script("create_by_button", Fault.reset("after"))
-    async with open_jobs(emulator, state) as jobs, aclosing(jobs.outcomes()) as outcomes:
+    async with open_jobs(emulator, store) as jobs, aclosing(jobs.outcomes()) as outcomes:
         await jobs.submit([press])
         await jobs.run()
         (post,) = emulator.ledger.posts
@@ -126,35 +126,35 @@ async def test_a_job_that_ends_again_is_read_again(emulator, state):
         assert {outcome.press.button: outcome.ok async for outcome in outcomes} == {"U1": True, "V1": True}
 
 
-async def test_a_lost_id_is_looked_for_though_the_clock_is_set_forward(emulator, tmp_path, move_clock):
-    """A day that passed by the clock alone ends no patience: the next worker goes on, and takes the id that is told."""
+async def test_a_lost_id_is_awaited_though_the_clock_is_set_forward(emulator, tmp_path, move_clock):
+    """A day that passed only by the clock ends no timeout: the next worker goes on waiting, and gets the id."""
     press = ButtonPress(emulator.add_image(), "U1")
     emulator.faults.script("create_by_button", Fault.reset("after"))
-    state = f"sqlite:///{tmp_path}/a.db"
-    async with open_jobs(emulator, state, lost_reply_timeout=3_600) as jobs:
+    store = f"sqlite:///{tmp_path}/a.db"
+    async with open_jobs(emulator, store, lost_reply_timeout=3_600) as jobs:
         await jobs.submit([press])
         running = asyncio.create_task(jobs.run())
-        await look_until(lambda: (seconds_looked_for(state) or 0) > 0)
+        await look_until(lambda: (seconds_searched(store) or 0) > 0)
         running.cancel()
         await asyncio.wait([running])
         (post,) = emulator.ledger.posts
-        looked_for = seconds_looked_for(state)
+        looked_for = seconds_searched(store)
         move_clock(DAY)
         running = asyncio.create_task(jobs.run())
-        await look_until(lambda: seconds_looked_for(state) > looked_for)
+        await look_until(lambda: seconds_searched(store) > looked_for)
         assert (await jobs.job(press)).state is JobState.OPEN
         await jobs.resolve(press, operation_id=post.new_ids[0])
         await running
         assert (await jobs.job(press)).outcome.ok
 
 
-async def test_an_end_is_told_though_the_clock_was_set_back(emulator, tmp_path):
-    """A job whose end is noted before the time that was read already is told when no job is open."""
-    state = f"sqlite:///{tmp_path}/a.db"
+async def test_an_end_is_read_though_the_clock_was_set_back(emulator, tmp_path):
+    """A job whose end is dated before what was read already is yielded when no job is open."""
+    store = f"sqlite:///{tmp_path}/a.db"
     press = ButtonPress(emulator.add_image(), "V1")
-    async with open_jobs(emulator, state) as jobs:
+    async with open_jobs(emulator, store) as jobs:
         await jobs.submit([press])
-        set_the_clock_back_for_ends(state)
+        set_the_clock_back_for_ends(store)
         reading = asyncio.create_task(outcomes_of(jobs, [press]))
         await jobs.run()
         assert [outcome.press for outcome in await reading] == [press]

@@ -11,7 +11,7 @@ import pytest
 
 from akool_async import Button
 from akool_async.cli import ExitStatus
-from akool_async.cli._account import store_options
+from akool_async.cli.account import StoreOptions
 from akool_async.emulator import Fault
 from tests.support import commands
 from tests.support.looks import look_until
@@ -19,12 +19,12 @@ from tests.support.workers import Line, open_jobs, worker
 
 
 @pytest.fixture
-def akool(slow, state, tmp_path):
-    """Run a command with the state, or start it."""
+def akool(slow, store, tmp_path):
+    """Run a command with the store, or start it."""
 
     async def run(name, *arguments):
         environment = slow.environment()
-        return await commands.run(name, *arguments, "--store", state, cwd=tmp_path, environment=environment)
+        return await commands.run(name, *arguments, "--store", store, cwd=tmp_path, environment=environment)
 
     return run
 
@@ -40,8 +40,8 @@ def read(output):
     return [json.loads(line) for line in output.splitlines()]
 
 
-async def test_a_batch_is_recorded_carried_out_and_told_again(slow, akool, tmp_path):
-    """The run ends with a line per press; run again, it tells the same lines and presses nothing."""
+async def test_a_batch_is_recorded_carried_out_and_reported_again(slow, akool, tmp_path):
+    """The run ends with a line per press; run again, it prints the same lines and presses nothing."""
     presses = write_batch(tmp_path, slow, 1)
     status, output, errors = await akool("fan-out", "batch.csv", "--yes")
     assert status == ExitStatus.DONE, errors
@@ -56,12 +56,12 @@ async def test_a_batch_is_recorded_carried_out_and_told_again(slow, akool, tmp_p
 
 
 @pytest.mark.timeout(240)
-async def test_a_run_that_is_killed_goes_on_when_run_again(slow, state, akool, tmp_path):
-    """Killed in the middle, twice; the third run tells every press, each of which was accepted once."""
+async def test_a_run_that_is_killed_goes_on_when_run_again(slow, store, akool, tmp_path):
+    """Killed in the middle, twice; the third run reports every press, each of which was accepted once."""
     presses = write_batch(tmp_path, slow, 3)
     for accepted in (6, 15):
         process = await commands.start(
-            *("fan-out", "batch.csv", "--yes", "--quiet", "--store", state),
+            *("fan-out", "batch.csv", "--yes", "--quiet", "--store", store),
             cwd=tmp_path,
             environment=slow.environment(),
         )
@@ -81,7 +81,7 @@ async def test_a_run_that_is_killed_goes_on_when_run_again(slow, state, akool, t
 
 
 async def test_two_runs_of_the_same_file_share_the_work(slow, akool, tmp_path):
-    """Both tell every press, and each press is accepted once, under one cap."""
+    """Both report every press, and each press is accepted once, under one cap."""
     presses = write_batch(tmp_path, slow, 2)
     runs = await asyncio.gather(*(akool("fan-out", "batch.csv", "--yes") for _ in range(2)))
     for status, output, errors in runs:
@@ -91,11 +91,11 @@ async def test_two_runs_of_the_same_file_share_the_work(slow, akool, tmp_path):
     assert slow.ledger.peak_upscales <= 4
 
 
-async def test_sigterm_leaves_a_run_to_a_worker(slow, state, akool, tmp_path):
+async def test_sigterm_leaves_a_run_to_a_worker(slow, store, akool, tmp_path):
     """Terminated, a run says how to go on, and a worker carries out what is open."""
     presses = write_batch(tmp_path, slow, 2)
     process = await commands.start(
-        *("fan-out", "batch.csv", "--yes", "--store", state), cwd=tmp_path, environment=slow.environment()
+        *("fan-out", "batch.csv", "--yes", "--store", store), cwd=tmp_path, environment=slow.environment()
     )
     await slow.ledger.until(lambda ledger: ledger.accepted >= 6)
     process.send_signal(signal.SIGTERM)
@@ -103,19 +103,19 @@ async def test_sigterm_leaves_a_run_to_a_worker(slow, state, akool, tmp_path):
     assert process.returncode == ExitStatus.INTERRUPTED
     assert "what is open stays recorded: run the same again, or akool worker" in errors.decode()
     assert f" {slow.ledger.charged:g} credits charged by this run" in errors.decode()
-    async with worker(slow, state, tmp_path, "--until-empty") as other:
+    async with worker(slow, store, tmp_path, "--until-empty") as other:
         assert await other.wait() == ExitStatus.DONE
     _, output, _ = await akool("jobs", "done", "--json")
     assert len(read(output)) == presses == slow.ledger.accepted
 
 
-async def test_a_plan_records_nothing(slow, state, akool, tmp_path):
-    """Without --yes nothing is spent or recorded; what a state holds is told in the plan."""
+async def test_a_plan_records_nothing(slow, store, akool, tmp_path):
+    """Without --yes nothing is spent or recorded; the plan shows what a store holds."""
     presses = write_batch(tmp_path, slow, 1)
     status, output, _ = await akool("fan-out", "batch.csv")
     assert status == ExitStatus.DONE
     assert "to press" in output
-    async with open_jobs(slow, state) as jobs:
+    async with open_jobs(slow, store) as jobs:
         assert (await jobs.status()).open == 0
         image_id = (tmp_path / "batch.csv").read_text().splitlines()[1].partition(",")[0]
         await jobs.submit([(image_id, button) for button in ("U1", "V1", "V2")])
@@ -125,7 +125,7 @@ async def test_a_plan_records_nothing(slow, state, akool, tmp_path):
 
 
 async def test_a_budget_holds_for_what_is_newly_recorded(slow, akool, tmp_path):
-    """Of eight presses at 2 credits, five are recorded within 10 credits; the rest is told as not pressed."""
+    """Of eight presses at 2 credits, five are recorded within 10 credits; the rest is reported as not pressed."""
     write_batch(tmp_path, slow, 1)
     status, output, errors = await akool("fan-out", "batch.csv", "--yes", "--max-credits", "10")
     assert status == ExitStatus.SOME_FAILED, errors
@@ -133,17 +133,17 @@ async def test_a_budget_holds_for_what_is_newly_recorded(slow, akool, tmp_path):
     assert slow.ledger.charged == 10
 
 
-async def test_a_budget_counts_what_waits_in_the_state(slow, state, akool, tmp_path):
+async def test_a_budget_counts_what_waits_in_the_store(slow, store, akool, tmp_path):
     """Four presses that another has recorded cost 8 credits: with less nothing is pressed, with 12 two more are."""
     write_batch(tmp_path, slow, 1)
     source = slow.add_image()
-    async with open_jobs(slow, state) as jobs:
+    async with open_jobs(slow, store) as jobs:
         await jobs.submit([(source, f"V{index}") for index in (1, 2, 3, 4)])
     status, output, _ = await akool("fan-out", "batch.csv", "--json")
     plan = json.loads(output)
     assert (plan["waiting"], plan["to_press"], plan["credits"]) == (4, 8, 24)
     status, _, errors = await akool("fan-out", "batch.csv", "--yes", "--max-credits", "7")
-    assert (status, "4 presses wait in the state and cost up to 8 credits" in errors) == (ExitStatus.USAGE, True)
+    assert (status, "4 presses wait in the store and cost up to 8 credits" in errors) == (ExitStatus.USAGE, True)
     assert slow.ledger.posts == []
     status, output, errors = await akool("fan-out", "batch.csv", "--yes", "--max-credits", "12")
     assert status == ExitStatus.SOME_FAILED, errors
@@ -151,12 +151,12 @@ async def test_a_budget_counts_what_waits_in_the_state(slow, state, akool, tmp_p
     assert slow.ledger.charged <= 12
 
 
-async def test_a_worker_that_is_stopped_twice_loses_no_id(slow, state, tmp_path):
+async def test_a_worker_that_is_stopped_twice_loses_no_id(slow, store, tmp_path):
     """A second SIGTERM while replies are under way does not keep their ids from being recorded."""
-    async with open_jobs(slow, state) as jobs:
+    async with open_jobs(slow, store) as jobs:
         await jobs.submit([(slow.add_image(), button) for button in ("V1", "V2", "V3")])
         slow.faults.script("create_by_button", *[Fault.slow(2, "after")] * 3)
-        async with worker(slow, state, tmp_path) as process:
+        async with worker(slow, store, tmp_path) as process:
             await slow.ledger.until(lambda ledger: ledger.accepted == 3)
             process.send_signal(signal.SIGTERM)
             await asyncio.sleep(0.1)  # else the two may come as one
@@ -165,25 +165,25 @@ async def test_a_worker_that_is_stopped_twice_loses_no_id(slow, state, tmp_path)
         assert [job.operation_id is not None async for job in jobs.jobs("open", "done")] == [True] * 3
 
 
-async def test_a_worker_with_a_wrong_key_ends(slow, state, tmp_path):
-    """It would wait for ever for jobs of an account that there is not."""
-    async with open_jobs(slow, state) as jobs:
+async def test_a_worker_with_a_wrong_key_ends(slow, store, tmp_path):
+    """It would wait forever for jobs of an account that does not exist."""
+    async with open_jobs(slow, store) as jobs:
         await jobs.submit([(slow.add_image(), "V1")])
     environment = {**slow.environment(), "AKOOL_API_KEY": "mistyped"}
-    status, _, errors = await commands.run("worker", "--store", state, cwd=tmp_path, environment=environment)
+    status, _, errors = await commands.run("worker", "--store", store, cwd=tmp_path, environment=environment)
     assert status == ExitStatus.ERROR
     assert "nothing is recorded of this account" in errors
     assert "1101" in errors
 
 
-async def test_a_lost_press_is_listed_and_resolved(slow, state, akool, tmp_path):
-    """An unknown press is told by exit status 5, listed with its reason, settled by its id, and done by a worker."""
+async def test_a_lost_press_is_listed_and_resolved(slow, store, akool, tmp_path):
+    """An unknown press gives exit status 5, is listed with its reason, settled by its id, and done by a worker."""
     image_id = slow.add_image()
     (tmp_path / "batch.csv").write_text(f"image_id,button\n{image_id},U1\n")
     slow.faults.script("create_by_button", Fault.reset("after"))
-    async with open_jobs(slow, state) as jobs:
+    async with open_jobs(slow, store) as jobs:
         await jobs.submit([(image_id, "U1")])
-    async with worker(slow, state, tmp_path, "--lost-reply-patience=0.1", "--until-empty") as process:
+    async with worker(slow, store, tmp_path, "--lost-reply-timeout=0.1", "--until-empty") as process:
         assert await process.wait() == ExitStatus.OUTCOME_UNKNOWN
     status, output, _ = await akool("fan-out", "batch.csv", "--yes")
     assert status == ExitStatus.OUTCOME_UNKNOWN
@@ -195,12 +195,12 @@ async def test_a_lost_press_is_listed_and_resolved(slow, state, akool, tmp_path)
         "2 credits charged, 2 of them for presses whose id is lost, 2 by estimate\n"
     )
     (line,) = [line for line in output.splitlines() if image_id in line]
-    assert "the button is used" in line  # whole, where it is no terminal
+    assert "the button is used" in line  # whole, since stdout is no terminal
     (new_id,) = slow.ledger.posts[0].new_ids
     status, _, errors = await akool("resolve", image_id, "U1", "--id", new_id)
     assert status == ExitStatus.DONE
     assert "is open again" in errors
-    async with worker(slow, state, tmp_path, "--until-empty") as process:
+    async with worker(slow, store, tmp_path, "--until-empty") as process:
         assert await process.wait() == ExitStatus.DONE
     _, output, _ = await akool("jobs")
     assert output == "0 waiting, 0 running, 1 done, 0 failed, 0 unknown; 2 credits charged\n"
@@ -212,7 +212,7 @@ async def test_a_lost_press_is_listed_and_resolved(slow, state, akool, tmp_path)
 
 
 async def test_a_printed_command_can_be_pasted(slow, tmp_path):
-    """fan-out, jobs and worker name the state, the account and the file of keys: as printed, the command settles it."""
+    """fan-out, jobs and worker name the store, the account and the file of keys: as printed, the command settles it."""
     image_id = slow.add_image()
     (tmp_path / "batch.csv").write_text(f"image_id,button\n{image_id},U1\n")
     (tmp_path / "my keys").write_text("".join(f"{name}={value}\n" for name, value in slow.environment().items()))
@@ -223,7 +223,7 @@ async def test_a_printed_command_can_be_pasted(slow, tmp_path):
     )
     async with open_jobs(slow, f"sqlite:///{tmp_path}/my presses.db", account="studio") as jobs:
         await jobs.submit([(image_id, "U1")])
-    working = ["worker", "--until-empty", "--lost-reply-patience", "0.1"]
+    working = ["worker", "--until-empty", "--lost-reply-timeout", "0.1"]
     for command in (working, ["jobs"], ["fan-out", "batch.csv", "--yes"]):
         status, _, errors = await commands.run(*command, *address, cwd=tmp_path)
         assert status == ExitStatus.OUTCOME_UNKNOWN, errors
@@ -236,33 +236,33 @@ async def test_a_printed_command_can_be_pasted(slow, tmp_path):
 
 def test_a_printed_command_holds_no_password():
     """Neither that of the user nor one in the query; what is not secret is as it was given."""
-    state = "postgresql://me:hunter2@host/presses?sslmode=require&password=hunter3"
-    told = store_options(state, account=None, key_file=None)
-    assert told == "--store 'postgresql://me:***@host/presses?sslmode=require'"
+    store = "postgresql://me:hunter2@host/presses?sslmode=require&password=hunter3"
+    options = StoreOptions(store=store, account=None, key_file=None).for_shell()
+    assert options == "--store 'postgresql://me:***@host/presses?sslmode=require'"
 
 
-async def test_a_worker_tells_that_it_made_a_state(slow, tmp_path):
+async def test_a_worker_reports_that_it_made_a_store(slow, tmp_path):
     """A slip of the pen in the name of the file is seen: the first worker says that it is new, the next does not."""
     for is_new in (True, False):
         status, _, errors = await commands.run(
             *("worker", "--until-empty", "--store", "sqlite:///typo.db"), cwd=tmp_path, environment=slow.environment()
         )
         assert status == ExitStatus.DONE
-        assert ("a new state was made" in errors and "typo.db" in errors) is is_new
+        assert ("a new store was made" in errors and "typo.db" in errors) is is_new
 
 
-async def test_a_run_counts_a_press_whose_id_is_told_while_it_looks(slow, state, akool, tmp_path):
-    """The reply was lost, and another process tells the id: what this run was charged for it is in its sum."""
+async def test_a_run_counts_a_press_whose_id_is_reported_while_it_waits(slow, store, akool, tmp_path):
+    """The reply was lost, and another process reports the id: the charge is in the sum of this run."""
     press = (slow.add_image(), "U1")
     slow.prices["upscale"] = 3
     (tmp_path / "batch.csv").write_text("image_id,button\n" + ",".join(press))
     slow.faults.script("create_by_button", Fault.reset("after"))
     running = asyncio.create_task(akool("fan-out", "batch.csv", "--yes"))
     await slow.ledger.until(lambda ledger: ledger.accepted == 1)
-    async with open_jobs(slow, state) as jobs:
+    async with open_jobs(slow, store) as jobs:
 
         async def is_settled():
-            with suppress(ValueError):  # until the run looks for it
+            with suppress(ValueError):  # until the run waits for it
                 await jobs.resolve(press, operation_id=slow.ledger.posts[0].new_ids[0])
                 return True
 
@@ -273,14 +273,14 @@ async def test_a_run_counts_a_press_whose_id_is_told_while_it_looks(slow, state,
     assert "1 of 1 presses done, 3 credits charged by this run" in errors
 
 
-async def test_the_exit_status_tells_the_worst_that_is_listed(slow, state, akool, tmp_path):
+async def test_the_exit_status_is_that_of_the_worst_that_is_listed(slow, store, akool, tmp_path):
     """5 with an unknown press, 3 with a failed one, 0 with neither; of `akool jobs` among the states that it lists.
 
     A press stays unknown, in every sum and with the command that settles it, until somebody does.
     """
     image_id = slow.add_image()
     slow.faults.script("create_by_button", Fault.reset("after"), Fault.code(1009))
-    async with open_jobs(slow, state, max_concurrent_upscales=1) as jobs:
+    async with open_jobs(slow, store, max_concurrent_upscales=1) as jobs:
         for button in ("U1", "U2"):
             await jobs.submit([(image_id, button)])
             await jobs.run()
@@ -309,11 +309,11 @@ async def test_the_exit_status_tells_the_worst_that_is_listed(slow, state, akool
 async def test_a_worker_says_when(slow, postgresql, tmp_path):
     """Each line of a worker has the time before it, a warning of the library's too."""
     async with Line(postgresql()) as line:
-        async with open_jobs(slow, line.state) as jobs:
+        async with open_jobs(slow, line.store) as jobs:
             await jobs.submit([(slow.add_image(), button) for button in ("V1", "V2")])
         line.cut()
         process = await commands.start(
-            *("worker", "--until-empty", "--store", line.state), cwd=tmp_path, environment=slow.environment()
+            *("worker", "--until-empty", "--store", line.store), cwd=tmp_path, environment=slow.environment()
         )
         await look_until(lambda: line.refused >= 2)
         line.mend()
@@ -322,26 +322,26 @@ async def test_a_worker_says_when(slow, postgresql, tmp_path):
     lines = errors.decode().splitlines()
     assert "cannot be used" in lines[0]
     assert lines[-1].endswith(" 0 waiting, 0 running, 2 done, 0 failed, 0 unknown")
-    for told in lines:
-        day, moment, _ = told.split(" ", 2)
+    for line in lines:
+        day, moment, _ = line.split(" ", 2)
         assert datetime.fromisoformat(f"{day} {moment}").tzinfo is not None
 
 
-async def test_wrong_usage_is_told(slow, state, empty_state, akool, tmp_path):
-    """No state, a bad one, two ways to resolve, a timeout with a state, nothing recorded, not this press."""
+async def test_wrong_usage_is_reported(slow, store, empty_store, akool, tmp_path):
+    """No store, a bad one, two ways to resolve, a timeout with a store, nothing recorded, not this press."""
     write_batch(tmp_path, slow, 1)
     environment = slow.environment()
     status, _, errors = await commands.run("worker", cwd=tmp_path, environment=environment)
     assert (status, "Missing option '--store'" in errors) == (ExitStatus.USAGE, True)
     status, _, errors = await commands.run("jobs", "--store", "akool.db", cwd=tmp_path, environment=environment)
-    assert (status, "state must be a URL such as" in errors) == (ExitStatus.ERROR, True)
+    assert (status, "store must be a URL such as" in errors) == (ExitStatus.ERROR, True)
     status, _, errors = await akool("fan-out", "batch.csv", "--timeout", "5")
     assert (status, "--timeout does not go with --store" in errors) == (ExitStatus.USAGE, True)
     status, _, errors = await akool("resolve", "0" * 24, "U1", "--retry", "--abandon")
     assert (status, "takes one of --id" in errors) == (ExitStatus.USAGE, True)
-    status, _, errors = await commands.run("jobs", "--store", empty_state, cwd=tmp_path, environment=environment)
+    status, _, errors = await commands.run("jobs", "--store", empty_store, cwd=tmp_path, environment=environment)
     assert (status, "does not exist: nothing was recorded there" in errors) == (ExitStatus.ERROR, True)
-    async with open_jobs(slow, state):
+    async with open_jobs(slow, store):
         pass
     status, _, errors = await akool("resolve", "0" * 24, "U1", "--abandon")
     assert (status, "was not submitted" in errors) == (ExitStatus.USAGE, True)
@@ -362,7 +362,7 @@ async def test_a_named_account_keeps_its_presses_when_its_key_changes(slow, akoo
     assert (status, "nothing is recorded of this account" in errors) == (ExitStatus.DONE, True)
 
 
-async def test_an_account_is_named_for_a_state_alone(slow, tmp_path):
+async def test_an_account_is_named_for_a_store_alone(slow, tmp_path):
     """Without --store the name would change nothing, and is refused."""
     write_batch(tmp_path, slow, 1)
     status, _, errors = await commands.run(

@@ -1,4 +1,4 @@
-"""The credits that DurableFanOut.status() tells, held against the emulator's ledger, on both kinds of state."""
+"""The credits that DurableFanOut.status() reports, held against the emulator's ledger, on both kinds of store."""
 
 import asyncio
 
@@ -22,14 +22,14 @@ async def carry_out(jobs, *presses):
     return await jobs.status()
 
 
-async def test_the_account_adds_up(emulator, state):
-    """Lost replies, a job that fails, a press that is refused, a price that rises and a reply that tells too little:
-    what is charged and lost is what AKOOL took, to the credit, also once a lost press is given up.
+async def test_the_account_adds_up(emulator, store):
+    """Lost replies, a job that fails, a press that is refused, a price that rises and a reply that reports too little:
+    what is charged and lost is what AKOOL took, to the credit, also once a lost press is abandoned.
     """
     first, second = emulator.add_image(), emulator.add_image()
     faults = [None, Fault.reset("after"), Fault.fails(), Fault.deduction_credit(1), Fault.code(1009)]
     emulator.faults.script("create_by_button", *faults)
-    async with open_jobs(emulator, state) as jobs:
+    async with open_jobs(emulator, store) as jobs:
         counts = await carry_out(jobs, *((first, button) for button in ("V1", "V2", "V3", "V4", "U1")))
         assert (counts.done, counts.failed, counts.unknown) == (2, 2, 1)
         assert credits_of(counts) == (6, 2, 0, 0)
@@ -42,17 +42,17 @@ async def test_the_account_adds_up(emulator, state):
         emulator.prices["upscale"] = 2
         counts = await carry_out(jobs, (second, "U2"))
         await jobs.resolve((second, "U1"), abandon=True)
-        given_up = await jobs.status()
-    assert credits_of(counts) == credits_of(given_up) == (12, 6, 0, 0)
-    assert (given_up.failed, given_up.unknown) == (3, 1)
+        abandoned = await jobs.status()
+    assert credits_of(counts) == credits_of(abandoned) == (12, 6, 0, 0)
+    assert (abandoned.failed, abandoned.unknown) == (3, 1)
     assert emulator.ledger.charged == 18
 
 
-async def test_a_press_without_a_price_costs_what_the_last_of_its_kind_did(emulator, state):
-    """Where AKOOL reports 0, null, a text or less than nothing, the last price of the kind counts, and says so."""
+async def test_a_press_without_a_price_costs_what_the_last_of_its_kind_did(emulator, store):
+    """If AKOOL reports 0, null, a text or less than nothing, the last price of the kind counts, as an estimate."""
     image_id = emulator.add_image()
     emulator.prices["variation"] = 3
-    async with open_jobs(emulator, state) as jobs:
+    async with open_jobs(emulator, store) as jobs:
         counts = await carry_out(jobs, (image_id, "V1"))
         assert credits_of(counts) == (3, 0, 0, 0)
         no_prices = [Fault.deduction_credit(reported) for reported in (0, None, "free", -2)]
@@ -67,12 +67,12 @@ async def test_a_press_without_a_price_costs_what_the_last_of_its_kind_did(emula
     assert emulator.ledger.charged == 16
 
 
-async def test_a_press_is_in_doubt_until_akool_tells_and_then_lost_until_its_id_is_known(emulator, state):
+async def test_a_press_is_in_doubt_until_akool_answers_and_then_lost_until_its_id_is_known(emulator, store):
     """From before its POST a press counts for what it may cost; each answer moves it, and no credit counts twice."""
     press = ButtonPress(emulator.add_image(), "U1")
     emulator.faults.script("create_by_button", Fault.reset("after"))
     emulator.faults.rate(1.0, Fault.code(1008), endpoints=["get_image_result"])
-    async with open_jobs(emulator, state) as jobs:
+    async with open_jobs(emulator, store) as jobs:
         await jobs.submit([press])
         assert credits_of(await jobs.status()) == (0, 0, 0, 0)
         running = asyncio.create_task(jobs.run())
@@ -91,12 +91,12 @@ async def test_a_press_is_in_doubt_until_akool_tells_and_then_lost_until_its_id_
     assert emulator.ledger.charged == 2
 
 
-async def test_a_press_that_is_given_up_in_doubt_may_still_have_been_charged(emulator, state):
-    """Giving up tells nothing of what AKOOL took: the credits stay in doubt."""
+async def test_a_press_that_is_abandoned_in_doubt_may_still_have_been_charged(emulator, store):
+    """Abandoning a press does not show what AKOOL took: the credits stay in doubt."""
     press = ButtonPress(emulator.add_image(), "U1")
     emulator.faults.script("create_by_button", Fault.reset("after"))
     emulator.faults.rate(1.0, Fault.code(1008), endpoints=["get_image_result"])
-    async with open_jobs(emulator, state) as jobs:
+    async with open_jobs(emulator, store) as jobs:
         await carry_out(jobs, press)
         await jobs.resolve(press, abandon=True)
         counts = await jobs.status()
@@ -104,11 +104,11 @@ async def test_a_press_that_is_given_up_in_doubt_may_still_have_been_charged(emu
     assert credits_of(counts) == (0, 0, 2, 0)
 
 
-async def test_what_runs_at_akool_is_charged_already(emulator, state):
-    """The reply to the press tells the price, long before the job ends; and so it does for whoever asks."""
+async def test_what_runs_at_akool_is_charged_already(emulator, store):
+    """The reply to the press has the price, long before the job ends; every reader of the store sees it."""
     emulator.faults.script("create_by_button", Fault.stuck(), Fault.stuck())
     emulator.prices["upscale"] = 4
-    async with open_jobs(emulator, state) as jobs, open_jobs(emulator, state) as others:
+    async with open_jobs(emulator, store) as jobs, open_jobs(emulator, store) as others:
         await jobs.submit([(emulator.add_image(), button) for button in ("U1", "V1")])
         running = asyncio.create_task(jobs.run())
 
@@ -123,10 +123,10 @@ async def test_what_runs_at_akool_is_charged_already(emulator, state):
     assert credits_of(counts) == (6, 0, 0, 0)
 
 
-async def test_what_was_not_accepted_costs_nothing(emulator, state):
+async def test_what_was_not_accepted_costs_nothing(emulator, store):
     """A refused press, one that never arrived and was made again, and those that a bad key keeps back."""
     image_id = emulator.add_image()
-    async with open_jobs(emulator, state) as jobs:
+    async with open_jobs(emulator, store) as jobs:
         emulator.faults.script("create_by_button", Fault.code(1009))
         counts = await carry_out(jobs, (image_id, "V1"))
         assert credits_of(counts) == (0, 0, 0, 0)
@@ -143,11 +143,11 @@ async def test_what_was_not_accepted_costs_nothing(emulator, state):
     assert emulator.ledger.charged == 2
 
 
-async def test_a_mistyped_id_does_not_lose_the_credit(emulator, state):
+async def test_a_mistyped_id_does_not_lose_the_credit(emulator, store):
     """An id that AKOOL does not know leaves the press charged; the right one brings its price."""
     press = ButtonPress(emulator.add_image(), "U1")
     emulator.prices["upscale"] = 4
-    async with open_jobs(emulator, state) as jobs:
+    async with open_jobs(emulator, store) as jobs:
         await carry_out(jobs, (emulator.add_image(), "U1"))
         emulator.faults.script("create_by_button", Fault.reset("after"))
         await carry_out(jobs, press)
@@ -161,13 +161,13 @@ async def test_a_mistyped_id_does_not_lose_the_credit(emulator, state):
         assert credits_of(await jobs.status()) == (8, 0, 0, 0)
 
 
-async def test_accounts_in_one_state_have_sums_and_prices_of_their_own(emulator, state):
-    """What one account was charged, and at which price, tells nothing of another's."""
+async def test_accounts_in_one_store_have_sums_and_prices_of_their_own(emulator, store):
+    """What one account was charged, and at which price, does not count for another."""
     image_id = emulator.add_image()
     emulator.prices["variation"] = 3
-    async with open_jobs(emulator, state, account="one") as jobs:
+    async with open_jobs(emulator, store, account="one") as jobs:
         await carry_out(jobs, (image_id, "V1"))
         emulator.reported_prices["variation"] = 0
         assert credits_of(await carry_out(jobs, (image_id, "V2"))) == (6, 0, 0, 3)
-    async with open_jobs(emulator, state, account="two") as jobs:
+    async with open_jobs(emulator, store, account="two") as jobs:
         assert credits_of(await carry_out(jobs, (image_id, "V3"))) == (2, 0, 0, 2)

@@ -1,4 +1,4 @@
-"""The connections of a durable fan-out to its state."""
+"""The connections of a durable fan-out to its store."""
 
 import asyncio
 import sqlite3
@@ -13,7 +13,7 @@ from akool_async.durable._store_url import StoreUrl
 
 async def test_a_thread_that_outlasts_the_closing_closes_its_connection(tmp_path):
     """Closing does not wait for a thread that is in a transaction, and no connection stays open for it."""
-    database = Database(StoreUrl.read(f"sqlite:///{tmp_path}/akool.db").engine(), "a state", WorkerTiming())
+    database = Database(StoreUrl.read(f"sqlite:///{tmp_path}/akool.db"), WorkerTiming())
     has_begun, may_end = threading.Event(), threading.Event()
     used = []
 

@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from akool_async import Button
 from akool_async.durable import StoreError, WorkerTiming
-from akool_async.durable._alive import AliveLock
+from akool_async.durable._heartbeat import AdvisoryLockHeartbeat
 from akool_async.durable._store_url import StoreUrl
 from tests.support.looks import look_until
 from tests.support.workers import Line, open_jobs
@@ -23,10 +23,10 @@ AS_LONG = WorkerTiming()
 class Failover(Line):
     """A line to a PostgreSQL database that fails over."""
 
-    def __init__(self, state):
-        super().__init__(state)
-        self._owner = psycopg.connect(state, autocommit=True)
-        self._name = make_url(state).database
+    def __init__(self, store):
+        super().__init__(store)
+        self._owner = psycopg.connect(store, autocommit=True)
+        self._name = make_url(store).database
 
     async def __aexit__(self, *_):
         await super().__aexit__(*_)
@@ -56,15 +56,15 @@ class Failover(Line):
 
 @pytest.fixture(params=["", "?target_session_attrs=any"], ids=["as we connect", "as a user may connect"])
 async def failover(request, postgresql):
-    """Such a line; with a state's URL that leaves the choice of a server to us, and with one that takes any."""
+    """Such a line; with a store's URL that leaves the choice of a server to us, and with one that takes any."""
     async with Failover(postgresql()) as failover:
-        failover.state += request.param
+        failover.store += request.param
         yield failover
 
 
 async def test_a_run_goes_on_after_a_failover(emulator, failover):
     """The worker and its queue press the rest, once each, with connections that can write."""
-    async with open_jobs(emulator, failover.state, max_concurrent_upscales=1, worker_timing=AS_LONG) as jobs:
+    async with open_jobs(emulator, failover.store, max_concurrent_upscales=1, worker_timing=AS_LONG) as jobs:
         await jobs.submit([(emulator.add_image(), button) for button in Button])
         running = asyncio.create_task(jobs.run())
         await emulator.ledger.until(lambda ledger: ledger.accepted >= 1)
@@ -76,9 +76,9 @@ async def test_a_run_goes_on_after_a_failover(emulator, failover):
 
 
 async def test_a_caller_goes_on_after_a_failover(emulator, failover):
-    """What is submitted and read meanwhile is done when a connection can write, and nobody is told of an error."""
+    """What is submitted and read meanwhile is done when a connection can write, and nobody gets an error."""
     press = (emulator.add_image(), "V1")
-    async with open_jobs(emulator, failover.state) as jobs:
+    async with open_jobs(emulator, failover.store) as jobs:
         await jobs.status()
         async with failover.under_way(connections=4):
             submitting = asyncio.create_task(jobs.submit([press]))
@@ -86,10 +86,10 @@ async def test_a_caller_goes_on_after_a_failover(emulator, failover):
         assert (await jobs.job(press)).outcome is None
 
 
-async def test_a_state_can_be_opened_during_a_failover(emulator, failover):
-    """A state that was made before is entered as soon as a connection can write, and one that is new is made then."""
+async def test_a_store_can_be_opened_during_a_failover(emulator, failover):
+    """A store that was made before is entered as soon as a connection can write, and one that is new is made then."""
     for _ in range(2):
-        jobs = open_jobs(emulator, failover.state)
+        jobs = open_jobs(emulator, failover.store)
         async with failover.under_way(connections=2):
             entering = asyncio.create_task(jobs.__aenter__())
         await entering
@@ -97,10 +97,10 @@ async def test_a_state_can_be_opened_during_a_failover(emulator, failover):
         await jobs.__aexit__(None, None, None)
 
 
-async def test_a_state_that_stays_read_only_is_told(emulator, postgresql):
-    """A caller hears within its time that the state cannot be written, and why."""
+async def test_a_store_that_stays_read_only_is_reported(emulator, postgresql):
+    """A caller gets an error within its timeout that says why the store cannot be written."""
     timing = WorkerTiming(database_timeout=3)
-    async with Failover(postgresql()) as failover, open_jobs(emulator, failover.state, worker_timing=timing) as jobs:
+    async with Failover(postgresql()) as failover, open_jobs(emulator, failover.store, worker_timing=timing) as jobs:
         failover.begin()
         with pytest.raises(StoreError, match=r"cannot be used \(.*read-only"):
             await jobs.submit([(emulator.add_image(), "V1")])
@@ -108,29 +108,29 @@ async def test_a_state_that_stays_read_only_is_told(emulator, postgresql):
         assert await jobs.submit([(emulator.add_image(), "V1")]) == 1
 
 
-async def test_a_sign_of_life_is_shown_where_the_others_look(failover):
-    """A lock at a server that can only be read is none: the next try takes it at the one that can write."""
-    worker, other = (AliveLock(failover.state, "account", name, AS_LONG) for name in ("a", "b"))
-    await worker.show()
+async def test_a_heartbeat_is_at_the_server_that_others_check(failover):
+    """A lock at a read-only server does not count: the next try takes it at the one that can write."""
+    worker, other = (AdvisoryLockHeartbeat(failover.store, "account", name, AS_LONG) for name in ("a", "b"))
+    await worker.beat()
     failover.begin()
     with pytest.raises(psycopg.Error, match="read"):
-        await worker.show()
+        await worker.beat()
     failover.end()
-    await other.show()
+    await other.beat()
 
-    async def both_are_shown():
-        await worker.show()  # the connection of before, which the server has yet to miss, may hold the lock
-        return await other.count() == 2
+    async def both_are_seen():
+        await worker.beat()  # the connection of before, which the server has yet to miss, may hold the lock
+        return await other.count_workers() == 2
 
-    await look_until(both_are_shown)
-    await worker.end()
-    await other.end()
+    await look_until(both_are_seen)
+    await worker.stop()
+    await other.stop()
 
 
 def test_a_server_that_turned_read_only_is_left(postgresql):
-    """A connection that could write before, and cannot now, is given up with all that stand beside it in the pool."""
-    state = postgresql()
-    engine = StoreUrl.read(state).engine()
+    """A connection that could write before, and cannot now, is discarded with all others of the pool."""
+    store = postgresql()
+    engine = StoreUrl.read(store).engine()
     with engine.begin() as one, engine.begin() as another:
         before = {one.scalar(PID), another.scalar(PID)}
         for connection in (one, another):
@@ -145,7 +145,7 @@ def test_a_server_that_turned_read_only_is_left(postgresql):
 
 
 def test_a_file_that_was_read_only_is_opened_again(tmp_path):
-    """SQLite opens a file that can only be read, and keeps that for ever: such a connection is given up."""
+    """A connection that SQLite opened read-only stays so forever: it is discarded."""
     engine = StoreUrl.read(f"sqlite:///{tmp_path}/a.db").engine()
     with engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA query_only = on")
@@ -156,7 +156,7 @@ def test_a_file_that_was_read_only_is_opened_again(tmp_path):
     engine.dispose()
 
 
-def test_a_machine_that_says_no_more_does_not_keep_its_locks(postgresql):
+def test_a_machine_that_went_silent_does_not_keep_its_locks(postgresql):
     """PostgreSQL ends what stands still in a transaction: others wait for its locks, such as that of the next end."""
     engine = StoreUrl.read(postgresql()).engine()
     with engine.connect() as connection:

@@ -1,4 +1,4 @@
-"""What a state keeps: formats of older and newer versions, and outcomes as they were written."""
+"""What a store keeps: formats of older and newer versions, and outcomes as they were written."""
 
 from contextlib import aclosing
 from datetime import UTC
@@ -17,8 +17,8 @@ from akool_async import (
     Outcome,
     OutcomeUnknownError,
 )
-from akool_async.durable._record import read_outcome, write_outcome
-from tests.support.durable_faults import format_of, make_as_of, set_format, tell_half_an_emoji
+from akool_async.durable._outcome_codec import decode_outcome, encode_outcome
+from tests.support.durable_faults import format_of, make_as_of, record_half_an_emoji, set_format
 from tests.support.workers import an_unknown_job, open_jobs, outcomes_of
 
 
@@ -29,21 +29,21 @@ async def read_ended(jobs, number):
 
 
 @pytest.mark.parametrize("older", [1, 2])
-async def test_a_state_of_an_older_format_is_brought_up_to_date(emulator, state, older):
-    """What an older version recorded is carried out by this one, and the older one refuses the state from then on.
+async def test_a_store_of_an_older_format_is_brought_up_to_date(emulator, store, older):
+    """What an older version recorded is carried out by this one, and the older one refuses the store from then on.
 
-    Prices are read from the results; what has none, as a lost press, counts by estimate.
+    Prices are read from the results; a press without one, such as a lost press, counts by estimate.
     """
     emulator.prices["upscale"] = 3
-    async with open_jobs(emulator, state) as jobs:
+    async with open_jobs(emulator, store) as jobs:
         press, _ = await an_unknown_job(emulator, jobs)
         await jobs.submit([(press.image_id, "U2")])
         await jobs.run()
         before = await outcomes_of(jobs)
         await jobs.submit([(press.image_id, "U3")])
-    tell_half_an_emoji(state)
-    make_as_of(state, older)
-    async with open_jobs(emulator, state) as jobs:
+    record_half_an_emoji(store)
+    make_as_of(store, older)
+    async with open_jobs(emulator, store) as jobs:
         assert [outcome.press for outcome in await read_ended(jobs, 2)] == [outcome.press for outcome in before]
         counts = await jobs.status()
         assert (counts.credits_charged, counts.credits_lost, counts.credits_estimated) == (3, 2, 0)
@@ -53,26 +53,26 @@ async def test_a_state_of_an_older_format_is_brought_up_to_date(emulator, state,
         assert (counts.done, counts.unknown) == (2, 1)
         assert (counts.credits_charged, counts.credits_lost, counts.credits_in_doubt) == (6, 2, 0)
         assert len(await outcomes_of(jobs)) == 3
-    assert format_of(state) == 3
-    async with open_jobs(emulator, state) as jobs:
+    assert format_of(store) == 3
+    async with open_jobs(emulator, store) as jobs:
         assert (await jobs.status()).done == 2
 
 
-async def test_a_state_of_a_newer_format_is_refused(emulator, tmp_path):
-    """An older version tells that the state is newer, and leaves it as it is."""
-    state = f"sqlite:///{tmp_path}/a.db"
-    async with open_jobs(emulator, state) as jobs:
+async def test_a_store_of_a_newer_format_is_refused(emulator, tmp_path):
+    """An older version reports that the store is newer, and leaves it as it is."""
+    store = f"sqlite:///{tmp_path}/a.db"
+    async with open_jobs(emulator, store) as jobs:
         await jobs.submit([(emulator.add_image(), "U1")])
-    set_format(state, 99)
+    set_format(store, 99)
     with pytest.raises(
         ConfigurationError, match=r"is of format 99, and this version .* knows up to 3: install a newer"
     ):
-        await open_jobs(emulator, state).__aenter__()
+        await open_jobs(emulator, store).__aenter__()
 
 
 def store_and_read(outcome):
     """Through the bytes that a database keeps of a text."""
-    return read_outcome(outcome.press, write_outcome(outcome).encode().decode())
+    return decode_outcome(outcome.press, encode_outcome(outcome).encode().decode())
 
 
 TEXT = st.text(st.characters(exclude_categories=[]), max_size=20)
@@ -94,7 +94,7 @@ IMAGES = st.builds(
 
 @given(image=IMAGES, button=st.sampled_from(list(Button)))
 def test_an_outcome_is_read_as_it_was_written(image, button):
-    """Whatever AKOOL told of an image comes back equal, the untouched mapping included."""
+    """Whatever AKOOL sent about an image comes back equal, the untouched mapping included."""
     press = ButtonPress("0" * 24, button)
     outcome = store_and_read(Outcome(press, Operation(image.id), image))
     assert outcome.result == image
@@ -105,7 +105,7 @@ def test_an_outcome_is_read_as_it_was_written(image, button):
 
 @given(charged=st.sampled_from([True, None]), message=TEXT)
 def test_an_error_is_read_as_it_was_written(charged, message):
-    """An error comes back with its class, its text and what it tells."""
+    """An error comes back with its class, its text and its fields."""
     press = ButtonPress("0" * 24, "U1")
     error = OutcomeUnknownError(message, charged=charged).about(press=press)
     read = store_and_read(Outcome(press, error=error)).error

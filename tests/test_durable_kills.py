@@ -1,4 +1,4 @@
-"""Real workers on a shared state, killed and starved: nothing is pressed twice, nothing lost, the cap never passed."""
+"""Real workers on a shared store, killed and starved: nothing is pressed twice, nothing lost, the cap never passed."""
 
 import asyncio
 import os
@@ -13,9 +13,9 @@ from attrs import evolve
 from akool_async import Button, ButtonPress, OutcomeUnknownError
 from akool_async.cli import ExitStatus
 from akool_async.durable import JobState, StoreError
-from akool_async.durable._alive import AliveLock
+from akool_async.durable._heartbeat import AdvisoryLockHeartbeat
 from akool_async.emulator import Emulator, Fault
-from tests.support.kills import Plan, run
+from tests.support.kills import KillScenario, run
 from tests.support.looks import look_until
 from tests.support.postgresql import new_postgresql
 from tests.support.workers import SHORT, Line, TimedCounter, open_jobs, worker
@@ -23,7 +23,7 @@ from tests.support.workers import SHORT, Line, TimedCounter, open_jobs, worker
 
 @pytest.fixture
 def own_postgresql():
-    """A server of the test's own: the URL of a state in it, and a function that crashes it and starts it again."""
+    """A server of the test's own: the URL of a store in it, and a function that crashes it and starts it again."""
     with new_postgresql() as server:
 
         def restart():
@@ -49,41 +49,41 @@ async def until_on_record(jobs, ids):
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("backend", ["sqlite", "postgresql"])
 async def test_kills_at_random_moments_lose_nothing(backend):
-    """Three workers share a cap of 8 while 20 of them are killed: the state says what the emulator's ledger says."""
-    account = await run(Plan(backend=backend, presses=96, kills=20, cap=8, pause=0.5, seed=7, speed=40))
-    assert account.holds, account.table()
-    assert account.kills == 20
-    assert account.done + account.unknown == 96
+    """Three workers share a cap of 8 while 20 of them are killed: the store says what the emulator's ledger says."""
+    report = await run(KillScenario(backend=backend, presses=96, kills=20, cap=8, pause=0.5, seed=7, speed=40))
+    assert report.holds, report.table()
+    assert report.kills == 20
+    assert report.done + report.unknown == 96
 
 
-async def test_a_worker_killed_before_its_post_leaves_the_press_to_the_next(slow, state, tmp_path):
+async def test_a_worker_killed_before_its_post_leaves_the_press_to_the_next(slow, store, tmp_path):
     """The intent is on disk and AKOOL did not take it: the next worker finds that out, and presses."""
     press = ButtonPress(slow.add_image(), "U1")
     slow.faults.script("create_by_button", Fault.slow(3600, "before"))
-    async with open_jobs(slow, state) as jobs:
+    async with open_jobs(slow, store) as jobs:
         await jobs.submit([press])
-        async with worker(slow, state, tmp_path) as first:
+        async with worker(slow, store, tmp_path) as first:
             await slow.ledger.until(lambda ledger: ledger.requests["create_by_button"] == 1)
             first.kill()
             await first.wait()
-        async with worker(slow, state, tmp_path, "--until-empty") as second:
+        async with worker(slow, store, tmp_path, "--until-empty") as second:
             assert await second.wait() == 0
         job = await jobs.job(press)
     assert job.state is JobState.DONE
     assert slow.ledger.presses_accepted == {(press.image_id, "U1"): 1}
 
 
-async def test_a_worker_killed_after_its_post_is_told_as_unknown_and_charged(slow, state, tmp_path):
+async def test_a_press_of_a_worker_killed_after_its_post_is_unknown_and_charged(slow, store, tmp_path):
     """AKOOL took the press and its reply never came: the next worker finds the button used, and presses no more."""
     press = ButtonPress(slow.add_image(), "U1")
     slow.faults.script("create_by_button", Fault.stall("after"))
-    async with open_jobs(slow, state) as jobs:
+    async with open_jobs(slow, store) as jobs:
         await jobs.submit([press])
-        async with worker(slow, state, tmp_path) as first:
+        async with worker(slow, store, tmp_path) as first:
             await slow.ledger.until(lambda ledger: ledger.accepted == 1)
             first.kill()
             await first.wait()
-        async with worker(slow, state, tmp_path, "--lost-reply-patience=0.1", "--until-empty") as second:
+        async with worker(slow, store, tmp_path, "--lost-reply-timeout=0.1", "--until-empty") as second:
             assert await second.wait() == ExitStatus.OUTCOME_UNKNOWN
         job = await jobs.job(press)
     assert job.state is JobState.UNKNOWN
@@ -92,17 +92,17 @@ async def test_a_worker_killed_after_its_post_is_told_as_unknown_and_charged(slo
     assert len(slow.ledger.posts) == 1
 
 
-async def test_a_dead_workers_slots_are_not_given_away_while_akool_works(state, tmp_path):
+async def test_a_dead_workers_slots_are_not_given_away_while_akool_works(store, tmp_path):
     """Three workers share a cap of 8; one dies with slots in hand: its upscales go on to be counted until they end."""
     with Emulator(speed=16) as emulator:
         presses = [(emulator.add_image(), f"U{index}") for _ in range(4) for index in (1, 2, 3, 4)]
         options = ("--max-concurrent-upscales", "8", "--until-empty")
-        async with open_jobs(emulator, state, max_concurrent_upscales=8) as jobs:
+        async with open_jobs(emulator, store, max_concurrent_upscales=8) as jobs:
             await jobs.submit(presses)
             async with (
-                worker(emulator, state, tmp_path, *options) as first,
-                worker(emulator, state, tmp_path, *options) as second,
-                worker(emulator, state, tmp_path, *options) as third,
+                worker(emulator, store, tmp_path, *options) as first,
+                worker(emulator, store, tmp_path, *options) as second,
+                worker(emulator, store, tmp_path, *options) as third,
             ):
                 await until_on_record(jobs, 8)
                 first.kill()
@@ -114,12 +114,12 @@ async def test_a_dead_workers_slots_are_not_given_away_while_akool_works(state, 
         assert emulator.ledger.accepted == 16
 
 
-async def test_sigterm_drains_a_worker(slow, state, tmp_path):
-    """No new presses after SIGTERM, exit status 0, and what runs at AKOOL is taken up by the next worker at once."""
+async def test_sigterm_drains_a_worker(slow, store, tmp_path):
+    """No new presses after SIGTERM, exit status 0, and the next worker immediately follows what runs at AKOOL."""
     presses = [(slow.add_image(), f"U{index}") for _ in range(4) for index in (1, 2, 3, 4)]
-    async with open_jobs(slow, state) as jobs:
+    async with open_jobs(slow, store) as jobs:
         await jobs.submit(presses)
-        async with worker(slow, state, tmp_path) as first:
+        async with worker(slow, store, tmp_path) as first:
             await slow.ledger.until(lambda ledger: ledger.accepted >= 6)
             first.send_signal(signal.SIGTERM)
             assert await first.wait() == 0
@@ -127,49 +127,49 @@ async def test_sigterm_drains_a_worker(slow, state, tmp_path):
         counts = await jobs.status()
         assert counts.open > 0
         assert counts.failed == counts.unknown == 0
-        async with worker(slow, state, tmp_path, "--until-empty") as second:
+        async with worker(slow, store, tmp_path, "--until-empty") as second:
             assert await second.wait() == 0
         assert await count_done(jobs) == 16
     assert accepted < slow.ledger.accepted == 16
     assert slow.ledger.peak_upscales <= 4
 
 
-async def test_a_rate_limit_is_all_workers_together(state, tmp_path):
+async def test_a_rate_limit_is_all_workers_together(store, tmp_path):
     """Two workers with a rate of 20 a second take together at least the time that their requests need at this rate."""
     with Emulator(speed=80) as emulator:
         emulator.ledger.requests = TimedCounter()
         presses = [(emulator.add_image(), button) for _ in range(5) for button in Button]
         options = ("--max-requests-per-second", "20", "--until-empty")
-        async with open_jobs(emulator, state) as jobs:
+        async with open_jobs(emulator, store) as jobs:
             await jobs.submit(presses)
             async with (
-                worker(emulator, state, tmp_path, *options) as first,
-                worker(emulator, state, tmp_path, *options) as second,
+                worker(emulator, store, tmp_path, *options) as first,
+                worker(emulator, store, tmp_path, *options) as second,
             ):
                 assert await first.wait() == 0
                 assert await second.wait() == 0
             assert await count_done(jobs) == 40
     times = emulator.ledger.requests.times
-    assert times[-1] - times[0] >= (len(times) - 2) / 20  # each worker may send its first at once
+    assert times[-1] - times[0] >= (len(times) - 2) / 20  # each worker may send its first immediately
 
 
 async def test_postgresql_restarted_under_load(slow, tmp_path, own_postgresql):
-    """PostgreSQL stops at once and comes back while two workers press: all ends well, and once."""
-    state, restart = own_postgresql
+    """PostgreSQL crashes and comes back while two workers press: all ends well, and once."""
+    store, restart = own_postgresql
     presses = [(slow.add_image(), button) for _ in range(5) for button in Button]
     options = ("--max-concurrent-upscales", "8", "--account", "both")
     async with (
-        open_jobs(slow, state, account="both", max_concurrent_upscales=8) as jobs,
-        worker(slow, state, tmp_path, *options) as first,
-        worker(slow, state, tmp_path, *options) as second,
+        open_jobs(slow, store, account="both", max_concurrent_upscales=8) as jobs,
+        worker(slow, store, tmp_path, *options) as first,
+        worker(slow, store, tmp_path, *options) as second,
     ):
-        looker = AliveLock(state, "both", "nobody", SHORT)
+        observer = AdvisoryLockHeartbeat(store, "both", "nobody", SHORT)
 
-        async def both_live():
-            return await looker.count() == 2
+        async def both_have_heartbeats():
+            return await observer.count_workers() == 2
 
-        await look_until(both_live)
-        await looker.end()
+        await look_until(both_have_heartbeats)
+        await observer.stop()
         await jobs.submit(presses)
         for accepted in (10, 25):
             await slow.ledger.until(lambda ledger: ledger.accepted >= accepted)  # noqa: B023 - awaited here
@@ -189,17 +189,17 @@ async def test_postgresql_restarted_under_load(slow, tmp_path, own_postgresql):
     assert slow.ledger.peak_upscales <= 8
 
 
-async def test_a_worker_that_was_cut_off_still_tells_its_id(slow, postgresql, tmp_path):
-    """Cut off from PostgreSQL as AKOOL accepts, a worker is given up as dead; when it is back its id is not lost."""
-    state = postgresql()
+async def test_a_worker_that_was_cut_off_still_records_its_id(slow, postgresql, tmp_path):
+    """Cut off from PostgreSQL as AKOOL accepts, a worker is taken for dead; when it is back its id is not lost."""
+    store = postgresql()
     press = ButtonPress(slow.add_image(), "U1")
     slow.faults.script("create_by_button", Fault.slow(2, "after"))
-    async with Line(state) as line, open_jobs(slow, state) as jobs:
+    async with Line(store) as line, open_jobs(slow, store) as jobs:
         await jobs.submit([press])
-        async with worker(slow, line.state, tmp_path):
+        async with worker(slow, line.store, tmp_path):
             await slow.ledger.until(lambda ledger: ledger.accepted == 1)
             line.cut()
-            async with worker(slow, state, tmp_path, "--lost-reply-patience=0.1", "--until-empty") as second:
+            async with worker(slow, store, tmp_path, "--lost-reply-timeout=0.1", "--until-empty") as second:
                 assert await second.wait() == ExitStatus.OUTCOME_UNKNOWN
             assert (await jobs.status()).unknown == 1
             line.mend()
@@ -217,7 +217,7 @@ async def test_what_begins_while_postgresql_is_away_waits_for_it(slow, postgresq
     """Entered without a line to PostgreSQL, and run without one, a durable fan-out begins when there is one."""
     async with Line(postgresql()) as line:
         line.cut()
-        jobs = open_jobs(slow, line.state)
+        jobs = open_jobs(slow, line.store)
         entering = asyncio.create_task(jobs.__aenter__())
         await look_until(lambda: line.refused >= 2)
         line.mend()
@@ -238,7 +238,7 @@ async def test_what_begins_while_postgresql_is_away_waits_for_it(slow, postgresq
 async def test_a_server_that_does_not_answer_holds_nobody_up(emulator, postgresql):
     """A reading of a database that is silent ends with StoreError, and works when it speaks again."""
     timing = evolve(SHORT, database_timeout=1)
-    async with Line(postgresql()) as line, open_jobs(emulator, line.state, worker_timing=timing) as jobs:
+    async with Line(postgresql()) as line, open_jobs(emulator, line.store, worker_timing=timing) as jobs:
         line.stall()
         with pytest.raises(StoreError, match="no answer"):
             await jobs.status()
@@ -246,11 +246,11 @@ async def test_a_server_that_does_not_answer_holds_nobody_up(emulator, postgresq
         assert (await jobs.status()).open == 0
 
 
-async def test_an_id_that_cannot_be_recorded_is_told(slow, postgresql, caplog):
-    """Stopped while PostgreSQL is away, a worker tells the ids that it could not record, for a person to resolve."""
+async def test_an_id_that_cannot_be_recorded_is_logged(slow, postgresql, caplog):
+    """Stopped while PostgreSQL is away, a worker logs the ids that it could not record, for a person to resolve."""
     async with Line(postgresql()) as line:
         timing = evolve(SHORT, database_timeout=4, drain_timeout=1, hand_over_timeout=0.2)
-        jobs = await open_jobs(slow, line.state, worker_timing=timing).__aenter__()
+        jobs = await open_jobs(slow, line.store, worker_timing=timing).__aenter__()
         await jobs.submit([(slow.add_image(), "U1")])
         slow.faults.script("create_by_button", Fault.slow(2, "after"))
         running = asyncio.create_task(jobs.run())
@@ -279,13 +279,13 @@ asyncio.run(main())
 """
 
 
-async def test_a_program_that_does_not_wait_for_its_worker_loses_no_id(slow, state):
+async def test_a_program_that_does_not_wait_for_its_worker_loses_no_id(slow, store):
     """run() is cancelled twice and the program ends, with replies under way: their ids are recorded all the same."""
-    async with open_jobs(slow, state) as jobs:
+    async with open_jobs(slow, store) as jobs:
         await jobs.submit([(slow.add_image(), button) for button in ("V1", "V2", "V3")])
         slow.faults.script("create_by_button", *[Fault.slow(2, "after")] * 3)
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", IMPATIENT, state),
+            *(sys.executable, "-c", IMPATIENT, store),
             env={**os.environ, **slow.environment()},
             stdin=asyncio.subprocess.PIPE,
         )
@@ -295,14 +295,14 @@ async def test_a_program_that_does_not_wait_for_its_worker_loses_no_id(slow, sta
 
 
 async def test_a_full_disk_loses_no_id(slow, tmp_path):
-    """The state cannot be written while presses are answered: their ids are recorded once there is room again."""
-    state = f"sqlite:///{tmp_path}/akool.db"
+    """The store cannot be written while presses are answered: their ids are recorded once there is room again."""
+    store = f"sqlite:///{tmp_path}/akool.db"
     image_id = slow.add_image()
     presses = [(image_id, button) for button in Button]
-    async with open_jobs(slow, state) as jobs:
+    async with open_jobs(slow, store) as jobs:
         await jobs.submit(presses)
         slow.faults.script("create_by_button", *[Fault.slow(2, "after")] * 8)
-        async with worker(slow, state, tmp_path, "--until-empty") as process:
+        async with worker(slow, store, tmp_path, "--until-empty") as process:
             await slow.ledger.until(lambda ledger: ledger.accepted == 8)
             resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
             slow.advance(100)  # all eight end at AKOOL

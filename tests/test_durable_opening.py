@@ -1,4 +1,4 @@
-"""Opening a state: which one, by how many at once, and whether it is made."""
+"""Opening a store: which one, by how many concurrently, and whether it is made."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -15,65 +15,65 @@ from tests.support.workers import open_jobs
 
 
 @pytest.mark.parametrize(
-    ("state", "reason"),
+    ("store", "reason"),
     [
-        ("akool.db", "state must be a URL such as"),
-        ("mysql://host/akool", "state must be a URL such as"),
+        ("akool.db", "store must be a URL such as"),
+        ("mysql://host/akool", "store must be a URL such as"),
         ("postgresql://user:p@ss@host/akool", "with %40 for each @"),
-        ("sqlite://", "state must name a file that outlives the process"),
-        ("sqlite:///:memory:", "state must name a file that outlives the process"),
-        ("sqlite:///a.db?timeout=5", "state must name a file that outlives the process"),
+        ("sqlite://", "store must name a file that outlives the process"),
+        ("sqlite:///:memory:", "store must name a file that outlives the process"),
+        ("sqlite:///a.db?timeout=5", "store must name a file that outlives the process"),
         ("sqlite:////nowhere/akool.db", "the folder /nowhere does not exist"),
-        (None, "state must be a URL such as"),
+        (None, "store must be a URL such as"),
     ],
 )
-def test_a_bad_state_is_refused_before_anything_is_done(state, reason):
-    """What is no state's URL is told with an example."""
+def test_a_bad_store_is_refused_before_anything_is_done(store, reason):
+    """What is not the URL of a store is refused with an example."""
     with pytest.raises(ConfigurationError, match=reason):
-        DurableFanOut("sk-test-key", state)
+        DurableFanOut("sk-test-key", store)
 
 
-async def test_a_state_that_cannot_be_opened_is_told_without_its_password(tmp_path):
+async def test_a_store_that_cannot_be_opened_is_named_without_its_password(tmp_path):
     """A server that is not there, which may come, a file that is no database, and a folder."""
-    (tmp_path / "text").write_text("not a database, but long enough to be looked at as one" * 20)
-    for state in (
+    (tmp_path / "text").write_text("not a database, but long enough to be read as one" * 20)
+    for store in (
         "postgresql://user:secret@127.0.0.1:9/akool",
         "postgresql://user@127.0.0.1:9/akool?password=secret",
         f"sqlite:///{tmp_path}/text",
         f"sqlite:///{tmp_path}",
     ):
         with pytest.raises((ConfigurationError, StoreError), match="cannot be used") as caught:
-            await DurableFanOut("sk-test-key", state, worker_timing=WorkerTiming(database_timeout=0.5)).__aenter__()
+            await DurableFanOut("sk-test-key", store, worker_timing=WorkerTiming(database_timeout=0.5)).__aenter__()
         assert "secret" not in str(caught.value)
 
 
-def test_a_link_to_a_state_is_that_state(tmp_path):
+def test_a_link_to_a_store_is_that_store(tmp_path):
     """Locks stand beside the file that SQLite opens, whichever name leads to it."""
     (tmp_path / "b.db").symlink_to(tmp_path / "a.db")
     assert StoreUrl.read(f"sqlite:///{tmp_path}/b.db") == StoreUrl.read(f"sqlite:///{tmp_path}/a.db")
 
 
-def test_what_a_url_says_of_its_connection_counts():
-    """Our patience with a silent server fills in what the URL leaves open, for every kind of connection."""
-    state = StoreUrl.read("postgresql://user@host/akool?connect_timeout=3&sslmode=require")
-    for address in (state.address, state.driver_address):
+def test_the_parameters_of_a_url_override_ours():
+    """Our timeouts for a silent server fill in what the URL leaves open, for every kind of connection."""
+    store = StoreUrl.read("postgresql://user@host/akool?connect_timeout=3&sslmode=require")
+    for address in (store.address, store.driver_address):
         query = make_url(address).query
         assert (query["connect_timeout"], query["sslmode"], query["keepalives_idle"]) == ("3", "require", "5")
-    assert "keepalives" not in str(state)
+    assert "keepalives" not in str(store)
 
 
-async def test_many_that_open_a_new_state_at_once_all_can(emulator, empty_state):
-    """Eight that make the same state's tables at once all record their press, and one of them is new."""
+async def test_many_can_open_a_new_store_concurrently(emulator, empty_store):
+    """Eight that make the same store's tables concurrently all record their press, and one of them is new."""
 
     async def submit():
-        async with open_jobs(emulator, empty_state) as jobs:
+        async with open_jobs(emulator, empty_store) as jobs:
             return await jobs.submit([("0" * 24, "U1")])
 
     assert sorted(await asyncio.gather(*(submit() for _ in range(8)))) == [0] * 7 + [1]
 
 
-async def test_an_sqlite_state_is_opened_by_one_at_a_time(emulator, tmp_path):
-    """While another process makes the tables, entering waits: DBOS's migrations do not bear company on SQLite."""
+async def test_an_sqlite_store_is_opened_by_one_at_a_time(emulator, tmp_path):
+    """While another process makes the tables, entering waits: DBOS's migrations cannot run concurrently on SQLite."""
     async with AsyncExitStack() as stack:
         with portalocker.Lock(tmp_path / "a.db.lock"):
             entering = asyncio.create_task(stack.enter_async_context(open_jobs(emulator, f"sqlite:///{tmp_path}/a.db")))
@@ -82,30 +82,30 @@ async def test_an_sqlite_state_is_opened_by_one_at_a_time(emulator, tmp_path):
         assert (await (await entering).status()).open == 0
 
 
-async def test_a_state_that_must_exist_is_not_made(emulator, empty_state, tmp_path):
-    """With create=False a state that was never made is refused and not made; one that was is opened."""
+async def test_a_store_that_must_exist_is_not_made(emulator, empty_store, tmp_path):
+    """With create=False a store that was never made is refused and not made; one that was is opened."""
     with pytest.raises(ConfigurationError, match="does not exist: nothing was recorded there"):
-        await open_jobs(emulator, empty_state, create=False).__aenter__()
+        await open_jobs(emulator, empty_store, create=False).__aenter__()
     assert not list(tmp_path.glob("*.db*"))
-    async with open_jobs(emulator, empty_state) as jobs:
+    async with open_jobs(emulator, empty_store) as jobs:
         await jobs.submit([("0" * 24, "U1")])
-    async with open_jobs(emulator, empty_state, create=False) as jobs:
+    async with open_jobs(emulator, empty_store, create=False) as jobs:
         assert (await jobs.status()).waiting == 1
 
 
 async def test_bad_arguments_are_refused(emulator, tmp_path):
     """An injected http, a strange account, what is no press or age, and use before entering."""
-    state = f"sqlite:///{tmp_path}/a.db"
+    store = f"sqlite:///{tmp_path}/a.db"
     with pytest.raises(ValueError, match="http cannot be given"):
-        open_jobs(emulator, state, http=object())
+        open_jobs(emulator, store, http=object())
     for wrong in ("a:b", "", "a" * 65, 5):
         with pytest.raises(ValueError, match="account must be a name of at most 64 ASCII letters"):
-            open_jobs(emulator, state, account=wrong)
+            open_jobs(emulator, store, account=wrong)
     with pytest.raises(ValueError, match="max_concurrent_upscales"):
-        open_jobs(emulator, state, max_concurrent_upscales=0)
+        open_jobs(emulator, store, max_concurrent_upscales=0)
     with pytest.raises(ConfigurationError, match="within its block only"):
-        await open_jobs(emulator, state).submit([])
-    async with open_jobs(emulator, state) as jobs:
+        await open_jobs(emulator, store).submit([])
+    async with open_jobs(emulator, store) as jobs:
         for wrong in (None, 5, "abc"):
             with pytest.raises(ValueError, match="presses must be pairs"):
                 await jobs.submit(wrong)

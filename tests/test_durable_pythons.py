@@ -1,4 +1,4 @@
-"""One SQLite state in the hands of several Pythons: the variable AKOOL_TEST_PYTHONS lists the other interpreters."""
+"""One SQLite store in the hands of several Pythons: the variable AKOOL_TEST_PYTHONS lists the other interpreters."""
 
 import asyncio
 import os
@@ -13,10 +13,10 @@ PYTHONS: Final = [path for path in os.environ.get("AKOOL_TEST_PYTHONS", "").spli
 NONE: Final = pytest.param(None, marks=pytest.mark.skip(reason="AKOOL_TEST_PYTHONS lists no other interpreter"))
 
 
-async def work_until_done(python, state, emulator, folder):
+async def work_until_done(python, store, emulator, folder):
     """Run a worker under another Python; its exit status, and what it said."""
     process = await asyncio.create_subprocess_exec(
-        *(python, "-W", "error", "-m", "akool_async", "worker", "--quiet", "--until-empty", "--store", state),
+        *(python, "-W", "error", "-m", "akool_async", "worker", "--quiet", "--until-empty", "--store", store),
         cwd=folder,
         env={"PATH": os.defpath, "HOME": str(folder), **emulator.environment()},
         stdout=asyncio.subprocess.PIPE,
@@ -27,11 +27,11 @@ async def work_until_done(python, state, emulator, folder):
 
 
 @pytest.mark.parametrize("python", PYTHONS or [NONE])
-async def test_a_state_is_carried_on_by_another_python(emulator, tmp_path, python):
+async def test_a_store_is_carried_on_by_another_python(emulator, tmp_path, python):
     """One job is done here, one is left at AKOOL and one is not begun: another Python ends them, this one reads all."""
-    state = f"sqlite:///{tmp_path}/akool.db"
+    store = f"sqlite:///{tmp_path}/akool.db"
     images = [emulator.add_image() for _ in range(4)]
-    async with open_jobs(emulator, state, max_concurrent_upscales=1) as jobs:
+    async with open_jobs(emulator, store, max_concurrent_upscales=1) as jobs:
         await jobs.submit([(images[0], "U1")])
         await jobs.run()
         emulator.faults.rate(1, Fault.image_status(2), endpoints=["get_image_result"])  # nothing seems to end
@@ -43,11 +43,11 @@ async def test_a_state_is_carried_on_by_another_python(emulator, tmp_path, pytho
         counts = await jobs.status()
         assert (counts.done, counts.open) == (1, 2)
     emulator.faults.clear()
-    assert await work_until_done(python, state, emulator, tmp_path) == (0, "")
-    async with open_jobs(emulator, state) as jobs:
+    assert await work_until_done(python, store, emulator, tmp_path) == (0, "")
+    async with open_jobs(emulator, store) as jobs:
         await jobs.submit([(images[3], "V1")])
         await jobs.run()
-        told = {outcome.press.image_id: outcome async for outcome in jobs.outcomes()}
-    assert told.keys() == set(images)
-    assert all(outcome.ok and outcome.unwrap().urls for outcome in told.values())
+        outcomes = {outcome.press.image_id: outcome async for outcome in jobs.outcomes()}
+    assert outcomes.keys() == set(images)
+    assert all(outcome.ok and outcome.unwrap().urls for outcome in outcomes.values())
     assert (emulator.ledger.accepted, emulator.ledger.pressed_twice()) == (4, [])

@@ -9,9 +9,9 @@ from tests.support.durable_faults import record_late
 from tests.support.workers import an_unknown_job, open_jobs
 
 
-async def test_an_unknown_job_is_followed_by_the_id_that_was_found(emulator, state):
+async def test_an_unknown_job_is_followed_by_the_id_that_was_found(emulator, store):
     """resolve(operation_id=...) opens the job again, and the next run ends it without another POST."""
-    async with open_jobs(emulator, state) as jobs:
+    async with open_jobs(emulator, store) as jobs:
         press, operation_id = await an_unknown_job(emulator, jobs)
         await jobs.resolve(press, operation_id=operation_id)
         assert (await jobs.job(press)).state is JobState.OPEN
@@ -22,9 +22,9 @@ async def test_an_unknown_job_is_followed_by_the_id_that_was_found(emulator, sta
     assert emulator.ledger.accepted == 1
 
 
-async def test_pressing_again_asks_akool_first(emulator, state):
+async def test_pressing_again_asks_akool_first(emulator, store):
     """resolve(retry=True) of a press that was accepted presses nothing: the job is unknown again."""
-    async with open_jobs(emulator, state) as jobs:
+    async with open_jobs(emulator, store) as jobs:
         press, _ = await an_unknown_job(emulator, jobs)
         posts = len(emulator.ledger.posts)
         await jobs.resolve(press, retry=True)
@@ -35,11 +35,11 @@ async def test_pressing_again_asks_akool_first(emulator, state):
     assert len(emulator.ledger.posts) == posts
 
 
-async def test_pressing_again_follows_an_id_that_has_come_to_be_known(emulator, state):
+async def test_pressing_again_follows_an_id_that_has_come_to_be_known(emulator, store):
     """A worker that was cut off records its id late, and ends before it can follow it: pressing again does."""
-    async with open_jobs(emulator, state) as jobs:
+    async with open_jobs(emulator, store) as jobs:
         press, operation_id = await an_unknown_job(emulator, jobs)
-        record_late(state, operation_id)
+        record_late(store, operation_id)
         await jobs.resolve(press, retry=True)
         await jobs.run()
         assert (await jobs.job(press)).outcome.unwrap().id == operation_id
@@ -59,16 +59,16 @@ async def test_a_refused_job_can_be_pressed_again(emulator, tmp_path):
         assert (await jobs.job(press)).state is JobState.DONE
 
 
-async def test_an_unknown_job_can_be_given_up(emulator, state):
-    """resolve(abandon=True) counts it as failed, tells why, and a worker that comes back late ends it all the same."""
-    async with open_jobs(emulator, state) as jobs:
+async def test_an_unknown_job_can_be_abandoned(emulator, store):
+    """resolve(abandon=True) counts it as failed, says why, and an id that a worker records late still ends it."""
+    async with open_jobs(emulator, store) as jobs:
         press, operation_id = await an_unknown_job(emulator, jobs)
         await jobs.resolve(press, abandon=True)
         job = await jobs.job(press)
         assert job.state is JobState.FAILED
         assert type(job.outcome.error) is AkoolError
-        assert str(job.outcome.error).startswith("given up: the reply was lost")
-        record_late(state, operation_id)
+        assert str(job.outcome.error).startswith("abandoned: the reply was lost")
+        record_late(store, operation_id)
         await jobs.resolve(press, operation_id=operation_id)
         await jobs.run()
         assert (await jobs.job(press)).outcome.unwrap().id == operation_id

@@ -1,4 +1,4 @@
-"""Corners of a durable state that no run of workers passes through by itself."""
+"""Corners of a durable store that no run of workers passes through by itself."""
 
 import asyncio
 
@@ -11,20 +11,20 @@ from dbos import DBOS
 
 from akool_async import AkoolError, ButtonPress, ConfigurationError
 from akool_async.durable import JobState, StoreError
-from akool_async.durable._alive import AliveLock, sign_of_life
-from akool_async.durable._arguments import PAGE, batches_of
-from akool_async.durable._jobs import Jobs
-from akool_async.durable._record import _read_error
+from akool_async.durable._arguments import PAGE_SIZE, batches_of
+from akool_async.durable._heartbeat import AdvisoryLockHeartbeat, make_heartbeat
+from akool_async.durable._job_store import JobStore
+from akool_async.durable._outcome_codec import _decode_error
 from akool_async.durable._store_url import StoreUrl
 from akool_async.emulator import Emulator, Fault
-from tests.support.durable_faults import count_in_doubt, doubt_all, record_late
+from tests.support.durable_faults import count_in_doubt, mark_all_in_doubt, record_late
 from tests.support.sockets import never, tcp_server
 from tests.support.workers import SHORT, open_jobs, outcomes_of
 
 
 @pytest.fixture
 def sqlite(tmp_path):
-    """The URL of a state."""
+    """The URL of a store."""
     return f"sqlite:///{tmp_path}/a.db"
 
 
@@ -35,7 +35,7 @@ async def test_an_id_that_comes_while_akool_is_asked_is_followed(sqlite):
         async with emulator.session() as akool:
             operation_id = (await akool.create_by_button(press.image_id, press.button)).id
         await jobs.submit([press])
-        doubt_all(sqlite)
+        mark_all_in_doubt(sqlite)
         asked = emulator.ledger.requests["get_image_result"]
         emulator.faults.script("get_image_result", Fault.slow(0.3))
         running = asyncio.create_task(jobs.run())
@@ -47,7 +47,7 @@ async def test_an_id_that_comes_while_akool_is_asked_is_followed(sqlite):
     assert len(emulator.ledger.posts) == 1
 
 
-async def test_a_worker_that_is_stopped_while_akool_is_asked_leaves_the_doubt_to_the_next(emulator, sqlite):
+async def test_a_worker_that_is_stopped_while_akool_is_asked_leaves_the_question_to_the_next(emulator, sqlite):
     """It had no time to ask whether a lost press was taken: the job stays open, and the next worker asks."""
     async with open_jobs(emulator, sqlite, request_timeout=0.3, lost_reply_timeout=0.0) as jobs:
         press = ButtonPress(emulator.add_image(), "U1")
@@ -66,21 +66,21 @@ async def test_a_worker_that_is_stopped_while_akool_is_asked_leaves_the_doubt_to
     assert emulator.ledger.accepted == 1
 
 
-async def test_a_press_in_doubt_of_an_image_that_is_gone_is_told_as_unknown(emulator, sqlite):
-    """AKOOL does not know the image any more, so nothing shows whether the press before was taken."""
+async def test_a_press_in_doubt_of_an_image_that_is_gone_is_unknown(emulator, sqlite):
+    """AKOOL no longer knows the image, so nothing shows whether the press before was taken."""
     async with open_jobs(emulator, sqlite) as jobs:
         press = ButtonPress("f" * 24, "U1")
         await jobs.submit([press])
-        doubt_all(sqlite)
+        mark_all_in_doubt(sqlite)
         await jobs.run()
         job = await jobs.job(press)
         assert (job.state, job.outcome.error.charged) == (JobState.UNKNOWN, None)
-        assert "whether it was accepted cannot be told" in str(job.outcome.error)
+        assert "whether it was accepted cannot be found out" in str(job.outcome.error)
     assert emulator.ledger.posts == []
 
 
-async def test_dbos_used_otherwise_in_the_process_is_told(emulator, sqlite, tmp_path):
-    """A program that uses DBOS itself cannot be a worker too, and is told so before anything is pressed."""
+async def test_dbos_used_otherwise_in_the_process_is_reported(emulator, sqlite, tmp_path):
+    """A program that uses DBOS itself cannot be a worker too, and gets an error before anything is pressed."""
     DBOS(config={"name": "theirs", "system_database_url": f"sqlite:///{tmp_path}/theirs.db"})
     try:
         async with open_jobs(emulator, sqlite) as jobs:
@@ -101,65 +101,67 @@ async def test_leaving_what_was_not_entered_does_no_harm(emulator, sqlite):
     await open_jobs(emulator, sqlite).__aexit__(None, None, None)
 
 
-async def test_a_state_that_another_process_makes_for_too_long_is_told(tmp_path):
-    state = StoreUrl.read(f"sqlite:///{tmp_path}/a.db")
+async def test_a_store_that_another_process_makes_for_too_long_is_an_error(tmp_path):
+    store = StoreUrl.read(f"sqlite:///{tmp_path}/a.db")
     with portalocker.Lock(tmp_path / "a.db.lock"):
-        with pytest.raises(StoreError, match="another process has been making it for too long"):
-            with state.opening(0.01):
-                raise AssertionError("two make it at once")
+        with pytest.raises(StoreError, match="another process has been making its tables for too long"):
+            with store.opening_lock(0.01):
+                raise AssertionError("two make it concurrently")
 
 
-@pytest.mark.parametrize("patience", [-1, float("inf"), "60", float("nan")])
-def test_a_patience_that_is_no_time_is_refused(emulator, sqlite, patience):
+@pytest.mark.parametrize("seconds", [-1, float("inf"), "60", float("nan")])
+def test_a_lost_reply_timeout_that_is_no_time_is_refused(emulator, sqlite, seconds):
     with pytest.raises(ValueError, match="lost_reply_timeout must be a number of seconds"):
-        open_jobs(emulator, sqlite, lost_reply_timeout=patience)
+        open_jobs(emulator, sqlite, lost_reply_timeout=seconds)
 
 
-async def test_batches_are_of_one_page_and_none_is_empty():
-    presses = [(f"image-{number}", "U1") for number in range(2 * PAGE)]
-    assert [len(batch) async for batch in batches_of(presses)] == [PAGE, PAGE]
+async def test_batches_are_of_one_page_and_never_empty():
+    presses = [(f"image-{number}", "U1") for number in range(2 * PAGE_SIZE)]
+    assert [len(batch) async for batch in batches_of(presses)] == [PAGE_SIZE, PAGE_SIZE]
 
 
-async def test_an_id_of_a_job_that_was_pruned_meanwhile_is_told(emulator, sqlite, caplog):
-    """Nothing holds the id any more but the log."""
+async def test_an_id_of_a_job_that_was_pruned_meanwhile_is_logged(emulator, sqlite, caplog):
+    """Only the log has the id then."""
     async with open_jobs(emulator, sqlite):
         with sa.create_engine(sqlite).begin() as connection:
-            Jobs.accept(connection, "account:image-1:U1", "new-id", 2.0)
+            JobStore.accept(connection, "account:image-1:U1", "new-id", 2.0)
         connection.engine.dispose()
-    assert "account:image-1:U1 was accepted as new-id, and is not recorded any more" in caplog.text
+    assert "account:image-1:U1 was accepted as new-id, but its job was pruned" in caplog.text
 
 
 @pytest.mark.parametrize("kind", ["ErrorOfANewerVersion", "Button", "annotations"])
 def test_an_error_that_this_version_does_not_know_is_read_as_one_of_akools(kind):
-    """A newer version may have recorded it, under a name that is none of an error here."""
-    error = _read_error({"type": kind, "message": "what it said", "fields": {"code": 7}}, None)
+    """A newer version may have recorded it, under a name that is not of an error here."""
+    error = _decode_error({"type": kind, "message": "what it said", "fields": {"code": 7}}, None)
     assert type(error) is AkoolError
     assert (str(error), error.code) == ("what it said", 7)
 
 
-async def test_a_sign_of_life_that_cannot_be_locked_is_shown_at_the_next_look(tmp_path):
-    """Another holds the new file for a moment: that is told, no descriptor stays, and the next look locks it."""
-    worker, other = (sign_of_life(StoreUrl.read(f"sqlite:///{tmp_path}/a.db"), "account", name, SHORT) for name in "ab")
+async def test_a_lock_file_that_cannot_be_locked_is_locked_at_the_next_heartbeat(tmp_path):
+    """Another holds the new file for a moment: that is an error, no descriptor stays open, and the next beat locks."""
+    worker, other = (
+        make_heartbeat(StoreUrl.read(f"sqlite:///{tmp_path}/a.db"), "account", name, SHORT) for name in "ab"
+    )
     with portalocker.Lock(tmp_path / "a.db.account.a.new"):
         with pytest.raises(portalocker.LockException):
-            await worker.show()
-    await worker.show()
-    assert await other.dead({"a"}) == set()
-    await worker.end()
+            await worker.beat()
+    await worker.beat()
+    assert await other.find_dead({"a"}) == set()
+    await worker.stop()
 
 
-async def test_a_lock_at_a_server_that_does_not_answer_is_given_up():
-    """Its connection is let go, so that the next look makes another one."""
+async def test_a_heartbeat_does_not_wait_for_a_server_that_does_not_answer():
+    """Its connection is closed, so that the next heartbeat makes another one."""
     async with tcp_server(never) as port:
         address = f"postgresql://me@127.0.0.1:{port}/akool?sslmode=disable"
-        alive = AliveLock(address, "account", "a", evolve(SHORT, lock_timeout=0.05))
+        heartbeat = AdvisoryLockHeartbeat(address, "account", "a", evolve(SHORT, lock_timeout=0.05))
         with pytest.raises(psycopg.OperationalError, match="no answer in time"):
-            await alive.show()
-        await alive.end()
+            await heartbeat.beat()
+        await heartbeat.stop()
 
 
 async def test_an_open_job_and_one_that_nobody_submitted_are_not_settled(emulator, sqlite):
-    """There is nothing to give up of a press that waits, and nothing to press again of one that is not recorded."""
+    """A press that waits cannot be abandoned, and one that is not recorded cannot be pressed again."""
     press = ButtonPress(emulator.add_image(), "U1")
     async with open_jobs(emulator, sqlite) as jobs:
         await jobs.submit([press])

@@ -21,15 +21,15 @@ from tests.support.durable_faults import count_waiting
 from tests.support.workers import open_jobs, outcomes_of
 
 
-async def test_outcomes_come_as_they_finish_while_run_works(emulator, state):
+async def test_outcomes_come_as_they_finish_while_run_works(emulator, store):
     """outcomes() yields each once while run() works, and ends when nothing is open."""
     presses = [(emulator.add_image(), button) for button in Button]
-    async with open_jobs(emulator, state) as jobs:
+    async with open_jobs(emulator, store) as jobs:
         await jobs.submit(presses)
         running = asyncio.create_task(jobs.run())
-        told = [outcome.press async for outcome in jobs.outcomes()]
+        presses_read = [outcome.press async for outcome in jobs.outcomes()]
         await running
-    assert len(told) == len(set(told)) == 8
+    assert len(presses_read) == len(set(presses_read)) == 8
 
 
 async def test_outcomes_of_some_presses_wait_for_these_alone(emulator, tmp_path):
@@ -41,8 +41,8 @@ async def test_outcomes_of_some_presses_wait_for_these_alone(emulator, tmp_path)
         running = asyncio.create_task(jobs.run())
         await emulator.ledger.until(lambda ledger: ledger.accepted == 1)
         await jobs.submit([(image_id, "U1"), (image_id, "U2")])
-        told = await outcomes_of(jobs, [(image_id, "U1"), (image_id, "U2")])
-        assert [outcome.ok for outcome in told] == [True, True]
+        outcomes = await outcomes_of(jobs, [(image_id, "U1"), (image_id, "U2")])
+        assert [outcome.ok for outcome in outcomes] == [True, True]
         stuck = await jobs.job((image_id, "V1"))
         assert (stuck.state, stuck.ended_at, stuck.outcome) == (JobState.OPEN, None, None)
         with pytest.raises(ValueError, match=r"U4 of image .* was not submitted"):
@@ -52,11 +52,11 @@ async def test_outcomes_of_some_presses_wait_for_these_alone(emulator, tmp_path)
         await asyncio.gather(running, return_exceptions=True)
 
 
-async def test_every_kind_of_end_is_recorded_with_its_error(emulator, state):
+async def test_every_kind_of_end_is_recorded_with_its_error(emulator, store):
     """A failed job keeps its result, a refused one AKOOL's code, an unknown one whether it was charged."""
     image_id = emulator.add_image()
     emulator.faults.script("create_by_button", Fault.fails("no picture"))
-    async with open_jobs(emulator, state, max_concurrent_upscales=1) as jobs:
+    async with open_jobs(emulator, store, max_concurrent_upscales=1) as jobs:
         await jobs.submit([(image_id, "U1")])
         await jobs.run()
         emulator.faults.script("create_by_button", Fault.reset("after"))
@@ -96,9 +96,9 @@ async def test_what_is_wrong_with_the_account_leaves_jobs_open(emulator, tmp_pat
     assert emulator.ledger.accepted == 8
 
 
-async def test_without_credit_what_was_paid_for_is_waited_for(state):
+async def test_without_credit_what_was_paid_for_is_waited_for(store):
     """Credits for five of eight presses: run() raises when the five are done, and the three stay open."""
-    async with Emulator(speed=50, credits=10) as poor, open_jobs(poor, state, max_concurrent_upscales=8) as jobs:
+    async with Emulator(speed=50, credits=10) as poor, open_jobs(poor, store, max_concurrent_upscales=8) as jobs:
         image_id = poor.add_image()
         await jobs.submit([(image_id, button) for button in Button])
         with pytest.raises(InsufficientCreditError):
@@ -108,11 +108,11 @@ async def test_without_credit_what_was_paid_for_is_waited_for(state):
     assert poor.ledger.charged == 10
 
 
-async def test_cancelling_run_hands_over_and_loses_nothing(state):
+async def test_cancelling_run_hands_over_and_loses_nothing(store):
     """Cancelled with jobs at AKOOL and jobs waiting, run() leaves all open; the next run() ends them, pressing once."""
     async with Emulator(speed=40) as slow:
         presses = [(slow.add_image(), button) for _ in range(3) for button in Button]
-        async with open_jobs(slow, state) as jobs:
+        async with open_jobs(slow, store) as jobs:
             await jobs.submit(presses)
             running = asyncio.create_task(jobs.run())
             await slow.ledger.until(lambda ledger: ledger.accepted >= 14)
@@ -128,10 +128,10 @@ async def test_cancelling_run_hands_over_and_loses_nothing(state):
         assert slow.ledger.peak_upscales <= 4
 
 
-async def test_leaving_the_block_hands_over(state):
+async def test_leaving_the_block_hands_over(store):
     """With run() at work and outcomes() waiting, the end of the block ends both; another block ends the jobs."""
     async with Emulator(speed=40) as slow:
-        async with open_jobs(slow, state) as jobs:
+        async with open_jobs(slow, store) as jobs:
             await jobs.submit([(slow.add_image(), button) for button in Button])
             running = asyncio.create_task(jobs.run())
             reading = asyncio.create_task(outcomes_of(jobs))
@@ -140,17 +140,17 @@ async def test_leaving_the_block_hands_over(state):
         with pytest.raises(ConfigurationError, match="works within its block only"):
             await reading
         slow.advance(1_000)
-        async with open_jobs(slow, state) as jobs:
+        async with open_jobs(slow, store) as jobs:
             assert (await jobs.status()).open > 0
             await jobs.run()
             assert (await jobs.status()).done == 8
         assert slow.ledger.accepted == 8
 
 
-async def test_leaving_the_block_waits_for_a_worker_that_nobody_waits_for(state):
+async def test_leaving_the_block_waits_for_a_worker_that_nobody_waits_for(store):
     """run() cancelled twice leaves its worker to itself: the end of the block comes after that has handed over."""
     async with Emulator(speed=1) as slow:
-        async with open_jobs(slow, state) as jobs:
+        async with open_jobs(slow, store) as jobs:
             await jobs.submit([(slow.add_image(), "V1")])
             running = asyncio.create_task(jobs.run())
             await slow.ledger.until(lambda ledger: ledger.accepted == 1)
@@ -159,7 +159,7 @@ async def test_leaving_the_block_waits_for_a_worker_that_nobody_waits_for(state)
                 await asyncio.sleep(0)
             with pytest.raises(asyncio.CancelledError):
                 await running
-        assert count_waiting(state) == 1
+        assert count_waiting(store) == 1
 
 
 async def test_one_runs_in_a_process_at_a_time(emulator, tmp_path):

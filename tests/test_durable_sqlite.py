@@ -1,4 +1,4 @@
-"""One SQLite state under every SQLite, old and new, and in the hands of every Python."""
+"""One SQLite store under every SQLite, old and new, and in the hands of every Python."""
 
 import sqlite3
 from contextlib import ExitStack, closing, contextmanager
@@ -45,22 +45,22 @@ def sqlite_that(*lacks):
 
 
 @pytest.mark.parametrize(("lacks", "clock"), [(OLD[0], BY_3_11), *((lacks, BY_3_12) for lacks in OLD)])
-async def test_a_state_goes_on_under_an_older_sqlite_whichever_python_made_it(emulator, tmp_path, lacks, clock):
+async def test_a_store_goes_on_under_an_older_sqlite_whichever_python_made_it(emulator, tmp_path, lacks, clock):
     """What was submitted with one SQLite is carried out with an older one, beside more, and read with the first."""
-    state = f"sqlite:///{tmp_path}/a.db"
-    async with open_jobs(emulator, state) as jobs:
+    store = f"sqlite:///{tmp_path}/a.db"
+    async with open_jobs(emulator, store) as jobs:
         await jobs.submit([(emulator.add_image(), "U1")])
     hand_over(tmp_path / "a.db", clock)
     with sqlite_that(*lacks):
-        async with open_jobs(emulator, state) as jobs:
+        async with open_jobs(emulator, store) as jobs:
             await jobs.submit([(emulator.add_image(), "V1")])
             await jobs.run()
-    async with open_jobs(emulator, state) as jobs:
+    async with open_jobs(emulator, store) as jobs:
         assert [outcome.ok async for outcome in jobs.outcomes()] == [True, True]
     assert emulator.ledger.accepted == 2
 
 
-async def test_a_state_is_made_by_an_older_sqlite(emulator, tmp_path):
+async def test_a_store_is_made_by_an_older_sqlite(emulator, tmp_path):
     """Where SQLite has no unixepoch(), tables are made and a press is carried out."""
     with sqlite_that(knows_no_unixepoch):
         async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db") as jobs:
@@ -69,7 +69,7 @@ async def test_a_state_is_made_by_an_older_sqlite(emulator, tmp_path):
             assert [outcome.ok async for outcome in jobs.outcomes()] == [True]
 
 
-async def test_an_older_sqlite_tells_the_time_as_a_newer_one(emulator, tmp_path):
+async def test_an_older_sqlite_has_the_clock_of_a_newer_one(emulator, tmp_path):
     """A job's moment is now, in whole milliseconds."""
     before = datetime.now(UTC).timestamp()
     async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db"):
@@ -82,7 +82,7 @@ async def test_an_older_sqlite_tells_the_time_as_a_newer_one(emulator, tmp_path)
     assert before - 0.001 <= created / 1000 <= datetime.now(UTC).timestamp() + 0.001
 
 
-def test_the_connections_that_dbos_makes_of_the_address_tell_the_time_too(tmp_path):
+def test_the_connections_that_dbos_makes_of_the_address_have_the_clock_too(tmp_path):
     """It migrates its tables with an engine of its own; what no table asks for is an error, not a wrong moment."""
     with sqlite_that(knows_no_unixepoch):
         engine = create_engine(StoreUrl.read(f"sqlite:///{tmp_path}/a.db").driver_address)
@@ -93,8 +93,8 @@ def test_the_connections_that_dbos_makes_of_the_address_tell_the_time_too(tmp_pa
         engine.dispose()
 
 
-def test_an_sqlite_that_is_too_old_for_any_state_is_told_with_the_remedy(tmp_path, monkeypatch):
-    """Before 3.35, SQLite cannot tell what it has changed: that is said before anything is done."""
+def test_an_sqlite_that_is_too_old_for_any_store_is_reported_with_the_remedy(tmp_path, monkeypatch):
+    """Before 3.35, SQLite cannot return what it has changed: that is reported before anything is done."""
     monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 34, 1))
     with pytest.raises(
         ConfigurationError, match=r"SQLite 3\.35 or newer is needed, .*: use a newer one, or PostgreSQL"

@@ -1,4 +1,4 @@
-"""Submitting to a state: a press is one job, whoever submits it, and belongs to its account."""
+"""Submitting to a store: a press is one job, whoever submits it, and belongs to its account."""
 
 import asyncio
 from datetime import timedelta
@@ -11,16 +11,16 @@ from akool_async.emulator import Emulator, Fault
 from tests.support.workers import an_unknown_job, open_jobs, outcomes_of
 
 
-async def test_what_is_submitted_is_pressed_once_and_read_again_after_a_restart(emulator, state):
+async def test_what_is_submitted_is_pressed_once_and_read_again_after_a_restart(emulator, store):
     """Submitting returns before anything is pressed; run() presses all once, and a later process reads the outcomes."""
     presses = [(emulator.add_image(), button) for button in Button]
-    async with open_jobs(emulator, state) as jobs:
+    async with open_jobs(emulator, store) as jobs:
         assert await jobs.submit(presses) == 8
         assert (await jobs.status()).waiting == 8
         assert emulator.ledger.requests.total() == 0
         await jobs.run()
         first = await outcomes_of(jobs)
-    async with open_jobs(emulator, state) as jobs:
+    async with open_jobs(emulator, store) as jobs:
         again = await outcomes_of(jobs)
         assert (await jobs.status()).done == 8
     assert [outcome.press for outcome in first] == [outcome.press for outcome in again]
@@ -30,10 +30,10 @@ async def test_what_is_submitted_is_pressed_once_and_read_again_after_a_restart(
     assert emulator.ledger.accepted == 8
 
 
-async def test_the_same_press_is_the_same_job_whoever_submits_it(emulator, state):
+async def test_the_same_press_is_the_same_job_whoever_submits_it(emulator, store):
     """Submitted twice, in two batches, by two objects and after its end, a press stays one job and one POST."""
     press = (emulator.add_image(), "U1")
-    async with open_jobs(emulator, state) as jobs, open_jobs(emulator, state) as others:
+    async with open_jobs(emulator, store) as jobs, open_jobs(emulator, store) as others:
         assert await jobs.submit([press, press, ButtonPress(*press)]) == 1
         assert await others.submit([press]) == 0
         await jobs.run()
@@ -43,16 +43,16 @@ async def test_the_same_press_is_the_same_job_whoever_submits_it(emulator, state
     assert emulator.ledger.accepted == 1
 
 
-async def test_many_submitting_at_once_record_each_press_once(emulator, state):
+async def test_many_submitting_concurrently_record_each_press_once(emulator, store):
     """Ten submit the same 40 presses at the same time: 40 are new in all."""
     presses = [(emulator.add_image(), button) for _ in range(5) for button in Button]
-    async with open_jobs(emulator, state) as jobs:
+    async with open_jobs(emulator, store) as jobs:
         assert sum(await asyncio.gather(*(jobs.submit(presses) for _ in range(10)))) == 40
         assert (await jobs.status()).waiting == 40
 
 
 async def test_presses_may_be_an_async_iterable_and_a_bad_one_is_named(emulator, tmp_path):
-    """An async iterable is taken; a press that is none raises, and what came before it in full pages is recorded."""
+    """An async iterable is accepted; a bad press raises, and what came before it is recorded."""
 
     async def presses():
         yield (emulator.add_image(), "U1")
@@ -65,7 +65,7 @@ async def test_presses_may_be_an_async_iterable_and_a_bad_one_is_named(emulator,
 
 
 async def test_ids_may_hold_any_printable_sign(emulator, tmp_path):
-    """What takes a job's name apart is not misled by an id that holds its separators."""
+    """A job id is taken apart correctly even if the image id holds its separators."""
     async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db") as jobs:
         await jobs.submit([("a:b#c:U1", "V1")])
         await jobs.run()
@@ -74,13 +74,13 @@ async def test_ids_may_hold_any_printable_sign(emulator, tmp_path):
     assert isinstance(outcome.error, NotFoundError)
 
 
-async def test_two_accounts_in_one_state_share_neither_jobs_nor_the_cap(state):
+async def test_two_accounts_in_one_store_share_neither_jobs_nor_the_cap(store):
     """Each account sees its own jobs alone, and its queue moves while the other's is full."""
     async with Emulator(speed=200, seed=1) as first, Emulator(speed=200, seed=2) as second:
         first.faults.script("create_by_button", Fault.stuck())
         async with (
-            open_jobs(first, state, max_concurrent_upscales=1) as jobs,
-            open_jobs(second, state, max_concurrent_upscales=1) as others,
+            open_jobs(first, store, max_concurrent_upscales=1) as jobs,
+            open_jobs(second, store, max_concurrent_upscales=1) as others,
         ):
             await jobs.submit([(first.add_image(), "U1")])
             running = asyncio.create_task(jobs.run())
@@ -95,13 +95,13 @@ async def test_two_accounts_in_one_state_share_neither_jobs_nor_the_cap(state):
 
 async def test_an_account_by_name_keeps_its_jobs_when_its_key_changes(emulator, tmp_path):
     """With account= the jobs belong to the name; without it, to the key."""
-    state = f"sqlite:///{tmp_path}/a.db"
+    store = f"sqlite:///{tmp_path}/a.db"
     press = (emulator.add_image(), "U1")
-    async with open_jobs(emulator, state, account="studio") as jobs:
+    async with open_jobs(emulator, store, account="studio") as jobs:
         await jobs.submit([press])
-    async with DurableFanOut("another-key", state, account="studio") as jobs:
+    async with DurableFanOut("another-key", store, account="studio") as jobs:
         assert (await jobs.status()).open == 1
-    async with DurableFanOut("another-key", state) as jobs:
+    async with DurableFanOut("another-key", store) as jobs:
         assert (await jobs.status()).open == 0
 
 
@@ -112,10 +112,10 @@ def test_the_account_is_told_apart_without_its_key():
     assert "key" not in first.account_id
 
 
-async def test_finished_jobs_are_pruned_and_unknown_ones_kept(emulator, state):
-    """prune() forgets what is done, failed and old enough, and nothing else; what was pruned can be submitted anew."""
+async def test_finished_jobs_are_pruned_and_unknown_ones_kept(emulator, store):
+    """prune() forgets what is done, failed and old enough, and nothing else; what was pruned can be submitted again."""
     image_id = emulator.add_image()
-    async with open_jobs(emulator, state) as jobs:
+    async with open_jobs(emulator, store) as jobs:
         await an_unknown_job(emulator, jobs)
         await jobs.submit([(image_id, "U1"), (image_id, "V1")])
         await jobs.run()

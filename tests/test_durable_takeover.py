@@ -1,4 +1,4 @@
-"""Jobs that workers left: in doubt, looked for, dropped by the queue, or taken for left though they were not."""
+"""Jobs that workers left: in doubt, without their ids, dropped by the queue, or taken over from the living."""
 
 import asyncio
 
@@ -11,36 +11,36 @@ from akool_async.emulator import Emulator, Fault
 from tests.support.durable_faults import (
     count_in_doubt,
     count_running,
-    doubt_all,
     drop_workflow,
     garble_the_id,
-    look_for_an_hour,
     lose_a_dequeue,
     lose_an_earlier_press,
-    seconds_looked_for,
+    mark_all_in_doubt,
+    search_for_an_hour,
+    seconds_searched,
     take_over_from_the_living,
 )
 from tests.support.looks import look_until
 from tests.support.workers import SHORT, an_unknown_job, open_jobs
 
 
-async def looks_for_an_id(emulator, jobs, state):
-    """Begin to carry out a press whose reply is lost, and return it and the run, once it looks for the id."""
+async def await_a_lost_id(emulator, jobs, store):
+    """Begin to carry out a press whose reply is lost, and return it and the run, once it waits for the id."""
     press = ButtonPress(emulator.add_image(), "U1")
     emulator.faults.script("create_by_button", Fault.reset("after"))
     await jobs.submit([press])
     running = asyncio.create_task(jobs.run())
-    await look_until(lambda: seconds_looked_for(state) is not None)
+    await look_until(lambda: seconds_searched(store) is not None)
     return press, running
 
 
-async def test_a_lost_id_is_looked_for_once_whoever_looks(emulator, state):
-    """Workers that end before the patience is over do not begin it anew: after an hour of looking in all it is told."""
-    async with open_jobs(emulator, state, lost_reply_timeout=3_600) as jobs:
-        press, running = await looks_for_an_id(emulator, jobs, state)
+async def test_a_lost_id_is_awaited_once_by_all_workers_together(emulator, store):
+    """Workers that end before the timeout do not begin it again: after an hour in all the job is unknown."""
+    async with open_jobs(emulator, store, lost_reply_timeout=3_600) as jobs:
+        press, running = await await_a_lost_id(emulator, jobs, store)
         running.cancel()
         await asyncio.wait([running])
-        look_for_an_hour(state)
+        search_for_an_hour(store)
         await jobs.run()
         assert (await jobs.job(press)).state is JobState.UNKNOWN
         await jobs.resolve(press, retry=True)
@@ -49,10 +49,10 @@ async def test_a_lost_id_is_looked_for_once_whoever_looks(emulator, state):
     assert emulator.ledger.accepted == 1
 
 
-async def test_an_id_that_is_looked_for_can_be_told(emulator, state):
-    """resolve(operation_id=...) ends the looking; the other ways wait for its end."""
-    async with open_jobs(emulator, state, lost_reply_timeout=3_600) as jobs:
-        press, running = await looks_for_an_id(emulator, jobs, state)
+async def test_an_id_that_is_awaited_can_be_resolved(emulator, store):
+    """resolve(operation_id=...) ends the wait; the other ways are refused until its end."""
+    async with open_jobs(emulator, store, lost_reply_timeout=3_600) as jobs:
+        press, running = await await_a_lost_id(emulator, jobs, store)
         with pytest.raises(ValueError, match="is open; only an unknown outcome can be resolved"):
             await jobs.resolve(press, retry=True)
         (post,) = emulator.ledger.posts
@@ -61,15 +61,15 @@ async def test_an_id_that_is_looked_for_can_be_told(emulator, state):
         assert (await jobs.job(press)).outcome.unwrap().id == post.new_ids[0]
 
 
-async def test_a_press_made_anew_has_the_whole_patience(emulator, state):
-    """An old search for an id does not shorten that for a later press: the button was free, and is pressed now."""
-    async with open_jobs(emulator, state, lost_reply_timeout=3_600) as jobs:
+async def test_a_press_made_again_has_the_whole_timeout(emulator, store):
+    """An old wait for an id does not shorten that of a later press: the button was free, and is pressed now."""
+    async with open_jobs(emulator, store, lost_reply_timeout=3_600) as jobs:
         press = ButtonPress(emulator.add_image(), "U1")
         await jobs.submit([press])
-        lose_an_earlier_press(state)
+        lose_an_earlier_press(store)
         emulator.faults.script("create_by_button", Fault.reset("after"))
         running = asyncio.create_task(jobs.run())
-        await look_until(lambda: (seconds_looked_for(state) or 3_600) < 3_600)
+        await look_until(lambda: (seconds_searched(store) or 3_600) < 3_600)
         assert (await jobs.job(press)).state is JobState.OPEN
         (post,) = emulator.ledger.posts
         await jobs.resolve(press, operation_id=post.new_ids[0])
@@ -77,7 +77,7 @@ async def test_a_press_made_anew_has_the_whole_patience(emulator, state):
         assert (await jobs.job(press)).outcome.ok
 
 
-async def test_without_a_network_no_job_is_in_doubt(state, unused_tcp_port, caplog):
+async def test_without_a_network_no_job_is_in_doubt(store, unused_tcp_port, caplog):
     """While AKOOL cannot be reached jobs stay open, with no intent on disk between tries: a worker that is killed then
     leaves nothing in doubt. They are pressed when it can be reached.
     """
@@ -85,7 +85,7 @@ async def test_without_a_network_no_job_is_in_doubt(state, unused_tcp_port, capl
     emulator = Emulator(speed=200, port=unused_tcp_port)
     emulator.base_url = f"http://127.0.0.1:{unused_tcp_port}"
     timing = evolve(SHORT, key_timeout=0.1)
-    async with open_jobs(emulator, state, worker_timing=timing) as jobs:
+    async with open_jobs(emulator, store, worker_timing=timing) as jobs:
         await jobs.submit([(emulator.add_image(), button) for button in ("U1", "V1", "V2")])
         running = asyncio.create_task(jobs.run())
         await look_until(lambda: caplog.text.count("trying again: ") >= 3)
@@ -98,15 +98,15 @@ async def test_without_a_network_no_job_is_in_doubt(state, unused_tcp_port, capl
             await running
         assert (await jobs.status()).done == 3
     assert emulator.ledger.accepted == 3
-    assert count_in_doubt(state) == 0
+    assert count_in_doubt(store) == 0
 
 
-async def test_presses_in_doubt_hold_up_no_others(emulator, state):
-    """While AKOOL does not tell of eight presses whether they were taken, others are made."""
-    async with open_jobs(emulator, state) as jobs:
+async def test_presses_in_doubt_hold_up_no_others(emulator, store):
+    """While AKOOL does not say of eight presses whether they were taken, others are made."""
+    async with open_jobs(emulator, store) as jobs:
         doubtful = [(emulator.add_image(), f"V{index}") for _ in range(2) for index in (1, 2, 3, 4)]
         await jobs.submit(doubtful)
-        doubt_all(state)
+        mark_all_in_doubt(store)
         emulator.faults.rate(1.0, Fault.code(1108), endpoints=["get_image_result"])
         running = asyncio.create_task(jobs.run())
         await emulator.ledger.until(lambda ledger: ledger.requests["get_image_result"] >= 2)
@@ -119,16 +119,16 @@ async def test_presses_in_doubt_hold_up_no_others(emulator, state):
     assert set(emulator.ledger.presses_accepted.values()) == {1}
 
 
-async def test_a_job_that_was_dropped_is_taken_up_again(state):
-    """What is said to run at a worker and does not, and what DBOS has given up, is carried out by that very worker."""
-    async with Emulator(speed=1) as slow, open_jobs(slow, state, max_concurrent_upscales=1) as jobs:
-        first, lost, given_up = (ButtonPress(slow.add_image(), button) for button in ("U1", "U2", "V1"))
-        await jobs.submit([first, given_up])
-        drop_workflow(state, given_up)
+async def test_a_job_that_was_dropped_is_requeued(store):
+    """A job that only the record says a worker runs, and one that DBOS has abandoned, are run by that worker."""
+    async with Emulator(speed=1) as slow, open_jobs(slow, store, max_concurrent_upscales=1) as jobs:
+        first, lost, abandoned = (ButtonPress(slow.add_image(), button) for button in ("U1", "U2", "V1"))
+        await jobs.submit([first, abandoned])
+        drop_workflow(store, abandoned)
         running = asyncio.create_task(jobs.run())
         await slow.ledger.until(lambda ledger: ledger.presses_accepted[first.image_id, "U1"])
         await jobs.submit([lost])
-        lose_a_dequeue(state, lost, worker_of=first)
+        lose_a_dequeue(store, lost, worker_of=first)
 
         async def are_done():
             slow.advance(100)
@@ -139,14 +139,14 @@ async def test_a_job_that_was_dropped_is_taken_up_again(state):
     assert slow.ledger.accepted == 3
 
 
-async def test_a_worker_that_was_missed_goes_on_with_its_own_jobs(state):
-    """Its jobs are put back while it carries them out: it takes them up again, presses none, and loses no slot."""
-    async with Emulator(speed=1) as slow, open_jobs(slow, state, max_concurrent_upscales=4) as jobs:
+async def test_a_worker_that_was_taken_for_dead_goes_on_with_its_own_jobs(store):
+    """Its jobs are requeued while it carries them out: it runs them again, presses nothing, and loses no slot."""
+    async with Emulator(speed=1) as slow, open_jobs(slow, store, max_concurrent_upscales=4) as jobs:
         await jobs.submit([(slow.add_image(), button) for button in ("U1", "U2")])
         running = asyncio.create_task(jobs.run(until_empty=False))
         await slow.ledger.until(lambda ledger: ledger.accepted == 2)
-        assert take_over_from_the_living(state) == 2
-        await look_until(lambda: count_running(state) == 2)
+        assert take_over_from_the_living(store) == 2
+        await look_until(lambda: count_running(store) == 2)
 
         async def are_done():
             slow.advance(100)
@@ -161,11 +161,11 @@ async def test_a_worker_that_was_missed_goes_on_with_its_own_jobs(state):
 
 async def test_an_error_of_our_own_leaves_no_job_open(emulator, tmp_path):
     """Whatever a worker did not expect makes the job unknown, with what it was; a person can settle it."""
-    state = f"sqlite:///{tmp_path}/a.db"
-    async with open_jobs(emulator, state) as jobs:
+    store = f"sqlite:///{tmp_path}/a.db"
+    async with open_jobs(emulator, store) as jobs:
         press, operation_id = await an_unknown_job(emulator, jobs)
         await jobs.resolve(press, operation_id=operation_id)
-        garble_the_id(state)
+        garble_the_id(store)
         await jobs.run()
         job = await jobs.job(press)
         assert job.state is JobState.UNKNOWN

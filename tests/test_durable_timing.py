@@ -18,8 +18,8 @@ def test_a_scaled_timing_shortens_intervals_and_pauses_alone():
         assert getattr(scaled, name) == pytest.approx(expected), name
 
 
-def test_no_share_makes_a_worker_look_too_often():
-    """Nothing looks at a database more often than every 50 ms, and heartbeats are half a second apart."""
+def test_no_share_makes_a_worker_poll_too_often():
+    """No database is polled more often than every 50 ms, and heartbeats are half a second apart."""
     fastest = attrs.asdict(WorkerTiming().scaled(1e-9))
     assert fastest.pop("heartbeat_interval") == 0.5
     assert {seconds for name, seconds in fastest.items() if name not in TIMEOUTS} == {0.05}
@@ -42,6 +42,6 @@ def test_what_is_no_time_is_refused(wrong):
 
 @pytest.mark.parametrize("wrong", [0, "1", WorkerTiming])
 def test_what_is_no_timing_is_refused(wrong):
-    """Anything but a WorkerTiming is refused before a state is touched."""
+    """Anything but a WorkerTiming is refused before a store is touched."""
     with pytest.raises(ValueError, match="worker_timing must be a WorkerTiming, not"):
         DurableFanOut("sk-test-key", "sqlite:///a.db", worker_timing=wrong)

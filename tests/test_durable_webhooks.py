@@ -1,4 +1,4 @@
-"""Webhooks that come in at any process of a state."""
+"""Webhooks that come in at any process of a store."""
 
 import asyncio
 
@@ -7,26 +7,28 @@ from akool_async.durable import JobState
 from akool_async.emulator import Fault
 from akool_async.webhooks import WebhookVerifier
 from akool_async.webhooks.aiohttp import webhook_handler
-from tests.support.durable_faults import word_of
+from tests.support.durable_faults import correlation_id_of
 from tests.support.receivers import RARE, serve_aiohttp
 from tests.support.workers import an_unknown_job, open_jobs
 
 
-async def test_a_webhook_gives_the_id_of_a_lost_reply(emulator, state):
-    """A webhook that tells the id under the press's word, at any object, ends the job; a stranger's concerns nobody."""
+async def test_a_webhook_gives_the_id_of_a_lost_reply(emulator, store):
+    """A webhook with the press's correlation id brings the lost id, at any object; others concern nobody."""
     press = ButtonPress(emulator.add_image(), "U1")
     emulator.faults.script("create_by_button", Fault.reset("after"))
     async with (
-        open_jobs(emulator, state, webhook_url="http://127.0.0.1:9/hook") as jobs,
-        open_jobs(emulator, state) as door,
+        open_jobs(emulator, store, webhook_url="http://127.0.0.1:9/hook") as jobs,
+        open_jobs(emulator, store) as receiver,
     ):
         await jobs.submit([press])
         running = asyncio.create_task(jobs.run())
         await emulator.ledger.until(lambda ledger: ledger.callbacks)
         callback = emulator.ledger.callbacks[0]
-        word = callback.url.partition("akool_press=")[2]
-        assert await door.notify(WebhookEvent(id="1" * 24, status=3), word="stranger") is False
-        assert await door.notify(WebhookEvent(id=callback.image_id, status=3), word=word) is True
+        correlation_id = callback.url.partition("akool_press=")[2]
+        assert await receiver.notify(WebhookEvent(id="1" * 24, status=3), correlation_id="stranger") is False
+        assert (
+            await receiver.notify(WebhookEvent(id=callback.image_id, status=3), correlation_id=correlation_id) is True
+        )
         await running
         job = await jobs.job(press)
     assert job.state is JobState.DONE
@@ -34,20 +36,20 @@ async def test_a_webhook_gives_the_id_of_a_lost_reply(emulator, state):
     assert emulator.ledger.accepted == 1
 
 
-async def test_a_word_that_is_none_is_left_out(emulator, state):
-    """The word of a webhook is part of its address, which nobody signs: one that no database takes concerns nobody."""
-    async with open_jobs(emulator, state) as jobs:
-        for word in ("a\0b", "\ud800"):
-            assert await jobs.notify(WebhookEvent(id="1" * 24, status=3), word=word) is False
+async def test_a_correlation_id_that_cannot_be_one_is_left_out(emulator, store):
+    """The correlation id is part of the address, which nobody signs: one that no database takes concerns nobody."""
+    async with open_jobs(emulator, store) as jobs:
+        for correlation_id in ("a\0b", "\ud800"):
+            assert await jobs.notify(WebhookEvent(id="1" * 24, status=3), correlation_id=correlation_id) is False
 
 
-async def test_a_webhook_at_another_process_wakes_the_worker(emulator, state):
+async def test_a_webhook_at_another_process_wakes_the_worker(emulator, store):
     """With polls 30 s apart, jobs end within the test's time only by webhooks, which come in at another object."""
     verifier = WebhookVerifier(emulator.client_id, emulator.client_secret)
     async with (
-        open_jobs(emulator, state) as door,
-        serve_aiohttp(lambda app: app.router.add_post("/akool", webhook_handler(door, verifier))) as address,
-        open_jobs(emulator, state, polling=RARE, webhook_url=f"{address}/akool") as jobs,
+        open_jobs(emulator, store) as receiver,
+        serve_aiohttp(lambda app: app.router.add_post("/akool", webhook_handler(receiver, verifier))) as address,
+        open_jobs(emulator, store, polling=RARE, webhook_url=f"{address}/akool") as jobs,
     ):
         await jobs.submit([(emulator.add_image(), button) for button in Button])
         async with asyncio.timeout(25):
@@ -58,11 +60,13 @@ async def test_a_webhook_at_another_process_wakes_the_worker(emulator, state):
 
 
 async def test_a_webhook_that_comes_late_settles_an_unknown_job(emulator, tmp_path):
-    """Told as unknown already, a job is opened by the webhook that tells its id, and the next run ends it."""
-    state = f"sqlite:///{tmp_path}/a.db"
-    async with open_jobs(emulator, state) as jobs:
+    """A job that is unknown already is opened by the webhook that brings its id, and the next run ends it."""
+    store = f"sqlite:///{tmp_path}/a.db"
+    async with open_jobs(emulator, store) as jobs:
         press, operation_id = await an_unknown_job(emulator, jobs)
-        assert await jobs.notify(WebhookEvent(id=operation_id, status=3), word=word_of(state)) is True
+        assert (
+            await jobs.notify(WebhookEvent(id=operation_id, status=3), correlation_id=correlation_id_of(store)) is True
+        )
         await jobs.run()
         job = await jobs.job(press)
     assert (job.state, job.operation_id) == (JobState.DONE, operation_id)

@@ -70,7 +70,7 @@ async def test_statuses_follow_the_clock(emulator, bare):
     seen = []
     for step in (0, 1.5, 4, 18, 3, 5, 4, 5, 3):  # 0, 1.5, 5.5, 23.5, 26.5, 31.5, 35.5, 40.5, 43.5 s after the press
         emulator.advance(step)
-        seen.append([(await bare.look(image_id))["image_status"] for image_id in ids])
+        seen.append([(await bare.get_result(image_id))["image_status"] for image_id in ids])
     assert seen[:4] == [[1, 1, 1], [1, 1, 1], [2, 2, 2], [2, 2, 2]]
     assert seen[4:] == [[2, 3, 2], [2, 3, 2], [3, 3, 2], [3, 3, 2], [3, 3, 3]]
 
@@ -79,7 +79,7 @@ async def test_a_button_moves_and_works_once(emulator, bare):
     """A press moves the button to used_buttons; pressing it again is 1010, as is one that is not offered."""
     source = emulator.add_image(buttons=["U1", "V1"])
     assert (await bare.post(BUTTON, _id=source, button="U1"))["code"] == 1000
-    shown = await bare.look(source)
+    shown = await bare.get_result(source)
     assert (shown["buttons"], shown["used_buttons"]) == (["V1"], ["U1"])
     assert (await bare.post(BUTTON, _id=source, button="U1"))["code"] == 1010
     assert (await bare.post(BUTTON, _id=source, button="U2"))["code"] == 1010
@@ -99,17 +99,17 @@ async def test_a_batch_is_a_list(emulator, bare):
 async def test_results_are_gone_after_seven_days(emulator, bare):
     """On the eighth day the image is 1008 and its pictures are 404."""
     source = emulator.add_image()
-    url = (await bare.look(source))["image"]
+    url = (await bare.get_result(source))["image"]
     emulator.advance(7 * 86_400 + 1)
     assert (await bare.get(RESULT, image_model_id=source))["code"] == 1008
     async with bare.http.get(url) as response:
         assert response.status == 404
 
 
-async def test_pictures_are_real_and_can_be_told_apart(emulator, bare):
+async def test_pictures_are_real_and_distinguishable(emulator, bare):
     """Four different singles, their 2x2 grid, and an upscale in 4K that shows the single it was made of."""
     source = emulator.add_image()
-    shown = await bare.look(source)
+    shown = await bare.get_result(source)
     singles = [await bare.picture(url) for url in shown["upscaled_urls"]]
     grid = await bare.picture(shown["image"])
     width, height = singles[0].size
@@ -146,7 +146,7 @@ async def test_pictures_are_jpeg_or_png(options, suffix, begins):
     async with emulated(**options) as bare:
         source = bare.emulator.add_image()
         for url in (
-            *(await bare.look(source))["upscaled_urls"],
+            *(await bare.get_result(source))["upscaled_urls"],
             (await bare.finished(await bare.press(source, "U1")))["image"],
         ):
             async with bare.http.get(url) as response:
@@ -164,7 +164,7 @@ async def test_the_resolution_is_what_akool_makes_of_it(bare, resolution, size):
 
 async def test_a_picture_has_one_address(emulator, bare):
     """A name that differs from a picture's own in time, number or suffix is 404, and so is any other."""
-    url = (await bare.look(emulator.add_image()))["image"]
+    url = (await bare.get_result(emulator.add_image()))["image"]
     folder, _, name = url.rpartition("/")
     milliseconds, rest = name.split("-", 1)
     wrong = [
@@ -188,20 +188,20 @@ async def test_faults_of_a_job(emulator, bare):
     emulator.faults.script("create_by_button", Fault.stuck(), Fault.fails(reason="too dark"), Fault.late_urls(5))
     stuck, fails, late = [await bare.post(BUTTON, _id=source, button=button) for button in ("V1", "V2", "V3")]
     emulator.advance(25)
-    while (await bare.look(late["data"]["_id"]))["image_status"] != 3:
+    while (await bare.get_result(late["data"]["_id"]))["image_status"] != 3:
         emulator.advance(0.1)
-    assert "image" not in await bare.look(late["data"]["_id"])
+    assert "image" not in await bare.get_result(late["data"]["_id"])
     emulator.advance(6)
-    assert len((await bare.look(late["data"]["_id"]))["upscaled_urls"]) == 4
-    failed = await bare.look(fails["data"]["_id"])
+    assert len((await bare.get_result(late["data"]["_id"]))["upscaled_urls"]) == 4
+    failed = await bare.get_result(fails["data"]["_id"])
     assert (failed["image_status"], failed["error_reasons"]) == (4, "too dark")
     emulator.advance(86_400)
-    assert (await bare.look(stuck["data"]["_id"]))["image_status"] == 2
+    assert (await bare.get_result(stuck["data"]["_id"]))["image_status"] == 2
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("kind", ["reset", "cut", "empty", "html"])
-async def test_a_spoilt_reply_was_accepted_after_or_not_before(emulator, bare, kind, when):
+async def test_a_faulty_reply_was_accepted_after_or_not_before(emulator, bare, kind, when):
     """`before` leaves no trace, `after` accepts and charges; the caller cannot read either reply, the ledger can."""
     emulator.faults.script("create_by_button", getattr(Fault, kind)(when))
     source = emulator.add_image()
@@ -214,7 +214,7 @@ async def test_a_spoilt_reply_was_accepted_after_or_not_before(emulator, bare, k
 
 
 async def test_scripts_run_in_order_and_rates_by_their_seed(emulator, bare):
-    """None in a script leaves a request alone; the same seed strikes the same requests."""
+    """None in a script means no fault; the same seed draws the same requests."""
     emulator.faults.script("get_credit", None, Fault.code(1108), None)
     assert [(await bare.get(CREDIT))["code"] for _ in range(4)] == [1000, 1108, 1000, 1000]
     drawn = []
@@ -227,7 +227,7 @@ async def test_scripts_run_in_order_and_rates_by_their_seed(emulator, bare):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("mistake", "message"),
     [
         (lambda faults: faults.script("nowhere", Fault.reset()), "endpoint"),
         (lambda faults: faults.script("get_credit", Fault.stuck()), "does not fit"),
@@ -264,14 +264,14 @@ async def test_scripts_run_in_order_and_rates_by_their_seed(emulator, bare):
         (lambda _: Fault.throttle(datetime(2026, 10, 1)), "aware datetime"),  # noqa: DTZ001 - the bad argument
     ],
 )
-def test_a_script_that_makes_no_sense_is_refused(wrong, told):
-    """A typo in a test is told, instead of striking nothing."""
-    with pytest.raises(ValueError, match=told):
-        wrong(Emulator().faults)
+def test_a_script_that_makes_no_sense_is_refused(mistake, message):
+    """A typo in a test raises, instead of causing no fault."""
+    with pytest.raises(ValueError, match=message):
+        mistake(Emulator().faults)
 
 
 async def test_stopping_does_not_wait_for_stalled_replies(emulator, bare):
-    """An emulator with replies that never come stops at once and cleanly."""
+    """An emulator with replies that never end stops immediately and cleanly."""
     emulator.faults.script("get_credit", Fault.stall(), Fault.slow(3600))
     hanging = [asyncio.create_task(bare.get(CREDIT)) for _ in range(2)]
     await emulator.ledger.until(lambda ledger: ledger.requests["get_credit"] >= 2)
@@ -315,7 +315,7 @@ async def test_a_body_without_an_end_goes_on_until_its_reader_leaves(emulator, b
 
 
 async def read_to_its_end(response):
-    """The bytes that come, however their end comes."""
+    """The number of bytes that arrive, however the reply ends."""
     size = 0
     with suppress(aiohttp.ClientError):
         async for chunk in response.content.iter_any():
@@ -347,6 +347,7 @@ async def test_what_is_asked_of_the_pictures_host_beyond_a_picture(emulator, bar
 
 
 def test_the_clock_can_be_moved_before_the_emulator_serves():
+    """advance() before the start moves the same clock that serves later."""
     emulator = Emulator(sigma=0, queue_sigma=0)
     image_id = emulator.add_image()
     ended = emulator.ends_at(image_id)
@@ -365,7 +366,7 @@ async def test_an_emulator_serves_once(emulator):
 
 
 async def test_a_port_that_is_taken_leaves_nothing_behind(emulator):
-    """Neither a thread nor a server of pictures, and the emulator that has the port goes on."""
+    """Neither a thread nor a server of pictures, and the emulator that has the port continues."""
     port = int(emulator.base_url.rpartition(":")[2])
     other = Emulator(port=port)
     for _ in range(2):
@@ -377,6 +378,7 @@ async def test_a_port_that_is_taken_leaves_nothing_behind(emulator):
 
 
 async def test_leaving_an_emulator_twice_does_no_harm():
+    """A second exit does nothing, in a thread or in an event loop."""
     with Emulator() as emulator:
         emulator.__exit__(None, None, None)
     async with Emulator() as emulator:

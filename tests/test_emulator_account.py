@@ -1,4 +1,4 @@
-"""The emulator's account: who may ask, what is refused with which code, and what is charged."""
+"""The emulator's account: authentication, the code of each refusal, and what is charged."""
 
 import pytest
 
@@ -25,10 +25,10 @@ async def test_used_buttons_can_lag():
     async with emulated(used_buttons_lag=30) as bare:
         source = bare.emulator.add_image()
         await bare.press(source, "U1")
-        assert (await bare.look(source))["used_buttons"] == []
+        assert (await bare.get_result(source))["used_buttons"] == []
         assert (await bare.press(source, "U1"))["code"] == 1010
         bare.emulator.advance(31)
-        assert (await bare.look(source))["used_buttons"] == ["U1"]
+        assert (await bare.get_result(source))["used_buttons"] == ["U1"]
 
 
 async def test_every_code_has_its_cause(emulator, bare):
@@ -61,7 +61,7 @@ async def test_every_code_has_its_cause(emulator, bare):
 
 
 async def test_authentication(emulator, bare):
-    """Key or token; Authorization wins; a wrong one is 1101, none is 1102; tokens end."""
+    """Key or token; Authorization wins; a wrong one is 1101, a missing one 1102; tokens expire."""
     token = (await bare.post(TOKEN, clientId=emulator.client_id, clientSecret=emulator.client_secret))["token"]
     key = emulator.api_key
     codes = []
@@ -81,7 +81,7 @@ async def test_authentication(emulator, bare):
     assert (await bare.get(CREDIT))["code"] == 1101
 
 
-async def test_tokens_live_as_long_as_they_are_told():
+async def test_tokens_live_as_long_as_token_lifetime():
     """token_lifetime ends a token by the clock."""
     async with emulated(token_lifetime=100) as bare:
         emulator = bare.emulator
@@ -116,22 +116,22 @@ async def test_a_plan_can_queue():
         # U1 takes 39 s and V1 22.5; V2 follows V1, and V3 follows U1, which ends before V2.
         assert [round(end - accepted, 1) for end in ends] == [39.0, 22.5, 45.0, 61.5]
         emulator.advance(20)
-        assert [(await bare.look(image_id))["image_status"] for image_id in ids] == [2, 2, 1, 1]
+        assert [(await bare.get_result(image_id))["image_status"] for image_id in ids] == [2, 2, 1, 1]
         emulator.advance(20)
-        assert [(await bare.look(image_id))["image_status"] for image_id in ids] == [3, 3, 2, 2]
+        assert [(await bare.get_result(image_id))["image_status"] for image_id in ids] == [3, 3, 2, 2]
 
 
-async def test_a_stuck_job_keeps_its_place_in_the_plan():
+async def test_a_stuck_job_keeps_its_slot_in_the_plan():
     """What queues behind a job that never ends never begins."""
     async with emulated(plan_concurrency=1, plan_queues=True) as bare:
         source = bare.emulator.add_image()
         bare.emulator.faults.script("create_by_button", Fault.stuck())
         ids = [(await bare.press(source, button))["data"]["_id"] for button in ("V1", "V2")]
         bare.emulator.advance(86_400)
-        assert [(await bare.look(image_id))["image_status"] for image_id in ids] == [2, 1]
+        assert [(await bare.get_result(image_id))["image_status"] for image_id in ids] == [2, 1]
 
 
-async def test_a_used_button_answers_the_codes_that_are_asked_for():
+async def test_a_used_button_is_refused_with_the_given_codes():
     """1010, 1011, or both in turn; a button that was never there is 1010 all the same."""
     async with emulated(used_button_codes=(1011, 1010)) as bare:
         source = bare.emulator.add_image(buttons=["U1"])
@@ -165,13 +165,13 @@ async def test_an_account_in_trouble_is_refused(emulator, bare, state, spending,
     pair = {"clientId": emulator.client_id, "clientSecret": emulator.client_secret}
     assert (await bare.post(TOKEN, **pair))["code"] == reading
     assert emulator.ledger.charged == 0
-    assert (await bare.look(source) or {}).get("used_buttons", []) == []
+    assert (await bare.get_result(source) or {}).get("used_buttons", []) == []
     emulator.account_state = "active"
     assert (await bare.press(source, "U1"))["code"] == 1000
 
 
 async def test_a_client_id_is_no_key(emulator, bare):
-    """A client id sent as the API key is told as an account that does not exist: 1109."""
+    """A client id sent as the API key is refused as an account that does not exist: 1109."""
     bare.headers = {"x-api-key": emulator.client_id}
     assert (await bare.get(CREDIT))["code"] == 1109
 
@@ -188,7 +188,7 @@ async def test_v4_knows_two_models(emulator, bare):
     assert emulator.ledger.charged == 0
 
 
-async def test_v4_tells_its_model_and_task(bare):
+async def test_v4_reports_its_model_and_task(bare):
     """Each image of a v4 reply has a task_id of its own and the model that was chosen; a press has neither."""
     text = await bare.post(SOURCE_PROMPT, prompt="a fox", batch_quantity=2)
     sourced = await bare.post(SOURCE_PROMPT, prompt="a fox", source_images=[PHOTO], scale="Original")
@@ -243,7 +243,7 @@ async def test_prices_can_be_given():
 
 
 async def test_replies_can_report_less_than_is_charged():
-    """reported_prices is what every reply says; the balance and the ledger tell what was charged."""
+    """reported_prices is what every reply says; the balance and the ledger show what was charged."""
     async with emulated(prices={"upscale": 4}, reported_prices={"upscale": 1}) as bare:
         emulator = bare.emulator
         source = emulator.add_image()
@@ -269,7 +269,7 @@ async def test_a_misreported_price_reaches_each_image_of_a_batch(emulator, bare)
     emulator.faults.rate(1.0, Fault.deduction_credit(1))
     batch = await bare.post(SOURCE_PROMPT, prompt="a fox", batch_quantity=2)
     assert [image["deduction_credit"] for image in batch["data"]] == [1, 1]
-    assert (await bare.look(batch["data"][0]["_id"]))["deduction_credit"] == 1
+    assert (await bare.get_result(batch["data"][0]["_id"]))["deduction_credit"] == 1
     assert (await bare.get(CREDIT))["data"] == {"credit": 9_992}
 
 
@@ -285,7 +285,7 @@ async def test_another_program_spends_on_the_account(emulator, bare):
 
 
 async def test_a_lost_reply_is_charged_in_the_ledger(emulator, bare):
-    """The ledger has a POST's charge also where its reply was lost, and none where it was never accepted."""
+    """The ledger has a POST's charge even if its reply was lost, and 0 if it was never accepted."""
     emulator.faults.script("create_by_button", Fault.status(502, "after"), Fault.status(502, "before"))
     source = emulator.add_image()
     for button in ("U1", "U2"):
@@ -294,7 +294,8 @@ async def test_a_lost_reply_is_charged_in_the_ledger(emulator, bare):
     assert [(post.charged, post.code) for post in emulator.ledger.posts] == [(2, 1000), (0, None)]
 
 
-def test_how_the_account_stands_can_be_read():
+def test_the_state_of_the_account_can_be_read():
+    """account_state returns what was set, and active by default."""
     emulator = Emulator()
     assert emulator.account_state == "active"
     emulator.account_state = "banned"

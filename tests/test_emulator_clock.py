@@ -1,4 +1,4 @@
-"""What the emulator's replies tell of time: ids, create_time, names of files, and how long jobs take."""
+"""Times in the emulator's replies: ids, create_time, names of files, and how long jobs take."""
 
 import re
 import statistics
@@ -25,7 +25,7 @@ def test_names_are_read_as_akools_are(name, created, seconds):
     assert (stored_at(f"https://example.invalid/{name}") - created) / 1000 == seconds
 
 
-async def test_a_result_tells_how_long_it_took():
+async def test_a_result_shows_how_long_it_took():
     """The id's and the file's time lie as far apart as the job took, by the clock that create_time has."""
     async with emulated() as bare:
         pressed = await bare.press(bare.emulator.add_image(), "V1")
@@ -46,7 +46,7 @@ async def test_times_are_real_ones_at_any_speed():
         last_unfinished, done = accepted, None
         while done is None:
             asked = time.time() * 1000
-            shown = await bare.look(pressed["data"]["_id"])
+            shown = await bare.get_result(pressed["data"]["_id"])
             if shown["image_status"] == 3:
                 done = shown
             else:
@@ -59,7 +59,7 @@ async def test_times_are_real_ones_at_any_speed():
 async def test_an_added_image_took_its_time_too():
     """An image that was given for free has a duration as well, and is new."""
     async with emulated() as bare:
-        shown = await bare.look(bare.emulator.add_image())
+        shown = await bare.get_result(bare.emulator.add_image())
         assert stored_at(shown["image"]) - shown["create_time"] in {32_999, 33_000, 33_001}
         assert abs(stored_at(shown["image"]) - time.time() * 1000) < 60_000
 
@@ -79,16 +79,16 @@ async def test_akools_clock_can_differ_from_ours(skew):
     ):
         made = await bare.post(PROMPT, prompt="a fox", webhookUrl=f"{address}/")
         while not arrived:
-            done = await bare.look(made["data"]["_id"])
-        done = await bare.look(made["data"]["_id"])
+            done = await bare.get_result(made["data"]["_id"])
+        done = await bare.get_result(made["data"]["_id"])
         now = (time.time() + skew) * 1000
-        for told in (int(done["_id"][:8], 16) * 1000, done["create_time"], arrived[0]["timestamp"]):
-            assert abs(told - now) < 60_000
+        for shown in (int(done["_id"][:8], 16) * 1000, done["create_time"], arrived[0]["timestamp"]):
+            assert abs(shown - now) < 60_000
         assert 60 <= stored_at(done["image"]) - done["create_time"] <= 72
 
 
 async def test_ids_are_new_in_every_run():
-    """Ids count up; the next emulator of the same seed shares none of them, and has the same keys and durations."""
+    """Ids count up; another emulator with the same seed has other ids, and the same keys and durations."""
     runs = []
     for _ in range(2):
         async with emulated(seed=7, sigma=0.3) as bare:
@@ -119,20 +119,20 @@ async def test_jobs_take_as_long_as_akools():
         assert 20 <= variation < upscale <= 60
         assert sum(20 <= seconds <= 60 for seconds in [*ends["U"], *ends["V"]]) >= 64
         bare.emulator.advance(10)
-        statuses = [(await bare.look(post.new_ids[0]))["image_status"] for post in bare.emulator.ledger.posts]
+        statuses = [(await bare.get_result(post.new_ids[0]))["image_status"] for post in bare.emulator.ledger.posts]
         assert statuses.count(1) <= 5
 
 
 async def test_both_phases_can_be_chosen():
     """The queue and the work have durations of their own; the reply to the POST is status 1 even without a queue."""
-    async with emulated(queue_median_seconds=100, median_seconds=10) as long, emulated(queue_median_seconds=0) as none:
+    async with emulated(queue_median_seconds=100, median_seconds=10) as long, emulated(queue_median_seconds=0) as short:
         queueing = (await long.press(long.emulator.add_image(), "V1"))["data"]["_id"]
-        straight = (await none.press(none.emulator.add_image(), "V1"))["data"]
+        straight = (await short.press(short.emulator.add_image(), "V1"))["data"]
         assert straight["image_status"] == 1
-        assert (await none.look(straight["_id"]))["image_status"] == 2
+        assert (await short.get_result(straight["_id"]))["image_status"] == 2
         long.emulator.advance(99)
-        assert (await long.look(queueing))["image_status"] == 1
+        assert (await long.get_result(queueing))["image_status"] == 1
         long.emulator.advance(5)
-        assert (await long.look(queueing))["image_status"] == 2
+        assert (await long.get_result(queueing))["image_status"] == 2
         long.emulator.advance(5)
-        assert (await long.look(queueing))["image_status"] == 3
+        assert (await long.get_result(queueing))["image_status"] == 3

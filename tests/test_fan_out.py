@@ -31,7 +31,7 @@ from akool_async import (
     WaitTimeoutError,
     events,
 )
-from akool_async._limits.ramp import LARGEST_WIDTH
+from akool_async._limits.ramp import MAX_WIDTH
 from akool_async.emulator import Emulator, Fault
 from tests.support.looks import look_until
 from tests.support.schedules import FAST
@@ -244,7 +244,7 @@ async def test_what_the_session_pressed_already_is_given_again(emulator, akool):
     operation = await akool.vary(source, 1)
     await operation.wait_until_complete()
     (outcome,) = await collect(akool.fan_out([(source, "V1")]))
-    assert outcome.operation is operation
+    assert outcome.operation == operation
     assert outcome.ok
 
 
@@ -441,7 +441,7 @@ async def test_an_error_of_the_input_is_raised_when_all_else_is_out(emulator, ak
         async for outcome in akool.fan_out([(source, "V1"), (source, "V2"), ("", "V4"), (source, "V3")]):
             done.append(outcome.press.button)  # noqa: PERF401 - what comes out before the error counts
 
-    with pytest.raises(ValueError, match=r"presses\[2\]: image_id must be"):
+    with pytest.raises(ValueError, match=r"items\[2\]: image_id must be"):
         await consume()
     assert sorted(done) == ["V1", "V2"]
     assert emulator.ledger.accepted == 2
@@ -476,7 +476,7 @@ async def test_an_endless_input_of_unknown_buttons_stays_lazy(emulator, akool):
 @pytest.mark.parametrize("item", ["V1", ("image-1",), ("image-1", "V1", 3), None, 7, ("", "V1")])
 async def test_what_is_no_press_is_refused(akool, item):
     """Anything but a ButtonPress or a good pair is a ValueError that names its place."""
-    with pytest.raises(ValueError, match=r"presses\[0\]"):
+    with pytest.raises(ValueError, match=r"items\[0\]"):
         await collect(akool.fan_out([item]))
 
 
@@ -491,15 +491,15 @@ async def test_what_is_no_press_is_refused(akool, item):
         ("timeout", 0),
         ("timeout", float("nan")),
         ("preflight", "no"),
-        ("presses", 7),
-        ("presses", "image-1"),
-        ("presses", {"image-1": "U1"}),
+        ("items", 7),
+        ("items", "image-1"),
+        ("items", {"image-1": "U1"}),
     ],
 )
 async def test_a_bad_argument_is_named_before_anything_is_pulled(emulator, akool, name, value):
     """Each argument of fan_out is checked when it is called."""
     with pytest.raises(ValueError, match=name):
-        akool.fan_out(**{"presses": [], name: value})
+        akool.fan_out(**{"items": [], name: value})
     assert emulator.ledger.requests == {}
 
 
@@ -591,7 +591,7 @@ async def test_an_input_that_is_cancelled_from_within_is_an_error(emulator, akoo
         yield emulator.add_image(), "V1"
         raise asyncio.CancelledError
 
-    with pytest.raises(RuntimeError, match="before its end"):
+    with pytest.raises(RuntimeError, match="before their end"):
         await collect(akool.fan_out(presses()))
 
 
@@ -604,7 +604,7 @@ async def test_a_warm_session_stops_within_what_is_under_way(emulator, code):
         before = len(emulator.ledger.posts)
         outcomes = await collect(akool.fan_out(all_buttons(emulator, 40), preflight=False))
     assert len(outcomes) == 320
-    assert len(emulator.ledger.posts) - before <= LARGEST_WIDTH + 1
+    assert len(emulator.ledger.posts) - before <= MAX_WIDTH + 1
 
 
 async def test_a_spent_budget_is_not_read_for(emulator, akool):

@@ -18,10 +18,12 @@ import pytest
 from PIL import Image
 
 from akool_async import ButtonPress, ImageResult, ImageStatus
-from akool_async.cli._gallery import Contents, require_free, write_gallery
-from akool_async.cli._gallery_pictures import AT_ONCE, link_between
-from akool_async.cli._lines import Line
-from akool_async.cli._thumbnails import TOO_LARGE, UNREADABLE, UnreadableError, thumbnail
+from akool_async.cli.gallery.page import write_gallery
+from akool_async.cli.gallery.page_file import require_free
+from akool_async.cli.gallery.pictures import MAX_CONCURRENT, link_between
+from akool_async.cli.gallery.sections import Contents
+from akool_async.cli.gallery.thumbnails import TOO_LARGE, UNREADABLE, UnreadableError, thumbnail
+from akool_async.cli.outcomes.line import OutcomeLine
 from akool_async.emulator import Fault
 from tests.support.commands import read_lines, run, write_batch
 from tests.support.scripted import scripted_server
@@ -219,6 +221,16 @@ async def test_a_damaged_picture_is_one_marked_tile(emulator, tmp_path):
     assert f"{UNREADABLE}, and its pictures are not at AKOOL any more" in page.missing
 
 
+class Counted:
+    """How many pictures were reported as drawn."""
+
+    def __init__(self):
+        self.drawn = []
+
+    def show_drawn(self, drawn, total):
+        self.drawn.append(drawn)
+
+
 @pytest.fixture
 async def finished(emulator, akool, tmp_path):
     """A source with a finished variation whose pictures are on disk, and a function that writes their page."""
@@ -226,12 +238,12 @@ async def finished(emulator, akool, tmp_path):
     result = await (await akool.vary(source, 1)).wait_until_complete()
     files = await akool.download(result, tmp_path / "pictures")
 
-    async def show(folder=tmp_path, *, page=tmp_path / "g.html", on_done=lambda _: None, **changes):
+    async def show(folder=tmp_path, *, page=tmp_path / "g.html", progress=None, **changes):
         fields = {"id": result.id, "status": 3, "ok": True, "urls": result.urls}
         fields["files"] = tuple(str(folder / "pictures" / file.name) for file in files)
-        line = Line(image_id=source, button="V1", **fields | changes)
+        line = OutcomeLine(image_id=source, button="V1", **fields | changes)
         contents = Contents(title="t", image_ids=[source], lines={line.press: line}, seconds={})
-        await write_gallery(page, akool, contents, on_done)
+        await write_gallery(page, akool, contents, progress)
         return Page(page.read_text(encoding="utf-8"))
 
     show.files, show.source, show.result = files, source, result
@@ -286,7 +298,7 @@ async def test_a_source_that_cannot_be_read_is_not_said_to_be_gone(emulator, fin
 async def test_an_id_that_never_was_is_not_said_to_be_gone(akool, tmp_path):
     """An image that AKOOL does not know, and of which nothing was made, may never have been there."""
     press = ButtonPress("65d3206b83cc", "U1")
-    line = Line(image_id=press.image_id, button=press.button, error="no such image")
+    line = OutcomeLine(image_id=press.image_id, button=press.button, error="no such image")
     contents = Contents(title="t", image_ids=[press.image_id], lines={press: line}, seconds={})
     await write_gallery(tmp_path / "g.html", akool, contents)
     page = Page((tmp_path / "g.html").read_text())
@@ -296,13 +308,13 @@ async def test_an_id_that_never_was_is_not_said_to_be_gone(akool, tmp_path):
 
 async def test_progress_counts_every_picture(finished):
     """Also one that is missing; a batch shows these numbers while people wait."""
-    counted = []
-    await finished(on_done=counted.append)
-    assert counted == [1, 2]
-    counted.clear()
+    counted = Counted()
+    await finished(progress=counted)
+    assert counted.drawn == [1, 2]
+    counted.drawn.clear()
     finished.files[-1].unlink()
-    await finished(on_done=counted.append, urls=("http://127.0.0.1:1/a.png",), status=4)
-    assert counted == [1]
+    await finished(progress=counted, urls=("http://127.0.0.1:1/a.png",), status=4)
+    assert counted.drawn == [1]
 
 
 async def test_few_fetched_pictures_are_on_disk_at_a_time(emulator, akool, tmp_path, monkeypatch):
@@ -312,14 +324,15 @@ async def test_few_fetched_pictures_are_on_disk_at_a_time(emulator, akool, tmp_p
     sources = {image.id: image for image in [await akool.get_image_result(emulator.add_image()) for _ in range(30)]}
     most = 0
 
-    def look(_):
-        nonlocal most
-        most = max(most, sum(path.is_file() for path in (tmp_path / "tmp").rglob("*")))
+    class Progress:
+        def show_drawn(self, drawn, total):
+            nonlocal most
+            most = max(most, sum(path.is_file() for path in (tmp_path / "tmp").rglob("*")))
 
     contents = Contents(title="t", image_ids=list(sources), sources=sources, lines={}, seconds={})
-    await write_gallery(tmp_path / "g.html", akool, contents, look)
+    await write_gallery(tmp_path / "g.html", akool, contents, Progress())
     assert len(Page((tmp_path / "g.html").read_text()).pictures) == 30
-    assert most <= 2 * AT_ONCE  # one that gets its name has two for a moment
+    assert most <= 2 * MAX_CONCURRENT  # one that gets its name has two for a moment
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
@@ -409,7 +422,7 @@ async def test_what_no_encoding_can_carry_is_replaced(akool, tmp_path):
     """Half an emoji and a mark that turns the text around, in a prompt, a title or a reason."""
     half = "a \u202e\ud83d<b>"
     source = ImageResult(id="65d3206b83cc", status=ImageStatus.COMPLETED, prompt=half)
-    line = Line(image_id=source.id, button="U1", id="65d3206b83cd", status=4, error=half)
+    line = OutcomeLine(image_id=source.id, button="U1", id="65d3206b83cd", status=4, error=half)
     contents = Contents(
         title=half, image_ids=[source.id], sources={source.id: source}, lines={line.press: line}, seconds={}
     )
@@ -445,9 +458,9 @@ async def test_a_browser_shows_it(gallery, tmp_path, width):
 async def test_a_press_that_runs_on_is_a_tile_without_a_picture(akool, emulator, tmp_path):
     """It is paid for and not finished: the page says so, with its id, and fetches nothing for it."""
     press = ButtonPress(emulator.add_image(), "U1")
-    line = Line(image_id=press.image_id, button="U1", id="f" * 24, status=2)
+    line = OutcomeLine(image_id=press.image_id, button="U1", id="f" * 24, status=2)
     contents = Contents(title="a title", image_ids=[press.image_id], lines={press: line}, seconds={})
-    await write_gallery(tmp_path / "page.html", akool, contents, lambda _: None)
+    await write_gallery(tmp_path / "page.html", akool, contents)
     text = (tmp_path / "page.html").read_text()
     assert "runs on at AKOOL" in text
     assert "f" * 24 in text
@@ -458,8 +471,10 @@ async def test_a_fetched_picture_that_is_too_large_is_told_so(akool, emulator, t
     """It came whole, and is not drawn: the tile has a reason, and its link all the same."""
     press = ButtonPress(emulator.add_image(), "U1")
     async with scripted_server({"body": claiming(20_000, 20_000)}) as host:
-        line = Line(image_id=press.image_id, button="U1", id="f" * 24, status=3, urls=(f"{host.base_url}/x.png",))
+        line = OutcomeLine(
+            image_id=press.image_id, button="U1", id="f" * 24, status=3, urls=(f"{host.base_url}/x.png",)
+        )
         contents = Contents(title="a title", image_ids=[press.image_id], lines={press: line}, seconds={})
-        await write_gallery(tmp_path / "page.html", akool, contents, lambda _: None)
+        await write_gallery(tmp_path / "page.html", akool, contents)
         assert f"{host.base_url}/x.png" in (tmp_path / "page.html").read_text()
     assert TOO_LARGE in (tmp_path / "page.html").read_text()

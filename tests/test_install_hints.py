@@ -1,4 +1,4 @@
-"""What an installation without an extra says: what is missing, and what to install."""
+"""Without an extra, errors name the missing package and what to install."""
 
 import importlib
 import sys
@@ -12,19 +12,19 @@ from tests.support.bare import emulated
 
 
 @pytest.fixture
-def take_away():
-    """A function that takes packages away, as if they were not installed, and has a module of ours imported anew."""
+def hide():
+    """A function that hides packages, as if they were not installed, and has a module of ours imported again."""
     before = dict(sys.modules)
 
-    def take_away(*packages, anew):
+    def hide(*packages, reload):
         for name in list(sys.modules):
             if name.startswith(tuple(f"{package}." for package in packages)):
                 sys.modules[name] = None
-            elif name == anew or name.startswith(f"{anew}."):
+            elif name == reload or name.startswith(f"{reload}."):
                 del sys.modules[name]
         sys.modules.update(dict.fromkeys(packages))
 
-    yield take_away
+    yield hide
     for name in list(sys.modules):
         if name not in before and (sys.modules[name] is None or name.startswith("akool_async.")):
             del sys.modules[name]
@@ -39,36 +39,41 @@ def take_away():
         ("akool_async.webhooks", "cryptography", "webhooks"),
     ],
 )
-def test_a_module_names_the_extra_that_it_needs(take_away, module, package, extra):
-    take_away(package, anew=module)
+def test_a_module_names_the_extra_that_it_needs(hide, module, package, extra):
+    """The import of an edge without its extra raises an error that names the extra."""
+    hide(package, reload=module)
     with pytest.raises(
         ModuleNotFoundError, match=rf'is missing; install it with: pip install "akool-async\[{extra}\]"'
     ):
         importlib.import_module(module)
 
 
-def test_what_no_extra_brings_is_told_as_it_is(take_away):
-    """A module of the installation itself is missing: no extra would mend that."""
-    take_away("akool_async.durable._job", anew="akool_async.durable")
+def test_a_missing_module_of_ours_gets_no_hint(hide):
+    """If a module of this library is missing, no extra would help: the error stays as it is."""
+    hide("akool_async.durable._job", reload="akool_async.durable")
     with pytest.raises(ModuleNotFoundError, match=r"^import of akool_async\.durable\._job halted"):
         importlib.import_module("akool_async.durable")
 
 
-def test_the_command_names_its_extra(take_away, capsys):
-    take_away("click", anew="akool_async.cli._app")
+def test_the_command_names_its_extra(hide, capsys):
+    """The command without its extra prints the hint in one line and exits with status 1."""
+    hide("click", reload="akool_async.cli.app")
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == ExitStatus.ERROR
     assert capsys.readouterr().err == 'akool: click is missing; install it with: pip install "akool-async[cli]"\n'
 
 
-def test_a_command_whose_own_module_is_missing_says_so(take_away):
-    take_away("akool_async.cli._app", anew="akool_async.cli._app")
-    with pytest.raises(ModuleNotFoundError, match="_app"):
+def test_a_command_whose_own_module_is_missing_says_so(hide):
+    """If a module of the command itself is missing, the error stays as it is."""
+    hide("akool_async.cli.app", reload="akool_async.cli.app")
+    with pytest.raises(ModuleNotFoundError, match=r"cli\.app"):
         cli.main()
 
 
-def test_ctrl_c_while_the_command_is_imported_ends_it_quietly(take_away, monkeypatch, capsys):
+def test_ctrl_c_while_the_command_is_imported_ends_it_quietly(hide, monkeypatch, capsys):
+    """Ctrl-C during the import exits with status 130 and without a traceback."""
+
     class Interrupting:
         """Finds modules, and is interrupted."""
 
@@ -76,7 +81,7 @@ def test_ctrl_c_while_the_command_is_imported_ends_it_quietly(take_away, monkeyp
         def find_spec(name, path, target=None):
             raise KeyboardInterrupt
 
-    take_away(anew="akool_async.cli._app")
+    hide(reload="akool_async.cli.app")
     monkeypatch.setattr(sys, "meta_path", [Interrupting])
     with pytest.raises(SystemExit) as ended:
         cli.main()
@@ -84,11 +89,12 @@ def test_ctrl_c_while_the_command_is_imported_ends_it_quietly(take_away, monkeyp
     assert capsys.readouterr().err == ""
 
 
-async def test_an_emulator_without_pillow_serves_all_but_pictures(take_away, monkeypatch):
+async def test_an_emulator_without_pillow_serves_all_but_pictures(hide, monkeypatch):
+    """Requests for pictures are answered with 501 and the hint."""
     _forget(monkeypatch, "_pictures")
-    take_away("PIL", anew="akool_async.emulator._pictures")
+    hide("PIL", reload="akool_async.emulator._pictures")
     async with emulated() as bare:
-        url = (await bare.look(bare.emulator.add_image()))["image"]
+        url = (await bare.get_result(bare.emulator.add_image()))["image"]
         async with bare.http.get(url) as response:
             assert (response.status, response.reason) == (
                 501,
@@ -96,9 +102,10 @@ async def test_an_emulator_without_pillow_serves_all_but_pictures(take_away, mon
             )
 
 
-async def test_an_emulator_without_cryptography_calls_nobody_back_and_says_why(take_away, monkeypatch, caplog):
-    _forget(monkeypatch, "_sealing")
-    take_away("cryptography", anew="akool_async.emulator._sealing")
+async def test_an_emulator_without_cryptography_sends_no_webhook_and_says_why(hide, monkeypatch, caplog):
+    """A press with a webhook URL logs the hint."""
+    _forget(monkeypatch, "_encryption")
+    hide("cryptography", reload="akool_async.emulator._encryption")
     async with Emulator() as emulator, emulator.session(webhook_url="http://127.0.0.1:9/") as akool:
         await akool.vary(emulator.add_image(), 1)
     assert 'webhooks need cryptography: pip install "akool-async[webhooks]"' in caplog.text

@@ -21,7 +21,7 @@ async def bare():
         yield bare
 
 
-async def test_what_is_true_already_is_not_waited_for(bare):
+async def test_a_condition_that_is_true_already_returns_immediately(bare):
     """What the condition returns is returned, although nothing changes any more."""
     await bare.press(bare.emulator.add_image(), "U1")
     post = await bare.emulator.ledger.until(lambda ledger: ledger.accepted == 1 and ledger.posts[-1])
@@ -56,22 +56,22 @@ async def test_every_kind_of_change_wakes(bare):
 
 
 async def test_a_post_is_seen_whole(bare):
-    """A press is accepted, charged and among the posts in one step: none of it can be seen without the rest."""
+    """A press is accepted, charged and recorded in one step: no condition sees a part of it."""
     seen = []
 
-    def look(ledger):
+    def condition(ledger):
         seen.append((ledger.accepted, ledger.charged, len(ledger.posts)))
         return ledger.accepted
 
-    waiting = asyncio.create_task(bare.emulator.ledger.until(look))
+    waiting = asyncio.create_task(bare.emulator.ledger.until(condition))
     await asyncio.sleep(0)
     await bare.press(bare.emulator.add_image(), "U1")
     await waiting
     assert set(seen) == {(0, 0, 0), (1, 2, 1)}
 
 
-async def test_the_condition_is_asked_at_changes_alone(bare):
-    """Nothing is polled: what never comes is asked for once, and once more at each change."""
+async def test_the_condition_is_evaluated_at_changes_only(bare):
+    """Nothing is polled: the condition is evaluated once, and once more at each change."""
     asked = []
     waiting = asyncio.create_task(bare.emulator.ledger.until(asked.append, timeout=0.2))
     await asyncio.sleep(0)
@@ -103,20 +103,20 @@ def test_an_emulator_in_a_thread_wakes_every_event_loop():
             assert future.result(timeout=30) >= accepted
 
 
-async def test_what_does_not_come_about_is_told(bare):
+async def test_a_condition_that_stays_false_is_shown(bare):
     """The error names the condition and the bound, and shows what the ledger says."""
     await bare.press(bare.emulator.add_image(), "U1")
     with pytest.raises(TimeoutError) as caught:
         await bare.emulator.ledger.until(lambda ledger: ledger.accepted >= 2, timeout=0.05)
-    told = str(caught.value)
-    assert "lambda ledger: ledger.accepted >= 2" in told
-    assert "not within 0.05 s" in told
-    assert "requests={'create_by_button': 1}" in told
-    assert "accepted=1, charged=2" in told
-    assert "button='U1'" in told
+    message = str(caught.value)
+    assert "lambda ledger: ledger.accepted >= 2" in message
+    assert "not within 0.05 s" in message
+    assert "requests={'create_by_button': 1}" in message
+    assert "accepted=1, charged=2" in message
+    assert "button='U1'" in message
 
 
-async def test_a_condition_without_source_is_told_by_its_name(bare):
+async def test_a_condition_without_source_is_shown_by_its_repr(bare):
     """A function of C, or one typed at a prompt, has no lines to show."""
     wants_callbacks = operator.attrgetter("callbacks")
     with pytest.raises(TimeoutError, match=r"not within 0\.01 s: operator\.attrgetter\('callbacks'\); the ledger says"):
@@ -124,7 +124,7 @@ async def test_a_condition_without_source_is_told_by_its_name(bare):
 
 
 async def test_an_error_of_the_condition_is_raised(bare):
-    """A condition that fails ends the wait with its own error, a TimeoutError of its own too, and is asked no more."""
+    """A condition that raises ends the wait with that error, even a TimeoutError, and is not called again."""
 
     def fail(ledger):
         if ledger.requests:

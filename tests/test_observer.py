@@ -19,7 +19,7 @@ from akool_async import (
     events,
 )
 from akool_async.emulator import Fault
-from akool_async.events import MOST_PENDING, Reporter
+from akool_async.events import MAX_PENDING, Reporter
 from tests.support.schedules import FAST, QUICK
 from tests.support.scripted import KEY, scripted_server
 
@@ -41,7 +41,7 @@ async def test_the_events_of_a_press_in_their_order(emulator):
     assert {(event.operation_id, event.kind) for event in polls} == {(operation.id, "upscale")}
     assert polls[-1].status == finished.status == ImageStatus.COMPLETED
     assert finished.polls == len(polls)
-    assert 0 < finished.lateness < finished.seconds == polls[-1].age
+    assert 0 < finished.detection_delay < finished.seconds == polls[-1].age
 
 
 def job(status, created, stored=None):
@@ -68,8 +68,8 @@ async def test_the_duration_is_exact_where_akool_tells_it(clock):
         counters = akool.counters()
     finished = seen[-1]
     assert finished.duration == pytest.approx(0.04)
-    assert finished.lateness == finished.seconds - finished.duration
-    assert (counters.duration, counters.lateness) == (finished.duration, finished.lateness)
+    assert finished.detection_delay == finished.seconds - finished.duration
+    assert (counters.duration, counters.detection_delay) == (finished.duration, finished.detection_delay)
 
 
 @pytest.mark.parametrize("took", [-5_000, 0, 60_000, 86_400_000])
@@ -83,7 +83,7 @@ async def test_a_duration_that_the_polls_contradict_is_not_believed(took):
     ):
         await (await akool.upscale("image-0", 1)).wait_until_complete()
     assert seen[-1].duration is None
-    assert seen[-1].lateness == seen[-1].seconds / 2
+    assert seen[-1].detection_delay == seen[-1].seconds / 2
 
 
 async def test_an_unknown_outcome_is_told(emulator):
@@ -271,7 +271,7 @@ async def test_logs_carry_their_fields(emulator, caplog):
 
 
 async def test_the_counters_say_how_the_session_stands(emulator):
-    """In flight, waiting, slots, totals, polls per job and lateness, while work is under way and after."""
+    """In flight, waiting, slots, totals, polls per job and detection delay, while work is under way and after."""
     async with emulator.session(polling=FAST, max_concurrent_upscales=1) as akool:
         source = emulator.add_image()
         operation = await akool.upscale(source, 1)
@@ -287,7 +287,7 @@ async def test_the_counters_say_how_the_session_stands(emulator):
     assert counters.upscale_slots_held == counters.waiting == 0
     assert counters.polls == emulator.ledger.requests["get_image_result"]
     assert counters.polls_per_job == counters.polls / 2
-    assert counters.lateness > 0
+    assert counters.detection_delay > 0
 
 
 async def test_an_observer_that_does_not_keep_up_takes_no_memory_without_end(caplog):
@@ -299,9 +299,9 @@ async def test_an_observer_that_does_not_keep_up_takes_no_memory_without_end(cap
         await asyncio.Event().wait()
 
     reporter = Reporter(stuck)
-    for _ in range(MOST_PENDING + 10):
+    for _ in range(MAX_PENDING + 10):
         reporter.report(events.Refused(press=None, error=None))
     await reporter.aclose(0.0)
-    assert len(told) == MOST_PENDING
-    assert reporter.totals.refused == MOST_PENDING + 10
+    assert len(told) == MAX_PENDING
+    assert reporter.totals.refused == MAX_PENDING + 10
     assert caplog.text.count("the observer is too slow") == 1

@@ -40,11 +40,11 @@ async def test_operations_become_spans_and_metrics(emulator):
     sums = totals(reader.get_metrics_data())
     assert (sums["akool.operations"], sums["akool.credits"], sums["akool.unknown_outcomes"]) == (2, 4, 1)
     assert sums["akool.polls"] == emulator.ledger.requests["get_image_result"]
-    assert sums["akool.operation.duration"] == sums["akool.operation.lateness"] == 2
+    assert sums["akool.operation.duration"] == sums["akool.operation.detection_delay"] == 2
 
 
 def totals(data):
-    """The sum of a counter, or how many values a histogram has taken in."""
+    """The sum of a counter, or the number of values in a histogram."""
     (resource,) = data.resource_metrics
     (scope,) = resource.scope_metrics
     return {

@@ -9,12 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from akool_async.cli._lines import Line
-from akool_async.cli._results import Results, ResultsError
+from akool_async.cli.batch.locking import OutputFileError
+from akool_async.cli.batch.output_file import OutputFile
+from akool_async.cli.outcomes.line import OutcomeLine
 from tests.support.commands import read_lines, run, write_batch
 
 FAN_OUT = ("fan-out", "presses.csv", "--yes")
-LINE = Line(image_id="65d3206b83ccf5ab7d46cdc6", button="U1", ok=True, id="1" * 24, status=3, urls=("https://a/b}",))
+LINE = OutcomeLine(
+    image_id="65d3206b83ccf5ab7d46cdc6", button="U1", ok=True, id="1" * 24, status=3, urls=("https://a/b}",)
+)
 JSONL = '{"image_id": "IMAGE", "button": "V1"}\n'
 
 
@@ -67,7 +70,7 @@ def test_no_lines_of_json_are_taken_for_an_output(tmp_path_factory, rows, button
     path = tmp_path_factory.mktemp("output") / "presses.jsonl"
     path.write_text("".join(json.dumps({"image_id": "a", "button": button} | row) + "\n" for row in rows))
     before = path.read_bytes()
-    with pytest.raises(ResultsError), Results(path, pictures=None) as results:
+    with pytest.raises(OutputFileError), OutputFile(path, pictures=None) as results:
         results.read()
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
@@ -80,10 +83,10 @@ def test_a_line_that_was_cut_anywhere_is_an_output(tmp_path):
         for content in (text[:cut], f"{text[:cut]}\n", f"{text[:cut]}\n{text[:cut]}"):
             path = tmp_path / "out.jsonl"
             path.write_text(content)
-            with Results(path, pictures=None) as results:
+            with OutputFile(path, pictures=None) as results:
                 results.read()
                 results.write(LINE)
-            results = Results(path, pictures=None)
+            results = OutputFile(path, pictures=None)
             results.read()
             assert list(results.lines.values()) == [LINE]
 

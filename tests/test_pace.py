@@ -1,14 +1,14 @@
 """max_requests_per_second, presses before polls, and throttling that slows everyone."""
 
 import asyncio
-from itertools import pairwise
 
 import pytest
 from aiohttp import web
+from attrs import evolve
 
 from akool_async import AkoolSession, RateLimitedError, Timing, events
 from akool_async._http.transport import MAX_CONNECTIONS
-from akool_async._limits.ramp import FIRST_WIDTH, LARGEST_WIDTH, Ramp
+from akool_async._limits.ramp import FIRST_WIDTH, MAX_WIDTH, Ramp
 from akool_async._limits.rate import RateLimiter
 from akool_async.emulator import Emulator, Fault
 from tests.support.looks import look_until
@@ -16,6 +16,7 @@ from tests.support.schedules import FAST
 from tests.support.scripted import KEY, scripted_server
 
 OFTEN = RateLimitedError(1005, "often")
+HASTY = Timing(throttle_delay=0.001, max_retry_delay=0.001)
 
 
 async def test_no_more_requests_go_out_than_the_rate(emulator):
@@ -106,39 +107,39 @@ async def test_what_is_held_up_when_the_session_closes_is_told_as_not_sent(emula
     assert emulator.ledger.requests == {"get_credit": 1}
 
 
-async def test_the_turnstile_opens_with_acceptance_and_narrows_with_a_refusal():
-    """Four at first, one more for each accepted POST up to its bound, one alone after a refusal for the pace."""
-    ramp = Ramp(Timing())
-    inside, most = 0, []
+async def test_the_ramp_widens_with_acceptance_and_narrows_with_a_refusal():
+    """Four at first, one more for each accepted POST up to its bound, one alone after a refusal for the rate."""
+    ramp = Ramp(HASTY)
+    inside, widths = 0, []
 
     async def go(*, then):
         nonlocal inside
-        async with ramp:
+        async with ramp.turn():
             inside += 1
             await asyncio.sleep(0)
-            most.append(inside)
+            widths.append(inside)
             inside -= 1
             then()
 
     await asyncio.gather(*(go(then=lambda: None) for _ in range(20)))
-    assert max(most) == FIRST_WIDTH
-    await asyncio.gather(*(go(then=ramp.accepted) for _ in range(100)))
-    assert max(most) == LARGEST_WIDTH
-    ramp.refused(OFTEN)
-    most.clear()
+    assert max(widths) == FIRST_WIDTH
+    await asyncio.gather(*(go(then=ramp.on_success) for _ in range(100)))
+    assert max(widths) == MAX_WIDTH
+    ramp.on_throttled(OFTEN)
+    widths.clear()
     await asyncio.gather(*(go(then=lambda: None) for _ in range(20)))
-    assert max(most) == 1
+    assert max(widths) == 1
 
 
-@pytest.mark.parametrize("leaver", range(3))
+@pytest.mark.parametrize("leaver", range(4))
 async def test_a_turn_given_to_one_that_leaves_goes_to_the_next(leaver):
-    """Whoever of those that queue is cancelled, before or just as its turn comes, the others get theirs."""
-    ramp = Ramp(Timing())
-    ramp.refused(OFTEN)
+    """Whoever of those that queue is cancelled, before or just as its turn comes, the others get theirs in order."""
+    ramp = Ramp(HASTY)
+    ramp.on_account_error()
     gate, got = asyncio.Event(), []
 
     async def go(number):
-        async with ramp:
+        async with ramp.turn():
             await gate.wait()
             got.append(number)
 
@@ -150,24 +151,51 @@ async def test_a_turn_given_to_one_that_leaves_goes_to_the_next(leaver):
     tasks[1].cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     assert got in ([0, 2, 3], [0, 1, 2, 3])
-    assert [later > earlier for earlier, later in pairwise(got)] == [True] * (len(got) - 1)
-    async with ramp:
+    async with ramp.turn():
         pass
 
 
-async def test_a_pause_ends_early_when_there_may_be_room(emulator):
-    """Waiting without a Retry-After ends as soon as an operation of the session ends; with one it does not."""
-    ramp = Ramp(Timing())
-    ramp.refused(OFTEN)
-    resting = asyncio.create_task(ramp.rest(3600, exactly=False))
+async def test_a_retry_goes_before_those_that_were_not_sent_yet():
+    """The press that AKOOL refused for its rate gets the first turn after the pause."""
+    ramp, got = Ramp(HASTY), []
+    ramp.on_throttled(OFTEN)
+
+    async def go(name, *, is_retry=False):
+        async with ramp.turn(is_retry=is_retry):
+            got.append(name)
+
+    await asyncio.gather(go("first"), go("second"), go("again", is_retry=True))
+    assert got == ["again", "first", "second"]
+
+
+@pytest.mark.parametrize("asked", [False, True])
+async def test_a_pause_ends_early_when_there_may_be_room(asked):
+    """Without a Retry-After the pause ends as soon as an operation of the session ends; with one it does not."""
+    ramp = Ramp(evolve(Timing(), throttle_delay=3600, max_retry_delay=3600, throttle_timeout=1e6))
+    ramp.on_throttled(RateLimitedError(1005, "often", retry_after=3600 if asked else None))
+
+    async def go():
+        async with ramp.turn():
+            pass
+
+    waiting = asyncio.create_task(go())
     await asyncio.sleep(0)
-    ramp.make_room()
-    await resting
-    exactly = asyncio.create_task(ramp.rest(3600, exactly=True))
-    ramp.make_room()
-    await asyncio.sleep(0.01)
-    assert not exactly.done()
-    exactly.cancel()
+    ramp.on_capacity()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert waiting.done() is not asked
+    waiting.cancel()
+
+
+async def test_of_two_refusals_the_longer_wait_counts():
+    """A second refusal, of a POST that was under way too, shortens no pause that AKOOL asked for."""
+    ramp = Ramp(Timing())
+    ramp.on_throttled(RateLimitedError(1005, "often", retry_after=600))
+    ramp.on_throttled(OFTEN)
+    ramp.on_capacity()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01), ramp.turn():
+            pass
 
 
 async def test_a_shorter_wait_does_not_end_a_longer_one():

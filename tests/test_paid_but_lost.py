@@ -8,17 +8,18 @@ import signal
 import pytest
 from attrs import evolve
 
-from akool_async.cli._lines import Line, PressState
-from akool_async.cli._money import Charges, Step, add_what_was_known, charges_of, next_step
+from akool_async.cli.batch.earlier import Step, next_step, with_earlier
+from akool_async.cli.outcomes.charges import Charges, charges_of
+from akool_async.cli.outcomes.line import OutcomeLine, PressState
 from akool_async.emulator import Emulator, Fault
 from tests.support.commands import read_lines, run, start
 
 FAN_OUT = ("fan-out", "presses.csv", "--yes", "-o", "out.jsonl")
 PRESS = {"image_id": "65d3206b83ccf5ab7d46cdc6", "button": "V1"}
-DONE = Line(**PRESS, ok=True, id="1", status=3, credits=2.0)
-LOST = Line(**PRESS, charged=True, credits=2.0, error="the reply was lost")
-IN_DOUBT = Line(**PRESS, charged=None, error="the reply was lost")
-NOT_PRESSED = Line(**PRESS, error="over the budget")
+DONE = OutcomeLine(**PRESS, ok=True, id="1", status=3, credits=2.0)
+LOST = OutcomeLine(**PRESS, charged=True, credits=2.0, error="the reply was lost")
+IN_DOUBT = OutcomeLine(**PRESS, charged=None, error="the reply was lost")
+NOT_PRESSED = OutcomeLine(**PRESS, error="over the budget")
 
 
 def write_batch(folder, image_id, buttons="V1"):
@@ -37,11 +38,11 @@ def write_earlier(folder, image_id, line):
     ("line", "state"),
     [
         (DONE, PressState.DONE),
-        (Line(**PRESS, id="1", status=4), PressState.FAILED),
-        (Line(**PRESS, id="1", status=2), PressState.NOT_FINISHED),
-        (Line(**PRESS, id="1", status=3), PressState.NOT_FINISHED),
+        (OutcomeLine(**PRESS, id="1", status=4), PressState.FAILED),
+        (OutcomeLine(**PRESS, id="1", status=2), PressState.NOT_FINISHED),
+        (OutcomeLine(**PRESS, id="1", status=3), PressState.NOT_FINISHED),
         (NOT_PRESSED, PressState.NOT_PRESSED),
-        (Line(**PRESS, code=1010), PressState.NOT_PRESSED),
+        (OutcomeLine(**PRESS, code=1010), PressState.NOT_PRESSED),
         (LOST, PressState.LOST),
         (IN_DOUBT, PressState.IN_DOUBT),
     ],
@@ -50,7 +51,7 @@ def write_earlier(folder, image_id, line):
 def test_a_line_tells_how_its_press_stands(line, state):
     """The state follows from the line, and a line that was written and read is the same."""
     assert line.state is state
-    assert Line.read(line.to_json()) == line
+    assert OutcomeLine.from_json(line.to_json()) == line
     assert ("charged" in json.loads(line.to_json())) is (state in {PressState.LOST, PressState.IN_DOUBT})
 
 
@@ -85,23 +86,23 @@ def test_what_is_done_with_a_press_that_has_no_id(earlier, shown, step):
     ("earlier", "line", "state"),
     [
         (None, NOT_PRESSED, PressState.NOT_PRESSED),
-        (NOT_PRESSED, Line(**PRESS, code=1010), PressState.NOT_PRESSED),
+        (NOT_PRESSED, OutcomeLine(**PRESS, code=1010), PressState.NOT_PRESSED),
         (IN_DOUBT, NOT_PRESSED, PressState.IN_DOUBT),
-        (IN_DOUBT, Line(**PRESS, code=1006), PressState.IN_DOUBT),
-        (IN_DOUBT, Line(**PRESS, code=1010), PressState.LOST),
-        (IN_DOUBT, Line(**PRESS, code=1011), PressState.LOST),
+        (IN_DOUBT, OutcomeLine(**PRESS, code=1006), PressState.IN_DOUBT),
+        (IN_DOUBT, OutcomeLine(**PRESS, code=1010), PressState.LOST),
+        (IN_DOUBT, OutcomeLine(**PRESS, code=1011), PressState.LOST),
         (IN_DOUBT, LOST, PressState.LOST),
         (IN_DOUBT, DONE, PressState.DONE),
         (LOST, NOT_PRESSED, PressState.LOST),
         (LOST, DONE, PressState.DONE),
-        (LOST, Line(**PRESS, id="1", code=1008), PressState.LOST),
-        (LOST, Line(**PRESS, id="1", code=1014), PressState.LOST),
-        (LOST, Line(**PRESS, id="1", status=2), PressState.NOT_FINISHED),
+        (LOST, OutcomeLine(**PRESS, id="1", code=1008), PressState.LOST),
+        (LOST, OutcomeLine(**PRESS, id="1", code=1014), PressState.LOST),
+        (LOST, OutcomeLine(**PRESS, id="1", status=2), PressState.NOT_FINISHED),
     ],
 )
 def test_only_an_id_or_a_new_press_settles_a_lost_one(earlier, line, state):
     """What a run could not do takes nothing away from what an earlier one knew."""
-    assert add_what_was_known(line, earlier).state is state
+    assert with_earlier(line, earlier).state is state
 
 
 @pytest.mark.parametrize(
@@ -111,10 +112,10 @@ def test_only_an_id_or_a_new_press_settles_a_lost_one(earlier, line, state):
         ([DONE, NOT_PRESSED], "2"),
         ([LOST], "at least 2"),
         ([IN_DOUBT], "at least 0"),
-        ([Line(**PRESS, id="1", status=2)], "at least 0"),
-        ([Line(**PRESS, id="1", credits=0.0), DONE], "2"),
-        ([Line(**PRESS, id="1", credits=-2.0)], "at least 0"),
-        ([DONE, Line(**PRESS, id="2", credits=4.5)], "6.5"),
+        ([OutcomeLine(**PRESS, id="1", status=2)], "at least 0"),
+        ([OutcomeLine(**PRESS, id="1", credits=0.0), DONE], "2"),
+        ([OutcomeLine(**PRESS, id="1", credits=-2.0)], "at least 0"),
+        ([DONE, OutcomeLine(**PRESS, id="2", credits=4.5)], "6.5"),
     ],
 )
 def test_a_sum_claims_no_less_than_was_charged(lines, told):
@@ -346,7 +347,7 @@ async def test_over_the_budget_is_no_failure(emulator, tmp_path):
 
 
 @pytest.mark.parametrize("options", [(), ("--json",), ("-q",), ("--json", "-q")], ids=" ".join)
-async def test_a_press_whose_id_was_lost_is_told_so(emulator, tmp_path, options):
+async def test_a_press_whose_id_was_lost_is_reported_so(emulator, tmp_path, options):
     """`akool press` ends with 5, says what was charged, and prints the next command, however quiet it is."""
     image_id = emulator.add_image()
     emulator.faults.script("create_by_button", Fault.reset("after"))

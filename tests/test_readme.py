@@ -177,10 +177,10 @@ async def test_pressing_for_good(emulator, tmp_path, capsys):
     assert [type(error) for error in caught.value.exceptions] == [InsufficientCreditError]
 
 
-async def test_a_web_backend_with_two_workers(emulator, monkeypatch, listener, state, tmp_path):
+async def test_a_web_backend_with_two_workers(emulator, monkeypatch, listener, store, tmp_path):
     """The durable FastAPI block: requests submit and read, two workers press, webhooks come in at the web server."""
     environment_of_a_public_server(emulator, monkeypatch, listener)
-    monkeypatch.setenv("STATE", state)
+    monkeypatch.setenv("STATE", store)
     server = uvicorn.Server(uvicorn.Config(names_of("app.state.jobs.submit")["app"], log_level="error"))
     serving = asyncio.create_task(server.serve([listener]))
     await look_until(lambda: server.started)
@@ -193,8 +193,8 @@ async def test_a_web_backend_with_two_workers(emulator, monkeypatch, listener, s
         return told["state"] == "done" and len(told["urls"]) in {1, 5}
 
     async with (
-        worker(emulator, state, tmp_path, "--webhook-url", f"{address}/akool/"),
-        worker(emulator, state, tmp_path, "--webhook-url", f"{address}/akool/"),
+        worker(emulator, store, tmp_path, "--webhook-url", f"{address}/akool/"),
+        worker(emulator, store, tmp_path, "--webhook-url", f"{address}/akool/"),
         aiohttp.ClientSession(address) as http,
     ):
         for new in (1, 0):

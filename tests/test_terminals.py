@@ -20,9 +20,10 @@ from hypothesis import strategies as st
 from rich.console import Console
 from rich.text import Text
 
-from akool_async.cli import _app, _words
-from akool_async.cli._rows import Column, print_rows
-from akool_async.cli._terminal import print_whole
+from akool_async.cli import app
+from akool_async.cli.output import stderr
+from akool_async.cli.output.rows import Column, print_rows
+from akool_async.cli.output.terminal import print_whole
 from akool_async.emulator import Emulator, Fault
 from tests.support.commands import read_terminal, run, start, write_batch
 from tests.support.scripted import KEY, scripted_server
@@ -215,13 +216,13 @@ async def test_lines_of_a_log_begin_with_the_time(emulator, tmp_path):
 @pytest.mark.parametrize("mark", HARMFUL, ids=ascii)
 def test_what_a_terminal_would_obey_is_removed(mark):
     """Control characters of both kinds, invisible characters, and what reverses the direction of writing."""
-    assert _words.plain(f"a{mark}b") == "ab"
+    assert stderr.plain(f"a{mark}b") == "ab"
 
 
 @pytest.mark.parametrize("line_break", LINE_BREAKS, ids=ascii)
 def test_a_text_from_elsewhere_is_one_line(line_break):
     """Nothing that AKOOL or a file says can look like a line of this command's own."""
-    assert _words.plain(f"a{line_break}b") == "a b"
+    assert stderr.plain(f"a{line_break}b") == "a b"
 
 
 @pytest.mark.parametrize(
@@ -229,13 +230,13 @@ def test_a_text_from_elsewhere_is_one_line(line_break):
 )
 def test_what_is_written_stays(text):
     """Other scripts, joined emoji and combining accents are shown as they are."""
-    assert _words.plain(text) == text
+    assert stderr.plain(text) == text
 
 
 @given(st.text())
 def test_whatever_is_told_can_be_written(text):
     """Half a character, from JSON or from the name of a file, is replaced."""
-    assert _words.plain(text).encode().decode() == _words.plain(text)
+    assert stderr.plain(text).encode().decode() == stderr.plain(text)
 
 
 async def test_names_of_files_reach_no_terminal_raw(emulator, tmp_path):
@@ -294,7 +295,7 @@ async def test_reasons_of_a_pictures_host_and_prompts_reach_no_terminal_raw(tmp_
 
 def test_warnings_of_the_library_are_harmless_lines(capsys):
     """A warning that quotes a reply is one line, with a stamp; a traceback is shown line by line."""
-    handler = _words.LogLines()
+    handler = stderr.LogLines()
     handler.handle(logging.makeLogRecord({"msg": "lost: %s", "args": (f"a{TITLE}\nb",)}))
     error = ValueError(CLEAR)
     handler.handle(logging.makeLogRecord({"msg": "failed", "exc_info": (ValueError, error, None)}))
@@ -368,10 +369,10 @@ def test_the_command_runs_where_streams_are_of_another_kind(monkeypatch):
     shown = io.StringIO()
     monkeypatch.setattr(sys, "stdout", shown)
     monkeypatch.setattr(sys, "stderr", None)
-    assert _app.run(["--version"]) == 0
+    assert app.run(["--version"]) == 0
     assert "akool" in shown.getvalue()
     monkeypatch.setattr(sys, "stdout", None)
-    assert _app.run(["nonsense"]) == 2
+    assert app.run(["nonsense"]) == 2
 
 
 def test_an_error_of_encoding_is_not_wrong_usage(monkeypatch, capsys):
@@ -381,6 +382,6 @@ def test_an_error_of_encoding_is_not_wrong_usage(monkeypatch, capsys):
     def fail():
         "\ud83d".encode()
 
-    monkeypatch.setitem(_app.akool.commands, "fail", fail)
-    assert _app.run(["fail"]) == 1
+    monkeypatch.setitem(app.akool.commands, "fail", fail)
+    assert app.run(["fail"]) == 1
     assert capsys.readouterr().err.startswith("akool: 'utf-8' codec can't encode")

@@ -35,7 +35,7 @@ def test_a_wait_is_a_number_of_seconds(field, value):
 @pytest.mark.parametrize("share", [0, -1, float("nan"), "x", None, True, 10**400])
 @pytest.mark.parametrize("timing", [Timing(), WorkerTiming()], ids=["session", "worker"])
 def test_a_share_is_a_number_above_0(timing, share):
-    """Nobody waits for nothing, or backwards."""
+    """Waits cannot be scaled to zero or below."""
     with pytest.raises(ValueError, match="share must be a number above 0"):
         timing.scaled(share)
 
@@ -117,7 +117,7 @@ async def test_no_base_url_is_the_emulators_own(emulator, monkeypatch):
         assert await akool.get_credit() == emulator.credits
 
 
-async def test_a_pace_that_is_asked_for_is_kept_on_a_fast_emulator(emulator):
+async def test_a_retry_after_is_kept_on_a_fast_emulator(emulator):
     """A Retry-After is real time: no timeout that it counts against is scaled."""
     emulator.faults.script("create_by_button", Fault.throttle(1))
     async with emulator.session() as akool:
@@ -139,7 +139,7 @@ async def test_each_wait_is_the_sessions_own(emulator):
 
 
 async def test_a_lost_reply_waits_for_its_webhook_no_longer_than_its_timeout(emulator):
-    """Where no webhook comes, the outcome is told as unknown after the session's own time."""
+    """If no webhook arrives, the outcome is reported as unknown after the session's own timeout."""
     emulator.faults.script("create_by_button", Fault.reset("after"))
     async with emulator.session(webhook_url="http://127.0.0.1:9/akool") as akool:
         async with asyncio.timeout(10):

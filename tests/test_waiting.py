@@ -1,6 +1,7 @@
 """wait_until_complete(), updates() and taking an operation up again."""
 
 import asyncio
+import gc
 import pickle
 import time
 
@@ -47,8 +48,19 @@ async def test_waits_until_status_3():
     assert len(server.asked) == 4
 
 
+async def test_an_operation_is_awaited_like_its_wait(emulator, akool):
+    """``await operation`` gives the result of wait_until_complete(), and raises what that raises."""
+    source = emulator.add_image()
+    emulator.faults.script("create_by_button", None, Fault.fails())
+    operation, failing = await akool.upscale(source, 1), await akool.upscale(source, 2)
+    assert await operation is await operation.wait_until_complete()
+    with pytest.raises(OperationFailedError) as caught:
+        await failing
+    assert caught.value.operation_id == failing.id
+
+
 async def test_forty_waiters_share_one_poll_loop():
-    """However many wait for an id, by whatever handle, it is asked for once per look."""
+    """However many wait for an id, by whatever handle, it is asked for once per poll."""
     async with scripted_server(image(1), image(2), DONE) as server:
         async with AkoolSession(KEY, base_url=server.base_url, polling=FAST) as akool:
             handles = [akool.operation("image-1") for _ in range(20)]
@@ -70,8 +82,8 @@ async def test_a_done_operation_is_never_asked_for_again():
     assert len(server.asked) == 1
 
 
-async def test_a_deadline_does_not_wait_for_the_next_look(emulator):
-    """With the next look an hour away, the caller's time is up on time: the deadline is the waiter's own."""
+async def test_a_deadline_does_not_wait_for_the_next_poll(emulator):
+    """With the next poll an hour away, the caller's time is up on time: the deadline is the waiter's own."""
     async with emulator.session(polling=SLOW) as akool:
         operation = await akool.vary(emulator.add_image(), 1)
         with pytest.raises(WaitTimeoutError) as caught:
@@ -236,13 +248,24 @@ async def test_a_replica_that_lags_behind_takes_nothing_back(polls):
 
 async def test_an_operation_that_is_taken_up_again_has_ended_once(emulator, akool):
     """Finished comes once for an id, however often it is waited for by handles that were let go."""
-    made = await akool.create_by_prompt("a fox")
-    await made.wait_until_complete()
-    operation_id = made.id
-    del made
+    operation_id = emulator.add_image()
     for _ in range(3):
         await akool.wait_until_complete(operation_id)
+        gc.collect()
+    assert emulator.ledger.requests["get_image_result"] == 3
     assert akool.counters().finished == 1
+
+
+async def test_the_result_of_what_was_made_here_is_remembered(emulator, akool):
+    """An operation of this session whose handle was let go is not polled for again."""
+    made = await akool.create_by_prompt("a fox")
+    result = await made.wait_until_complete()
+    asked = emulator.ledger.requests.total()
+    del made
+    gc.collect()
+    assert akool.operation(result.id).done()
+    assert await akool.wait_until_complete(result.id) is result
+    assert emulator.ledger.requests.total() == asked
 
 
 @pytest.mark.parametrize("late", [0.05, 0.2])
@@ -290,13 +313,13 @@ async def test_a_long_streak_of_failed_polls_ends_in_polling_error(emulator):
         assert (await operation.wait_until_complete()).status == ImageStatus.COMPLETED
 
 
-@pytest.mark.parametrize("interval", [-1.0, float("nan"), float("inf"), "1", None])
-async def test_a_polling_of_the_users_that_makes_no_sense_is_told(emulator, interval):
-    """An interval that is no number of seconds ends the wait with an error that shows it, and does not spin."""
+@pytest.mark.parametrize("delay", [-1.0, float("nan"), float("inf"), "1", None])
+async def test_a_polling_of_the_users_that_makes_no_sense_is_told(emulator, delay):
+    """A delay that is no number of seconds ends the wait with an error that shows it, and does not spin."""
 
     class Odd(ExponentialPolling):
-        def interval(self, kind, age, looks):
-            return interval
+        def next_delay(self, progress):
+            return delay
 
     async with emulator.session(polling=Odd()) as akool:
         operation = await akool.vary(emulator.add_image(), 1)
@@ -322,12 +345,12 @@ async def test_a_polling_of_the_users_that_raises_is_told_to_the_waiter(emulator
     """A schedule with a bug ends the wait with that bug, instead of hanging it."""
 
     class Broken:
-        def interval(self, kind, age, looks):
-            if looks:
+        def next_delay(self, progress):
+            if progress.polls:
                 raise ZeroDivisionError
             return 0.0
 
-        def learn(self, kind, *, running_at, ended_at):
+        def learn(self, finished):
             pass
 
     async with (
@@ -343,10 +366,10 @@ async def test_a_time_out_of_the_users_own_polling_is_no_time_out_of_the_wait(em
     """A schedule that raises TimeoutError is told as it is, and not as if the caller's own time were up."""
 
     class Late:
-        def interval(self, kind, age, looks):
+        def next_delay(self, progress):
             raise TimeoutError("of mine")
 
-        def learn(self, kind, *, running_at, ended_at):
+        def learn(self, finished):
             pass
 
     async with emulator.session(polling=Late()) as akool:

@@ -29,7 +29,7 @@ async def test_a_webhook_before_the_reply_was_lost_settles_the_doubt_alone():
             pressing = asyncio.create_task(akool.upscale(made["image_content_model_id"], 2))
             await posted.wait()
             word = server.asked[0].json["webhookUrl"].partition("akool_press=")[2]
-            assert akool.notify(WebhookEvent(id=made["_id"], status=3), word=word)
+            assert akool.notify(WebhookEvent(id=made["_id"], status=3), correlation_id=word)
             called.set()
             assert (await pressing).id == made["_id"]
             assert akool.counters().credits_in_doubt == 0
@@ -54,10 +54,10 @@ async def test_a_webhook_that_tells_of_no_end_causes_no_poll():
 class Unlearned:
     """A user's own schedule, which has a bug."""
 
-    def interval(self, kind, age, looks):
-        return FAST.interval(kind, age, looks)
+    def next_delay(self, progress):
+        return FAST.next_delay(progress)
 
-    def learn(self, kind, *, running_at, ended_at):
+    def learn(self, finished):
         raise RuntimeError("no memory")
 
 

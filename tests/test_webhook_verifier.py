@@ -1,4 +1,4 @@
-"""From bytes to an event: AKOOL's callbacks are read, and anything else is a WebhookError that tells nothing."""
+"""AKOOL's webhooks become events; anything else is a WebhookError that does not say why."""
 
 import base64
 import copy
@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from akool_async import ConfigurationError, ImageStatus, WebhookError
-from akool_async.emulator._sealing import seal
+from akool_async.emulator._encryption import encrypt_webhook
 from akool_async.webhooks import WebhookEvent, WebhookVerifier
-from akool_async.webhooks._verifier import LARGEST_BODY, REFUSED, sign
+from akool_async.webhooks._verifier import MAX_BODY_SIZE, REFUSED, sign
 
 HERE = Path(__file__).parent
 VECTORS = json.loads((HERE / "callbacks_by_crypto_js.json").read_text())
@@ -65,6 +65,7 @@ def test_the_log_says_why_a_callback_was_refused(name, caplog):
 
 @pytest.mark.parametrize("vector", VECTORS, ids=range(len(VECTORS)))
 def test_callbacks_made_by_crypto_js_are_read(vector):
+    """Stored webhooks, made by the library of AKOOL's own sample, are decrypted."""
     event = verifier_of(vector).parse(vector["body"].encode())
     content = vector["content"]
     assert event == WebhookEvent(
@@ -80,7 +81,8 @@ def _crypto_js_is_here():
 
 @pytest.mark.skipif(not _crypto_js_is_here(), reason="no node with crypto-js here: the stored callbacks stand for it")
 @pytest.mark.parametrize("secret_length", [16, 24, 32])
-def test_callbacks_sealed_by_crypto_js_just_now_are_read(secret_length):
+def test_callbacks_encrypted_by_crypto_js_just_now_are_read(secret_length):
+    """A webhook of crypto-js with the current time is accepted, with each length of AES key."""
     wanted = {
         "clientId": "AKDt8rWEczpYPzCGur2xE2",
         "clientSecret": "s" * secret_length,
@@ -93,25 +95,27 @@ def test_callbacks_sealed_by_crypto_js_just_now_are_read(secret_length):
             "url": "https://example.invalid/1",
         },
     }
-    command = [shutil.which("node"), "seal_callback.cjs"]
-    sealed = subprocess.run(command, input=json.dumps(wanted).encode(), capture_output=True, cwd=HERE, check=True)
-    event = WebhookVerifier(wanted["clientId"], wanted["clientSecret"]).parse(sealed.stdout)
+    command = [shutil.which("node"), "encrypt_callback.cjs"]
+    encrypted = subprocess.run(command, input=json.dumps(wanted).encode(), capture_output=True, cwd=HERE, check=True)
+    event = WebhookVerifier(wanted["clientId"], wanted["clientSecret"]).parse(encrypted.stdout)
     assert (event.id, event.status) == ("662a10df4197b3af58532e89", ImageStatus.COMPLETED)
 
 
 @given(st.data())
 def test_one_changed_byte_is_an_error_or_changes_nothing_that_matters(data):
+    """No changed byte makes an event about another image."""
     body = bytearray(FIRST["body"].encode())
     place = data.draw(st.integers(0, len(body) - 1))
     body[place] ^= data.draw(st.integers(1, 255))
-    told = FIRST["content"]["_id"]
+    image_id = FIRST["content"]["_id"]
     with suppress(WebhookError):
-        told = verifier_of(FIRST).parse(bytes(body)).id
-    assert told == FIRST["content"]["_id"]
+        image_id = verifier_of(FIRST).parse(bytes(body)).id
+    assert image_id == FIRST["content"]["_id"]
 
 
 @given(st.binary(max_size=300))
-def test_any_bytes_are_an_event_or_a_webhook_error(body):
+def test_any_bytes_are_a_webhook_error(body):
+    """Bytes at random raise WebhookError and no other error."""
     with pytest.raises(WebhookError, match=REFUSED):
         verifier_of(FIRST).parse(body)
 
@@ -124,15 +128,17 @@ JSON_VALUES = st.recursive(
 
 
 @given(st.fixed_dictionaries(dict.fromkeys(("signature", "dataEncrypt", "timestamp", "nonce"), JSON_VALUES)))
-def test_any_values_of_the_four_fields_are_an_event_or_a_webhook_error(fields):
+def test_any_values_of_the_four_fields_are_a_webhook_error(fields):
+    """JSON values of any type in the four fields raise WebhookError and no other error."""
     with pytest.raises(WebhookError, match=REFUSED):
         verifier_of(FIRST).parse(json.dumps(fields).encode())
 
 
-@given(sealed=st.binary(max_size=64).map(lambda raw: base64.b64encode(raw).decode()) | st.text(max_size=40))
-def test_any_sealed_part_under_a_fitting_signature_is_an_event_or_a_webhook_error(sealed):
+@given(ciphertext=st.binary(max_size=64).map(lambda raw: base64.b64encode(raw).decode()) | st.text(max_size=40))
+def test_any_ciphertext_under_a_matching_signature_is_a_webhook_error(ciphertext):
+    """Whoever knows the client id alone cannot make an event."""
     with pytest.raises(WebhookError, match=REFUSED):
-        verifier_of(FIRST).parse(resigned(FIRST, dataEncrypt=sealed))
+        verifier_of(FIRST).parse(resigned(FIRST, dataEncrypt=ciphertext))
 
 
 @pytest.mark.parametrize(
@@ -146,18 +152,20 @@ def test_any_sealed_part_under_a_fitting_signature_is_an_event_or_a_webhook_erro
         b"\xff\xfe",
         b"[" * 50_000,
         b'{"signature": NaN}',
-        b" " * (LARGEST_BODY + 1),
-        FIRST["body"].encode() + b" " * LARGEST_BODY,
+        b" " * (MAX_BODY_SIZE + 1),
+        FIRST["body"].encode() + b" " * MAX_BODY_SIZE,
         FIRST["body"].encode("utf-16"),
     ],
     ids=range(11),
 )
-def test_what_is_no_callback_is_refused(body):
+def test_what_is_no_webhook_is_refused(body):
+    """Other JSON, other encodings, deep nesting and large bodies raise WebhookError."""
     with pytest.raises(WebhookError, match=REFUSED):
         verifier_of(FIRST).parse(body)
 
 
 def test_an_uppercase_signature_is_the_same_signature():
+    """Hexadecimal digits may be written in either case."""
     body = json.loads(FIRST["body"])
     body["signature"] = body["signature"].upper()
     assert verifier_of(FIRST).parse(json.dumps(body).encode()).id == FIRST["content"]["_id"]
@@ -165,6 +173,7 @@ def test_an_uppercase_signature_is_the_same_signature():
 
 @pytest.mark.parametrize("milliseconds_off", [-301_000, 301_000])
 def test_a_timestamp_beyond_the_tolerance_is_refused(milliseconds_off):
+    """The tolerance holds in both directions, and None accepts any time."""
     body = resigned(FIRST, timestamp=int(time.time() * 1000) + milliseconds_off)
     with pytest.raises(WebhookError, match=REFUSED):
         verifier_of(FIRST, tolerance=300).parse(body)
@@ -175,15 +184,17 @@ def test_a_timestamp_beyond_the_tolerance_is_refused(milliseconds_off):
 @pytest.mark.parametrize(
     "timestamp", ["soon", "", "1e400", None, True, [], "9" * 400, "9" * 5000, "1_7_0", " 1", "\u0661"]
 )
-def test_a_timestamp_that_is_no_time_is_refused(timestamp):
+def test_a_timestamp_that_is_not_a_time_is_refused(timestamp):
+    """Texts, numbers without bound and other types raise WebhookError."""
     with pytest.raises(WebhookError, match=REFUSED):
         verifier_of(FIRST, tolerance=300).parse(resigned(FIRST, timestamp=timestamp))
 
 
 def test_every_refusal_reads_the_same():
+    """Neither message nor cause shows how far a forgery got."""
     wrong_secret = WebhookVerifier(FIRST["clientId"], "x" * 32, tolerance=None)
     wrong_id = WebhookVerifier("x" * 22, FIRST["clientSecret"], tolerance=None)
-    told = set()
+    refusals = set()
     for verifier, body in (
         (wrong_secret, FIRST["body"].encode()),
         (wrong_id, FIRST["body"].encode()),
@@ -193,34 +204,39 @@ def test_every_refusal_reads_the_same():
     ):
         with pytest.raises(WebhookError) as caught:
             verifier.parse(body)
-        told.add((str(caught.value), caught.value.__cause__, caught.value.__suppress_context__))
-    assert told == {(REFUSED, None, True)}
+        refusals.add((str(caught.value), caught.value.__cause__, caught.value.__suppress_context__))
+    assert refusals == {(REFUSED, None, True)}
 
 
 @pytest.mark.parametrize("length", [8, 15, 17, 23, 25, 31, 33, 64])
-def test_a_secret_that_is_no_aes_key_is_refused_at_once(length):
+def test_a_secret_that_is_not_an_aes_key_is_a_configuration_error(length):
+    """A wrong length is reported when the verifier is made, not with the first webhook."""
     with pytest.raises(ConfigurationError, match="client_secret must be of 16, 24 or 32 bytes"):
         WebhookVerifier("c" * 22, "s" * length)
 
 
-def test_a_short_client_id_is_refused_at_once():
+def test_a_short_client_id_is_a_configuration_error():
+    """An id that is too short for the initialisation vector is reported when the verifier is made."""
     with pytest.raises(ConfigurationError, match="client_id must be of at least 16 bytes, not 15"):
         WebhookVerifier("c" * 15, "s" * 24)
 
 
 @pytest.mark.parametrize("tolerance", [0, -1, float("nan"), float("inf"), 10**400, True, "300"])
-def test_a_tolerance_that_is_no_number_of_seconds_is_refused(tolerance):
+def test_a_tolerance_that_is_not_a_number_of_seconds_is_refused(tolerance):
+    """Zero, negative, infinite and non-numeric tolerances raise ValueError."""
     with pytest.raises(ValueError, match="tolerance must be a number of seconds"):
         WebhookVerifier("c" * 16, "s" * 24, tolerance=tolerance)
 
 
 @pytest.mark.parametrize("body", ["text", None, 5, {}])
 def test_a_body_that_is_not_bytes_is_the_callers_mistake(body):
+    """A text or parsed JSON raises ValueError rather than WebhookError."""
     with pytest.raises(ValueError, match="body must be the raw bytes"):
         verifier_of(FIRST).parse(body)
 
 
 def test_the_secret_is_in_no_repr_and_no_pickle():
+    """A verifier cannot be pickled, and its repr shows no key."""
     verifier = verifier_of(FIRST)
     assert FIRST["clientSecret"] not in repr(verifier)
     with pytest.raises(TypeError):
@@ -229,7 +245,10 @@ def test_the_secret_is_in_no_repr_and_no_pickle():
 
 
 def test_an_unknown_status_stays_a_number():
-    body = seal({"_id": "a", "status": 9}, client_id=FIRST["clientId"], client_secret=FIRST["clientSecret"], nonce=1)
+    """A status that AKOOL may add one day does not raise."""
+    body = encrypt_webhook(
+        {"_id": "a", "status": 9}, client_id=FIRST["clientId"], client_secret=FIRST["clientSecret"], nonce=1
+    )
     assert verifier_of(FIRST, tolerance=60).parse(body) == WebhookEvent(id="a", status=9)
 
 
@@ -249,7 +268,8 @@ def test_an_unknown_status_stays_a_number():
     ],
     ids=range(10),
 )
-def test_a_sealed_content_that_is_no_event_is_refused(content):
-    body = seal(content, client_id=FIRST["clientId"], client_secret=FIRST["clientSecret"], nonce=1)
+def test_encrypted_content_that_is_no_event_is_refused(content):
+    """Content with the right key and wrong fields raises WebhookError."""
+    body = encrypt_webhook(content, client_id=FIRST["clientId"], client_secret=FIRST["clientSecret"], nonce=1)
     with pytest.raises(WebhookError, match=REFUSED):
         verifier_of(FIRST).parse(body)

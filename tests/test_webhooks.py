@@ -16,7 +16,8 @@ from akool_async import (
     SessionClosedError,
 )
 from akool_async._limits.recent import CACHE_SIZE
-from akool_async._poll import webhook_statistics as hints
+from akool_async._poll.tracked import MAX_REPORTED_POLLS
+from akool_async._poll.webhook_statistics import HITS_AFTER_MISS, WebhookStatistics
 from akool_async._submit import recovery
 from akool_async.emulator import Emulator, Fault
 from akool_async.webhooks import WebhookEvent
@@ -107,7 +108,7 @@ async def test_a_thousand_webhooks_for_one_running_operation_cause_a_handful_of_
                 assert akool.notify(event)
                 await akool.get_image_result(operation.id)  # the poll that it caused has been answered
             own_reads = 1000
-            assert 1 <= polls(slow) - own_reads <= hints.MOST_PER_OPERATION
+            assert 1 <= polls(slow) - own_reads <= MAX_REPORTED_POLLS
 
 
 async def test_webhooks_of_other_processes_cost_nothing(akool, emulator):
@@ -150,7 +151,8 @@ async def test_a_lost_reply_is_found_again_by_its_webhook(emulator):
         operation = await akool.upscale(image_id, 1)
         result = await operation.wait_until_complete(timeout=20)
         assert (result.source_image_id, result.op_button) == (image_id, "U1")
-        assert operation is await akool.upscale(image_id, 1)
+        again = await akool.upscale(image_id, 1)
+        assert (again, again.latest) == (operation, result)
     assert emulator.ledger.accepted == 1
     assert emulator.ledger.posts[-1].new_ids == (operation.id,)
 
@@ -196,7 +198,7 @@ async def test_a_lost_prompt_whose_webhooks_come_twice_is_recovered_once(emulato
         word = word_of(emulator.ledger.posts[-1])
         (operation,) = akool.unclaimed
         for _ in range(3):
-            assert akool.notify(WebhookEvent(id=operation.id, status=DONE), word=word)
+            assert akool.notify(WebhookEvent(id=operation.id, status=DONE), correlation_id=word)
         await akool.get_credit()
         assert akool.unclaimed == (operation,)
 
@@ -210,7 +212,7 @@ async def test_a_word_does_not_make_one_press_of_another(emulator):
         pressing = asyncio.create_task(akool.upscale(image_id, 2))
         await emulator.ledger.until(lambda ledger: len(ledger.posts) == 2)
         word = word_of(emulator.ledger.posts[-1])
-        akool.notify(WebhookEvent(id=other.id, status=DONE), word=word)
+        akool.notify(WebhookEvent(id=other.id, status=DONE), correlation_id=word)
         with pytest.raises(OutcomeUnknownError):
             await pressing
 
@@ -318,23 +320,27 @@ async def test_repeats_under_the_word_of_a_lost_post_cause_no_more_than_its_read
             await akool.create_by_prompt("a fox")
         word = word_of(emulator.ledger.posts[-1])
         for number in range(300):
-            akool.notify(WebhookEvent(id=f"{number:024x}", status=DONE), word=word)
+            akool.notify(WebhookEvent(id=f"{number:024x}", status=DONE), correlation_id=word)
         await look_until(lambda: akool.unclaimed)
         await akool.get_credit()
-        assert polls(emulator) <= recovery.MOST_IMAGES
-        assert len(akool.unclaimed) <= recovery.MOST_IMAGES
+        assert polls(emulator) <= recovery.MAX_IMAGES
+        assert len(akool.unclaimed) <= recovery.MAX_IMAGES
 
 
-def test_trust_in_webhooks_comes_back_slower_each_time():
-    trust = hints.Hints()
-    for needed in (1, 8, 64, 512, 512):
-        assert not trust.are_reliable
-        for _ in range(needed):
-            trust.came()
-        assert trust.are_reliable
-        trust.failed_to_come()
-    trust.failed_to_come()
-    assert trust._needed == hints.MOST_NEEDED
+def test_webhooks_are_relied_on_after_one_hit_and_after_a_miss_only_once_many_came_in_a_row():
+    webhooks = WebhookStatistics(QUICK.webhook_grace)
+    for needed in (1, HITS_AFTER_MISS, HITS_AFTER_MISS):
+        assert not webhooks.are_reliable
+        for _ in range(needed - 1):
+            webhooks.on_hit()
+        assert not webhooks.are_reliable
+        webhooks.on_hit()
+        assert webhooks.are_reliable
+        webhooks.on_miss()
+    for _ in range(HITS_AFTER_MISS):  # as of two processes behind one address
+        webhooks.on_hit()
+        webhooks.on_miss()
+        assert not webhooks.are_reliable
 
 
 async def test_notifying_from_another_thread_says_what_to_do(akool):
@@ -367,7 +373,7 @@ async def test_an_id_that_is_told_in_the_moment_of_closing_is_not_lost(emulator)
             await akool.create_by_prompt("a fox")
         word = word_of(emulator.ledger.posts[-1])
         (new_id,) = emulator.ledger.posts[0].new_ids
-        akool.notify(WebhookEvent(id=new_id, status=DONE), word=word)
+        akool.notify(WebhookEvent(id=new_id, status=DONE), correlation_id=word)
     assert [operation.id for operation in akool.unclaimed] == [new_id]
 
 
@@ -401,14 +407,14 @@ async def test_an_id_under_the_words_of_two_lost_posts_is_recovered_once(emulato
                 await akool.create_by_prompt("a fox")
         first, second = emulator.ledger.posts
         for post in (first, second):
-            akool.notify(WebhookEvent(id=first.new_ids[0], status=DONE), word=word_of(post))
+            akool.notify(WebhookEvent(id=first.new_ids[0], status=DONE), correlation_id=word_of(post))
         await emulator.ledger.until(lambda ledger: ledger.requests["get_image_result"] == 2)
-        akool.notify(WebhookEvent(id=second.new_ids[0], status=DONE), word=word_of(second))
+        akool.notify(WebhookEvent(id=second.new_ids[0], status=DONE), correlation_id=word_of(second))
         await look_until(lambda: len(akool.unclaimed) > 1)
         assert [operation.id for operation in akool.unclaimed] == [first.new_ids[0], second.new_ids[0]]
 
 
 @pytest.mark.parametrize("word", [1, b"word"])
 async def test_a_word_that_is_no_text_is_refused(akool, word):
-    with pytest.raises(ValueError, match="word must be the text"):
-        akool.notify(WebhookEvent(id="a" * 24, status=DONE), word=word)
+    with pytest.raises(ValueError, match="correlation_id must be"):
+        akool.notify(WebhookEvent(id="a" * 24, status=DONE), correlation_id=word)

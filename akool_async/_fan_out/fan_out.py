@@ -4,32 +4,33 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from attrs import define, field
+from attrs import define, field, frozen
 
-from akool_async._fan_out.budget import Budget, Purchase
+from akool_async import _validate
+from akool_async._fan_out.items import check_items, pull, read_press
 from akool_async._fan_out.preflight import Preflight
 from akool_async._http.retry import is_account_error
-from akool_async.errors import AkoolError, BudgetError, OperationFailedError, OutcomeUnknownError, SessionClosedError
+from akool_async._limits.budget import Purchase
+from akool_async._limits.journal import Made
+from akool_async.errors import AkoolError, BudgetError, OutcomeUnknownError, SessionClosedError
 from akool_async.events import Refused
-from akool_async.models import Button, ButtonPress, ImageStatus
-from akool_async.operations import Outcome
+from akool_async.models import Button, ButtonPress
+from akool_async.operations import Outcome, failure_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncGenerator
 
+    from akool_async._fan_out.items import Items
+    from akool_async._http.endpoints import Endpoints
     from akool_async._http.event_loop import HomeLoop
-    from akool_async._limits.credits import Prices
+    from akool_async._limits.journal import Journal
     from akool_async._submit.submitter import Submitter
     from akool_async.events import Reporter
     from akool_async.models import ImageResult
     from akool_async.operations import Operation
-
-    Press = ButtonPress | tuple[str, str]
-    Presses = Iterable[Press] | AsyncIterable[Press]
 
 
 @define(eq=False)
@@ -46,68 +47,76 @@ class _Job:
 class _Lane:
     """The presses of one kind: those that wait, and how many have begun."""
 
-    most_begun: int
+    limit: int
     waiting: deque[ButtonPress] = field(factory=deque)
     begun: int = 0
 
     @property
     def is_open(self) -> bool:
         """True where another may begin."""
-        return self.begun < self.most_begun
+        return self.begun < self.limit
+
+
+@frozen
+class Services:
+    """What all fan-outs of a session share."""
+
+    submitter: Submitter
+    endpoints: Endpoints
+    journal: Journal
+    reporter: Reporter
+    home: HomeLoop
+    upscale_cap: int
+    webhook_url: str | None
+
+
+@frozen(kw_only=True)
+class Options:
+    """How one fan-out goes about its items; see ``AkoolSession.fan_out``."""
+
+    max_in_flight: int
+    preflight: bool
+    max_credits: float | None
+    timeout: float | None
+
+    def __attrs_post_init__(self) -> None:
+        _validate.count("max_in_flight", self.max_in_flight)
+        _validate.flag("preflight", self.preflight)
+        if self.max_credits is not None:
+            _validate.amount("max_credits", self.max_credits)
+        _validate.optional_seconds("timeout", self.timeout)
 
 
 class FanOut:
     """One run over an input; ``outcomes()`` is iterated once."""
 
-    def __init__(
-        self,
-        presses: Presses,
-        *,
-        submitter: Submitter,
-        reporter: Reporter,
-        home: HomeLoop,
-        prices: Prices,
-        price_timeout: float,
-        read: Callable[[str], Awaitable[ImageResult]],
-        upscale_cap: int,
-        webhook_url: str | None,
-        max_in_flight: int,
-        preflight: bool,
-        max_credits: float | None,
-        timeout: float | None,
-    ) -> None:
-        if not isinstance(presses, Iterable | AsyncIterable) or isinstance(presses, str | bytes | ButtonPress):
-            raise ValueError(f"presses must be an iterable of ButtonPress or (image_id, button), not {presses!r}")  # noqa: TRY004
-        if isinstance(presses, Mapping):
-            raise ValueError("presses must be pairs (image_id, button); of a mapping of such, pass its items()")  # noqa: TRY004
-        self._presses = presses
-        self._submitter = submitter
-        self._reporter = reporter
-        self._home = home
-        self._webhook_url = webhook_url
-        self._preflight = Preflight(read) if preflight else None
-        self._max_in_flight = max_in_flight
-        self._timeout = timeout
-        self._budget = Budget(max_credits, prices, price_timeout)
+    def __init__(self, items: Items, options: Options, services: Services) -> None:
+        check_items(items)
+        self._items = items
+        self._options = options
+        self._services = services
+        self._preflight = Preflight(services.endpoints) if options.preflight else None
+        self._budget = services.journal.open_budget(options.max_credits)
+        self._max_in_flight = options.max_in_flight
         # Some beyond the cap: the next upscale has passed its preflight when a slot comes free. More of them would only
         # wait for slots in the place of variations.
-        ready = min(upscale_cap, max_in_flight // 4)
-        self._upscales, self._variations = _Lane(upscale_cap + ready), _Lane(max_in_flight)
+        ready = min(services.upscale_cap, options.max_in_flight // 4)
+        self._upscales, self._variations = _Lane(services.upscale_cap + ready), _Lane(options.max_in_flight)
         self._jobs: set[_Job] = set()
         self._pressing: dict[ButtonPress, asyncio.Event] = {}
         self._done: deque[Outcome] = deque()
         self._news = asyncio.Event()  # something was done, or all is over
-        self._wanted = asyncio.Event()  # more input is wanted
+        self._wanted = asyncio.Event()  # more items are wanted
         self._stopped_by: AkoolError | None = None
         self._input_ended = False
         self._input_error: Exception | None = None
         self._pulling: asyncio.Task[None] | None = None
-        self._was_left = False
+        self._is_left = False
 
     async def outcomes(self) -> AsyncGenerator[Outcome, None]:
         """Every press's outcome, as they come."""
-        self._home.require()
-        if self._was_left:
+        self._services.home.require()
+        if self._is_left:
             raise SessionClosedError
         self._pulling = asyncio.create_task(self._pull())
         try:
@@ -120,22 +129,22 @@ class FanOut:
                     self._news.clear()
                     await self._news.wait()
         finally:
-            was_left = self._was_left
-            await self.leave()
+            was_left = self._is_left
+            await self.aclose()
         if was_left:
             raise SessionClosedError("the session was closed before the fan-out had ended")
         if self._input_error is not None:
             raise self._input_error
 
     async def _pull(self) -> None:
-        """Take presses from the input while they are wanted."""
+        """Take items while they are wanted."""
         try:
             place = 0
             self._advance()
             await self._wanted.wait()
-            async with aclosing(_iterate(self._presses)) as items:
+            async with aclosing(pull(self._items)) as items:
                 async for item in items:
-                    press = _read_press(item, place)
+                    press = read_press(f"items[{place}]", item)
                     place += 1
                     try:
                         Button.parse(press.button)
@@ -144,13 +153,13 @@ class FanOut:
                     else:
                         self._lane_of(press).waiting.append(press)
                     self._advance()
-                    if self._was_left:
+                    if self._is_left:
                         break
                     await self._wanted.wait()
         except asyncio.CancelledError:
-            if self._was_left:
+            if self._is_left:
                 raise
-            self._input_error = RuntimeError("presses ended with a CancelledError of its own, before its end")
+            self._input_error = RuntimeError("items ended with a CancelledError of their own, before their end")
         except Exception as error:  # noqa: BLE001 - of the caller's own input; raised when all else has come out
             self._input_error = error
         finally:
@@ -197,7 +206,7 @@ class FanOut:
     def _end(self, job: _Job, task: asyncio.Task[Outcome]) -> None:
         self._lane_of(job.press).begun -= 1
         self._jobs.discard(job)
-        if self._was_left:
+        if self._is_left:
             self._keep(Outcome(job.press, job.operation) if task.cancelled() else task.result())
         elif not task.cancelled():
             self._done.append(task.result())
@@ -215,10 +224,9 @@ class FanOut:
             await self._check(job.press)
             async with Purchase(self._budget, job.press.button) as purchase:
                 operation = await self._press(job, purchase)
-                result = await operation.wait_until_complete(timeout=self._timeout, raise_on_failure=False)
+                result = await operation.wait_until_complete(timeout=self._options.timeout, raise_on_failure=False)
                 await purchase.end(result.deduction_credit)
-            if result.status == ImageStatus.FAILED:
-                error = OperationFailedError(result)
+            error = failure_of(result)
         except Exception as caught:  # noqa: BLE001 - whatever it is, it is this press's and touches no other
             error = caught
             if isinstance(caught, AkoolError) and is_account_error(caught):
@@ -231,11 +239,12 @@ class FanOut:
             await first.wait()
         pressed = self._pressing[job.press] = asyncio.Event()
         try:
-            if not self._submitter.has_sent(job.press):  # or else it is charged to whoever sent it
+            if not self._services.submitter.has_sent(job.press):  # or else it is charged to whoever sent it
                 await self._reserve(job.press, purchase)
             job.has_begun_pressing = True
-            # Known to the job before anything else is awaited: from here on the operation is this run's to keep.
-            operation = job.operation = await self._submitter.press(job.press, self._webhook_url)
+            submitter, webhook_url = self._services.submitter, self._services.webhook_url
+            operation = submitter.recall(job.press) or await submitter.submit(job.press, webhook_url).join()
+            job.operation = operation  # before anything else is awaited: from here on it is this run's to keep
             await purchase.accept(None if operation.latest is None else operation.latest.deduction_credit)
         finally:
             del self._pressing[job.press]
@@ -246,19 +255,19 @@ class FanOut:
         try:
             await purchase.reserve()
         except BudgetError as error:
-            self._reporter.report(Refused(press=press, error=error))
+            self._services.reporter.report(Refused(press=press, error=error))
             raise
 
     async def _check(self, press: ButtonPress) -> None:
         """Refuse a press that cannot be made, before it queues."""
-        if self._submitter.knows(press):
+        if self._services.submitter.knows(press):
             return
         try:
             self._budget.refuse_if_spent(press.button)
             if self._preflight is not None:
                 await self._preflight.check(press)
         except Exception as error:
-            self._reporter.report(Refused(press=press, error=error))
+            self._services.reporter.report(Refused(press=press, error=error))
             raise
 
     def _stop(self, error: AkoolError) -> None:
@@ -266,24 +275,24 @@ class FanOut:
         if self._stopped_by is None:
             self._stopped_by = error
             for job in self._jobs:
-                # A press that is known no more has come out with an error, which is on its way to the job.
-                has_landed = job.has_begun_pressing and not self._submitter.knows(job.press)
-                unsent = job.operation is None and not has_landed and not self._submitter.has_sent(job.press)
+                # If the submitter no longer knows the press, it has failed; the job will see that error shortly.
+                has_ended = job.has_begun_pressing and not self._services.submitter.knows(job.press)
+                unsent = job.operation is None and not has_ended and not self._services.submitter.has_sent(job.press)
                 if unsent and job.task is not None and job.task is not asyncio.current_task():
                     job.task.cancel()
 
     def _refuse(self, press: ButtonPress, error: Exception) -> Outcome:
         """The outcome of a press that the submitter never saw."""
-        self._reporter.report(Refused(press=press, error=error))
+        self._services.reporter.report(Refused(press=press, error=error))
         return Outcome(press, error=error)
 
-    async def leave(self) -> None:
+    async def aclose(self) -> None:
         """The loop is over, or was left early: no new presses; what was accepted and not yielded is kept."""
-        if self._was_left:
+        if self._is_left:
             return
         # All that is known is kept before the first await, and the rest as each job ends: a caller who is cancelled
         # twice may end this one early.
-        self._was_left = self._input_ended = True
+        self._is_left = self._input_ended = True
         self._max_in_flight = 0
         for lane in (self._upscales, self._variations):
             lane.waiting.clear()
@@ -302,9 +311,9 @@ class FanOut:
     def _keep(self, outcome: Outcome) -> None:
         """Of what nobody is told any more, what was or may have been paid for."""
         if outcome.operation is not None:
-            self._submitter.keep_unclaimed([outcome.operation])
+            self._services.journal.keep_unclaimed([Made(outcome.operation.id, outcome.press)])
         elif isinstance(outcome.error, OutcomeUnknownError):
-            self._submitter.keep_unclaimed(outcome.error)
+            self._services.journal.keep_unclaimed_error(outcome.error)
 
 
 def _because_of(reason: AkoolError, press: ButtonPress) -> AkoolError:
@@ -312,32 +321,3 @@ def _because_of(reason: AkoolError, press: ButtonPress) -> AkoolError:
     error.args = (f"not pressed, as another press met: {reason.args[0]}",)
     error.operation_id, error.press = None, press
     return error
-
-
-async def _iterate(presses: Presses) -> AsyncGenerator[object, None]:
-    try:
-        if isinstance(presses, AsyncIterable):
-            async for press in presses:
-                yield press
-        else:
-            for press in presses:
-                yield press
-    finally:
-        if isinstance(presses, AsyncGenerator):
-            await presses.aclose()
-        elif isinstance(presses, Generator):
-            presses.close()
-
-
-def _read_press(item: object, place: int) -> ButtonPress:
-    if isinstance(item, ButtonPress):
-        return item
-    pair = tuple(item) if isinstance(item, tuple | list) else ()  # of a set, nobody knows which comes first
-    if len(pair) != 2:  # noqa: PLR2004 - a pair
-        raise ValueError(f"presses[{place}] must be a ButtonPress or (image_id, button), not {item!r}")
-    image_id, button = pair
-    try:
-        is_unlisted = isinstance(button, str) and button not in set(Button)
-        return ButtonPress(image_id, Button.unlisted(button) if is_unlisted else button)
-    except ValueError as error:
-        raise ValueError(f"presses[{place}]: {error}") from None

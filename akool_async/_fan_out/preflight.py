@@ -6,42 +6,53 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from akool_async._limits.recent import Recent
+from akool_async._submit.decision import Source
+from akool_async._submit.reconcile import source_shows
 from akool_async.errors import AkoolError, AlreadyUsedError, NotFoundError, NotOperableError, codes_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
+    from akool_async._http.endpoints import Endpoints
     from akool_async.models import ButtonPress, ImageResult
 
-AT_ONCE: Final = 8
+MAX_READS: Final = 8
 """Reads under way: a bad key costs no more of them."""
 NOT_OPERABLE: Final = codes_of(NotOperableError)[0]
 ALREADY_USED: Final = codes_of(AlreadyUsedError)[0]
 
 
+def refusal_of(source: ImageResult, press: ButtonPress) -> NotOperableError | None:
+    """The error of a press that its source image does not offer; None if it can be pressed."""
+    match source_shows(source, press.button):
+        case Source.OFFERED:
+            return None
+        case Source.USED:
+            msg = f"found before pressing: {press.button} is used"
+            return AlreadyUsedError(ALREADY_USED, msg).about(press=press)
+        case _:
+            offered = ", ".join(source.buttons) or f"nothing at status {source.status}"
+            msg = f"found before pressing: {press.button} is not offered, but {offered}"
+            return NotOperableError(NOT_OPERABLE, msg).about(press=press)
+
+
 class Preflight:
     """Reads each source image once, however many of its buttons are to be pressed."""
 
-    def __init__(self, read: Callable[[str], Awaitable[ImageResult]]) -> None:
-        self._read = read
-        self._places = asyncio.Semaphore(AT_ONCE)
+    def __init__(self, endpoints: Endpoints) -> None:
+        self._endpoints = endpoints
+        self._places = asyncio.Semaphore(MAX_READS)
         self._reads: Recent[str, asyncio.Task[ImageResult]] = Recent()
 
     async def check(self, press: ButtonPress) -> None:
-        """Return where the button is offered.
+        """Return if the button is offered.
 
         Raises:
-            AlreadyUsedError: it is used; nothing was sent.
-            NotOperableError: it is not there; nothing was sent.
-            AkoolError: the source image could not be read.
+            AlreadyUsedError: It is used; nothing was sent.
+            NotOperableError: It is not there; nothing was sent.
+            AkoolError: The source image could not be read.
         """
-        source = await self._source(press.image_id)
-        if press.button in source.used_buttons:
-            raise AlreadyUsedError(ALREADY_USED, f"found before pressing: {press.button} is used").about(press=press)
-        if press.button not in source.buttons:
-            offered = ", ".join(source.buttons) or f"nothing at status {source.status}"
-            msg = f"found before pressing: {press.button} is not offered, but {offered}"
-            raise NotOperableError(NOT_OPERABLE, msg).about(press=press)
+        refusal = refusal_of(await self._source(press.image_id), press)
+        if refusal is not None:
+            raise refusal
 
     def close(self) -> None:
         """End the reads under way."""
@@ -70,7 +81,7 @@ class Preflight:
 
     async def _read_in_turn(self, image_id: str) -> ImageResult:
         async with self._places:
-            return await self._read(image_id)
+            return await self._endpoints.get_image_result(image_id)
 
 
 def _look_at(read: asyncio.Task[ImageResult]) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from yarl import URL
 
+    from akool_async._http.request_body import SendGate
     from akool_async._limits.timing import Timing
     from akool_async.models import ButtonPress, ImageResult, SourcePromptRequest
 
@@ -60,25 +61,20 @@ class Endpoints:
         self._get_image_result = transport.url("api/open/v3/content/image/infobymodelid")
         self._get_credit = transport.url("api/open/v3/faceswap/quota/info")
 
-    async def create_by_button(
-        self, press: ButtonPress, webhook_url: str | None, on_send: Callable[[], None]
-    ) -> list[ImageResult]:
-        """Create By Button: a list of one image. Spends credits.
-
-        ``on_send`` is called when the request goes out, and may forbid it.
-        """
+    async def create_by_button(self, press: ButtonPress, webhook_url: str | None, gate: SendGate) -> ImageResult:
+        """Create By Button. Spends credits."""
         body = codec.button_body(press, webhook_url)
-        call = Call("Create By Button", "POST", self._create_by_button, body, on_send=on_send)
+        call = Call("Create By Button", "POST", self._create_by_button, body, gate)
         try:
             image = codec.read_image(await self._transport.request(call))
             _require_answer(image, press)
         except AkoolError as error:
             error.about(press=press)
             raise
-        return [image]
+        return image
 
     async def create_by_prompt(
-        self, request: PromptRequest | SourcePromptRequest, webhook_url: str | None, on_send: Callable[[], None]
+        self, request: PromptRequest | SourcePromptRequest, webhook_url: str | None, gate: SendGate
     ) -> list[ImageResult]:
         """Create By Prompt, or Create By Source Prompt (v4): one image, or several for a batch. Spends credits."""
         if isinstance(request, PromptRequest):
@@ -86,7 +82,7 @@ class Endpoints:
         else:
             endpoint, url = "Create By Source Prompt", self._create_by_source_prompt
         body = codec.prompt_body(evolve(request, webhook_url=webhook_url))
-        images = codec.read_images(await self._transport.request(Call(endpoint, "POST", url, body, on_send=on_send)))
+        images = codec.read_images(await self._transport.request(Call(endpoint, "POST", url, body, gate)))
         answers = [image for image in images if contradiction(image, None) is None]
         if not answers:
             _require_answer(images[0], None)

@@ -43,10 +43,9 @@ from akool_async.errors import (
 from akool_async.events import Throttled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from akool_async._http.auth import Credentials
     from akool_async._http.event_loop import HomeLoop
+    from akool_async._http.request_body import SendGate
     from akool_async._limits.rate import RateLimiter
     from akool_async.events import Reporter
 
@@ -72,8 +71,8 @@ class Call:
     method: str
     url: URL
     body: bytes | None = field(default=None, repr=False)  # Get Token's holds the secret
-    on_send: Callable[[], None] | None = field(default=None, repr=False)
-    """For a request that spends credits: called before it is written; by raising, it keeps it from being sent."""
+    gate: SendGate | None = field(default=None, repr=False)
+    """For a request that spends credits."""
 
 
 class Transport:
@@ -163,11 +162,11 @@ class Transport:
         """Send a call when the rate and the number of connections allow it; every failure is an error of ours."""
         while True:
             if self._rate_limiter.must_acquire:
-                await self._rate_limiter.acquire(is_press=call.on_send is not None)
+                await self._rate_limiter.acquire(is_press=call.gate is not None)
             async with self._connections:
                 if self._rate_limiter.is_paused:  # AKOOL asked for it while this request waited for a connection
                     continue
-                body = None if call.body is None else RequestBody(call.body, call.on_send)
+                body = None if call.body is None else RequestBody(call.body, call.gate)
                 failure: BaseException
                 try:
                     with Deadline(self._request_timeout):

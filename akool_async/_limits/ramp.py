@@ -1,34 +1,34 @@
-"""How many POSTs that spend credits may be under way at once.
+"""How many POSTs that spend credits may be under way.
 
-A few at first, so that a bad key or an empty account costs a few refusals and not thousands; one more for each that
-AKOOL accepts; one alone once AKOOL refuses for its pace (1005, 429), which then waits while all others queue behind it.
+A few at first, so that a bad key or an empty account costs a few refusals and not thousands. One more for each that
+AKOOL accepts. If AKOOL refuses with 1005 or 429, nothing is sent for a while, and then one alone.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Final, Self
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final
 
 from attrs import define, field
 
 from akool_async._limits.backoff import growing_waits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from types import TracebackType
+    from collections.abc import AsyncIterator, Iterator
 
     from akool_async._limits.timing import Timing
     from akool_async.errors import AkoolError
 
 FIRST_WIDTH: Final = 4
-LARGEST_WIDTH: Final = 32
-"""So many POSTs at most are refused when the credit runs out, and so many are enough for a hundred presses a second."""
+MAX_WIDTH: Final = 32
+"""So many POSTs at most are refused when the credit runs out; so many suffice for a hundred presses a second."""
 
 
 @define
 class ThrottledRetry:
-    """When to send a POST again that AKOOL refused for its pace."""
+    """When to send a POST again that AKOOL refused with 1005 or 429."""
 
     _timing: Timing
     _since: float | None = None
@@ -39,7 +39,7 @@ class ThrottledRetry:
         self._waits = self._new_waits()
 
     def pause_after(self, error: AkoolError, now: float) -> float | None:
-        """Seconds to wait before the next try, None where there is to be none."""
+        """Seconds to wait before the next try; None if AKOOL has refused everything for too long."""
         if self._since is None or now > self._due + self._timing.throttle_reset:
             self._since = now
             self._waits = self._new_waits()
@@ -52,7 +52,7 @@ class ThrottledRetry:
 
 
 class Ramp:
-    """An async context manager around one POST."""
+    """The turns of POSTs. It widens as AKOOL accepts, and closes while AKOOL refuses for its rate."""
 
     def __init__(self, timing: Timing) -> None:
         self._timing = timing
@@ -60,62 +60,84 @@ class Ramp:
         self._inside = 0
         self._queue: deque[asyncio.Future[None]] = deque()
         self._retry: ThrottledRetry | None = None
-        self._room = asyncio.Event()
+        self._opening: asyncio.TimerHandle | None = None  # there while it is closed
+        self._opens_early = False
 
-    async def __aenter__(self) -> Self:
-        if self._inside < self._width:
+    @asynccontextmanager
+    async def turn(self, *, is_retry: bool = False) -> AsyncIterator[None]:
+        """Wait for a turn, and keep it for the block. A retry goes before those that were not sent yet."""
+        await self._enter(is_retry=is_retry)
+        try:
+            yield
+        finally:
+            self._leave()
+
+    def on_success(self) -> None:
+        """AKOOL accepted a POST."""
+        self._width = min(self._width + 1, MAX_WIDTH)
+        self._retry = None
+
+    def on_throttled(self, error: AkoolError) -> float | None:
+        """AKOOL refused with 1005 or 429: close. Returns the seconds; None if it has refused everything for too long.
+
+        Without a Retry-After it opens earlier if an operation of this session ends.
+        """
+        self._width = 1
+        self._retry = self._retry or ThrottledRetry(self._timing)
+        loop = asyncio.get_running_loop()
+        pause = self._retry.pause_after(error, loop.time())
+        if pause is not None:
+            self._close(loop.time() + pause, opens_early=error.retry_after is None)
+        return pause
+
+    def on_account_error(self) -> None:
+        """AKOOL refused for a reason that holds for all presses: those that queue are let in one by one."""
+        self._width = 1
+
+    def on_capacity(self) -> None:
+        """An operation of this session ended: AKOOL may have room again."""
+        if self._opening is not None and self._opens_early:
+            self._opening.cancel()
+            self._open()
+
+    async def _enter(self, *, is_retry: bool) -> None:
+        if self._has_room:
             self._inside += 1
-            return self
+            return
         turn = asyncio.get_running_loop().create_future()
-        self._queue.append(turn)
+        if is_retry:
+            self._queue.appendleft(turn)
+        else:
+            self._queue.append(turn)
         try:
             await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():  # it was this one's turn just now: on to the next
+            if turn.done() and not turn.cancelled():  # it was this one's turn just now
                 self._leave()
             raise
-        return self
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._leave()
-
-    def accepted(self) -> None:
-        """AKOOL took a POST."""
-        self._width = min(self._width + 1, LARGEST_WIDTH)
-        self._retry = None
-
-    def refused(self, error: AkoolError) -> float | None:
-        """AKOOL refused for its pace: seconds to wait, None where it has refused everything for too long."""
-        self._width = 1
-        self._room.clear()
-        self._retry = self._retry or ThrottledRetry(self._timing)
-        return self._retry.pause_after(error, asyncio.get_running_loop().time())
-
-    def narrow(self) -> None:
-        """AKOOL refused for a reason that holds for all: whoever queues is not let in as others leave."""
-        self._width = 1
-
-    def make_room(self) -> None:
-        """An operation of this session ended: AKOOL may have room again."""
-        self._room.set()
-
-    async def rest(self, seconds: float, *, exactly: bool) -> None:
-        """Wait, or, unless the time was asked for exactly, until there may be room again."""
-        if exactly:
-            await asyncio.sleep(seconds)
-            return
-        try:
-            async with asyncio.timeout(seconds):
-                await self._room.wait()
-        except TimeoutError:
-            pass
 
     def _leave(self) -> None:
         self._inside -= 1
-        while self._queue and self._inside < self._width:
+        self._let_in()
+
+    def _close(self, until: float, *, opens_early: bool) -> None:
+        if self._opening is not None:  # of two refusals the longer wait counts, and one that was asked for
+            until, opens_early = max(until, self._opening.when()), opens_early and self._opens_early
+            self._opening.cancel()
+        self._opens_early = opens_early
+        self._opening = asyncio.get_running_loop().call_at(until, self._open)
+
+    def _open(self) -> None:
+        self._opening = None
+        self._let_in()
+
+    def _let_in(self) -> None:
+        while self._queue and self._has_room:
             turn = self._queue.popleft()
             if not turn.done():
                 self._inside += 1
                 turn.set_result(None)
+
+    @property
+    def _has_room(self) -> bool:
+        return self._inside < self._width and self._opening is None

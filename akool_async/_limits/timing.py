@@ -15,7 +15,7 @@ SCALE_VARIABLE: Final = "AKOOL_TIME_SCALE"
 
 
 def wait(seconds: float, *, scales: bool = True) -> float:
-    """A field: a number of seconds, with its default, and whether ``scaled`` changes it."""
+    """A field of seconds with its default. ``scales``: whether ``scaled`` changes it."""
 
     def check(_: object, attribute: Attribute[float], value: float) -> None:
         _validate.seconds(attribute.name, value)
@@ -36,8 +36,8 @@ class Timing:
         max_retry_delay: The longest such delay, also between presses that AKOOL refuses with 1005 or 429.
         delivery_timeout: A POST that did not reach AKOOL is sent again for this long, six times at most.
         throttle_delay: After a 1005 or 429 without ``Retry-After``. It doubles while AKOOL goes on refusing.
-        throttle_timeout: A press that AKOOL refuses with 1005 or 429 for this long is given up. On a busy account it
-            may take minutes until there is room.
+        throttle_timeout: A press fails if AKOOL refuses it with 1005 or 429 for this long. On a busy account room may
+            take minutes.
         throttle_reset: If the last try is longer ago than this, the delay starts again at ``throttle_delay``.
         reconcile_gap: Between the two reads of a source image that must both still offer the button of a lost press.
         lost_reply_timeout: For the webhook of a POST whose reply was lost.
@@ -87,15 +87,9 @@ class Timing:
         Raises:
             ValueError: ``share`` is not a number above 0.
         """
-        check_share(share)
-        names = [wait.name for wait in fields(Timing) if wait.metadata["scales"]]
+        _validate.scale("share", share)
+        names = [attribute.name for attribute in fields(Timing) if attribute.metadata["scales"]]
         return evolve(self, **{name: getattr(self, name) * share for name in names})
-
-
-def check_share(share: float) -> None:
-    """Refuse what no wait can be multiplied by."""
-    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= _validate.LONGEST:
-        raise ValueError(f"share must be a number above 0, such as 0.01, not {share!r:.100}")
 
 
 def read_scale(environment: Mapping[str, str]) -> float:
@@ -108,6 +102,6 @@ def read_scale(environment: Mapping[str, str]) -> float:
     if not text:
         return 1.0
     try:
-        return _validate.seconds(SCALE_VARIABLE, float(text))
+        return _validate.scale(SCALE_VARIABLE, float(text))
     except ValueError:
         raise ValueError(f"{SCALE_VARIABLE} must be a number above 0, such as 0.01, not {text!r}") from None

@@ -2,74 +2,65 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final
 
-from akool_async._poll.listeners import Listeners
-from akool_async._poll.webhook_statistics import MOST_PER_OPERATION
+from akool_async._poll.timeline import Timeline
 
 if TYPE_CHECKING:
-    import asyncio
-
-    from akool_async._http.endpoints import Snapshot
     from akool_async._limits.slots import Slot
     from akool_async.models import Button, ImageResult, ImageStatus
 
-CLOCK_PRECISION: Final = 2.0
-"""Seconds by which AKOOL's two clocks, of ``create_time`` and of the file's name, and the network may disagree."""
+MAX_REPORTED_POLLS: Final = 3
+"""Polls of one operation that webhooks can cause; the ordinary schedule goes on beyond them."""
 
 
 class TrackedOperation:
-    """What is known of one operation, and who is to be told."""
+    """One operation: its newest snapshot, its slot, and who waits for its end."""
 
     __slots__ = (
         "__weakref__",
-        "alarm",
-        "began",
+        "_changed",
+        "_waiters",
+        "_wakeup",
         "button",
-        "called_back",
-        "changes",
-        "end",
-        "hinted",
-        "hinted_at",
-        "hints",
+        "expects_webhook",
         "id",
-        "kind",
-        "last_look",
+        "is_lesson",
         "latest",
-        "learned",
-        "looks",
-        "loop",
+        "outcome",
         "pressed_here",
-        "relies_on_hint",
-        "running_at",
-        "settled",
         "slot",
-        "waiters",
+        "timeline",
     )
 
-    def __init__(self, image_id: str, button: Button | None) -> None:
-        self.id = image_id
+    def __init__(self, operation_id: str, button: Button | None) -> None:
+        self.id = operation_id
         self.button = button
-        self.kind = None if button is None else button.kind
         self.pressed_here = False
-        self.began: float | None = None  # on the event loop's clock; None until pressed or polled here
-        self.looks = 0
-        self.running_at = 0.0  # its age when it was last seen running
-        self.last_look: Snapshot | None = None
+        self.expects_webhook = False
+        self.is_lesson = False
+        """True until the schedule has learned from it."""
         self.latest: ImageResult | None = None
-        self.learned = False  # the schedule was told how long it took
-        self.settled = False  # final, and its URLs are there: never to be asked for again
         self.slot: Slot | None = None
-        self.waiters = 0
-        self.called_back = False  # AKOOL was given this session's webhook_url
-        self.hints = 0  # how often a webhook told that it ended
-        self.hinted = False  # the next look is due now
-        self.hinted_at = 0.0  # its age when a webhook first told that it ended
-        self.relies_on_hint = False  # its next look is a fallback
-        self.alarm: asyncio.Future[None] | None = None  # there while its loop rests
-        self.loop: asyncio.Task[None] | None = None
-        self.end: Listeners[BaseException | None] = Listeners()
-        self.changes: Listeners[BaseException | None] | None = None
+        self.timeline = Timeline()
+        self.outcome: asyncio.Future[ImageResult | Exception] | None = None
+        """What all who wait share: pending while it is polled, done once there is nothing more to be polled for."""
+        self._waiters = 0
+        self._wakeup: asyncio.Future[None] | None = None
+        self._changed: asyncio.Future[None] | None = None
+
+    @property
+    def kind(self) -> str | None:
+        """What made it: "upscale", "variation" or "prompt"; None if that is not known."""
+        if self.button is not None:
+            return self.button.kind
+        return "prompt" if self.pressed_here else None
+
+    @property
+    def status(self) -> ImageStatus | int | None:
+        """The status last seen."""
+        return None if self.latest is None else self.latest.status
 
     @property
     def is_final(self) -> bool:
@@ -77,54 +68,136 @@ class TrackedOperation:
         return self.latest is not None and self.latest.is_final
 
     @property
-    def status(self) -> ImageStatus | int | None:
-        """The status last seen."""
-        return None if self.latest is None else self.latest.status
+    def is_settled(self) -> bool:
+        """True once it is final and its URLs are there, or were waited for: it is never polled again."""
+        return self.outcome is not None and self.outcome.done()
 
-    def see(self, result: ImageResult) -> None:
-        """Take in a newer snapshot, unless it takes back an end or a URL: then a replica that lags behind answered."""
-        known = self.latest
-        if known is not None and known.is_final and (not result.is_final or len(result.urls) < len(known.urls)):
-            return
-        self.latest = result
-        if result.is_final:
-            self.release_slot()
-        if self.changes is not None:
-            self.changes.tell(None)
+    @property
+    def is_needed(self) -> bool:
+        """True while somebody waits for it, or it holds a slot."""
+        return self._waiters > 0 or self.slot is not None
 
-    def exact_duration(self, result: ImageResult, age: float) -> float | None:
-        """Seconds that it took by AKOOL's clock; None unless that fits what the polls saw.
+    @property
+    def has_waiters(self) -> bool:
+        """True while somebody waits for it."""
+        return self._waiters > 0
 
-        ``age`` is that of the poll that saw the end. A press that was not made here has no age.
+    @property
+    def awaits_webhook(self) -> bool:
+        """True if a webhook is to report its end and has not done so yet."""
+        return self.expects_webhook and not self.timeline.reports
+
+    # --- what becomes known of it ---
+
+    def accept(self, *, expects_webhook: bool, is_new: bool) -> None:
+        """AKOOL accepted it from this session, just now or, if it is not new, some time ago."""
+        self.pressed_here = True
+        self.expects_webhook = expects_webhook
+        self.is_lesson = is_new
+        self.timeline = Timeline()
+        self.timeline.begin()
+
+    def update(self, image: ImageResult, *, asked_at: float, age: float) -> None:
+        """Take in a newer snapshot, unless it takes back an end or a URL: then a replica that lags behind answered.
+
+        It was asked for at age ``asked_at`` and came at ``age``.
         """
-        if not self.pressed_here or result.created_at is None or result.finished_at is None:
-            return None
-        seconds = (result.finished_at - result.created_at).total_seconds()
-        fits = seconds > 0 and self.running_at - CLOCK_PRECISION <= seconds <= age + CLOCK_PRECISION
-        return min(max(seconds, self.running_at), age) if fits else None
+        known = self.latest
+        if known is None or not known.is_final:
+            self.timeline.add_status(image.status, asked_at=asked_at, age=age)
+        elif not image.is_final or len(image.urls) < len(known.urls):
+            return
+        if image is known:
+            return
+        self.latest = image
+        if image.is_final:
+            self.release_slot()
+        if self._changed is not None:
+            self._changed.set_result(None)
+            self._changed = None
 
-    def tell_end(self, error: BaseException | None) -> None:
-        """Tell everyone that the loop is over, and what ended it."""
-        self.loop = None
-        self.end.tell(error)
-        if self.changes is not None:
-            self.changes.tell(error)
-
-    def hint(self, now: float) -> None:
-        """A webhook tells that it ended: look at once."""
-        if self.hints < MOST_PER_OPERATION:
-            self.hinted_at = self.hinted_at or now - (self.began or now)
-            self.hints += 1
-            self.hinted = True
+    def report_end(self) -> None:
+        """A webhook reports that it has ended: the next poll is due now."""
+        self.timeline.add_report()
+        if self.timeline.reports <= MAX_REPORTED_POLLS and not self.is_final:
             self.wake()
 
-    def wake(self) -> None:
-        """End the rest of its loop."""
-        if self.alarm is not None and not self.alarm.done():
-            self.alarm.set_result(None)
+    def learned(self) -> None:
+        """The schedule has learned from it."""
+        self.is_lesson = False
+
+    # --- its slot ---
+
+    def hold(self, slot: Slot) -> None:
+        """Hold this slot until the end; one that it held before comes back, if AKOOL gives an id twice."""
+        self.release_slot()
+        self.slot = slot
 
     def release_slot(self) -> None:
         """Give the slot back; a second call does nothing."""
         if self.slot is not None:
             self.slot.release()
             self.slot = None
+
+    # --- those who wait ---
+
+    def join(self) -> None:
+        """One more waits for it."""
+        self._waiters += 1
+
+    def leave(self) -> None:
+        """One fewer waits for it."""
+        self._waiters -= 1
+
+    def next_change(self) -> asyncio.Future[None]:
+        """Done when there is a newer snapshot; shared by all who want to know."""
+        if self._changed is None:
+            self._changed = asyncio.get_running_loop().create_future()
+        return self._changed
+
+    # --- its poll loop ---
+
+    def start(self) -> asyncio.Future[ImageResult | Exception]:
+        """Its poll loop starts. Returns what those who wait share."""
+        self.timeline.begin()
+        self.outcome = asyncio.get_running_loop().create_future()
+        return self.outcome
+
+    def next_wakeup(self) -> asyncio.Future[None]:
+        """Done when the next poll is due; done already if a webhook has reported the end since the last one began."""
+        if self._wakeup is None:
+            self._wakeup = asyncio.get_running_loop().create_future()
+        return self._wakeup
+
+    def wake(self) -> None:
+        """The next poll is due now."""
+        wakeup = self.next_wakeup()
+        if not wakeup.done():
+            wakeup.set_result(None)
+
+    def begin_poll(self) -> float:
+        """A poll is about to be sent. Returns the operation's age."""
+        self._wakeup = None
+        self.timeline.polls += 1
+        return self.timeline.age
+
+    def finish(self, result: ImageResult) -> None:
+        """There is nothing more to be polled for: all who wait, now or later, get this."""
+        if self.outcome is not None:
+            self.outcome.set_result(result)
+        self._stop()
+
+    def fail(self, error: Exception) -> None:
+        """All who wait now get this; the poll loop may start again."""
+        if self.outcome is not None:
+            self.outcome.set_result(error)
+        self.abandon()
+
+    def abandon(self) -> None:
+        """It is not polled any more; the poll loop may start again."""
+        self.outcome = None
+        self._stop()
+
+    def _stop(self) -> None:
+        self._wakeup = None
+        self.release_slot()

@@ -1,74 +1,42 @@
-"""What became of a press whose reply was lost: a button works once, so its source image tells."""
+"""What became of a press whose reply was lost: a button works once, so its source image shows it."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Final
 
-from akool_async.errors import AkoolError, NotOperableError, OutcomeUnknownError
+from akool_async._submit.decision import Source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from akool_async._http.endpoints import Endpoints
-    from akool_async.models import ButtonPress
+    from akool_async.models import ButtonPress, ImageResult
 
-RECONCILE_TRIES: Final = 10
-"""Tries of each of these reads; with their waits most of a minute."""
-
-
-async def reconcile(api: Endpoints, press: ButtonPress, gap: float) -> bool | None:
-    """Ask the source image what became of a press: True taken, False not taken, None not to be told.
-
-    Two reads, ``gap`` seconds apart, must both still offer its button before the press counts as not taken.
-    """
-    taken = await _is_used(api, press)
-    if taken is False:
-        await asyncio.sleep(gap)
-        taken = await _is_used(api, press)
-    return taken
+READ_TRIES: Final = 10
+"""Tries of each read of a source image; with their waits most of a minute."""
 
 
-async def require_not_taken(
-    api: Endpoints, press: ButtonPress | None, lost: AkoolError, *, gap: float, may_press_again: Callable[[], bool]
-) -> None:
-    """Return where AKOOL surely did not take the press, so that it may be sent again.
+async def reconcile(endpoints: Endpoints, press: ButtonPress, gap: float) -> Source:
+    """Ask the source image what became of a press: used, offered or absent.
+
+    That AKOOL lists a used button immediately is documented nowhere, so a button counts as offered only if two reads,
+    ``gap`` seconds apart, both offer it.
 
     Raises:
-        OutcomeUnknownError: AKOOL took it, or may have, or it may not be sent again.
+        AkoolError: The source image cannot be read.
     """
-    if press is None:
-        tell_unknown(None, f"{lost}; whether AKOOL accepted it cannot be told", None, lost)
-    try:
-        taken = await reconcile(api, press, gap)
-    except AkoolError as error:
-        message = f"the reply was lost ({lost}) and the source image could not be read ({error})"
-        tell_unknown(press, message, None, lost)
-    if taken:
-        message = "the reply was lost, and the button is used: it was charged, its new id is not known"
-        tell_unknown(press, f"{message} ({lost})", True, lost)
-    if taken is None:
-        tell_unknown(press, f"the reply was lost, and the button is neither used nor offered ({lost})", None, lost)
-    if not may_press_again():
-        message = "the reply was lost, and the button is still offered; it was not pressed again"
-        tell_unknown(press, f"{message} ({lost})", None, lost)
+    source = await _read(endpoints, press)
+    if source is Source.OFFERED:
+        await asyncio.sleep(gap)
+        source = await _read(endpoints, press)
+    return source
 
 
-def tell_refused_after_doubt(press: ButtonPress | None, last: AkoolError) -> NoReturn:
-    """A reply was lost, the press seemed not taken, and another try was refused: the first may have been taken."""
-    if isinstance(last, NotOperableError):
-        message = f"a reply was lost, and the button is used: it was charged, its new id is not known ({last})"
-        tell_unknown(press, message, True, last)
-    tell_unknown(press, f"a reply was lost, and another try failed ({last})", None, last)
+def source_shows(source: ImageResult, button: str) -> Source:
+    """What a source image says of one of its buttons: used, offered, or neither."""
+    if button in source.used_buttons:
+        return Source.USED
+    return Source.OFFERED if button in source.buttons else Source.ABSENT
 
 
-def tell_unknown(press: ButtonPress | None, message: str, charged: bool | None, cause: AkoolError) -> NoReturn:
-    """Raise :class:`OutcomeUnknownError`."""
-    raise OutcomeUnknownError(message, charged=charged).about(press=press) from cause
-
-
-async def _is_used(api: Endpoints, press: ButtonPress) -> bool | None:
-    source = await api.get_image_result(press.image_id, tries=RECONCILE_TRIES)
-    if press.button in source.used_buttons:
-        return True
-    return False if press.button in source.buttons else None
+async def _read(endpoints: Endpoints, press: ButtonPress) -> Source:
+    return source_shows(await endpoints.get_image_result(press.image_id, tries=READ_TRIES), press.button)

@@ -1,90 +1,390 @@
-"""One POST under way that spends credits: callers come and go, the POST runs to its end."""
+"""One paid POST, from queueing to its outcome: a state machine. What it does after each reply is in ``decision``."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Generic, TypeVar
+import logging
+from abc import ABC, abstractmethod
+from enum import Enum
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from akool_async._poll.listeners import Listeners
-from akool_async.errors import AkoolError, OutcomeUnknownError, SessionClosedError
+from attrs import evolve, frozen
+
+from akool_async._http.request_body import SendGate
+from akool_async._http.retry import is_account_error
+from akool_async._limits.credits import price_kind
+from akool_async._limits.journal import Item, Made
+from akool_async._limits.slots import Slot
+from akool_async._submit.decision import (
+    FindOut,
+    Reply,
+    Retry,
+    Source,
+    Unknown,
+    after_finding_out,
+    after_reply,
+    reply_of,
+)
+from akool_async._submit.delivery import DeliveryRetry
+from akool_async._submit.reconcile import reconcile
+from akool_async.errors import AkoolError, OutcomeUnknownError, ResponseError, SessionClosedError
+from akool_async.events import OutcomeUnknown, Queued, Refused, Throttled
+from akool_async.models import SourcePromptRequest
+from akool_async.operations import Operation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Awaitable, Iterable
 
-    from akool_async.models import ButtonPress
+    from akool_async._http.endpoints import Endpoints
+    from akool_async._limits.journal import Claim, Journal
+    from akool_async._limits.ramp import Ramp
+    from akool_async._limits.timing import Timing
+    from akool_async._submit.acceptance import Acceptance
+    from akool_async._submit.decision import Decision
+    from akool_async._submit.recovery import Callback, Recovery
+    from akool_async.events import Reporter
+    from akool_async.models import ButtonPress, ImageResult, PromptRequest
 
-T = TypeVar("T")
+logger = logging.getLogger("akool_async")
+
+TOO_MANY_REQUESTS: Final = 429
+
+Images = TypeVar("Images")
+Result = TypeVar("Result")
 
 
-class Submission(Generic[T]):
-    """One POST under way. Once ``committed`` it outlives its callers; before that, it ends with the last of them."""
+class Phase(Enum):
+    """Where a submission stands."""
 
-    def __init__(
-        self,
-        work: Callable[[Submission[T]], Coroutine[None, None, T]],
-        *,
-        press: ButtonPress | None,
-        leave: Callable[[T | AkoolError], None],
-        forget: Callable[[Submission[T]], None],
-    ) -> None:
-        self.committed = False
-        """True while a POST may have reached AKOOL whose outcome is not known yet."""
-        self.press = press
+    QUEUED = "queued"
+    """It waits for its slots and its turn. Nothing was sent."""
+    SENT = "sent"
+    """Its request goes out, and its reply is awaited."""
+    BACKING_OFF = "backing off"
+    """AKOOL did not accept it; it is going to be sent again."""
+    IN_DOUBT = "in doubt"
+    """A reply was lost. What became of it is found out, or it is going to be sent again."""
+    ENDED = "ended"
+    """Its outcome is known, or known to be unknown."""
+
+
+@frozen
+class Services:
+    """What all submissions of a session share."""
+
+    endpoints: Endpoints
+    journal: Journal
+    ramp: Ramp
+    acceptance: Acceptance
+    recovery: Recovery
+    reporter: Reporter
+    timing: Timing
+    resubmit_lost: bool
+
+
+class Submission(ABC, Generic[Images, Result]):
+    """One paid POST. Callers come and go; once it may have been accepted, it runs to its end without them."""
+
+    def __init__(self, services: Services, item: Item, webhook_url: str | None) -> None:
+        self.item = item
+        self.phase = Phase.QUEUED
+        self._services = services
+        self._webhook_url = webhook_url
+        self._gate = SendGate()
+        self._lost_replies = 0
         self._callers = 0
-        self._landing: Listeners[None] = Listeners()
-        self._claimed = False
-        self._leave = leave
-        self._forget = forget
-        self.task = asyncio.create_task(work(self))
-        self.task.add_done_callback(self._land)
+        self._is_claimed = False
+        self._is_closing = False
+        self._result: asyncio.Future[Result | AkoolError] = asyncio.get_running_loop().create_future()
+        self.task = asyncio.create_task(self.run())
+        self.task.add_done_callback(self._end)
 
     @property
-    def dropped(self) -> bool:
-        """True once it was ended because nobody waits for it any more."""
+    def may_be_accepted(self) -> bool:
+        """True while a POST may have reached AKOOL whose outcome is not known yet."""
+        return self._lost_replies > 0 or (self.phase is Phase.SENT and self._gate.is_passed)
+
+    @property
+    def is_dropped(self) -> bool:
+        """True once it was ended because nobody waits for it any more, or the session closes."""
         return self.task.cancelling() > 0
 
-    async def join(self) -> T:
-        """Wait for the outcome. A caller that leaves takes nothing from the others."""
-        self._callers += 1
-        landed = self._landing.join()
-        try:
-            await landed  # also if it has just ended: its outcome is about to arrive
-            self._claimed = True
-        finally:
-            self._landing.discard(landed)
-            self._callers -= 1
-            self._settle()
-        error = self._error()
-        if isinstance(error, AkoolError):
-            raise error.fresh() from error.__cause__
-        return self.task.result()
+    # --- callers ---
 
-    def drop_if_idle(self) -> None:
-        """End it where nobody waits and nothing is on its way."""
-        if not self._callers and not self.committed:
+    async def join(self) -> Result:
+        """Wait for the outcome. A caller who leaves takes nothing from the others."""
+        self._callers += 1
+        try:
+            result = await asyncio.shield(self._result)
+            self._is_claimed = True
+        finally:
+            self._callers -= 1
+            if not self._result.done():
+                self._drop_if_unwanted()
+            elif not self._callers and not self._is_claimed:
+                self._keep()
+        if isinstance(result, AkoolError):
+            raise result.fresh() from result.__cause__
+        return result
+
+    def close(self) -> None:
+        """The session closes: end it, unless AKOOL may have accepted it."""
+        self._is_closing = True
+        is_kept_back = self.phase is not Phase.SENT or self._gate.close()
+        if is_kept_back and not self._lost_replies:
             self.task.cancel()
 
-    def _error(self) -> BaseException | None:
-        if not self.task.cancelled():
-            return self.task.exception()
-        if self.committed:
-            return OutcomeUnknownError("the session was closed before AKOOL's reply came").about(press=self.press)
-        return SessionClosedError("the session was closed before this was sent; nothing was spent").about(
-            press=self.press
+    def _drop_if_unwanted(self) -> None:
+        """End it if nobody waits for it and nothing is on its way."""
+        is_wanted = self._callers > 0 or self._lost_replies > 0
+        if not is_wanted and (self.phase is not Phase.SENT or self._gate.close()):
+            self.task.cancel()
+
+    # --- the POST ---
+
+    async def run(self) -> Result:
+        """Wait for the slots, send until the outcome is known, and take over what AKOOL made."""
+        services, claim, callback = self._services, None, None
+        services.reporter.report(Queued(press=self.item.press))
+        try:
+            claim = await services.journal.claim(self.item)
+            callback = services.recovery.expect(self._webhook_url, claim.correlation_id)
+            try:
+                images = await self._send(callback)
+            except OutcomeUnknownError as error:
+                images = await self._find(callback, error)
+            finally:
+                services.recovery.end(callback)
+        except BaseException as error:
+            if claim is not None:
+                claim.release()
+            self._report_failure(error, callback)
+            raise
+        return self._accept(images, claim, callback)
+
+    async def _send(self, callback: Callback) -> Images:
+        """Send until AKOOL accepts or refuses; raise :class:`OutcomeUnknownError` if that cannot be found out."""
+        delivery = DeliveryRetry(self._services.timing, asyncio.get_running_loop().time())
+        while True:
+            async with self._services.ramp.turn(is_retry=self.phase is not Phase.QUEUED):
+                self._begin_to_send()
+                try:
+                    answer: Images | AkoolError = self._only_new(await self._post(callback.url))
+                except AkoolError as error:
+                    answer = error
+                reply = reply_of(answer if isinstance(answer, AkoolError) else None)
+                wait = self._wait_after(reply, answer, delivery)
+            decision = after_reply(
+                reply,
+                lost_replies=self._lost_replies,
+                can_retry=wait is not None and not self._is_closing,
+                is_press=self.item.press is not None,
+            )
+            if isinstance(decision, FindOut):
+                decision = await self._find_out(callback)
+            if not isinstance(decision, Retry):
+                return self._conclude(decision, answer)
+            self.phase = Phase.IN_DOUBT if self._lost_replies else Phase.BACKING_OFF
+            self._drop_if_unwanted()
+            await asyncio.sleep(wait or 0.0)
+
+    def _begin_to_send(self) -> None:
+        if self._is_closing:
+            raise self._closed_error()
+        self._gate = SendGate()
+        self.phase = Phase.SENT
+
+    def _wait_after(self, reply: Reply, answer: Images | AkoolError, delivery: DeliveryRetry) -> float | None:
+        """Seconds to wait before the POST is sent again, beyond its turn; None if it is not."""
+        ramp, now = self._services.ramp, asyncio.get_running_loop().time()
+        if not isinstance(answer, AkoolError):
+            ramp.on_success()
+        elif reply is Reply.NOT_DELIVERED:
+            return delivery.next_wait(now)
+        elif reply is Reply.THROTTLED:
+            pause = ramp.on_throttled(answer)
+            if pause is not None and getattr(answer, "http_status", None) != TOO_MANY_REQUESTS:
+                self._services.reporter.report(Throttled(code=getattr(answer, "code", 0), seconds=pause))
+            return None if pause is None else 0.0
+        elif is_account_error(answer):
+            ramp.on_account_error()
+        return None
+
+    async def _find_out(self, callback: Callback) -> Decision:
+        """A reply was lost: find out what became of its POST, and decide what to do about it."""
+        self.phase = Phase.IN_DOUBT
+        self._lost_replies += 1
+        problem = None
+        try:
+            source = Source.REPORTED if callback.has_id else await self._read_source()
+        except AkoolError as error:
+            source, problem = Source.UNREADABLE, error
+        can_retry = self._services.resubmit_lost and not self._is_closing
+        decision = after_finding_out(source, lost_replies=self._lost_replies, can_retry=can_retry)
+        if problem is not None and isinstance(decision, Unknown):
+            decision = evolve(decision, reason=f"{decision.reason} ({problem})")
+        return decision
+
+    async def _read_source(self) -> Source:
+        if self.item.press is None:
+            return Source.UNREADABLE
+        return await reconcile(self._services.endpoints, self.item.press, self._services.timing.reconcile_gap)
+
+    def _conclude(self, decision: Decision, answer: Images | AkoolError) -> Images:
+        if not isinstance(answer, AkoolError):
+            return answer
+        if isinstance(decision, Unknown):
+            error = OutcomeUnknownError(f"{decision.reason} ({answer})", charged=decision.charged)
+            raise error.about(press=self.item.press) from answer
+        raise answer
+
+    async def _find(self, callback: Callback, error: OutcomeUnknownError) -> Images:
+        """The images of a POST of unknown outcome, if its webhook reports them in time; else raise the error."""
+        found = await self._services.recovery.find(self.item, callback)
+        if not found:
+            if callback.is_expected:
+                logger.warning("no webhook came for a POST of unknown outcome; are webhooks refused? %s", error)
+            raise error
+        if len(found) < self.item.images:
+            losses = self._services.journal.lose(self.item, self.item.images - len(found), None)
+            self._services.recovery.give_up(self.item, callback, losses)
+        return self._choose(found)
+
+    # --- its end ---
+
+    def _report_failure(self, error: BaseException, callback: Callback | None) -> None:
+        """A press or a prompt that queued was not accepted, as far as is known."""
+        services, press = self._services, self.item.press
+        unknown = error if isinstance(error, OutcomeUnknownError) else None
+        is_unknown = self.may_be_accepted if isinstance(error, asyncio.CancelledError) else unknown is not None
+        if callback is not None and is_unknown:
+            losses = services.journal.lose(self.item, self.item.images, unknown)
+            services.recovery.give_up(self.item, callback, losses)
+            services.reporter.report(OutcomeUnknown(press=press, charged=None if unknown is None else unknown.charged))
+        else:
+            closed = SessionClosedError() if self._is_closing else None
+            services.reporter.report(Refused(press=press, error=error if isinstance(error, Exception) else closed))
+
+    def _closed_error(self) -> AkoolError:
+        if self.may_be_accepted:
+            error: AkoolError = OutcomeUnknownError("the session was closed before AKOOL's reply came")
+        else:
+            error = SessionClosedError("the session was closed before this was sent; nothing was spent")
+        return error.about(press=self.item.press)
+
+    def _end(self, task: asyncio.Task[Result]) -> None:
+        """Hand the result, or the error, to everybody who waits."""
+        error = self._closed_error() if task.cancelled() else task.exception()
+        self.phase = Phase.ENDED
+        if error is None:
+            self._result.set_result(task.result())
+        elif isinstance(error, AkoolError):
+            self._result.set_result(error)
+        else:  # a bug, here or in an observer: asyncio logs it if nobody waits
+            self._result.set_exception(error)
+            return
+        if not self._callers:
+            self._keep()
+
+    def _keep(self) -> None:
+        """Nobody took the result: keep what was accepted, or may have been."""
+        self._is_claimed = True
+        result = self._result.result()
+        if isinstance(result, AkoolError):
+            self._services.journal.keep_unclaimed_error(result)
+        else:
+            self._services.journal.keep_unclaimed(Made(each.id, each.press) for each in self._operations(result))
+
+    def _take_over(self, image: ImageResult, slot: Slot, callback: Callback) -> Operation:
+        return self._services.acceptance.accept(
+            self.item, image, slot, expects_webhook=callback.is_expected, is_new=not callback.has_id
         )
 
-    def _land(self, _: object) -> None:
-        self._landing.tell(None)
-        self._settle()
-        self._forget(self)
+    def _is_new(self, image: ImageResult) -> bool:
+        """False for an id that AKOOL gave before: the answer to an earlier POST, such as a cache may give again."""
+        return not self._services.journal.knows(image.id)
 
-    def _settle(self) -> None:
-        if not self.task.done():
-            self.drop_if_idle()
-        elif not self._callers and not self._claimed:
-            self._claimed = True
-            error = self._error()
-            if error is None:
-                self._leave(self.task.result())
-            elif isinstance(error, AkoolError):  # pragma: no branch - anything else is a bug
-                self._leave(error)
+    # --- what differs between a press and a prompt ---
+
+    @abstractmethod
+    def _post(self, webhook_url: str | None) -> Awaitable[Images]:
+        """Send the POST, once."""
+
+    @abstractmethod
+    def _only_new(self, images: Images) -> Images:
+        """The images without ids that are known; raises :class:`ResponseError` if there are no others."""
+
+    @abstractmethod
+    def _choose(self, found: list[ImageResult]) -> Images:
+        """Images that a webhook reported, as a reply gives them."""
+
+    @abstractmethod
+    def _accept(self, images: Images, claim: Claim, callback: Callback) -> Result:
+        """Take over the images with their slots."""
+
+    @abstractmethod
+    def _operations(self, result: Result) -> Iterable[Operation]:
+        """The operations of a result."""
+
+
+class ButtonSubmission(Submission["ImageResult", Operation]):
+    """Create By Button: one image, of a press that works once."""
+
+    def __init__(self, services: Services, press: ButtonPress, webhook_url: str | None) -> None:
+        super().__init__(services, Item(price_kind(press), press), webhook_url)
+        self._press = press
+
+    def _post(self, webhook_url: str | None) -> Awaitable[ImageResult]:
+        return self._services.endpoints.create_by_button(self._press, webhook_url, self._gate)
+
+    def _only_new(self, images: ImageResult) -> ImageResult:
+        if not self._is_new(images):
+            raise _reply_given_before(images)
+        return images
+
+    def _choose(self, found: list[ImageResult]) -> ImageResult:
+        return found[0]
+
+    def _accept(self, images: ImageResult, claim: Claim, callback: Callback) -> Operation:
+        return self._take_over(images, claim.slots[0], callback)
+
+    def _operations(self, result: Operation) -> Iterable[Operation]:
+        return (result,)
+
+
+class PromptSubmission(Submission["list[ImageResult]", "list[Operation]"]):
+    """Create By Prompt and Create By Source Prompt: one image, or several. A prompt can be sent again any time."""
+
+    def __init__(self, services: Services, request: PromptRequest | SourcePromptRequest) -> None:
+        images = request.batch_quantity if isinstance(request, SourcePromptRequest) else 1
+        super().__init__(services, Item(price_kind(request), images=images), request.webhook_url)
+        self._request = request
+
+    def _post(self, webhook_url: str | None) -> Awaitable[list[ImageResult]]:
+        return self._services.endpoints.create_by_prompt(self._request, webhook_url, self._gate)
+
+    def _only_new(self, images: list[ImageResult]) -> list[ImageResult]:
+        new = [image for image in images if self._is_new(image)]
+        if not new:
+            raise _reply_given_before(images[0])
+        return new
+
+    def _choose(self, found: list[ImageResult]) -> list[ImageResult]:
+        return found
+
+    def _accept(self, images: list[ImageResult], claim: Claim, callback: Callback) -> list[Operation]:
+        operations = []
+        for image, slot in zip_longest(images, claim.slots):  # AKOOL may make fewer or more than were asked for
+            if image is None:
+                slot.release()
+            else:
+                operations.append(self._take_over(image, slot or Slot(), callback))
+        return operations
+
+    def _operations(self, result: list[Operation]) -> Iterable[Operation]:
+        return result
+
+
+def _reply_given_before(image: ImageResult) -> ResponseError:
+    return ResponseError(f"a reply with the id of an earlier operation, {image.id}")

@@ -1,8 +1,25 @@
-"""The `akool` command. Needs the extra `cli`; exit statuses are in `_exit.py`."""
+"""The `akool` command. Needs the extra `cli`.
+
+The rooms, from the command line down; each imports only from those below it::
+
+    app            the tree of commands, and how each ends
+    commands/      one file for each command, or family of commands: its options and what it does
+    options        options that several commands take
+    batch/         `akool fan-out`: the file of presses, the plan, the run, the output that a later run continues
+    following/     a few operations, followed from the POST to the pictures on disk, in a live table
+    gallery/       the page of `--gallery` and of the demo
+    account        keys, sessions and stores
+    exit_status    the exit statuses, and which errors lead to them
+    outcomes/      what became of a press: its line of JSON, its charge, what to do about a lost id
+    messages       errors as sentences for people
+    output/        stdout, stderr, terminals, folders
+    signals        Ctrl-C, SIGTERM and SIGHUP
+"""
 
 import sys
 
-from akool_async.cli._exit import ExitStatus
+from akool_async import _validate
+from akool_async.cli.exit_status import ExitStatus
 
 _OF_THE_EXTRA = {"PIL", "click", "cryptography", "dotenv", "jinja2", "portalocker", "rich"}
 
@@ -10,11 +27,11 @@ _OF_THE_EXTRA = {"PIL", "click", "cryptography", "dotenv", "jinja2", "portalocke
 def main() -> None:
     """Run the command, or say what to install."""
     try:
-        from akool_async.cli._app import run  # noqa: PLC0415 - what it needs comes with the extra
+        from akool_async.cli.app import run  # noqa: PLC0415 - what it needs comes with the extra
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _OF_THE_EXTRA:
             raise
-        print(f'akool: {error.name} is missing; install it with: pip install "akool-async[cli]"', file=sys.stderr)  # noqa: T201
+        print(f"akool: {_validate.install_hint(error.name, 'cli')}", file=sys.stderr)  # noqa: T201
         sys.exit(ExitStatus.ERROR)
     except KeyboardInterrupt:  # as early as that
         sys.exit(ExitStatus.INTERRUPTED)

@@ -1,65 +1,106 @@
-"""What callers of a durable fan-out pass in: read, or refused with what to pass."""
+"""The arguments of a durable fan-out: each is read, or refused with a message that says what to pass."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterable, Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from akool_async import ButtonPress
-from akool_async.durable._job import JobState
-from akool_async.durable._jobs import PAGE
+from attrs import frozen
+
+from akool_async import ButtonPress, _validate
+from akool_async.durable._job import PAGE_SIZE, JobState
+from akool_async.durable._worker_timing import WorkerTiming
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     Press = ButtonPress | tuple[str, str]
 
-LONGEST_AGE: Final = timedelta(days=36_500)
-LONGEST_ACCOUNT: Final = 64
+MAX_AGE: Final = timedelta(days=36_500)
+ACCOUNT_LENGTH_LIMIT: Final = 64
 """It is part of a file's name."""
 
 
+@frozen(kw_only=True)
+class Resolution:
+    """How to settle the job of a press."""
+
+    press: ButtonPress
+    operation_id: str | None
+    """The id to follow it by."""
+    abandon: bool
+    """Whether to count it as failed. If this is False and there is no id, it is pressed again."""
+
+
+def read_resolution(press: Press, operation_id: str | None, *, retry: bool, abandon: bool) -> Resolution:
+    """Exactly one of ``operation_id``, ``retry`` and ``abandon``.
+
+    Raises:
+        ValueError: Another number of them, no press, or an id that cannot be what the press made.
+    """
+    press = read_press(press)
+    if [operation_id is not None, retry, abandon].count(True) != 1:
+        raise ValueError("resolve takes one of operation_id, retry=True and abandon=True")
+    if operation_id is not None:
+        operation_id = _validate.image_id("operation_id", operation_id)
+        if operation_id == press.image_id:
+            raise ValueError(f"operation_id: {operation_id} is the source image itself, not what the press made of it")
+    return Resolution(press=press, operation_id=operation_id, abandon=abandon)
+
+
 def check_account(name: str) -> None:
-    """Raise where it is no name of an account."""
-    is_word = isinstance(name, str) and name.isascii() and name.isalnum()
-    if not is_word or len(name) > LONGEST_ACCOUNT:
+    """Raise a ``ValueError`` unless it can name an account."""
+    is_name = isinstance(name, str) and name.isascii() and name.isalnum()
+    if not is_name or len(name) > ACCOUNT_LENGTH_LIMIT:
         raise ValueError(
-            f"account must be a name of at most {LONGEST_ACCOUNT} ASCII letters and digits, not {name!r:.100}"
+            f"account must be a name of at most {ACCOUNT_LENGTH_LIMIT} ASCII letters and digits, not {name!r:.100}"
         )
 
 
+def check_lost_reply_timeout(seconds: float) -> float:
+    """A number of seconds, 0 included."""
+    if not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
+        raise ValueError(f"lost_reply_timeout must be a number of seconds of at least 0, not {seconds!r}")
+    return seconds
+
+
+def check_worker_timing(timing: WorkerTiming) -> WorkerTiming:
+    """A :class:`WorkerTiming`."""
+    if not isinstance(timing, WorkerTiming):
+        raise ValueError(f"worker_timing must be a WorkerTiming, not {timing!r}")  # noqa: TRY004 - bad input
+    return timing
+
+
 def check_age(age: timedelta) -> timedelta:
-    """How long ago, within what a calendar holds."""
-    if not isinstance(age, timedelta) or not timedelta() <= age <= LONGEST_AGE:
-        raise ValueError(f"older_than must be a timedelta of 0 to {LONGEST_AGE.days:,} days, not {age!r}")
+    """An age that a calendar can subtract from today."""
+    if not isinstance(age, timedelta) or not timedelta() <= age <= MAX_AGE:
+        raise ValueError(f"older_than must be a timedelta of 0 to {MAX_AGE.days:,} days, not {age!r}")
     return age
 
 
-def pages(presses: list[ButtonPress]) -> Iterable[list[ButtonPress]]:
-    """As many at a time as one statement takes."""
-    return (presses[start : start + PAGE] for start in range(0, len(presses), PAGE))
-
-
-async def batches_of(presses: Iterable[Press] | AsyncIterable[Press]) -> AsyncGenerator[list[ButtonPress], None]:
-    """A thousand at a time, and what is left at the end, or where one is bad."""
-    batch: list[ButtonPress] = []
+def read_state(state: JobState | str) -> JobState:
+    """The state of a job, or its name."""
     try:
-        async for press in read_presses(presses):
-            batch.append(press)
-            if len(batch) == PAGE:
-                yield batch
-                batch = []
-    except Exception:
-        if batch:
-            yield batch
-        raise
-    if batch:
-        yield batch
+        return JobState(state)
+    except ValueError:
+        raise ValueError(f"states must be among {', '.join(map(repr, map(str, JobState)))}, not {state!r}") from None
+
+
+def read_press(press: Press) -> ButtonPress:
+    """A press, or a pair (image id, button)."""
+    if isinstance(press, ButtonPress):
+        return press
+    if not isinstance(press, tuple | list) or len(press) != 2:  # noqa: PLR2004 - a pair
+        raise ValueError(
+            f"press must be a pair (image id, button), such as ('65d3206b83ccf5ab7d46cdc6', 'U1'), not {press!r:.100}"
+        )
+    return ButtonPress(*press)
 
 
 async def read_presses(presses: Iterable[Press] | AsyncIterable[Press]) -> AsyncGenerator[ButtonPress, None]:
-    """Each of them, as it comes."""
+    """Each press as it comes."""
     if isinstance(presses, str) or not isinstance(presses, Iterable | AsyncIterable):
         raise ValueError(f"presses must be pairs (image id, button), not {presses!r:.100}")  # noqa: TRY004 - bad input
     if isinstance(presses, AsyncIterable):
@@ -70,31 +111,23 @@ async def read_presses(presses: Iterable[Press] | AsyncIterable[Press]) -> Async
             yield read_press(press)
 
 
-def read_press(press: Press) -> ButtonPress:
-    """A press, or the pair that stands for it."""
-    if isinstance(press, ButtonPress):
-        return press
-    if not isinstance(press, tuple | list) or len(press) != len(("image_id", "button")):
-        raise ValueError(
-            f"press must be a pair (image id, button), such as ('65d3206b83ccf5ab7d46cdc6', 'U1'), not {press!r:.100}"
-        )
-    return ButtonPress(*press)
-
-
-def read_state(state: JobState | str) -> JobState:
-    """A state, by its name as well."""
+async def batches_of(presses: Iterable[Press] | AsyncIterable[Press]) -> AsyncGenerator[list[ButtonPress], None]:
+    """Presses by the page, and the rest when the input ends, also if it ends with an error."""
+    batch: list[ButtonPress] = []
     try:
-        return JobState(state)
-    except ValueError:
-        raise ValueError(f"states must be among {', '.join(map(repr, map(str, JobState)))}, not {state!r}") from None
+        async for press in read_presses(presses):
+            batch.append(press)
+            if len(batch) == PAGE_SIZE:
+                yield batch
+                batch = []
+    except Exception:
+        if batch:
+            yield batch
+        raise
+    if batch:
+        yield batch
 
 
-def read_id(operation_id: str, press: ButtonPress) -> str:
-    """An id that may be that of what the press made."""
-    try:
-        told = ButtonPress(operation_id, press.button).image_id
-    except ValueError:
-        raise ValueError(f"operation_id must be the _id that AKOOL gave the press, not {operation_id!r:.100}") from None
-    if told == press.image_id:
-        raise ValueError(f"operation_id: {told} is the source image itself, not what the press made of it")
-    return told
+def pages(presses: list[ButtonPress]) -> Iterable[list[ButtonPress]]:
+    """Presses by the page, as many as one statement takes."""
+    return (presses[start : start + PAGE_SIZE] for start in range(0, len(presses), PAGE_SIZE))

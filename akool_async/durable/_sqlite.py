@@ -1,4 +1,4 @@
-"""What a state asks of SQLite, and what it is given where this Python's SQLite is too old for it."""
+"""The SQLite version that a store needs, and a function that older versions lack."""
 
 from __future__ import annotations
 
@@ -15,47 +15,49 @@ from akool_async import ConfigurationError
 if TYPE_CHECKING:
     from sqlalchemy import URL, Engine
 
-OLDEST: Final = (3, 35)
+MIN_VERSION: Final = (3, 35)
 """The first with RETURNING. https://www.sqlite.org/lang_returning.html"""
-CLOCK: Final = "akool_clock"
-"""The plugin that gives every connection of an engine the clock: named in a URL, it does so for DBOS's own too."""
+CLOCK_PLUGIN: Final = "akool_clock"
+"""The name of a plugin in a database URL. Every engine made from that URL has it, including DBOS's own."""
 SUBSECONDS: Final = ("subsec", "subsecond")
 
 
 def check_sqlite() -> None:
-    """Raises:
-    ConfigurationError: this Python's SQLite is too old for any state.
+    """Check the version of this Python's SQLite.
+
+    Raises:
+        ConfigurationError: It is too old for any store.
     """
-    if sqlite3.sqlite_version_info < OLDEST:
+    if sqlite3.sqlite_version_info < MIN_VERSION:
         raise ConfigurationError(
-            f"state: SQLite 3.35 or newer is needed, and this Python has {sqlite3.sqlite_version}: use a newer one, or "
+            f"store: SQLite 3.35 or newer is needed, and this Python has {sqlite3.sqlite_version}: use a newer one, or "
             "PostgreSQL"
         )
 
 
-class Clock(CreateEnginePlugin):
-    """Answers ``unixepoch('subsec')`` where SQLite does not.
+class ClockPlugin(CreateEnginePlugin):
+    """Answers ``unixepoch('subsec')`` if SQLite does not.
 
-    DBOS's tables ask for it where Python 3.12 or newer made them, whichever Python uses them. SQLite before 3.42
-    answers with NULL, and before 3.38 knows no such function. https://www.sqlite.org/lang_datefunc.html
+    DBOS's tables call it if Python 3.12 or newer made them, whichever Python uses them. SQLite before 3.42 answers with
+    NULL, and before 3.38 has no such function. https://www.sqlite.org/lang_datefunc.html
     """
 
     def update_url(self, url: URL) -> URL:
-        """There is nothing of it in the URL but its name."""
+        """The plugin has no options in the URL."""
         return url
 
     def engine_created(self, engine: Engine) -> None:
-        """Have every connection of it completed."""
-        event.listen(engine, "connect", _complete)
+        """Add the function to every connection."""
+        event.listen(engine, "connect", _add_unixepoch)
 
 
-plugins.register(CLOCK, Clock.__module__, Clock.__qualname__)
+plugins.register(CLOCK_PLUGIN, ClockPlugin.__module__, ClockPlugin.__qualname__)
 
 
-def _complete(connection: Any, _: object) -> None:  # noqa: ANN401 - DB-API's, which has no type
-    if not _knows_subseconds(connection):  # pragma: no branch - which one there is depends on the machine
+def _add_unixepoch(connection: Any, _: object) -> None:  # noqa: ANN401 - DB-API's, which has no type
+    if not _knows_subseconds(connection):  # pragma: no branch - depends on this machine's SQLite
         connection.create_function("unixepoch", 1, _unixepoch)
-        connection.execute("PRAGMA trusted_schema=ON")  # else some builds allow a table no function but SQLite's own
+        connection.execute("PRAGMA trusted_schema=ON")  # else some builds let tables call only SQLite's own functions
 
 
 def _knows_subseconds(connection: sqlite3.Connection) -> bool:
@@ -67,7 +69,7 @@ def _knows_subseconds(connection: sqlite3.Connection) -> bool:
 
 
 def _unixepoch(modifier: str) -> float:
-    """Seconds since the epoch, to the millisecond, as SQLite's own."""
+    """Seconds since the epoch, to the millisecond, as SQLite's own function returns them."""
     if modifier not in SUBSECONDS:
         raise ValueError(f"unixepoch({modifier!r}) is not needed by any table")
     return round(time.time(), 3)

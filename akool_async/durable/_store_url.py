@@ -1,4 +1,4 @@
-"""Where jobs are kept: one SQLite file, or a PostgreSQL database."""
+"""The address of a store: one SQLite file, or a PostgreSQL database."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sqlalchemy import URL, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 
 from akool_async import AkoolError, ConfigurationError
-from akool_async.durable._sqlite import CLOCK, check_sqlite
+from akool_async.durable._sqlite import CLOCK_PLUGIN, check_sqlite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import ExceptionContext
 
 EXAMPLES: Final = "such as 'sqlite:///akool.db' or 'postgresql://user:password@host/database'"
-POSTGRESQL: Final = {"postgresql", "postgres", "postgresql+psycopg"}
-"""As it is written by its own library, by many hosts and by SQLAlchemy."""
-SECRETS: Final = ("password", "sslpassword")
-"""That the query of a URL may hold."""
+POSTGRESQL_SCHEMES: Final = {"postgresql", "postgres", "postgresql+psycopg"}
+"""As libpq, many hosts and SQLAlchemy write it."""
+SECRET_PARAMETERS: Final = ("password", "sslpassword")
+"""Secrets in the query of a URL."""
 OPENING_INTERVAL: Final = 0.05
-"""Seconds between two tries to be the one that makes the tables of an SQLite file."""
-HELD: Final = {errno.EAGAIN, errno.EACCES}
-"""What a lock says that another process has."""
-LOCK_PATIENCE: Final = 5.0
-"""Seconds to wait, each time, for another writer of an SQLite file."""
-CONNECTION: Final = {
+"""Seconds between two tries to lock an SQLite file for the making of its tables."""
+HELD_ERRNOS: Final = {errno.EAGAIN, errno.EACCES}
+"""With these, the operating system reports that another process holds a lock."""
+WRITE_LOCK_TIMEOUT: Final = 5.0
+"""Seconds that one statement waits for another writer of an SQLite file."""
+CONNECTION_PARAMETERS: Final = {
     "connect_timeout": "10",
     "tcp_user_timeout": "20000",
     "keepalives_idle": "5",
@@ -41,46 +41,46 @@ CONNECTION: Final = {
     "keepalives_count": "3",
     "target_session_attrs": "read-write",
 }
-"""How long a connection is waited for, and how soon one is known to be dead that nobody has closed: some 20 seconds.
-A server that cannot be written to counts as away: during a failover it may stay read-only for ever.
-What the URL itself says counts before it. https://www.postgresql.org/docs/current/libpq-connect.html"""
-LOCKED_FOR: Final = "10s"
-"""How long PostgreSQL waits in the middle of a transaction for a machine that says no more, as one that lost its power:
-others wait for what the transaction has locked."""
-READ_ONLY: Final = "25006"
-"""PostgreSQL's SQLSTATE. https://www.postgresql.org/docs/current/errcodes-appendix.html"""
-PRIMARY_CODE: Final = 0xFF
-"""The part of SQLite's error codes that tells the kind. https://www.sqlite.org/rescode.html"""
-READS: Final = "akool_reads"
+"""Connecting may take 10 seconds, and a dead connection that nobody closed is noticed after about 20. A read-only
+server counts as unavailable: after a failover it may stay read-only forever. Parameters of the URL override these.
+https://www.postgresql.org/docs/current/libpq-connect.html"""
+IDLE_TRANSACTION_TIMEOUT: Final = "10s"
+"""PostgreSQL ends a transaction that stands idle for this long, as on a machine that lost its power: others wait for
+its locks."""
+READ_ONLY_SQLSTATE: Final = "25006"
+"""https://www.postgresql.org/docs/current/errcodes-appendix.html"""
+PRIMARY_CODE_MASK: Final = 0xFF
+"""The part of SQLite's error codes that names the kind. https://www.sqlite.org/rescode.html"""
+READ_ONLY_OPTION: Final = "akool_reads"
 """Execution option of connections that only read."""
 
 
 class StoreError(AkoolError):
-    """The state could not be read or written in time. What was recorded before stands.
+    """The store could not be read or written in time. What was recorded before is safe.
 
-    Where it did not answer, what was asked for may still happen, and can be asked for again.
+    If the database did not answer, the request may still take effect; it is safe to repeat it.
     """
 
 
 @frozen
 class StoreUrl:
-    """A state's address."""
+    """The checked address of a store."""
 
     url: URL
     file: Path | None
     """The SQLite file; None for PostgreSQL."""
 
     def __str__(self) -> str:
-        return _show(self.url)
+        return _without_secrets(self.url)
 
     @property
     def address(self) -> str:
-        """The whole address, password and all, as PostgreSQL's own library takes it."""
-        return self._patient_url.render_as_string(hide_password=False)
+        """The whole address for libpq, including the password."""
+        return self._url_with_timeouts.render_as_string(hide_password=False)
 
     @property
     def driver_address(self) -> str:
-        """The same, as SQLAlchemy takes it."""
+        """The whole address for SQLAlchemy, including the password."""
         return self._driver_url.render_as_string(hide_password=False)
 
     @classmethod
@@ -88,102 +88,104 @@ class StoreUrl:
         """Check an address.
 
         Raises:
-            ConfigurationError: it is none of the two kinds.
+            ConfigurationError: It is neither an SQLite file nor a PostgreSQL database.
         """
         try:
             parts = make_url(url)
         except (ArgumentError, TypeError, AttributeError, ValueError):
-            raise ConfigurationError(f"state must be a URL {EXAMPLES}") from None
+            raise ConfigurationError(f"store must be a URL {EXAMPLES}") from None
         if "@" in (parts.host or ""):
-            raise ConfigurationError("state must be a URL with %40 for each @ in the user or the password")
-        if parts.drivername in POSTGRESQL:
+            raise ConfigurationError("store must be a URL with %40 for each @ in the user or the password")
+        if parts.drivername in POSTGRESQL_SCHEMES:
             return cls(parts.set(drivername="postgresql"), None)
-        told = repr(_show(parts))
+        shown = repr(_without_secrets(parts))
         if parts.drivername != "sqlite":
-            raise ConfigurationError(f"state must be a URL {EXAMPLES}, not {told}")
+            raise ConfigurationError(f"store must be a URL {EXAMPLES}, not {shown}")
         if not parts.database or parts.database.startswith((":memory:", "file:")) or parts.query:
-            raise ConfigurationError(f"state must name a file that outlives the process, {EXAMPLES}, not {told}")
+            raise ConfigurationError(f"store must name a file that outlives the process, {EXAMPLES}, not {shown}")
         check_sqlite()
         file = Path(parts.database).resolve()  # as SQLite itself follows links
         if not file.parent.is_dir():
-            raise ConfigurationError(f"state: the folder {file.parent} does not exist")
+            raise ConfigurationError(f"store: the folder {file.parent} does not exist")
         return cls(parts.set(database=str(file)), file)
 
     def engine(self) -> Engine:
-        """A pool of connections."""
+        """Make a pool of connections."""
         if self.file is None:
             engine = create_engine(self._driver_url, pool_pre_ping=True)
             event.listen(engine, "connect", _set_up_postgresql)
-            event.listen(engine, "handle_error", _leave_what_is_read_only)
-            return engine
-        engine = create_engine(self._driver_url, connect_args={"timeout": LOCK_PATIENCE})
-        event.listen(engine, "connect", _set_up_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
-        event.listen(engine, "handle_error", _leave_what_is_read_only)
+        else:
+            engine = create_engine(self._driver_url, connect_args={"timeout": WRITE_LOCK_TIMEOUT})
+            event.listen(engine, "connect", _set_up_sqlite)
+            event.listen(engine, "begin", _begin_sqlite)
+        event.listen(engine, "handle_error", _discard_if_read_only)
         return engine
 
     @contextmanager
-    def opening(self, timeout: float) -> Iterator[None]:
-        """One at a time: two that make the tables of one SQLite file at once may both fail; PostgreSQL has locks.
+    def opening_lock(self, timeout: float) -> Iterator[None]:
+        """Let one process at a time make the tables of an SQLite file, or both may fail. PostgreSQL has its own locks.
+
+        Args:
+            timeout: Seconds to wait for another process.
 
         Raises:
-            StoreError: another process has kept this one waiting for ``timeout`` seconds, or there are no locks.
+            StoreError: Another process takes longer than that, or the file system has no locks.
         """
         if self.file is None:
             yield
-        else:
-            lock = portalocker.Lock(f"{self.file}.lock", timeout=timeout, check_interval=OPENING_INTERVAL)
-            try:
-                lock.acquire()
-            except portalocker.LockException as error:
-                reason = error.args[0] if error.args else None
-                if isinstance(reason, OSError) and reason.errno not in HELD:
-                    raise StoreError(f"state {self}: its folder has no file locks ({reason.strerror})") from None
-                raise StoreError(f"state {self}: another process has been making it for too long") from None
-            try:
-                yield
-            finally:
-                lock.release()
+            return
+        lock = portalocker.Lock(f"{self.file}.lock", timeout=timeout, check_interval=OPENING_INTERVAL)
+        try:
+            lock.acquire()
+        except portalocker.LockException as error:
+            reason = error.args[0] if error.args else None
+            if isinstance(reason, OSError) and reason.errno not in HELD_ERRNOS:
+                raise StoreError(f"store {self}: its folder has no file locks ({reason.strerror})") from None
+            raise StoreError(f"store {self}: another process has been making its tables for too long") from None
+        try:
+            yield
+        finally:
+            lock.release()
 
     @property
     def _driver_url(self) -> URL:
         if self.file is not None:
-            return self.url.update_query_dict({"plugin": CLOCK})
-        return self._patient_url.set(drivername="postgresql+psycopg")
+            return self.url.update_query_dict({"plugin": CLOCK_PLUGIN})
+        return self._url_with_timeouts.set(drivername="postgresql+psycopg")
 
     @property
-    def _patient_url(self) -> URL:
-        return self.url.update_query_dict({**CONNECTION, **self.url.query})
+    def _url_with_timeouts(self) -> URL:
+        return self.url.update_query_dict({**CONNECTION_PARAMETERS, **self.url.query})
 
 
-def _show(url: URL) -> str:
-    """Without its secrets."""
-    return url.difference_update_query(SECRETS).render_as_string(hide_password=True)
+def _without_secrets(url: URL) -> str:
+    return url.difference_update_query(SECRET_PARAMETERS).render_as_string(hide_password=True)
 
 
 def _set_up_postgresql(connection: Any, _: object) -> None:  # noqa: ANN401 - DB-API's, which has no type
-    connection.execute(f"SET idle_in_transaction_session_timeout = '{LOCKED_FOR}'")
+    connection.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_TRANSACTION_TIMEOUT}'")
     connection.commit()
 
 
-def _leave_what_is_read_only(context: ExceptionContext) -> None:
-    """Give up the connections of one that turns out to be read-only, for it may be so for ever: a server that was left
-    behind by a failover, or a file that was opened while it could only be read.
+def _discard_if_read_only(context: ExceptionContext) -> None:
+    """Discard the pool's connections if one turns out to be read-only.
+
+    It may stay so forever: a failover left the server behind, or the file was opened while it could only be read.
     """
     error = context.original_exception
-    is_read_only_file = getattr(error, "sqlite_errorcode", 0) & PRIMARY_CODE == sqlite3.SQLITE_READONLY
-    if is_read_only_file or getattr(error, "sqlstate", None) == READ_ONLY:
+    is_read_only_file = getattr(error, "sqlite_errorcode", 0) & PRIMARY_CODE_MASK == sqlite3.SQLITE_READONLY
+    if is_read_only_file or getattr(error, "sqlstate", None) == READ_ONLY_SQLSTATE:
         context.is_disconnect = True
 
 
 def _set_up_sqlite(connection: Any, _: object) -> None:  # noqa: ANN401 - DB-API's, which has no type
     # Python's driver begins a transaction at the first write, so that what was read before it may be old: DBOS counts
-    # what runs, and then takes a job, and two that counted at once would pass the cap.
+    # what runs, and then takes a job, and two that counted at the same time would pass the cap.
     connection.isolation_level = None
     connection.execute("PRAGMA journal_mode=WAL")  # with synchronous=FULL, the default: every commit is on disk
     connection.execute("PRAGMA foreign_keys=ON")
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    reads = connection.get_execution_options().get(READS)
-    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+    only_reads = connection.get_execution_options().get(READ_ONLY_OPTION)
+    connection.exec_driver_sql("BEGIN" if only_reads else "BEGIN IMMEDIATE")

@@ -1,6 +1,7 @@
-"""AKOOL's image API on loopback: for the demo, for the library's tests and for yours.
+"""AKOOL's image API on loopback: for the demo, the library's tests and yours.
 
-It is written from AKOOL's pages alone and imports nothing of the client, so that both ends cannot share one bug.
+It is written from AKOOL's documentation alone and imports nothing of the client, so that both ends cannot share one
+bug. Its pictures need the extra ``emulator`` (Pillow), its webhooks the extra ``webhooks`` (cryptography).
 """
 
 from akool_async.emulator._emulator import Emulator

@@ -1,4 +1,4 @@
-"""The account: who may ask, what state it is in, and the tokens it was given."""
+"""The account: its credentials, state and tokens."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from akool_async.emulator._refusals import (
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable
 
+    from akool_async.emulator._clock import Clock
     from akool_async.emulator._ledger import Ledger
 
 ACTIVE = "active"
@@ -28,22 +28,24 @@ NO_SPENDING = {
     "unpaid": (NOT_PAID, "not paid, or the payment is overdue"),
     "unverified": (REQUIRES_VERIFICATION, "the account requires verification"),
 }
-"""States that refuse whatever costs credits."""
+"""States in which requests that cost credits are refused."""
 NO_ACCESS = {
     "missing": (ACCOUNT_NOT_EXISTING, "the account does not exist"),
     "banned": (ACCOUNT_BANNED, "the account is banned"),
 }
-"""States that refuse every request."""
+"""States in which every request is refused."""
 STATES = (ACTIVE, *NO_SPENDING, *NO_ACCESS)
 
 
 class Account:
-    """The credentials of one account and its state."""
+    """One account.
 
-    def __init__(
-        self, *, clock: Callable[[], float], ledger: Ledger, rng: random.Random, token_lifetime: float | None
-    ) -> None:
-        self._now = clock
+    Args:
+        token_lifetime: Seconds; None: tokens do not expire.
+    """
+
+    def __init__(self, *, clock: Clock, ledger: Ledger, rng: random.Random, token_lifetime: float | None) -> None:
+        self._clock = clock
         self._ledger = ledger
         self._rng = rng
         self._token_lifetime = math.inf if token_lifetime is None else token_lifetime
@@ -71,7 +73,7 @@ class Account:
             raise Refusal(AUTHORIZATION_INVALID, "clientId or clientSecret is invalid")
         self._raise_if_in(NO_ACCESS)
         token = f"emulated-token-{self._rng.getrandbits(64):016x}"
-        self._token_ends[token] = self._now() + self._token_lifetime
+        self._token_ends[token] = self._clock.now() + self._token_lifetime
         self._ledger.tokens_issued += 1
         return token
 
@@ -80,10 +82,10 @@ class Account:
         self._token_ends.clear()
 
     def authenticate(self, authorization: str | None, api_key: str | None) -> None:
-        """Authorization wins over x-api-key if both are sent."""
+        """Check a request's credentials. If both headers are sent, Authorization counts."""
         if authorization:
             scheme, _, token = authorization.partition(" ")
-            if scheme.lower() != "bearer" or self._now() >= self._token_ends.get(token, 0.0):
+            if scheme.lower() != "bearer" or self._clock.now() >= self._token_ends.get(token, 0.0):
                 raise Refusal(AUTHORIZATION_INVALID, "authorization is invalid or the token has expired")
         elif not api_key:
             raise Refusal(AUTHORIZATION_EMPTY, "authorization cannot be empty")
@@ -93,8 +95,8 @@ class Account:
             raise Refusal(AUTHORIZATION_INVALID, "authorization is invalid")
         self._raise_if_in(NO_ACCESS)
 
-    def raise_if_it_may_not_spend(self) -> None:
-        """An account that is unpaid or unverified can read, and spend nothing."""
+    def raise_unless_it_may_spend(self) -> None:
+        """Refuse to spend for an unpaid or unverified account, which can only read."""
         self._raise_if_in(NO_SPENDING)
 
     def _raise_if_in(self, states: dict[str, tuple[int, str]]) -> None:

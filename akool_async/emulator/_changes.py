@@ -1,4 +1,4 @@
-"""Something that threads change, and that event loops wait for."""
+"""State that threads change, and whose changes event loops wait for."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ Answer = TypeVar("Answer")
 
 
 class Changes:
-    """A lock for whoever changes it, and a wake-up for whoever waits, in whichever thread and event loop.
+    """A lock for changes, and waits for them, in any thread and event loop.
 
-    A change costs no more than the lock while nobody waits.
+    While nobody waits, a change costs no more than the lock.
     """
 
     def __init__(self) -> None:
@@ -25,11 +25,11 @@ class Changes:
         self._wake_ups: list[Callable[[], None]] = []
 
     def __reduce__(self) -> tuple[type[Changes], tuple[()]]:
-        return type(self), ()  # what is copied or pickled has a lock of its own, and nobody waits for it yet
+        return type(self), ()  # a copy has its own lock, and nobody waits for it yet
 
     @contextmanager
     def changing(self) -> Iterator[None]:
-        """Hold the lock, and wake all that wait at the end of the block."""
+        """Hold the lock, and wake all waiters at the end of the block."""
         with self.lock:
             try:
                 yield
@@ -38,11 +38,11 @@ class Changes:
                     wake_up()
 
     async def until(self, condition: Callable[[], Answer]) -> Answer:
-        """What ``condition`` returns once that is true; asked now, and after each change, with the lock held."""
+        """Wait until ``condition`` is true; returns its value. Called now and after each change, under the lock."""
         loop, changed = asyncio.get_running_loop(), asyncio.Event()
 
         def wake_up() -> None:
-            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            with suppress(RuntimeError):  # the loop is closed, so nobody waits any more
                 loop.call_soon_threadsafe(changed.set)
 
         with self.lock:

@@ -1,4 +1,4 @@
-"""A client of the emulator: the only module here that imports the library."""
+"""A session of the client: the only module here that imports the library."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class EmulatorSessionOptions(SessionOptions, total=False):
 
 
 def open_session(api_key: str, base_url: str, time_scale: float, options: EmulatorSessionOptions) -> AkoolSession:
-    """A session whose waits are multiplied by ``time_scale``; ``options`` override what is chosen here."""
-    chosen: dict[str, Any] = {
+    """A session whose waits are multiplied by ``time_scale``; ``options`` override these defaults."""
+    defaults: dict[str, Any] = {
         "auth": api_key,
         "base_url": base_url,
-        "polling": AdaptivePolling(start=ExponentialPolling().scaled(time_scale)),
+        "polling": AdaptivePolling(fallback=ExponentialPolling().scaled(time_scale)),
         "timing": Timing().scaled(time_scale),
     }
-    return AkoolSession(**chosen | {name: value for name, value in options.items() if value is not None})
+    return AkoolSession(**defaults | {name: value for name, value in options.items() if value is not None})

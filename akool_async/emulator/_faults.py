@@ -1,4 +1,4 @@
-"""The emulator breaks on command: per endpoint, by script or by rate with a seed."""
+"""Faults on command: per endpoint, in a scripted order or at random with a seed."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ from collections import defaultdict, deque
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from akool_async.emulator._images import Image
 
 When = Literal["before", "after"]
 
@@ -54,17 +52,20 @@ REPORT_KINDS = {
     "deduction_credit": (*CREATES, "get_image_result"),
     "other_image": (*CREATES, "get_image_result"),
 }
-"""Faults of what a reply says about an image, and the endpoints that they fit."""
+"""Faults that change what a reply says about an image, and the endpoints that they fit."""
 KINDS = JOB_KINDS | WEBHOOK_KINDS | REPLY_KINDS | REPORT_KINDS.keys() | {"throttle", "code"}
 ERROR_STATUSES = range(400, 600)
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One way to break; made by the constructors below.
+    """One kind of fault. Use the constructors below.
 
-    A fault that strikes ``"before"`` leaves no trace at the service; one that strikes ``"after"`` spoils the reply to
-    what the service did.
+    With ``when="before"`` the service does nothing: no job is accepted or charged. With ``when="after"`` the service
+    does its work, and the fault changes its reply.
+
+    Raises:
+        ValueError: An argument makes no sense; names it. The constructors raise it, too.
     """
 
     kind: str
@@ -84,22 +85,6 @@ class Fault:
         detail = f" {self.number:g}" if self.number else ""
         return f"{self.kind}{detail} {self.when}"
 
-    def strike_job(self, image: Image) -> None:
-        """Spoil the accepted job, where this is a fault of jobs rather than of replies."""
-        if self.kind == "fails":
-            image.failure = self.text
-        elif self.kind == "stuck":
-            image.finished_at = math.inf
-        elif self.kind == "late_urls":
-            image.urls_at = image.finished_at + self.number
-
-    def misreport(self, shown: dict[str, Any]) -> None:
-        """Change what a reply says about an image, if this is a fault of that kind."""
-        if self.kind == "image_status":
-            shown["image_status"] = int(self.number)
-        elif self.kind == "deduction_credit":
-            shown["deduction_credit"] = json.loads(self.text)
-
     @classmethod
     def reset(cls, when: When = "before") -> Fault:
         """The connection is reset without a reply."""
@@ -107,14 +92,14 @@ class Fault:
 
     @classmethod
     def status(cls, status: int, when: When = "before") -> Fault:
-        """An HTTP status such as 500, 502 or 503 with a gateway's HTML."""
+        """An HTTP status from 400 to 599 with a gateway's HTML, such as 500, 502 or 503."""
         if status not in ERROR_STATUSES:
             raise ValueError(f"status must be an HTTP error between 400 and 599, not {status!r}")
         return cls("status", when, status)
 
     @classmethod
     def html(cls, when: When = "before") -> Fault:
-        """HTML under HTTP 200."""
+        """HTML with HTTP status 200."""
         return cls("html", when)
 
     @classmethod
@@ -124,7 +109,7 @@ class Fault:
 
     @classmethod
     def empty(cls, when: When = "before") -> Fault:
-        """HTTP 200 without a body."""
+        """HTTP status 200 without a body."""
         return cls("empty", when)
 
     @classmethod
@@ -139,22 +124,29 @@ class Fault:
 
     @classmethod
     def wrong_length(cls, when: When = "before") -> Fault:
-        """A Content-Length of half the body, and no more than that comes: it seems whole."""
+        """Half the body, with a matching Content-Length: the reply seems whole."""
         return cls("wrong_length", when)
 
     @classmethod
     def stall(cls, when: When = "before") -> Fault:
-        """Headers and half a body, then silence until the client goes away."""
+        """Headers and half a body, then nothing until the client leaves."""
         return cls("stall", when)
 
     @classmethod
     def slow(cls, seconds: float, when: When = "before") -> Fault:
-        """The reply, or webhook, is ``seconds`` late; "before": so is the work, unless the client left by then."""
+        """The reply, or webhook, is delayed by ``seconds``.
+
+        With ``when="before"`` the work is delayed as well; it is dropped if the client has left by then.
+        """
         return cls("slow", when, seconds)
 
     @classmethod
     def throttle(cls, retry_after: float | datetime) -> Fault:
-        """HTTP 429 with Retry-After in whole seconds (rounded up) or as an HTTP date (an aware datetime)."""
+        """HTTP status 429 with Retry-After.
+
+        Args:
+            retry_after: Seconds, which are rounded up; or an aware datetime, which becomes an HTTP date.
+        """
         if not isinstance(retry_after, datetime):
             if not (math.isfinite(retry_after) and retry_after >= 0):
                 raise ValueError(f"retry_after must be at least 0 seconds, not {retry_after!r}")
@@ -165,47 +157,47 @@ class Fault:
 
     @classmethod
     def code(cls, code: int, msg: str | None = None) -> Fault:
-        """A refusal: AKOOL's ``code`` under HTTP 200, nothing accepted."""
+        """A refusal: AKOOL's ``code`` with HTTP status 200. Nothing is accepted."""
         return cls("code", "before", code, "refused on command" if msg is None else msg)
 
     @classmethod
     def redirect(cls, url: str, when: When = "before") -> Fault:
-        """HTTP 302 to ``url``."""
+        """HTTP status 302 to ``url``."""
         return cls("redirect", when, text=url)
 
     @classmethod
     def image_status(cls, status: int) -> Fault:
-        """This reply of Get Image Result shows ``status``; 2 for an image that seems stuck."""
+        """One reply of Get Image Result reports ``status``, such as 2 for an image that seems stuck."""
         return cls("image_status", "after", status)
 
     @classmethod
     def deduction_credit(cls, reported: float | str | None) -> Fault:
-        """This reply reports ``reported`` credits, whatever is charged: fewer, 0, a text, or null."""
+        """One reply reports ``reported`` credits, whatever is charged: fewer, 0, a text, or null."""
         return cls("deduction_credit", "after", text=json.dumps(reported))
 
     @classmethod
     def other_image(cls) -> Fault:
-        """This reply is about another image and another button, as a cache may mix them up."""
+        """One reply is about another image and another button, as if a cache had mixed them up."""
         return cls("other_image", "after")
 
     @classmethod
     def bad_bytes(cls) -> Fault:
-        """A text in this reply holds a byte that is not UTF-8, and a raw control character."""
+        """A text in one reply contains a byte that is not UTF-8, and a raw control character."""
         return cls("bad_bytes", "after")
 
     @classmethod
     def stuck(cls) -> Fault:
-        """The job that is accepted stays at status 2 for ever."""
+        """The accepted job stays at status 2."""
         return cls("stuck", "after")
 
     @classmethod
     def late_urls(cls, seconds: float) -> Fault:
-        """The job that is accepted gets its URLs ``seconds`` after its status 3."""
+        """The accepted job gets its URLs ``seconds`` after status 3."""
         return cls("late_urls", "after", seconds)
 
     @classmethod
     def fails(cls, reason: str = "generation failed") -> Fault:
-        """The job that is accepted ends with status 4."""
+        """The accepted job ends with status 4; ``reason`` is its ``error_reasons``."""
         return cls("fails", "after", text=reason)
 
     @classmethod
@@ -215,38 +207,53 @@ class Fault:
 
     @classmethod
     def twice(cls) -> Fault:
-        """The webhook comes twice."""
+        """The webhook is sent twice."""
         return cls("twice")
 
     @classmethod
     def forged(cls) -> Fault:
-        """Before the webhook comes a forgery of someone who knows the client id and not the secret."""
+        """Before the webhook comes a forgery by someone who knows the client id but not the secret."""
         return cls("forged")
 
 
 class Faults:
-    """Which request meets which fault: scripted ones first, then those drawn by rate.
+    """Decides which request has which fault: scripted faults first, then those drawn at random.
 
     Endpoints: ``create_by_button``, ``create_by_prompt``, ``create_by_source_prompt``, ``get_image_result``,
-    ``get_credit`` and ``get_token``; ``pictures`` for what is downloaded, and ``webhook`` for what AKOOL sends.
+    ``get_credit`` and ``get_token``; ``pictures`` for downloads, and ``webhook`` for what AKOOL sends.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._scripts: dict[str, deque[Fault | None]] = defaultdict(deque)
-        self._rates: dict[str, tuple[float, tuple[Fault, ...], random.Random]] = {}
+        self._rates: dict[str, _Rate] = {}
 
     def script(self, endpoint: str, *faults: Fault | None) -> None:
-        """The next requests of ``endpoint`` meet these, in order; None leaves one unharmed."""
+        """Script the next requests of an endpoint.
+
+        Args:
+            endpoint: One of those above.
+            faults: One per request, in order; None: the request succeeds.
+
+        Raises:
+            ValueError: The endpoint does not exist, or a fault does not fit it.
+        """
         _check_endpoints([endpoint])
         _check_faults([fault for fault in faults if fault is not None], [endpoint])
         with self._lock:
             self._scripts[endpoint].extend(faults)
 
     def rate(self, probability: float, *faults: Fault, endpoints: Iterable[str] = API_ENDPOINTS, seed: int = 0) -> None:
-        """Each request of ``endpoints`` meets one of ``faults`` with this probability; the same seed draws the same.
+        """Give each request of the endpoints a fault at random.
 
-        Faults that make no sense at an endpoint are left out of its draw.
+        Args:
+            probability: Between 0 and 1, that a request has a fault.
+            faults: Those to draw from. At each endpoint only those that fit it are drawn.
+            endpoints: Default: all but ``pictures`` and ``webhook``.
+            seed: The same seed draws the same faults.
+
+        Raises:
+            ValueError: An argument makes no sense, or a fault fits none of the endpoints.
         """
         if not 0 <= probability <= 1:
             raise ValueError(f"probability must be between 0 and 1, not {probability!r}")
@@ -258,24 +265,34 @@ class Faults:
         with self._lock:
             for endpoint in endpoints:
                 fitting = tuple(fault for fault in faults if _fits(fault, endpoint))
-                dice = random.Random(f"{seed} {endpoint}")  # noqa: S311 - whatever the endpoints' order
-                self._rates[endpoint] = (probability if fitting else 0.0, fitting, dice)
+                rng = random.Random(f"{seed} {endpoint}")  # noqa: S311 - independent of the order of endpoints
+                self._rates[endpoint] = _Rate(probability if fitting else 0.0, fitting, rng)
 
     def clear(self) -> None:
-        """No more faults."""
+        """Remove all faults, scripted and random."""
         with self._lock:
             self._scripts.clear()
             self._rates.clear()
 
     def draw(self, endpoint: str) -> Fault | None:
-        """The fault that the request at hand meets."""
+        """The fault of the request that has just come in."""
         with self._lock:
             if script := self._scripts.get(endpoint):
                 return script.popleft()
-            if endpoint not in self._rates:
-                return None
-            probability, faults, dice = self._rates[endpoint]
-            return dice.choice(faults) if dice.random() < probability else None
+            rate = self._rates.get(endpoint)
+            return None if rate is None else rate.draw()
+
+
+@dataclass(frozen=True, slots=True)
+class _Rate:
+    """The random faults of one endpoint."""
+
+    probability: float
+    faults: tuple[Fault, ...]
+    rng: random.Random
+
+    def draw(self) -> Fault | None:
+        return self.rng.choice(self.faults) if self.rng.random() < self.probability else None
 
 
 def _fits(fault: Fault, endpoint: str) -> bool:

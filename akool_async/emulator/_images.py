@@ -1,4 +1,4 @@
-"""An accepted generation: its status by the clock, and what AKOOL shows of it."""
+"""Accepted generations: their status by the clock, and what AKOOL's replies show of them."""
 
 from __future__ import annotations
 
@@ -25,31 +25,31 @@ class Image:
     """prompt, upscale or variation."""
     accepted_at: float
     started_at: float
-    """When AKOOL begins to work on it: status 1 until then, 2 from then on."""
+    """When AKOOL begins to work on it: status 1 until then, status 2 afterwards."""
     finished_at: float
-    look: int
-    """Seed of its pictures; an upscale has its source's."""
+    picture_seed: int
+    """Draws its pictures; an upscale has its source's."""
     hue: int
-    """Colour of its pictures in degrees: a variation stays near its source."""
+    """Colour of its pictures in degrees; a variation's is near that of its source."""
     reported_price: int
-    """``deduction_credit`` of its replies, whatever was charged."""
+    """``deduction_credit`` in its replies, whatever was charged."""
     picture_format: str
     """jpeg or png."""
     prompt: str = ""
     scale: str = "1:1"
     source_image: str | None = None
     resolution: str | None = None
-    """Of Create By Source Prompt alone, as is ``model_name``."""
+    """Only for Create By Source Prompt, as is ``model_name``."""
     model_name: str | None = None
     source: Image | None = None
     button: str | None = None
     urls_at: float = 0.0
-    """When its URLs show: with the status, save where a fault makes them late."""
+    """When its URLs appear: with status 3, unless a fault delays them."""
     failure: str | None = None
     webhook_url: str | None = None
     buttons: tuple[str, ...] = BUTTONS
     used: dict[str, float] = field(default_factory=dict)
-    """Pressed buttons and when the press shows in ``used_buttons``."""
+    """Pressed buttons, and when each appears in ``used_buttons``."""
 
     def status(self, now: float) -> int:
         """image_status at ``now``."""
@@ -62,16 +62,16 @@ class Image:
         return now >= self.urls_at and self.status(now) == COMPLETED
 
     def picture_name(self, index: int) -> str:
-        """Its file at the pictures' host; begins with the milliseconds at which it was stored."""
+        """Its file name at the pictures' host. It begins with the time of storage in milliseconds."""
         number = FIRST_PICTURE + index
         return f"{milliseconds(self.finished_at)}-{UUID(self._fingerprint)}-{number}.{self.picture_format}"
 
     @property
     def _fingerprint(self) -> str:
-        return f"{self.id}{self.look:08x}"
+        return f"{self.id}{self.picture_seed:08x}"
 
     def show(self, now: float, pictures_url: str) -> dict[str, Any]:
-        """``data`` as Get Image Result has it, field for field of the documented replies."""
+        """``data`` in the reply of Get Image Result, with every documented field."""
         status = self.status(now)
         shown: dict[str, Any] = {
             "faceswap_quality": 2,
@@ -96,7 +96,7 @@ class Image:
         return shown
 
     def show_press(self, now: float) -> dict[str, Any]:
-        """``data`` as Create By Button's reply has it."""
+        """``data`` in the reply of Create By Button."""
         shown = self.show(now, "")
         return {name: value for name, value in shown.items() if name not in {"type", "uid"}}
 
@@ -124,7 +124,7 @@ class Image:
 
 
 def read_picture_name(name: str) -> tuple[str, int]:
-    """The image's ``_id`` and the index of a picture's name; an empty id if it is no such name."""
+    """The image's ``_id`` and the index in a picture's name; an empty id if the name is not a picture's."""
     match = PICTURE_NAME.fullmatch(name)
     if match is None:
         return "", 0

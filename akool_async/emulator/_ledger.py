@@ -1,4 +1,4 @@
-"""What the emulator received, accepted and charged: the truth that a client's word is held against."""
+"""What the emulator received, accepted and charged: the truth to check a client against."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Post:
     """``_id`` of the body, if any."""
     button: str | None
     code: int | None
-    """AKOOL's code, also where the reply was spoilt; None where a fault struck before AKOOL looked at it."""
+    """AKOOL's code, even if a fault changed the reply; None if a fault came before AKOOL's work."""
     fault: str | None
-    """The fault that struck and when: "reset after"."""
+    """Its fault, such as "reset after"."""
     new_ids: tuple[str, ...] = ()
-    """The images that were accepted: several for a batch."""
+    """The accepted images: several for a batch."""
     time: float = 0.0
     """When it was received, in seconds since the epoch (UTC) by the service's clock."""
     charged: int = 0
@@ -42,31 +42,31 @@ class Post:
 
 @dataclass(frozen=True, slots=True)
 class Callback:
-    """A webhook as it was sent, or was to be."""
+    """A webhook that was sent, or that a fault suppressed."""
 
     image_id: str
     url: str
     status: int | None
-    """HTTP status of the answer; None where none came, or it was lost on command."""
+    """HTTP status of the reply; None if there was no reply, or if a fault suppressed the webhook."""
     fault: str | None
-    """"lost before" or "forged before" where a fault struck."""
+    """Its fault: "lost before" or "forged before"."""
 
 
 class Running:
-    """How many jobs run at once, by their times of finish; evaluated only when asked."""
+    """How many jobs run concurrently, by the times at which they finish; evaluated on demand."""
 
     def __init__(self) -> None:
         self.peak = 0
         self._finishes: list[float] = []
 
     def count(self, now: float) -> int:
-        """Jobs that have not finished at ``now``."""
+        """The number of jobs that have not finished at ``now``."""
         while self._finishes and self._finishes[0] <= now:
             heapq.heappop(self._finishes)
         return len(self._finishes)
 
     def add(self, now: float, finish: float) -> None:
-        """One more job runs from ``now`` until ``finish``."""
+        """Add a job that runs from ``now`` until ``finish``."""
         self.count(now)
         heapq.heappush(self._finishes, finish)
         self.peak = max(self.peak, len(self._finishes))
@@ -80,39 +80,39 @@ class Ledger:
     """Requests received per endpoint: get_token, create_by_button, get_image_result, create_by_prompt,
     create_by_source_prompt, get_credit, pictures."""
     posts: list[Post] = field(default_factory=list)
-    """Every POST that spends credits, in the order in which they were dealt with."""
+    """Every POST that spends credits, in the order in which they were processed."""
     callbacks: list[Callback] = field(default_factory=list)
-    """Every webhook, its repeats and forgeries included."""
+    """Every webhook, including repeats and forgeries."""
     presses_accepted: Counter[tuple[str, str]] = field(default_factory=Counter)
     """How often each (image id, button) was accepted and charged."""
     accepted: int = 0
-    """Generations accepted: images of prompts, variations, upscales."""
+    """Accepted generations: images of prompts, variations and upscales."""
     charged: int = 0
-    """Credits charged for what was accepted."""
+    """Credits charged for accepted generations."""
     spent_elsewhere: int = 0
     """Credits that another program on the same account spent (``Emulator.spend_elsewhere``); not in ``charged``."""
     tokens_issued: int = 0
-    """Tokens that Get Token gave out."""
+    """Tokens that Get Token issued."""
     picture_ranges: list[int] = field(default_factory=list)
-    """From which byte on each request wanted its picture; 0 for all of it."""
+    """The first byte that each request for a picture asked for; 0 for all of it."""
     both_headers_sent: int = 0
-    """Requests to the API that carried Authorization and x-api-key."""
+    """Requests to the API with both Authorization and x-api-key."""
     pictures_with_key: int = 0
-    """Requests for pictures that carried an authentication header: a key that was given away."""
+    """Requests for pictures with an authentication header: a key was disclosed."""
     generations: Running = field(default_factory=Running, repr=False)
-    """The generations of any kind that run."""
+    """Running generations of any kind."""
     upscales: Running = field(default_factory=Running, repr=False)
-    """The upscales that run."""
+    """Running upscales."""
     changes: Changes = field(default_factory=Changes, init=False, repr=False, compare=False)
-    """Whoever writes to the ledger does so within ``changes.changing()``."""
+    """Write to the ledger only within ``changes.changing()``."""
 
     async def until(self, condition: Callable[[Ledger], Answer], *, timeout: float = 30.0) -> Answer:  # noqa: ASYNC109
         """Wait until ``condition(ledger)`` is true, and return what it returned.
 
         ``await emulator.ledger.until(lambda ledger: ledger.accepted >= 3)`` takes the place of a sleep in a test. The
-        condition is evaluated immediately and after each change of the ledger, also if the emulator serves in a thread
-        of its own: each request, webhook and credit changes it; that a job ends does not. Meanwhile the emulator stands
-        still: a condition should only read the ledger, and be quick.
+        condition is evaluated immediately and after each change of the ledger, even if the emulator serves in its own
+        thread. Each request, webhook and credit is a change; the end of a job is not. The emulator waits while the
+        condition runs: it should only read the ledger, and be quick.
 
         Args:
             condition: A plain function of the ledger.
@@ -120,27 +120,27 @@ class Ledger:
 
         Raises:
             ValueError: ``timeout`` is not a number of seconds above 0.
-            TypeError: the condition is a coroutine function.
-            TimeoutError: the condition was not true within ``timeout`` seconds; names it, and what the ledger says.
+            TypeError: The condition is a coroutine function.
+            TimeoutError: The condition was not true within ``timeout`` seconds. Shows it and the ledger.
         """
         require("timeout", timeout, is_positive(timeout), "a positive number of seconds")
         try:
             async with asyncio.timeout(timeout) as limit:
                 return await self.changes.until(lambda: condition(self))
         except TimeoutError as error:
-            if not limit.expired():  # it is the condition's own
+            if not limit.expired():  # the condition itself raised it
                 raise
             message = f"not within {timeout:g} s: {_source_of(condition)}; the ledger says: {self._summary()}"
             raise TimeoutError(message) from error
 
     @property
     def peak_generations(self) -> int:
-        """The most generations of any kind that ever ran at once."""
+        """The most generations of any kind that ran concurrently."""
         return self.generations.peak
 
     @property
     def peak_upscales(self) -> int:
-        """The most upscales that ever ran at once."""
+        """The most upscales that ran concurrently."""
         return self.upscales.peak
 
     def pressed_twice(self) -> list[tuple[str, str]]:
@@ -149,7 +149,7 @@ class Ledger:
         return [press for press, times in list(self.presses_accepted.items()) if times > 1]
 
     def accept(self, kind: str, now: float, finish: float, price: int) -> None:
-        """Book a generation that runs from ``now`` until ``finish`` and costs ``price`` credits."""
+        """Record a generation that runs from ``now`` until ``finish`` and costs ``price`` credits."""
         self.accepted += 1
         self.charged += price
         self.generations.add(now, finish)
@@ -165,7 +165,7 @@ class Ledger:
 
 
 def _source_of(condition: Callable[..., object]) -> str:
-    """The lines that define it, or its name if they cannot be found."""
+    """The source of a condition, or its repr if there is no source."""
     try:
         return " ".join(inspect.getsource(condition).split())
     except (OSError, TypeError):

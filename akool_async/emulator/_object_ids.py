@@ -9,7 +9,7 @@ COUNTS = 2**24
 
 
 class ObjectIds:
-    """Four bytes for the second of creation, five random ones for each emulator, three that count up."""
+    """Four bytes of creation time in seconds, five random ones per emulator, and a counter of three."""
 
     def __init__(self) -> None:
         self._emulator = secrets.token_hex(5)

@@ -1,11 +1,11 @@
-"""The emulator's options, and whether they make sense."""
+"""The emulator's options and their validation."""
 
 from __future__ import annotations
 
 import ipaddress
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from akool_async.emulator._refusals import ALREADY_OPERATED, NOT_EXISTING, NOT_OPERABLE, RESOURCE_NOT_EXISTING
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 MAX_PORT = 65_535
 PICTURE_FORMATS = ("jpeg", "png")
 NOT_FOUND_CODES = (NOT_EXISTING, RESOURCE_NOT_EXISTING)
-USED_BUTTON_CODES = (NOT_OPERABLE, ALREADY_OPERATED)
+ALL_USED_BUTTON_CODES = (NOT_OPERABLE, ALREADY_OPERATED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What ``Emulator`` was told; its docstring says what each option means."""
+    """The options of ``Emulator``, whose docstring says what each means."""
 
     speed: float
     seed: int
@@ -59,13 +59,13 @@ class Options:
             (
                 "token_lifetime",
                 self.token_lifetime is None or is_positive(self.token_lifetime),
-                "a positive number of seconds, or None for ever",
+                "a positive number of seconds, or None for no end",
             ),
             ("used_buttons_lag", is_number(self.used_buttons_lag), "at least 0 seconds"),
             (
                 "used_button_codes",
-                is_some_of(self.used_button_codes, USED_BUTTON_CODES),
-                f"a tuple of one or both of {USED_BUTTON_CODES}",
+                is_some_of(self.used_button_codes, ALL_USED_BUTTON_CODES),
+                f"a tuple of one or both of {ALL_USED_BUTTON_CODES}",
             ),
             ("not_found_code", self.not_found_code in NOT_FOUND_CODES, f"one of {NOT_FOUND_CODES}"),
             ("failure_rate", is_share(self.failure_rate), "between 0 and 1"),
@@ -78,43 +78,43 @@ class Options:
 
 
 def require(name: str, value: object, fits: bool, remedy: str) -> None:
-    """Refuse an option that does not fit."""
+    """Raise a ``ValueError`` that names an option, unless its value fits."""
     if not fits:
         raise ValueError(f"{name} must be {remedy}, not {value!r}")
 
 
-def is_number(value: object, *, at_least: float = 0.0) -> bool:
-    """A finite number that is not too small."""
+def is_number(value: object, *, at_least: float = 0.0) -> TypeGuard[float]:
+    """True for a finite number of at least ``at_least``."""
     return isinstance(value, int | float) and type(value) is not bool and math.isfinite(value) and value >= at_least
 
 
 def is_positive(value: object) -> bool:
-    """A finite number above 0."""
-    return is_number(value) and value != 0
+    """True for a finite number above 0."""
+    return is_number(value) and value > 0
 
 
-def is_count(value: object, *, at_least: int = 0) -> bool:
-    """A whole number that is not too small."""
+def is_count(value: object, *, at_least: int = 0) -> TypeGuard[int]:
+    """True for a whole number of at least ``at_least``."""
     return type(value) is int and value >= at_least
 
 
 def is_share(value: object) -> bool:
-    """A number between 0 and 1."""
-    return is_number(value) and not is_number(value, at_least=math.nextafter(1, 2))
+    """True for a number between 0 and 1."""
+    return is_number(value) and value <= 1
 
 
 def is_some_of(values: object, known: Collection[int]) -> bool:
-    """A tuple or list of at least one value, all of them known ones."""
+    """True for a tuple or list that is not empty and has known values only."""
     return isinstance(values, tuple | list) and bool(values) and all(value in known for value in values)
 
 
 def is_port(value: object) -> bool:
-    """A TCP port, or 0 for any free one."""
-    return is_count(value) and not is_count(value, at_least=MAX_PORT + 1)
+    """True for a TCP port, and for 0 (any free one)."""
+    return is_count(value) and value <= MAX_PORT
 
 
 def is_loopback(host: object) -> bool:
-    """An address of this machine that no other can reach."""
+    """True for an address that only this machine can reach."""
     try:
         return host == "localhost" or (isinstance(host, str) and ipaddress.ip_address(host).is_loopback)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What a request asks for, read from its body; whatever AKOOL would not take is refused with 1003."""
+"""Reads requests from their bodies; what AKOOL would not accept is refused with 1003."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ class Prompt:
     source_image: str | None
     webhook_url: str | None
     resolution: str | None = None
-    """Create By Source Prompt's alone, as is ``model_name``."""
+    """Only for Create By Source Prompt, as is ``model_name``."""
     model_name: str | None = None
     batch_quantity: int = 1
 
 
 def read_body(content: bytes) -> Body:
-    """The JSON object of a request; anything else has no parameters at all."""
+    """The JSON object of a request; any other body counts as an empty object."""
     try:
         value = json.loads(content)
     except (ValueError, RecursionError):
@@ -70,7 +70,7 @@ def read_prompt(body: Body) -> Prompt:
 
 
 def read_source_prompt(body: Body) -> Prompt:
-    """Create By Source Prompt's body, whose webhook is spelt in lower case."""
+    """Create By Source Prompt's body, in which ``webhookurl`` is in lower case."""
     sources = body.get("source_images") or []
     if not isinstance(sources, list) or not all(isinstance(source, str) and _is_url(source) for source in sources):
         raise parameter_error("source_images must be a list of public URLs")
@@ -119,7 +119,7 @@ def _scale(body: Body, scales: tuple[str, ...]) -> str:
 
 
 def _text(body: Body, name: str) -> str | None:
-    """A text; null and the empty one count as left out."""
+    """A text; None for null, an empty text, and a missing one."""
     value = body.get(name)
     if value is not None and not isinstance(value, str):
         raise parameter_error(name)
@@ -127,7 +127,7 @@ def _text(body: Body, name: str) -> str | None:
 
 
 def _is_url(text: str) -> bool:
-    """Whether AKOOL could fetch it; here loopback counts as public."""
+    """True if AKOOL could fetch it. Here loopback counts as public."""
     try:
         parts = urlsplit(text)
         return parts.scheme in {"http", "https"} and bool(parts.hostname)

@@ -1,4 +1,4 @@
-"""Real pictures one can tell apart, JPEG or PNG: a landscape per image, four lights in it, numerals and labels."""
+"""Draws distinguishable pictures, JPEG or PNG: a landscape per image, four suns, numerals and labels."""
 
 from __future__ import annotations
 
@@ -26,28 +26,28 @@ STEPS = 64
 
 @dataclass(frozen=True)
 class Drawing:
-    """All that a single picture depends on; sizes are shares of its own, so that an upscale shows the same."""
+    """All that a single picture depends on. It is drawn relative to its size, so that an upscale shows the same."""
 
-    look: int
+    seed: int
     hue: float
     index: int
     label: str
     scale: str
 
     def size(self, side: int) -> tuple[int, int]:
-        """Width and height whose longer one is ``side``."""
+        """Width and height in pixels, of which the larger is ``side``."""
         width, height = map(int, self.scale.split(":"))
-        longest = max(width, height)
-        return side * width // longest, side * height // longest
+        longer = max(width, height)
+        return side * width // longer, side * height // longer
 
 
 def render(image: Image, index: int) -> bytes:
-    """A picture of an image: 0 is its ``image`` (the grid, or the upscale), 1-4 are its singles."""
+    """A picture of an image. Index 0 is its ``image`` (the grid, or the upscale); 1 to 4 are its single images."""
     hue, button, scale = image.hue / 360, image.button or "", image.scale.replace("Original", "1:1")
     if image.kind == "upscale":
-        drawing = Drawing(image.look, hue, int(button[1]), f"{button} \N{MIDDLE DOT} 4K", scale)
+        drawing = Drawing(image.picture_seed, hue, int(button[1]), f"{button} \N{MIDDLE DOT} 4K", scale)
         return _upscale(drawing, image.picture_format)
-    singles = tuple(Drawing(image.look, hue, number, button, scale) for number in (1, 2, 3, 4))
+    singles = tuple(Drawing(image.picture_seed, hue, number, button, scale) for number in (1, 2, 3, 4))
     side = SINGLE_SIDES[image.resolution]
     return (
         _single(singles[index - 1], side, image.picture_format) if index else _grid(singles, side, image.picture_format)
@@ -75,18 +75,18 @@ def _grid(drawings: tuple[Drawing, ...], side: int, picture_format: str) -> byte
 
 
 def _draw(drawing: Drawing, side: int) -> Pillow.Image:
-    dice = random.Random(drawing.look)  # noqa: S311
+    rng = random.Random(drawing.seed)  # noqa: S311
     width, height = drawing.size(side)
     hue = drawing.hue + 0.06 * (drawing.index - 1)
     sky = Pillow.linear_gradient("L").resize((width, height))
     picture = ImageOps.colorize(sky, _colour(hue, 0.75, 0.35), _colour(hue + 0.12, 0.35, 1.0))
     draw = ImageDraw.Draw(picture)
-    sun, place = height * dice.uniform(0.08, 0.14), 0.2 * drawing.index
-    centre = (width * place, height * (0.25 + 0.08 * (drawing.index % 2)))
+    sun, position = height * rng.uniform(0.08, 0.14), 0.2 * drawing.index
+    centre = (width * position, height * (0.25 + 0.08 * (drawing.index % 2)))
     box = (centre[0] - sun, centre[1] - sun, centre[0] + sun, centre[1] + sun)
     draw.ellipse(box, fill=_colour(hue + 0.5, 0.25, 1.0))
     for hill in range(HILLS):
-        waves = [(dice.uniform(0.5, 3.0), dice.uniform(0, math.tau)) for _ in range(2)]
+        waves = [(rng.uniform(0.5, 3.0), rng.uniform(0, math.tau)) for _ in range(2)]
         base = 0.5 + 0.12 * hill
         line = [(width * x / STEPS, height * (base - _wave(waves, x / STEPS))) for x in range(STEPS + 1)]
         draw.polygon([*line, (width, height), (0, height)], fill=_colour(hue + 0.03 * hill, 0.6, 0.6 - 0.13 * hill))

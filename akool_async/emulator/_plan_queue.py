@@ -1,4 +1,4 @@
-"""Jobs that wait at AKOOL until the account's plan has room for them."""
+"""Jobs that queue at AKOOL until the account's plan has a free slot."""
 
 from __future__ import annotations
 
@@ -6,22 +6,26 @@ import heapq
 
 
 class PlanQueue:
-    """When the plan's places become free; without places (None), there is always room."""
+    """When the plan's slots become free.
 
-    def __init__(self, places: int | None) -> None:
-        self._places = places
+    Args:
+        slots: Jobs that may run concurrently; None: any number.
+    """
+
+    def __init__(self, slots: int | None) -> None:
+        self._slots = slots
         self._ends: list[float] = []
 
-    def has_room_at(self) -> float:
-        """When the next job can begin, in seconds since the epoch."""
-        is_full = self._places is not None and len(self._ends) >= self._places
+    def next_start(self) -> float:
+        """When the next job can begin, in seconds since the epoch; 0 if it can begin now."""
+        is_full = self._slots is not None and len(self._ends) >= self._slots
         return self._ends[0] if is_full else 0.0
 
     def add(self, finished_at: float) -> None:
-        """A job took the next place, and keeps it until ``finished_at``."""
-        if self._places is None:
+        """A job takes the next slot, until ``finished_at``."""
+        if self._slots is None:
             return
-        if len(self._ends) < self._places:
+        if len(self._ends) < self._slots:
             heapq.heappush(self._ends, finished_at)
         else:
             heapq.heapreplace(self._ends, finished_at)

@@ -1,4 +1,4 @@
-"""AKOOL's answers other than success."""
+"""AKOOL's codes, and its replies other than success."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ ACCOUNT_NOT_EXISTING = 1109
 ACCOUNT_BANNED = 1200
 
 
-class Refusal(Exception):  # noqa: N818 - an answer of the service, not a fault of ours
-    """AKOOL's answer with a code other than 1000."""
+class Refusal(Exception):  # noqa: N818 - a reply of the service, not an error of ours
+    """A reply with a code other than 1000."""
 
     def __init__(self, code: int, msg: str) -> None:
         super().__init__(code, msg)

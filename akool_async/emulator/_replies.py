@@ -1,4 +1,4 @@
-"""AKOOL's envelope: HTTP 200 whatever the answer, ``code`` decides."""
+"""AKOOL's envelope: HTTP 200 for success and refusal alike; ``code`` says which."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from aiohttp import web
 from akool_async.emulator._refusals import SUCCESS
 
 JSON = "application/json"
+AUTHORIZATION, API_KEY = "Authorization", "x-api-key"
 
 
 def envelope(data: object) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """How long jobs take, estimated from what polls can see of them: pure mathematics, nothing waits here.
 
-A poll does not see when a job ended, only that it still ran at one look and had ended at the next; of a job that nobody
-looks at any longer it is only known that it took longer than that. Both count for what they tell, and no more.
+Polls do not see when a job ended, only that it still ran at one poll and had ended at the next; of a job that nobody
+polls any more it is only known that it took longer than that. Both count for what they show, and no more.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from attrs import define, field, frozen
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-REMEMBERED: Final = 64
+MAX_JOBS: Final = 64
 """The newest jobs of a kind: their schedule costs about one hundredth more than one made of all, and keeps up."""
-POINTS: Final = 200
+GRID_POINTS: Final = 200
 """Places of the grid on which durations are told apart, some two hundredths from each other."""
-SHORTEST: Final = 1e-3
+MIN_AGE: Final = 1e-3
 TYPICAL_SPREAD: Final = 0.4
 """Standard deviation of the logarithm of a duration, believed as much as one job would be."""
 UNSEEN_SPREAD: Final = 0.6
@@ -29,8 +29,8 @@ UNSEEN_SPREAD: Final = 0.6
 UNSEEN_JOBS: Final = 0.5
 """How many jobs what has not been seen yet weighs as much as, for ever."""
 NARROWINGS: Final = 2
-FEWEST_STEPS: Final = 4
-FARTHEST: Final = math.log(6)
+MIN_STEPS: Final = 4
+MAX_DISTANCE: Final = math.log(6)
 """How far from the middle the grid goes: rarer jobs belong to the tail, which is not planned."""
 
 
@@ -59,7 +59,7 @@ class _Box:
 class Durations:
     """The newest jobs of one kind as (age when last seen running, age when seen ended or None)."""
 
-    seen: deque[tuple[float, float | None]] = field(factory=lambda: deque(maxlen=REMEMBERED))
+    seen: deque[tuple[float, float | None]] = field(factory=lambda: deque(maxlen=MAX_JOBS))
 
     @property
     def ended(self) -> int:
@@ -91,10 +91,10 @@ def _smooth(boxes: list[_Box]) -> _Curve:
     jobs = sum(box.weight for box in boxes)
     middle = sum(box.weight * box.middle for box in boxes) / jobs
     width = _choose_smoothing(boxes, middle, jobs)
-    low = max(min(box.low for box in boxes) - 2.5 * width, middle - FARTHEST)
-    high = min(max(box.high for box in boxes) + 2.5 * width, middle + FARTHEST)
+    low = max(min(box.low for box in boxes) - 2.5 * width, middle - MAX_DISTANCE)
+    high = min(max(box.high for box in boxes) + 2.5 * width, middle + MAX_DISTANCE)
     low, high = min(low, middle - 2 * UNSEEN_SPREAD), max(high, middle + 2 * UNSEEN_SPREAD)
-    places = [low + (high - low) * step / (POINTS - 1) for step in range(POINTS)]
+    places = [low + (high - low) * step / (GRID_POINTS - 1) for step in range(GRID_POINTS)]
     ended = [
         UNSEEN_JOBS * _normal((place - middle) / UNSEEN_SPREAD)
         + sum(box.weight * _share_below(place, box, width) for box in boxes)
@@ -109,7 +109,7 @@ def _narrow(box: _Box, curve: _Curve) -> _Box:
     last = bisect_left(curve.places, box.high)
     stretch = list(zip(pairwise(curve.places[first : last + 1]), pairwise(curve.ended[first : last + 1]), strict=True))
     total = sum(high - low for _, (low, high) in stretch)
-    if len(stretch) < FEWEST_STEPS or not total:
+    if len(stretch) < MIN_STEPS or not total:
         return box
     shares = [((left + right) / 2, (high - low) / total) for (left, right), (low, high) in stretch]
     mean = sum(place * share for place, share in shares)
@@ -122,7 +122,7 @@ def _weigh(seen: Sequence[tuple[float, float | None]]) -> list[_Box]:
     boxes = sorted((_box(running_at, ended_at) for running_at, ended_at in seen if ended_at), key=lambda b: b.middle)
     weights = [1.0] * len(boxes)
     for abandoned_at in sorted(running_at for running_at, ended_at in seen if not ended_at):
-        later = [i for i, box in enumerate(boxes) if box.middle > math.log(max(abandoned_at, SHORTEST))]
+        later = [i for i, box in enumerate(boxes) if box.middle > math.log(max(abandoned_at, MIN_AGE))]
         shared = sum(weights[i] for i in later)
         for i in later:
             weights[i] += weights[i] / shared
@@ -130,10 +130,10 @@ def _weigh(seen: Sequence[tuple[float, float | None]]) -> list[_Box]:
 
 
 def _box(running_at: float, ended_at: float) -> _Box:
-    high = max(ended_at, 2 * SHORTEST)
-    # Between looks far apart the end is taken to lie within a factor of two: of the later look where there was no
-    # other (a schedule that looks too late creeps forward), else of the earlier (a process that slept says nothing).
-    if running_at <= SHORTEST:
+    high = max(ended_at, 2 * MIN_AGE)
+    # Between polls far apart the end is taken to lie within a factor of two: of the later poll if there was no other
+    # (a schedule that polls too late creeps forward), else of the earlier (a process that slept says nothing).
+    if running_at <= MIN_AGE:
         return _Box(math.log(high / 2), math.log(high))
     return _Box(math.log(running_at), math.log(min(max(high, running_at * 1.001), 2 * running_at)))
 

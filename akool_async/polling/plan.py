@@ -1,6 +1,6 @@
-"""When to look at a job whose duration is known as a distribution: the cheapest plan there is, by dynamic programming.
+"""When to poll a job whose duration is known as a distribution: the cheapest plan there is, by dynamic programming.
 
-A look costs one poll; a second between a job's end and the look that notices it costs ``polls_per_late_second``.
+A poll costs 1; a second between a job's end and the poll that sees it costs ``delay_cost``.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ if TYPE_CHECKING:
 
 TAIL_GROWTH: Final = 0.1
 """Past the plan each interval is this share of the time since its end: it grows exponentially."""
-LONGEST_TAIL_INTERVAL: Final = 60.0
+MAX_TAIL_DELAY: Final = 60.0
 
 
 @frozen
 class Plan:
-    """For each age of the grid the age of the best next look, once nothing was seen to end before."""
+    """For each age of the grid the age of the best next poll, if no poll before saw the end."""
 
     ages: Sequence[float]
-    next_looks: Sequence[float]
+    next_polls: Sequence[float]
 
-    def interval(self, age: float) -> float:
-        """Seconds from ``age`` to the next look."""
+    def next_delay(self, age: float) -> float:
+        """Seconds from ``age`` to the next poll."""
         place = bisect_right(self.ages, age) - 1
-        if place < len(self.next_looks):
-            return self.next_looks[place] - age
+        if place < len(self.next_polls):
+            return self.next_polls[place] - age
         last_interval = self.ages[-1] - self.ages[-2]
-        return min(max(last_interval, TAIL_GROWTH * (age - self.ages[-1])), LONGEST_TAIL_INTERVAL)
+        return min(max(last_interval, TAIL_GROWTH * (age - self.ages[-1])), MAX_TAIL_DELAY)
 
 
-def plan_looks(distribution: Distribution, polls_per_late_second: float) -> Plan:
+def plan_polls(distribution: Distribution, delay_cost: float) -> Plan:
     """The plan of least expected cost, found from the last age back to the first.
 
-    ``cost[i]`` is what is still to be paid by jobs that run on after a look at age i, times their share:
-    the least over j > i of one poll by each of them, the lateness of those that end in between, and ``cost[j]``.
+    ``cost[i]`` is what is still to be paid by jobs that run on after a poll at age i, times their share:
+    the least over j > i of one poll of each of them, the delay of those that end in between, and ``cost[j]``.
     """
     ages, ended = distribution.ages, distribution.ended
     ended_so_far = _integrate(ages, ended)
@@ -52,12 +52,12 @@ def plan_looks(distribution: Distribution, polls_per_late_second: float) -> Plan
         running = 1 - ended[here]
         least = math.inf
         for there in range(here + 1, len(ages)):
-            late = ended_so_far[there] - ended_so_far[here] - ended[here] * (ages[there] - ages[here])
-            paid = running + polls_per_late_second * late
+            delay = ended_so_far[there] - ended_so_far[here] - ended[here] * (ages[there] - ages[here])
+            paid = running + delay_cost * delay
             if paid + cost[there] < least:
                 least, best[here] = paid + cost[there], there
             elif paid > least:
-                break  # lateness only grows from here
+                break  # the delay only grows from here
         cost[here] = least
     return Plan(ages, [ages[there] for there in best[:-1]])
 

@@ -1,6 +1,6 @@
-"""AKOOL's webhooks: verified here, taken in by ``AkoolSession.notify``, received by one of the two doors.
+"""AKOOL's webhooks: verified here and passed to ``AkoolSession.notify``.
 
-Needs the extra ``webhooks`` (cryptography). The doors are ``akool_async.webhooks.aiohttp`` and
+Needs the extra ``webhooks`` (cryptography). Handlers that receive webhooks are ``akool_async.webhooks.aiohttp`` and
 ``akool_async.webhooks.asgi``.
 """
 

@@ -1,4 +1,4 @@
-"""From the bytes of a callback to its event, as AKOOL's webhook page has it."""
+"""Verifies and decrypts a webhook, as AKOOL's webhook page documents it."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from akool_async import (
     ImageStatus,
     WebhookError,
     WebhookEvent,
+    _validate,
 )
 
 if TYPE_CHECKING:
@@ -27,37 +28,35 @@ try:
     from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
     from cryptography.hazmat.primitives.padding import PKCS7
 except ModuleNotFoundError as missing:
-    raise ModuleNotFoundError(
-        'cryptography is missing; install it with: pip install "akool-async[webhooks]"'
-    ) from missing
+    raise ModuleNotFoundError(_validate.install_hint("cryptography", "webhooks")) from missing
 
 logger = logging.getLogger("akool_async")
 
-LARGEST_BODY: Final = 2**16
-"""Bytes; AKOOL's callbacks have some hundred."""
+MAX_BODY_SIZE: Final = 2**16
+"""Bytes. AKOOL's webhooks have a few hundred."""
 IV_LENGTH: Final = 16
 KEY_LENGTHS: Final = (16, 24, 32)
 BLOCK_BITS: Final = 128
-LONGEST_ID: Final = 256
-LONGEST_TIMESTAMP: Final = 16
-LONGEST_TOLERANCE: Final = 1e9
-REFUSED: Final = "not a callback of AKOOL's for this account"
-"""The same for every reason: an attacker is not told how far a forgery came. The log is."""
-NOT_JSON: Final = "it is not the JSON of a callback"
-NOT_SIGNED: Final = "its signature does not fit the client id: check client_id, if AKOOL sent it"
+MAX_TIMESTAMP_LENGTH: Final = 16
+REFUSED: Final = "not a webhook of AKOOL's for this account"
+"""The same for every reason, so that an attacker does not learn how far a forgery got. The log names the reason."""
+NOT_JSON: Final = "it is not the JSON of a webhook"
+NOT_SIGNED: Final = "its signature does not match the client id: check client_id, if AKOOL sent it"
 NOT_NOW: Final = "its timestamp is more than %g seconds away from this machine's clock: check the clock, or tolerance"
 NOT_READABLE: Final = "it is signed and cannot be decrypted: check client_secret"
 
 
 class WebhookVerifier:
-    """Checks and opens AKOOL's callbacks for one account.
+    """Verifies and decrypts AKOOL's webhooks for one account.
 
-    ``client_id`` and ``client_secret`` are the account's pair, needed also where requests use an API key.
-    ``tolerance`` is how many seconds the callback's timestamp may be away from this machine's clock; None takes any.
+    Args:
+        client_id: The account's client id, also needed if requests use an API key.
+        client_secret: The secret that belongs to it.
+        tolerance: Largest difference in seconds between a webhook's timestamp and this machine's clock; None: any.
 
     Raises:
-        ConfigurationError: the secret is not of 16, 24 or 32 bytes, or the id has fewer than 16.
-        ValueError: a tolerance that is no number of seconds.
+        ConfigurationError: The secret is not of 16, 24 or 32 bytes, or the id has fewer than 16 bytes.
+        ValueError: ``tolerance`` is not a number of seconds above 0.
     """
 
     def __init__(self, client_id: str, client_secret: str, *, tolerance: float | None = 300.0) -> None:
@@ -67,33 +66,34 @@ class WebhookVerifier:
             raise ConfigurationError(f"client_secret must be of 16, 24 or 32 bytes, not {len(key)}: it is an AES key")
         if len(iv) < IV_LENGTH:
             raise ConfigurationError(f"client_id must be of at least {IV_LENGTH} bytes, not {len(iv)}")
-        if tolerance is not None and not _is_seconds(tolerance):
-            raise ValueError(f"tolerance must be a number of seconds above 0, or None for any age, not {tolerance!r}")
+        self._tolerance = _validate.optional_seconds("tolerance", tolerance)
         self._reported: set[str] = set()
-        self._credentials = credentials  # refuses to be pickled, and with it the verifier
-        self._tolerance = tolerance
+        self._credentials = credentials  # cannot be pickled, so neither can the verifier
         # The documented sample (crypto-js) uses the first 16 bytes of a longer id.
         self._cipher = Cipher(algorithms.AES(key), modes.CBC(iv[:IV_LENGTH]))
 
     def parse(self, body: bytes) -> WebhookEvent:
-        """Read the raw body of a callback.
+        """Read the event from the raw body of a webhook.
+
+        Args:
+            body: The bytes of the request, as they were received.
 
         Raises:
-            WebhookError: it is not AKOOL's, too old, or too large. The message does not say which; the log does, at
-                WARNING for the first callback of each reason and at DEBUG from then on.
+            WebhookError: It is not AKOOL's, too old, or too large. The message does not say which. The log does, at
+                WARNING for the first webhook of each reason and at DEBUG afterwards.
             ValueError: ``body`` is not bytes.
         """
         if not isinstance(body, bytes | bytearray | memoryview):
             raise ValueError(f"body must be the raw bytes of the request, not {type(body).__name__}")  # noqa: TRY004
         with self._refusing(NOT_JSON):
-            if len(body) > LARGEST_BODY:
+            if len(body) > MAX_BODY_SIZE:
                 raise WebhookError
-            # Numbers are kept as they are written: the signature is over their text.
-            callback = json.loads(bytes(body).decode(), parse_int=_Number, parse_float=_Number, parse_constant=_refuse)
-            signature, sealed = _text(callback["signature"]), _text(callback["dataEncrypt"])
-            timestamp, nonce = _text_or_number(callback["timestamp"]), _text_or_number(callback["nonce"])
+            # Numbers keep their text, which is what is signed.
+            fields = json.loads(bytes(body).decode(), parse_int=_Number, parse_float=_Number, parse_constant=_refuse)
+            signature, ciphertext = _text(fields["signature"]), _text(fields["dataEncrypt"])
+            timestamp, nonce = _text_or_number(fields["timestamp"]), _text_or_number(fields["nonce"])
         with self._refusing(NOT_SIGNED):
-            expected = sign(self._credentials.client_id, timestamp, nonce, sealed)
+            expected = sign(self._credentials.client_id, timestamp, nonce, ciphertext)
             if not hmac.compare_digest(expected.encode(), signature.lower().encode()):
                 raise WebhookError
         if self._tolerance is not None:
@@ -101,14 +101,14 @@ class WebhookVerifier:
                 if abs(time.time() - _milliseconds(timestamp) / 1000) > self._tolerance:
                     raise WebhookError
         with self._refusing(NOT_READABLE):
-            return _read_event(self._open(base64.b64decode(sealed, validate=True)))
+            return _read_event(self._decrypt(base64.b64decode(ciphertext, validate=True)))
 
     def __repr__(self) -> str:
-        return f"WebhookVerifier(tolerance={self._tolerance!r})"  # the client id is all it takes to sign
+        return f"WebhookVerifier(tolerance={self._tolerance!r})"  # without the client id, which suffices to sign
 
     @contextmanager
     def _refusing(self, reason: str) -> Iterator[None]:
-        """Whatever goes wrong within makes the callback a refused one, for this reason."""
+        """Turn any error in the block into a refusal, and log the reason."""
         try:
             yield
         except (ValueError, TypeError, KeyError, RecursionError, AkoolError):
@@ -117,33 +117,32 @@ class WebhookVerifier:
             logger.log(level, "a webhook was refused: %s", reason)
             raise WebhookError(REFUSED) from None
 
-    def _open(self, sealed: bytes) -> bytes:
+    def _decrypt(self, ciphertext: bytes) -> bytes:
         decryptor, unpadder = self._cipher.decryptor(), PKCS7(BLOCK_BITS).unpadder()
-        padded = decryptor.update(sealed) + decryptor.finalize()
+        padded = decryptor.update(ciphertext) + decryptor.finalize()
         return unpadder.update(padded) + unpadder.finalize()
 
 
 class _Number(str):
-    """The text of a number."""
+    """A number of a JSON text, as it is written."""
 
     __slots__ = ()
 
 
-def sign(client_id: str, timestamp: str, nonce: str, sealed: str) -> str:
-    """The signature of AKOOL's webhook page: of no secret, so that it only shows who knows the client id."""
-    # JavaScript, of which the page's sample is, sorts by UTF-16.
-    parts = sorted([client_id, timestamp, nonce, sealed], key=lambda text: text.encode("utf-16-be"))
+def sign(client_id: str, timestamp: str, nonce: str, ciphertext: str) -> str:
+    """The signature as AKOOL's webhook page defines it. It needs no secret: whoever knows the client id can sign."""
+    # The page's sample is in JavaScript, which sorts by UTF-16.
+    parts = sorted([client_id, timestamp, nonce, ciphertext], key=lambda text: text.encode("utf-16-be"))
     return hashlib.sha1("".join(parts).encode()).hexdigest()  # noqa: S324 - AKOOL's choice
 
 
 def _read_event(content: bytes) -> WebhookEvent:
     event = json.loads(content.decode(), parse_constant=_refuse)
-    image_id, status = event["_id"], event["status"]
-    is_word = isinstance(image_id, str) and image_id.isprintable() and " " not in image_id
-    if not is_word or not 0 < len(image_id) <= LONGEST_ID or type(status) is not int:
+    status = event["status"]
+    if type(status) is not int:
         raise WebhookError
     return WebhookEvent(
-        id=image_id,
+        id=_validate.image_id("_id", event["_id"]),
         status=ImageStatus(status) if status in set(ImageStatus) else status,
         type=_optional_text(event.get("type")),
         url=_optional_text(event.get("url")),
@@ -163,7 +162,7 @@ def _text_or_number(value: Any) -> str:  # noqa: ANN401 - any JSON
 
 
 def _milliseconds(timestamp: str) -> int:
-    if not (timestamp.isascii() and timestamp.isdecimal() and len(timestamp) <= LONGEST_TIMESTAMP):
+    if not (timestamp.isascii() and timestamp.isdecimal() and len(timestamp) <= MAX_TIMESTAMP_LENGTH):
         raise WebhookError
     return int(timestamp)
 
@@ -174,7 +173,3 @@ def _optional_text(value: Any) -> str | None:  # noqa: ANN401 - any JSON
 
 def _refuse(constant: str) -> None:
     raise ValueError(constant)
-
-
-def _is_seconds(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= LONGEST_TOLERANCE

@@ -1,4 +1,4 @@
-"""The door for aiohttp servers: ``app.router.add_post("/akool", webhook_handler(session, verifier))``."""
+"""The handler for aiohttp servers: ``app.router.add_post("/akool", webhook_handler(session, verifier))``."""
 
 from __future__ import annotations
 
@@ -7,22 +7,26 @@ from typing import TYPE_CHECKING
 
 from aiohttp import ClientError, web
 
-from akool_async.webhooks._door import LARGEST_BODY, METHOD, take_in
+from akool_async.webhooks._receiver import MAX_BODY_SIZE, METHOD, receive_webhook
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from akool_async.webhooks._door import Notified
+    from akool_async.webhooks._receiver import SupportsNotify
     from akool_async.webhooks._verifier import WebhookVerifier
 
 
-def webhook_handler(session: Notified, verifier: WebhookVerifier) -> Callable[[web.Request], Awaitable[web.Response]]:
-    """A handler that takes AKOOL's callbacks in.
+def webhook_handler(
+    session: SupportsNotify, verifier: WebhookVerifier
+) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """A handler that receives AKOOL's webhooks.
 
-    ``session`` may also be a ``DurableFanOut``, whose workers it reaches wherever they are.
+    It answers 200 once the session was notified, 400 if the webhook is not AKOOL's, 405 to methods other than POST, 413
+    to large bodies, and 503 if the session is closed or the store cannot be written.
 
-    It answers 200 where the event was taken in, 400 to what is not AKOOL's, 405 to other methods than POST, 413 to
-    large bodies, and 503 once the session is closed or where the state cannot be written.
+    Args:
+        session: An ``AkoolSession``; or a ``DurableFanOut``, which notifies its workers on any machine.
+        verifier: A verifier for the account of the session.
     """
 
     async def handle(request: web.Request) -> web.Response:
@@ -32,10 +36,10 @@ def webhook_handler(session: Notified, verifier: WebhookVerifier) -> Callable[[w
         try:
             async for chunk in request.content.iter_any():
                 body += chunk
-                if len(body) > LARGEST_BODY:
+                if len(body) > MAX_BODY_SIZE:
                     return web.Response(status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-        except (web.RequestPayloadError, ClientError, OSError):  # not what its headers say, or gone
+        except (web.RequestPayloadError, ClientError, OSError):  # a malformed body, or the client has left
             return web.Response(status=HTTPStatus.BAD_REQUEST)
-        return web.Response(status=await take_in(session, verifier, bytes(body), request.query_string))
+        return web.Response(status=await receive_webhook(session, verifier, bytes(body), request.query_string))
 
     return handle

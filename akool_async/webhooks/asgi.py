@@ -1,4 +1,4 @@
-"""The door for ASGI servers: ``app.mount("/akool", WebhookApp(session, verifier))`` in FastAPI and Starlette."""
+"""The application for ASGI servers: ``app.mount("/akool", WebhookApp(session, verifier))`` in FastAPI or Starlette."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from akool_async.webhooks._door import LARGEST_BODY, METHOD, take_in
+from akool_async.webhooks._receiver import MAX_BODY_SIZE, METHOD, receive_webhook
 
 if TYPE_CHECKING:
-    from akool_async.webhooks._door import Notified
+    from akool_async.webhooks._receiver import SupportsNotify
     from akool_async.webhooks._verifier import WebhookVerifier
 
 Message = MutableMapping[str, Any]
@@ -18,15 +18,17 @@ Send = Callable[[Message], Awaitable[None]]
 
 
 class WebhookApp:
-    """An ASGI application that takes AKOOL's callbacks in, to be mounted in another or served by itself.
+    """An ASGI application that receives AKOOL's webhooks. Mount it in another application, or serve it alone.
 
-    ``session`` may also be a ``DurableFanOut``, whose workers it reaches wherever they are.
+    It answers 200 once the session was notified, 400 if the webhook is not AKOOL's, 405 to methods other than POST, 413
+    to large bodies, and 503 if the session is closed or the store cannot be written.
 
-    It answers 200 where the event was taken in, 400 to what is not AKOOL's, 405 to other methods than POST, 413 to
-    large bodies, and 503 once the session is closed or where the state cannot be written.
+    Args:
+        session: An ``AkoolSession``; or a ``DurableFanOut``, which notifies its workers on any machine.
+        verifier: A verifier for the account of the session.
     """
 
-    def __init__(self, session: Notified, verifier: WebhookVerifier) -> None:
+    def __init__(self, session: SupportsNotify, verifier: WebhookVerifier) -> None:
         self._session = session
         self._verifier = verifier
 
@@ -35,7 +37,7 @@ class WebhookApp:
         if scope["type"] == "http":
             await self._answer(scope, receive, send)
         elif scope["type"] == "lifespan":
-            await _live(receive, send)
+            await _run_lifespan(receive, send)
         else:
             await send({"type": "websocket.close", "code": 1003})
 
@@ -50,12 +52,12 @@ class WebhookApp:
             if message["type"] == "http.disconnect":
                 return
             body += message.get("body", b"")
-            if len(body) > LARGEST_BODY:
+            if len(body) > MAX_BODY_SIZE:
                 await _reply(send, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
                 return
             more = message.get("more_body", False)
         query = scope.get("query_string", b"").decode("latin-1")
-        await _reply(send, await take_in(self._session, self._verifier, bytes(body), query))
+        await _reply(send, await receive_webhook(self._session, self._verifier, bytes(body), query))
 
 
 async def _reply(send: Send, status: HTTPStatus, headers: list[tuple[bytes, bytes]] | None = None) -> None:
@@ -64,7 +66,7 @@ async def _reply(send: Send, status: HTTPStatus, headers: list[tuple[bytes, byte
     await send({"type": "http.response.body", "body": b""})
 
 
-async def _live(receive: Receive, send: Send) -> None:
+async def _run_lifespan(receive: Receive, send: Send) -> None:
     while True:
         message = await receive()
         await send({"type": f"{message['type']}.complete"})

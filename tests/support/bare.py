@@ -19,7 +19,7 @@ TOKEN = f"{V3}/getToken"
 
 
 class Bare:
-    """A client that sends what it is told."""
+    """A client without any logic of its own."""
 
     def __init__(self, emulator, http):
         self.emulator = emulator
@@ -34,7 +34,7 @@ class Bare:
         async with self.http.get(self.emulator.base_url + path, params=query, headers=self.headers) as response:
             return json.loads(await response.read())
 
-    async def look(self, image_id):
+    async def get_result(self, image_id):
         return (await self.get(RESULT, image_model_id=image_id))["data"]
 
     async def picture(self, url):
@@ -46,9 +46,9 @@ class Bare:
         return await self.post(BUTTON, _id=source, button=button)
 
     async def finished(self, reply):
-        """What a job that was just accepted has made."""
+        """The result of a job that was just accepted."""
         self.emulator.advance(60)
-        return await self.look(reply["data"]["_id"])
+        return await self.get_result(reply["data"]["_id"])
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""What can befall a durable state behind the library's back, and looks into it: one function for each.
+"""What can befall a durable store behind the library's back, and what it records: one function for each.
 
 Nothing of the library's own leads to these: they are what a killed worker, a lost answer or an older version leave.
 """
@@ -10,14 +10,14 @@ from typing import Final
 from sqlalchemy import create_engine, make_url, text
 
 HOUR: Final = 3_600_000_000
-"""In microseconds, as a state counts."""
+"""In microseconds, as a store counts."""
 BY_3_11, BY_3_12 = "(strftime('%s','now') * 1000)", "(unixepoch('subsec') * 1000)"
-"""What DBOS has its tables tell the time by, where Python 3.11 made them, and where 3.12 or newer did."""
+"""The clock of DBOS's tables, if Python 3.11 made them, and if 3.12 or newer did."""
 
 
 @contextmanager
-def _opened(state):
-    url = make_url(state)
+def _opened(store):
+    url = make_url(store)
     is_sqlite = url.drivername == "sqlite"
     engine = create_engine(url if is_sqlite else url.set(drivername="postgresql+psycopg"))
     workflows = "workflow_status" if is_sqlite else "dbos.workflow_status"
@@ -28,13 +28,13 @@ def _opened(state):
         engine.dispose()
 
 
-def _change(state, statement, **values):
-    with _opened(state) as execute:
+def _change(store, statement, **values):
+    with _opened(store) as execute:
         return execute(statement, **values).rowcount
 
 
-def _read(state, query, **values):
-    with _opened(state) as execute:
+def _read(store, query, **values):
+    with _opened(store) as execute:
         return execute(query, **values).scalar()
 
 
@@ -48,46 +48,46 @@ def _names(press):
 # --- workers that died, or were cut off ---
 
 
-def doubt_all(state):
-    """The workers that had taken up these jobs were killed with their POSTs under way."""
-    assert _change(state, "UPDATE akool_jobs SET in_doubt = true")
+def mark_all_in_doubt(store):
+    """The workers that had claimed these jobs were killed with their POSTs under way."""
+    assert _change(store, "UPDATE akool_jobs SET in_doubt = true")
 
 
-def lose_an_earlier_press(state):
-    """A worker was killed with its POST under way, and others looked for the id for an hour before they ended too."""
-    assert _change(state, "UPDATE akool_jobs SET looked_for = :hour, in_doubt = true", hour=HOUR) == 1
+def lose_an_earlier_press(store):
+    """A worker was killed with its POST under way, and others waited for the id for an hour before they ended too."""
+    assert _change(store, "UPDATE akool_jobs SET looked_for = :hour, in_doubt = true", hour=HOUR) == 1
 
 
-def look_for_an_hour(state):
-    """Other workers have looked for the id for an hour, and ended."""
-    assert _change(state, "UPDATE akool_jobs SET looked_for = looked_for + :hour", hour=HOUR) == 1
+def search_for_an_hour(store):
+    """Other workers have waited for the id for an hour, and ended."""
+    assert _change(store, "UPDATE akool_jobs SET looked_for = looked_for + :hour", hour=HOUR) == 1
 
 
-def record_late(state, operation_id):
+def record_late(store, operation_id):
     """A worker that was cut off as AKOOL accepted comes back, records the id, and ends before it can follow it."""
-    assert _change(state, "UPDATE akool_jobs SET operation_id = :id", id=operation_id) == 1
+    assert _change(store, "UPDATE akool_jobs SET operation_id = :id", id=operation_id) == 1
 
 
-def garble_the_id(state):
+def garble_the_id(store):
     """An id was recorded that the session refuses, by a mistake of ours: an error that no worker expects."""
-    assert _change(state, "UPDATE akool_jobs SET operation_id = ''") == 1
+    assert _change(store, "UPDATE akool_jobs SET operation_id = ''") == 1
 
 
 # --- the queue ---
 
 
-def drop_workflow(state, press):
-    """A worker failed with this job in hand, and DBOS, which has its limits, has given the workflow up."""
-    with _opened(state) as execute:
+def drop_workflow(store, press):
+    """A worker failed while it ran this job, and DBOS, which has its limits, has abandoned the workflow."""
+    with _opened(store) as execute:
         taken = "UPDATE akool_jobs SET run_id = 'a worker that failed' WHERE image_id = :image AND button = :button"
         assert execute(taken, **_names(press)).rowcount == 1
         assert execute(f"DELETE FROM {{workflows}} WHERE {_IS_OF}", **_names(press)).rowcount == 1
 
 
-def lose_a_dequeue(state, press, *, worker_of):
+def lose_a_dequeue(store, press, *, worker_of):
     """The worker that carries out ``worker_of`` took this job from the queue, and never got the answer."""
     taken = _change(
-        state,
+        store,
         "UPDATE {workflows} SET status = 'PENDING', executor_id = "
         "(SELECT run_id FROM akool_jobs WHERE image_id = :other_image AND button = :other_button) "
         f"WHERE status = 'ENQUEUED' AND {_IS_OF}",
@@ -97,36 +97,36 @@ def lose_a_dequeue(state, press, *, worker_of):
     assert taken == 1
 
 
-def take_over_from_the_living(state):
+def take_over_from_the_living(store):
     """Other workers took one for dead that was merely not seen for a while, and put its jobs back; how many."""
-    return _change(state, "UPDATE {workflows} SET status = 'ENQUEUED'")
+    return _change(store, "UPDATE {workflows} SET status = 'ENQUEUED'")
 
 
-def count_waiting(state):
-    """How many jobs wait in the queue to be taken up."""
-    return _read(state, "SELECT count(*) FROM {workflows} WHERE status = 'ENQUEUED'")
+def count_waiting(store):
+    """How many jobs wait in the queue."""
+    return _read(store, "SELECT count(*) FROM {workflows} WHERE status = 'ENQUEUED'")
 
 
-def count_running(state):
+def count_running(store):
     """How many jobs some worker has taken from the queue."""
-    return _read(state, "SELECT count(*) FROM {workflows} WHERE status = 'PENDING'")
+    return _read(store, "SELECT count(*) FROM {workflows} WHERE status = 'PENDING'")
 
 
 # --- clocks and transactions ---
 
 
-def set_the_clock_back_for_ends(state):
+def set_the_clock_back_for_ends(store):
     """From now on each end is noted with a moment long ago (SQLite)."""
     _change(
-        state,
+        store,
         "CREATE TRIGGER back AFTER UPDATE OF ended_at ON akool_jobs WHEN new.ended_at > 1 "
         "BEGIN UPDATE akool_jobs SET ended_at = 1; END",
     )
 
 
-def set_the_clock_back_after_ends(state):
+def set_the_clock_back_after_ends(store):
     """What has ended so far was noted by a clock that was five minutes ahead, and is right now."""
-    assert _change(state, "UPDATE akool_jobs SET ended_at = ended_at + :hour / 12 WHERE ended_at > 0", hour=HOUR)
+    assert _change(store, "UPDATE akool_jobs SET ended_at = ended_at + :hour / 12 WHERE ended_at > 0", hour=HOUR)
 
 
 def hold_up_the_end_of(connection, button):
@@ -141,23 +141,23 @@ def hold_up_the_end_of(connection, button):
     """)
 
 
-# --- what a state says of its only job ---
+# --- what a store says of its only job ---
 
 
-def seconds_looked_for(state):
-    """For how long its id was looked for; None if it was not."""
-    looked_for = _read(state, "SELECT looked_for FROM akool_jobs")
+def seconds_searched(store):
+    """For how long workers waited for its id; None if they did not."""
+    looked_for = _read(store, "SELECT looked_for FROM akool_jobs")
     return None if looked_for is None else looked_for / 1_000_000
 
 
-def word_of(state):
-    """The word under which a webhook can tell its id."""
-    return _read(state, "SELECT word FROM akool_jobs")
+def correlation_id_of(store):
+    """The correlation id under which a webhook can bring its id."""
+    return _read(store, "SELECT word FROM akool_jobs")
 
 
-def count_in_doubt(state):
+def count_in_doubt(store):
     """How many jobs an earlier worker may have pressed."""
-    return _read(state, "SELECT count(*) FROM akool_jobs WHERE in_doubt")
+    return _read(store, "SELECT count(*) FROM akool_jobs WHERE in_doubt")
 
 
 # --- other versions of the library ---
@@ -177,27 +177,27 @@ _OLDER: Final = {
 }
 
 
-def make_as_of(state, older):
-    """Make of a state what the version left that knew formats up to ``older``."""
+def make_as_of(store, older):
+    """Make of a store what the version left that knew formats up to ``older``."""
     for number in range(2, older - 1, -1):
         for statement in _OLDER[number]:
-            _change(state, statement)
-    set_format(state, older)
+            _change(store, statement)
+    set_format(store, older)
 
 
-def set_format(state, number):
-    """A version that knows this format made or upgraded the state."""
-    assert _change(state, "UPDATE akool_format SET format = :number", number=number) == 1
+def set_format(store, number):
+    """A version that knows this format made or upgraded the store."""
+    assert _change(store, "UPDATE akool_format SET format = :number", number=number) == 1
 
 
-def format_of(state):
-    """The format that the state says it has."""
-    return _read(state, "SELECT max(format) FROM akool_format")
+def format_of(store):
+    """The format that the store says it has."""
+    return _read(store, "SELECT max(format) FROM akool_format")
 
 
-def tell_half_an_emoji(state):
+def record_half_an_emoji(store):
     """AKOOL's replies held half of an emoji, which JSON can carry, and which no database can take as a text."""
-    assert _change(state, """UPDATE akool_jobs SET outcome = replace(outcome, '"raw"', '"half":"\\ud800","raw"')""")
+    assert _change(store, """UPDATE akool_jobs SET outcome = replace(outcome, '"raw"', '"half":"\\ud800","raw"')""")
 
 
 def hand_over(file, clock):

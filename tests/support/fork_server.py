@@ -27,10 +27,10 @@ from contextlib import suppress
 from pathlib import Path
 
 IMPORTS = (
-    "akool_async.cli._app",
+    "akool_async.cli.app",
     "akool_async.durable",
     "akool_async.emulator._pictures",
-    "akool_async.emulator._sealing",
+    "akool_async.emulator._encryption",
     "portalocker",
 )
 

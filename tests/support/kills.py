@@ -1,4 +1,4 @@
-"""Workers killed at random moments, and the state held against the emulator's ledger."""
+"""Workers killed at random moments, and the store held against the emulator's ledger."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PRICE = 2
-TOLD_EVERY = 5.0
-LONGEST_JOB = 120.0
+REPORT_INTERVAL = 5.0
+MAX_JOB_SECONDS = 120.0
 """Seconds at AKOOL's speed."""
 BACKENDS = ("sqlite", "postgresql")
 
 
 @frozen(kw_only=True)
-class Plan:
+class KillScenario:
     """What to run."""
 
     backend: str = "sqlite"
@@ -45,8 +45,8 @@ class Plan:
 
 
 @define
-class Account:
-    """What the state says, held against what the emulator did."""
+class KillReport:
+    """What the store says, held against what the emulator did."""
 
     kills: int = 0
     done: int = 0
@@ -65,12 +65,12 @@ class Account:
 
     @property
     def holds(self) -> bool:
-        """True where every promise was kept."""
+        """True if every promise was kept."""
         is_complete = self.left_open == self.pressed_twice == self.lost == 0
         return is_complete and self.peak <= self.cap and self.charged == self.accounted_for > 0
 
     def table(self) -> str:
-        """The account, for people."""
+        """The report as text."""
         rows = {
             "kills": self.kills,
             "done": self.done,
@@ -88,8 +88,8 @@ class Account:
 
 
 @contextmanager
-def new_state(backend: str) -> Iterator[str]:
-    """The URL of a new state: an SQLite file, or a PostgreSQL server of its own."""
+def new_store(backend: str) -> Iterator[str]:
+    """The URL of a new store: an SQLite file, or a PostgreSQL server of its own."""
     if backend == "sqlite":
         with tempfile.TemporaryDirectory(prefix="akool-") as folder:
             yield f"sqlite:///{folder}/akool.db"
@@ -98,11 +98,14 @@ def new_state(backend: str) -> Iterator[str]:
             yield server.get_uri()
 
 
-async def start_worker(plan: Plan, state: str, emulator: Emulator) -> asyncio.subprocess.Process:
+async def start_worker(scenario: KillScenario, store: str, emulator: Emulator) -> asyncio.subprocess.Process:
     """A real worker, in a process of its own."""
-    options = (f"--max-concurrent-upscales={plan.cap}", f"--lost-reply-patience={LONGEST_JOB / plan.speed}")
+    arguments = (
+        f"--max-concurrent-upscales={scenario.cap}",
+        f"--lost-reply-timeout={MAX_JOB_SECONDS / scenario.speed}",
+    )
     return await commands.start(
-        *("worker", "--store", state, *options, "--until-empty", "--quiet"),
+        *("worker", "--store", store, *arguments, "--until-empty", "--quiet"),
         cwd=tempfile.gettempdir(),
         environment=emulator.environment(),
         stdin=asyncio.subprocess.DEVNULL,
@@ -111,41 +114,45 @@ async def start_worker(plan: Plan, state: str, emulator: Emulator) -> asyncio.su
     )
 
 
-async def run(plan: Plan) -> Account:
-    """Submit, let workers work and die, and settle the account."""
+async def run(scenario: KillScenario) -> KillReport:
+    """Submit, let workers work and die, and compare the store with the ledger."""
     async with AsyncExitStack() as stack:
-        state = stack.enter_context(new_state(plan.backend))
-        emulator = stack.enter_context(Emulator(speed=plan.speed, seed=plan.seed, credits=10 * PRICE * plan.presses))
-        jobs = await stack.enter_async_context(
-            DurableFanOut(emulator.api_key, state, base_url=emulator.base_url, max_concurrent_upscales=plan.cap)
+        store = stack.enter_context(new_store(scenario.backend))
+        emulator = stack.enter_context(
+            Emulator(speed=scenario.speed, seed=scenario.seed, credits=10 * PRICE * scenario.presses)
         )
-        images = [emulator.add_image() for _ in range(-(-plan.presses // len(Button)))]
-        presses = [(image_id, button) for image_id in images for button in Button][: plan.presses]
-        account = Account(cap=plan.cap)
+        jobs = await stack.enter_async_context(
+            DurableFanOut(emulator.api_key, store, base_url=emulator.base_url, max_concurrent_upscales=scenario.cap)
+        )
+        images = [emulator.add_image() for _ in range(-(-scenario.presses // len(Button)))]
+        presses = [(image_id, button) for image_id in images for button in Button][: scenario.presses]
+        report = KillReport(cap=scenario.cap)
         began = time.monotonic()
         await jobs.submit(presses)
-        await _work_and_kill(plan, state, emulator, jobs, account)
-        account.seconds = time.monotonic() - began
-        await _settle(account, jobs, emulator)
-    return account
+        await _work_and_kill(scenario, store, emulator, jobs, report)
+        report.seconds = time.monotonic() - began
+        await _settle(report, jobs, emulator)
+    return report
 
 
-async def _work_and_kill(plan: Plan, state: str, emulator: Emulator, jobs: DurableFanOut, account: Account) -> None:
-    chance = random.Random(plan.seed)
-    workers = [await start_worker(plan, state, emulator) for _ in range(plan.workers)]
-    told = 0.0
+async def _work_and_kill(
+    scenario: KillScenario, store: str, emulator: Emulator, jobs: DurableFanOut, report: KillReport
+) -> None:
+    chance = random.Random(scenario.seed)
+    workers = [await start_worker(scenario, store, emulator) for _ in range(scenario.workers)]
+    reported_at = 0.0
     try:
         while any(worker.returncode is None for worker in workers):
-            await asyncio.sleep(chance.uniform(0, 2 * plan.pause))
-            if time.monotonic() - told > TOLD_EVERY:
-                told = time.monotonic()
-                print(f"{account.kills} killed, {await jobs.status()}", file=sys.stderr)
+            await asyncio.sleep(chance.uniform(0, 2 * scenario.pause))
+            if time.monotonic() - reported_at > REPORT_INTERVAL:
+                reported_at = time.monotonic()
+                print(f"{report.kills} killed, {await jobs.status()}", file=sys.stderr)
             place = chance.randrange(len(workers))
-            if account.kills < plan.kills and workers[place].returncode is None:
+            if report.kills < scenario.kills and workers[place].returncode is None:
                 workers[place].kill()
                 await workers[place].wait()
-                account.kills += 1
-                workers[place] = await start_worker(plan, state, emulator)
+                report.kills += 1
+                workers[place] = await start_worker(scenario, store, emulator)
     finally:
         for worker in workers:
             with suppress(ProcessLookupError):
@@ -153,21 +160,21 @@ async def _work_and_kill(plan: Plan, state: str, emulator: Emulator, jobs: Durab
             await worker.wait()
 
 
-async def _settle(account: Account, jobs: DurableFanOut, emulator: Emulator) -> None:
+async def _settle(report: KillReport, jobs: DurableFanOut, emulator: Emulator) -> None:
     ledger = emulator.ledger
     counts = await jobs.status()
-    account.done, account.failed, account.unknown = counts.done, counts.failed, counts.unknown
-    account.left_open = counts.open
-    told = set()
+    report.done, report.failed, report.unknown = counts.done, counts.failed, counts.unknown
+    report.left_open = counts.open
+    ended = set()
     async for job in jobs.jobs("done", "failed", "unknown"):
         outcome = job.outcome
         if outcome is not None and outcome.result is not None:
-            account.accounted_for += outcome.result.deduction_credit or 0
-            told.add((job.press.image_id, job.press.button))
+            report.accounted_for += outcome.result.deduction_credit or 0
+            ended.add((job.press.image_id, job.press.button))
         elif outcome is not None and isinstance(outcome.error, OutcomeUnknownError):
-            account.accounted_for += PRICE * bool(outcome.error.charged)
-            told.add((job.press.image_id, job.press.button))
-    account.pressed_twice = len(ledger.pressed_twice())
-    account.lost = len(ledger.presses_accepted.keys() - told)
-    account.charged = ledger.charged
-    account.peak = ledger.peak_upscales
+            report.accounted_for += PRICE * bool(outcome.error.charged)
+            ended.add((job.press.image_id, job.press.button))
+    report.pressed_twice = len(ledger.pressed_twice())
+    report.lost = len(ledger.presses_accepted.keys() - ended)
+    report.charged = ledger.charged
+    report.peak = ledger.peak_upscales

@@ -44,12 +44,12 @@ class Databases:
         """The URL of an empty one."""
         return self._create(f"akool_{uuid4().hex}", "template1")
 
-    def new_state(self) -> str:
-        """The URL of one that has been opened as a state before, and has all tables. It takes a tenth of the time."""
+    def new_store(self) -> str:
+        """The URL of one that has been opened as a store before, and has all tables. It takes a tenth of the time."""
         return self._create(f"akool_{uuid4().hex}", OPENED)
 
     def make_template(self) -> None:
-        """Make what `new_state` copies, once for each server."""
+        """Make what `new_store` copies, once for each server."""
         url = self._create(OPENED, "template1")
         with ThreadPoolExecutor() as threads:  # the tests' own thread has an event loop already
             threads.submit(asyncio.run, _open(url)).result()
@@ -68,8 +68,8 @@ def shared_postgresql(run: str) -> Iterator[Databases]:
         yield Databases(server)
 
 
-async def _open(state: str) -> None:
-    async with DurableFanOut("sk-of-nobody", state) as jobs:
+async def _open(store: str) -> None:
+    async with DurableFanOut("sk-of-nobody", store) as jobs:
         await jobs.status()
 
 

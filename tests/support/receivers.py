@@ -1,4 +1,4 @@
-"""Real servers on loopback around the doors, for the tests of webhooks."""
+"""Real servers on loopback around the webhook handlers, for the tests of webhooks."""
 
 import asyncio
 from contextlib import asynccontextmanager
@@ -51,10 +51,10 @@ async def serve_asgi(app, *, lifespan="off"):
 @asynccontextmanager
 async def called_back(emulator, *, polling=RARE, timing=PATIENT, **options):
     """A session whose webhooks arrive at a real aiohttp server."""
-    doors = []
+    handlers = []
 
     async def handle(request):
-        return await doors[0](request)
+        return await handlers[0](request)
 
     async with serve_aiohttp(lambda app: app.router.add_route("*", "/akool", handle)) as address:
         async with emulator.session(
@@ -63,5 +63,5 @@ async def called_back(emulator, *, polling=RARE, timing=PATIENT, **options):
             timing=timing,
             **options,
         ) as akool:
-            doors.append(webhook_handler(akool, WebhookVerifier(emulator.client_id, emulator.client_secret)))
+            handlers.append(webhook_handler(akool, WebhookVerifier(emulator.client_id, emulator.client_secret)))
             yield akool

@@ -18,21 +18,21 @@ SHORT = WorkerTiming().scaled(1 / 200)
 """For workers in the test's own process, on an emulator that works as many times faster than AKOOL."""
 
 
-def open_jobs(emulator, state, **options):
+def open_jobs(emulator, store, **options):
     """A durable fan-out on an emulator."""
     fast = {"polling": FAST, "timing": QUICK, "lost_reply_timeout": 0.1, "worker_timing": SHORT}
-    return DurableFanOut(emulator.api_key, state, base_url=emulator.base_url, **{**fast, **options})
+    return DurableFanOut(emulator.api_key, store, base_url=emulator.base_url, **{**fast, **options})
 
 
 @asynccontextmanager
-async def worker(emulator, state, folder, *options):
-    """A worker that is killed at the end, where it still works."""
+async def worker(emulator, store, folder, *options):
+    """A worker that is killed at the end if it still works."""
     process = await commands.start(
         "worker",
         "--store",
-        state,
+        store,
         "--quiet",
-        "--lost-reply-patience=5",
+        "--lost-reply-timeout=5",
         *options,
         cwd=folder,
         environment=emulator.environment(),
@@ -79,8 +79,8 @@ class TimedCounter(Counter):
 class Line:
     """A TCP line to a PostgreSQL server, which can be cut and mended."""
 
-    def __init__(self, state):
-        self._url = make_url(state)
+    def __init__(self, store):
+        self._url = make_url(store)
         self._socket = f"{self._url.query['host']}/.s.PGSQL.{self._url.port or 5432}"
         self._ends = []
         self._is_cut = False
@@ -91,7 +91,7 @@ class Line:
     async def __aenter__(self):
         self._server = await asyncio.start_server(self._connect, "127.0.0.1", 0)
         port = self._server.sockets[0].getsockname()[1]
-        self.state = f"postgresql://{self._url.username}@127.0.0.1:{port}/{self._url.database}"
+        self.store = f"postgresql://{self._url.username}@127.0.0.1:{port}/{self._url.database}"
         return self
 
     async def __aexit__(self, *_):
@@ -101,13 +101,13 @@ class Line:
         await self._server.wait_closed()
 
     def cut(self):
-        """Nothing passes any more."""
+        """From now on nothing passes."""
         self._is_cut = True
         for end in self._ends:
             end.transport.abort()
 
     def stall(self):
-        """What is sent arrives no more, and nobody is told."""
+        """What is sent no longer arrives, and nobody gets an error."""
         self._flows.clear()
 
     def mend(self):

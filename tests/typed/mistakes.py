@@ -11,6 +11,7 @@ from akool_async import AkoolSession, Button, ButtonPress, Counters, Operation, 
 from akool_async.durable import DurableFanOut
 from akool_async.emulator import Emulator, Fault
 from akool_async.opentelemetry import OpenTelemetryObserver
+from akool_async.polling import Progress
 from akool_async.webhooks import WebhookVerifier
 from akool_async.webhooks.aiohttp import webhook_handler
 from akool_async.webhooks.asgi import WebhookApp
@@ -19,8 +20,8 @@ from akool_async.webhooks.asgi import WebhookApp
 class Forgetful:
     """A schedule that cannot learn."""
 
-    def interval(self, kind: str | None, age: float, looks: int) -> float:
-        return age + looks
+    def next_delay(self, progress: Progress) -> float:
+        return progress.age
 
 
 def two_arguments(event: events.Event, other: int) -> None:

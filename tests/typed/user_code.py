@@ -51,6 +51,7 @@ from akool_async import (
 from akool_async.durable import DurableFanOut, Job, JobCounts, JobState, StoreError, WorkerTiming
 from akool_async.emulator import Callback, Emulator, Fault, Faults, Ledger, Post
 from akool_async.opentelemetry import OpenTelemetryObserver
+from akool_async.polling import Finished, Progress
 from akool_async.webhooks import WebhookVerifier
 from akool_async.webhooks.aiohttp import webhook_handler
 from akool_async.webhooks.asgi import WebhookApp
@@ -63,27 +64,37 @@ assert_type(akool_async.__version__, str)
 class EveryTwoSeconds:
     """A schedule of the user's own: nothing but the two methods of ``Polling``."""
 
-    def interval(self, kind: str | None, age: float, looks: int) -> float:
-        return 2.0 if looks else 1.0
+    def next_delay(self, progress: Progress) -> float:
+        assert_type(progress.kind, str | None)
+        assert_type(progress.age, float)
+        assert_type(progress.polls, int)
+        assert_type(progress.status, ImageStatus | int | None)
+        assert_type(progress.processing_since, float | None)
+        return 2.0 if progress.polls else 1.0
 
-    def learn(self, kind: str, *, running_at: float, ended_at: float | None) -> None:
-        print(kind, running_at, ended_at)
+    def learn(self, finished: Finished) -> None:
+        assert_type(finished.kind, str)
+        assert_type(finished.running_at, float)
+        assert_type(finished.ended_at, float | None)
+        assert_type(finished.queued_at, float)
+        assert_type(finished.processing_at, float | None)
+        assert_type(finished.duration, float | None)
 
 
 class Patient(AdaptivePolling):
     """A schedule that changes one of the library's."""
 
-    def interval(self, kind: str | None, age: float, looks: int) -> float:
-        return 2 * super().interval(kind, age, looks)
+    def next_delay(self, progress: Progress) -> float:
+        return 2 * super().next_delay(progress)
 
 
 SCHEDULES: list[Polling] = [
     EveryTwoSeconds(),
     Patient(),
     ExponentialPolling(initial=2, factor=2, max_interval=10, jitter=0.2),
-    AdaptivePolling(polls_per_late_second=1, start=EveryTwoSeconds(), jitter=0),
+    AdaptivePolling(delay_cost=1, fallback=EveryTwoSeconds(), jitter=0),
 ]
-assert_type(AdaptivePolling().load(AdaptivePolling().to_json()), AdaptivePolling)
+assert_type(AdaptivePolling.from_json(AdaptivePolling().to_json(), delay_cost=1), AdaptivePolling)
 
 
 def print_event(event: events.Event) -> None:
@@ -147,7 +158,7 @@ async def press_one_by_one(image_id: str) -> list[Path]:
         assert_type(batch, list[Operation])
         pressed = [
             await akool.create_by_button(image_id, "U1"),
-            await akool.create_by_button(image_id, Button.V1, webhook_url="", word="a-word"),
+            await akool.create_by_button(image_id, Button.V1, webhook_url=""),
             await akool.upscale(image_id, 2),
             await akool.vary(image_id, 3, webhook_url=None),
         ]
@@ -156,8 +167,6 @@ async def press_one_by_one(image_id: str) -> list[Path]:
         assert_type(await akool.get_credit(), float)
         assert_type(await akool.reconcile(image_id, Button.U1), bool | None)
         assert_type(await akool.wait_until_complete(image.id, timeout=60), ImageResult)
-        assert_type(akool.max_requests_per_second, float | None)
-        akool.max_requests_per_second = 10
         assert_type(akool.unclaimed, tuple[Operation, ...])
         assert_type(akool.unclaimed_errors, tuple[OutcomeUnknownError, ...])
         assert_type(akool.counters(), Counters)
@@ -287,7 +296,7 @@ def receive(akool: AkoolSession, body: bytes) -> bool:
         return False
     assert_type(event, WebhookEvent)
     assert_type((event.id, event.status, event.url), tuple[str, ImageStatus | int, str | None])
-    return akool.notify(event, word="a word") and akool.notify(event)
+    return akool.notify(event, correlation_id="an id") and akool.notify(event)
 
 
 def serve(akool: AkoolSession, jobs: DurableFanOut, verifier: WebhookVerifier) -> tuple[web.Application, FastAPI]:
@@ -344,7 +353,7 @@ async def press_for_good(presses: list[tuple[str, str]], event: WebhookEvent) ->
             await jobs.resolve(job.press, retry=True)
         assert_type(await jobs.job(("an id", "U1")), Job | None)
         assert_type(await jobs.find(presses), list[Job])
-        assert_type(await jobs.notify(event, word=None), bool)
+        assert_type(await jobs.notify(event, correlation_id=None), bool)
         assert_type(await jobs.prune(timedelta(days=30)), int)
         counts = await jobs.status()
         assert_type((counts.open, counts.credits_lost), tuple[int, float])

@@ -1,0 +1,194 @@
+"""What a session remembers of its presses, and counts of their credits."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections import deque
+from typing import TYPE_CHECKING, Protocol
+
+from attrs import define, field, frozen
+
+from akool_async._limits.budget import Budget
+from akool_async._limits.credits import Account
+from akool_async._limits.recent import CACHE_SIZE, Recent
+from akool_async.errors import AkoolError, OutcomeUnknownError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from akool_async._limits.credits import Loss
+    from akool_async._limits.slots import Slot, Slots
+    from akool_async.models import Button, ButtonPress, ImageResult
+
+logger = logging.getLogger("akool_async")
+
+
+@frozen
+class Item:
+    """What a paid POST is for."""
+
+    kind: str
+    """What its price is learned for; see ``price_kind``."""
+    press: ButtonPress | None = None
+    """None for a prompt."""
+    images: int = 1
+
+    @property
+    def button(self) -> Button | None:
+        """The button that is pressed; None for a prompt."""
+        return None if self.press is None else self.press.button
+
+
+@frozen
+class Made:
+    """An operation, and the press that made it."""
+
+    operation_id: str
+    press: ButtonPress | None
+    """None for a prompt."""
+
+
+@frozen
+class Claim:
+    """The right to send one paid POST."""
+
+    correlation_id: str
+    """By which a webhook of the POST is known; nobody can guess it."""
+    slots: tuple[Slot, ...]
+    """One for each image."""
+
+    def release(self) -> None:
+        """Give the slots back."""
+        for slot in self.slots:
+            slot.release()
+
+
+class Journal(Protocol):
+    """The memory of a session. A paid POST is claimed, then accepted, refused (the claim is released) or lost."""
+
+    account: Account
+
+    def operation_id(self, press: ButtonPress) -> str | None:
+        """The operation of a press that AKOOL accepted; None if none is remembered."""
+
+    def lost(self, press: ButtonPress) -> OutcomeUnknownError | None:
+        """The error of a press that was charged and whose id is lost; None if none is remembered."""
+
+    def knows(self, operation_id: str) -> bool:
+        """True for the id of an operation that was accepted before."""
+
+    async def claim(self, item: Item) -> Claim:
+        """Wait for the slots of an item, and note that it is about to be sent."""
+
+    def accept(self, item: Item, image: ImageResult) -> None:
+        """AKOOL accepted an item, and made this image for it."""
+
+    def lose(self, item: Item, images: int, error: OutcomeUnknownError | None) -> list[Loss]:
+        """The reply for so many images of an item was lost. Returns what that counts for each of them."""
+
+    def find(self, press: ButtonPress | None, losses: list[Loss]) -> None:
+        """An image that was counted as lost has become known."""
+
+    def end(self, operation_id: str, deduction_credit: float | None) -> None:
+        """An operation ended, and its result reports this charge."""
+
+    def open_budget(self, max_credits: float | None) -> Budget:
+        """The budget of one fan-out; None is no limit."""
+
+    def keep_unclaimed(self, operations: Iterable[Made]) -> None:
+        """Keep operations whose callers had all left."""
+
+    def keep_unclaimed_error(self, error: AkoolError) -> None:
+        """Keep the error of a POST whose callers had all left, if AKOOL may have accepted it."""
+
+
+@define(eq=False)
+class MemoryJournal:
+    """A journal that ends with its process. It remembers the newest 10,000 of each kind."""
+
+    _slots: Slots
+    _price_timeout: float
+    account: Account = field(factory=Account)
+    unclaimed: deque[Made] = field(factory=lambda: deque(maxlen=CACHE_SIZE))
+    unclaimed_errors: deque[OutcomeUnknownError] = field(factory=lambda: deque(maxlen=CACHE_SIZE))
+    _operation_ids: Recent[ButtonPress, str] = field(factory=Recent)
+    _lost: Recent[ButtonPress, OutcomeUnknownError] = field(factory=Recent)
+    _accepted: Recent[str, None] = field(factory=Recent)
+
+    def operation_id(self, press: ButtonPress) -> str | None:
+        """The operation of a press that AKOOL accepted; None if none is remembered."""
+        if press not in self._operation_ids:
+            return None
+        self._operation_ids.move_to_end(press)
+        return self._operation_ids[press]
+
+    def lost(self, press: ButtonPress) -> OutcomeUnknownError | None:
+        """The error of a press that was charged and whose id is lost; None if none is remembered."""
+        return self._lost.get(press)
+
+    def knows(self, operation_id: str) -> bool:
+        """True for the id of an operation that was accepted before."""
+        return operation_id in self._accepted
+
+    async def claim(self, item: Item) -> Claim:
+        """Wait for the slots of an item."""
+        if item.images == 1:
+            slots: tuple[Slot, ...] = (await self._slots.acquire(item.button),)
+        else:
+            slots = tuple(await self._slots.acquire_batch(item.images))
+        return Claim(self.correlation_id(item), slots)
+
+    def correlation_id(self, item: Item) -> str:  # noqa: ARG002 - a journal that outlives its process has noted one
+        """A new id by which a webhook is known."""
+        return secrets.token_urlsafe(16)
+
+    def accept(self, item: Item, image: ImageResult) -> None:
+        """AKOOL accepted an item, and made this image for it."""
+        self._accepted[image.id] = None
+        self.account.accept(image.id, item.kind, image.deduction_credit)
+        if item.press is not None:
+            self._operation_ids[item.press] = image.id
+
+    def lose(self, item: Item, images: int, error: OutcomeUnknownError | None) -> list[Loss]:
+        """The reply for so many images of an item was lost. Returns what that counts for each of them."""
+        charged = None if error is None else error.charged
+        if charged and error is not None and item.press is not None:
+            self._lost[item.press] = _without_frames(error)
+        return self.account.lose(item.kind, images, charged=charged)
+
+    def find(self, press: ButtonPress | None, losses: list[Loss]) -> None:
+        """An image that was counted as lost has become known."""
+        if losses:
+            self.account.find(losses.pop())
+        if press is not None:
+            self._lost.pop(press, None)
+            still_unknown = [error for error in self.unclaimed_errors if error.press != press]
+            self.unclaimed_errors = deque(still_unknown, maxlen=CACHE_SIZE)
+
+    def end(self, operation_id: str, deduction_credit: float | None) -> None:
+        """An operation ended, and its result reports this charge."""
+        self.account.end(operation_id, deduction_credit)
+
+    def open_budget(self, max_credits: float | None) -> Budget:
+        """The budget of one fan-out; None is no limit."""
+        return Budget(max_credits, self.account.prices, self._price_timeout)
+
+    def keep_unclaimed(self, operations: Iterable[Made]) -> None:
+        """Keep operations whose callers had all left."""
+        self.unclaimed.extend(operations)
+
+    def keep_unclaimed_error(self, error: AkoolError) -> None:
+        """Keep the error of a POST whose callers had all left, if AKOOL may have accepted it."""
+        if isinstance(error, OutcomeUnknownError):
+            self.unclaimed_errors.append(_without_frames(error))
+            logger.warning("a POST whose callers had all left: %s", error)
+        else:
+            logger.debug("a POST whose callers had all left was not accepted: %s", error)
+
+
+def _without_frames(error: OutcomeUnknownError) -> OutcomeUnknownError:
+    """A copy to keep, without the traceback and the cause: they hold every frame they went through, with its body."""
+    kept = error.fresh()
+    kept.__cause__ = None
+    return kept

@@ -1,0 +1,30 @@
+"""Failed polls in a row."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from attrs import define
+
+MAX_FAILED_POLLS: Final = 30
+
+
+@define
+class ConsecutiveFailures:
+    """Failed polls since the last good one."""
+
+    _timeout: float
+    count: int = 0
+    _began: float = 0.0
+
+    def add(self, now: float) -> bool:
+        """Count one more; True if there were too many, or for too long."""
+        if not self.count:
+            self._began = now
+        self.count += 1
+        return self.count >= MAX_FAILED_POLLS or now - self._began >= self._timeout
+
+    @property
+    def stretch(self) -> float:
+        """How many times longer than usual to wait before the next poll: doubling, up to ten."""
+        return float(min(2 ** (self.count - 1), 10))

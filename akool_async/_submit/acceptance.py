@@ -1,0 +1,42 @@
+"""What an accepted POST becomes: remembered, reported, polled for, and an operation for its callers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from akool_async.events import Accepted
+from akool_async.operations import Operation
+
+if TYPE_CHECKING:
+    from akool_async._limits.journal import Item, Journal
+    from akool_async._limits.slots import Slot
+    from akool_async._poll.poller import Poller
+    from akool_async.events import Reporter
+    from akool_async.models import ImageResult
+
+
+@frozen
+class Acceptance:
+    """Takes over the images that AKOOL made."""
+
+    _journal: Journal
+    _poller: Poller
+    _reporter: Reporter
+
+    def accept(self, item: Item, image: ImageResult, slot: Slot, *, expects_webhook: bool, is_new: bool) -> Operation:
+        """AKOOL accepted an item, and made this image for it.
+
+        Args:
+            item: What the POST was for.
+            image: The image, as the reply or Get Image Result shows it.
+            slot: The image's slot, which is held until the operation ends.
+            expects_webhook: True if this session's webhook was sent along.
+            is_new: False if it was accepted some time ago, and its id was lost meanwhile.
+        """
+        self._journal.accept(item, image)
+        self._reporter.report(Accepted(operation_id=image.id, press=item.press, credits=image.deduction_credit))
+        tracked = self._poller.track(image, item.button, slot, expects_webhook=expects_webhook, is_new=is_new)
+        source_image_id = None if item.press is None else item.press.image_id
+        return Operation(image.id, item.button, source_image_id, tracked=tracked, poller=self._poller)

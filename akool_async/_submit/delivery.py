@@ -1,0 +1,37 @@
+"""When a paid POST that never reached AKOOL is sent again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from attrs import define, field
+
+from akool_async._limits.backoff import growing_waits
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from akool_async._limits.timing import Timing
+
+MAX_UNDELIVERED: Final = 6
+"""POSTs that never reach AKOOL before the caller gets the error; with their waits some 15 s."""
+
+
+@define
+class DeliveryRetry:
+    """The waits of one submission."""
+
+    _timing: Timing
+    _began: float
+    """When its first POST was sent, on the event loop's clock."""
+    _failures: int = 0
+    _waits: Iterator[float] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._waits = growing_waits(self._timing.retry_delay, self._timing.max_retry_delay)
+
+    def next_wait(self, now: float) -> float | None:
+        """Seconds to wait before the next try; None if there is to be no other."""
+        self._failures += 1
+        is_over = self._failures >= MAX_UNDELIVERED or now - self._began >= self._timing.delivery_timeout
+        return None if is_over else next(self._waits)

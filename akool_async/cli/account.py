@@ -1,0 +1,174 @@
+"""Whose account: keys from the environment or a file, never from an argument, which every user of a machine can see."""
+
+from __future__ import annotations
+
+import io
+import os
+import shlex
+from typing import TYPE_CHECKING, Final, Self, TypedDict
+
+from attrs import field, frozen
+from dotenv import dotenv_values
+
+from akool_async import AkoolSession, ApiKey, ClientCredentials, ConfigurationError
+from akool_async._limits.timing import SCALE_VARIABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from akool_async.durable import DurableFanOut
+    from akool_async.events import Observer
+
+KEY, ID, SECRET, BASE_URL = "AKOOL_API_KEY", "AKOOL_CLIENT_ID", "AKOOL_CLIENT_SECRET", "AKOOL_BASE_URL"
+MAX_KEY_FILE: Final = 64 * 2**10
+
+
+@frozen
+class KeyFile:
+    """The file of --key-file, which is read once, as it may be a pipe."""
+
+    path: Path
+    text: str = field(repr=False)
+    _stat: os.stat_result = field(repr=False)
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read it to its end.
+
+        Raises:
+            ConfigurationError: it is not a text, or too long to be a file of keys.
+            OSError: it cannot be read.
+        """
+        with path.open("rb") as file:
+            content = file.read(MAX_KEY_FILE + 1)
+            stat = os.fstat(file.fileno())
+        if len(content) > MAX_KEY_FILE:
+            raise ConfigurationError(f"{path} is too long for a file of keys")
+        try:
+            return cls(path, content.decode("utf-8-sig").strip(), stat)
+        except UnicodeDecodeError:
+            raise ConfigurationError(f"{path} is not a text file") from None
+
+    def is_open_as(self, descriptor: int) -> bool:
+        """True if the descriptor is of the same file or pipe, of which nothing is left to read."""
+        return os.path.samestat(self._stat, os.fstat(descriptor))
+
+
+@frozen(kw_only=True)
+class StoreOptions:
+    """Where presses are recorded, and the account that they are of."""
+
+    store: str
+    """A URL."""
+    account: str | None
+    key_file: KeyFile | None
+
+    def open(
+        self,
+        *,
+        create: bool = False,
+        max_concurrent_upscales: int = 4,
+        max_requests_per_second: float | None = None,
+        lost_reply_timeout: float | None = None,
+        webhook_url: str | None = None,
+        observer: Observer | None = None,
+    ) -> DurableFanOut:
+        """The recorded presses of the account; the arguments are those of ``DurableFanOut``."""
+        from akool_async.durable import DurableFanOut  # noqa: PLC0415 - of another extra, and slow to import
+
+        return DurableFanOut(
+            store=self.store,
+            account=self.account,
+            create=create,
+            max_concurrent_upscales=max_concurrent_upscales,
+            max_requests_per_second=max_requests_per_second,
+            lost_reply_timeout=lost_reply_timeout,
+            webhook_url=webhook_url,
+            observer=observer,
+            **credentials(self.key_file),
+        )
+
+    def files(self) -> list[Path]:
+        """The files that the store is kept in, its database first; empty for PostgreSQL."""
+        from akool_async.durable._store_url import StoreUrl  # noqa: PLC0415 - as above
+
+        file = StoreUrl.read(self.store).file
+        ends = ("", "-wal", "-shm", "-journal", ".lock")
+        return [] if file is None else [file.with_name(file.name + end) for end in ends]
+
+    def for_shell(self) -> str:
+        """The options with which another command finds the same presses, quoted for a shell, without secrets."""
+        from akool_async.durable._store_url import StoreUrl  # noqa: PLC0415 - as above
+
+        url = StoreUrl.read(self.store)
+        options = ["--store", str(url) if url.file is None else self.store]
+        if self.account is not None:
+            options += ["--account", self.account]
+        if self.key_file is not None:
+            options += ["--key-file", str(self.key_file.path)]
+        return shlex.join(options)
+
+
+class Credentials(TypedDict, total=False):
+    """What a key file gives a session."""
+
+    auth: ApiKey | ClientCredentials
+    base_url: str | None
+
+
+def open_session(
+    key_file: KeyFile | None,
+    *,
+    max_concurrent_upscales: int = 4,
+    max_requests_per_second: float | None = None,
+    observer: Observer | None = None,
+) -> AkoolSession:
+    """A session of the account in the file, or, without one, in the environment."""
+    return AkoolSession(
+        **credentials(key_file),
+        max_concurrent_upscales=max_concurrent_upscales,
+        max_requests_per_second=max_requests_per_second,
+        observer=observer,
+    )
+
+
+def credentials(key_file: KeyFile | None) -> Credentials:
+    """The account of a file, or, without one, of the environment, which the session itself reads.
+
+    Raises:
+        ConfigurationError: there is no key.
+    """
+    if key_file is None:
+        _require_key()
+        return {}
+    settings = _settings(key_file.text)
+    if scale := settings.get(SCALE_VARIABLE):  # `akool emulator` prints it beside the keys
+        os.environ.setdefault(SCALE_VARIABLE, scale)
+    return {"auth": _read_credentials(settings, key_file.path), "base_url": settings.get(BASE_URL) or None}
+
+
+def _require_key() -> None:
+    if not any(os.environ.get(name) for name in (KEY, ID, SECRET)):
+        raise ConfigurationError(
+            f"no key: set {KEY} to a key of your account, or name a file that holds it with --key-file"
+        )
+
+
+def _read_credentials(settings: Mapping[str, str | None], path: Path) -> ApiKey | ClientCredentials:
+    key, client_id, secret = (settings.get(name) for name in (KEY, ID, SECRET))
+    if key and bool(client_id) == bool(secret):  # the pair beside a key is there to verify webhooks
+        return ApiKey(key)
+    if client_id and secret:
+        return ClientCredentials(client_id, secret)
+    raise ConfigurationError(
+        f"{path} must hold either {KEY}=..., or {ID}=... and {SECRET}=..., each on a line of its own, or nothing "
+        "but an API key"
+    )
+
+
+def _settings(text: str) -> Mapping[str, str | None]:
+    """The lines NAME=VALUE of a text, as `akool emulator` prints them, or the one line of a text that is just a key."""
+    if text and len(text.split()) == 1 and not text.startswith("AKOOL_"):
+        return {KEY: text}
+    return dotenv_values(stream=io.StringIO(text), interpolate=False)

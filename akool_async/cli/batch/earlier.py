@@ -1,0 +1,81 @@
+"""What earlier runs knew about a press, and how that decides what this run does and writes."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+from attrs import evolve
+
+from akool_async import NotFoundError, NotOperableError
+from akool_async._http.origin import contradiction, has_other_origin, made_by
+from akool_async.cli.outcomes.line import OutcomeLine, PressState
+from akool_async.errors import codes_of
+
+if TYPE_CHECKING:
+    from akool_async import ButtonPress, ImageResult
+
+CODES_OF_USED: Final = codes_of(NotOperableError)
+"""AKOOL's codes for a button that is used."""
+CODES_OF_UNKNOWN: Final = codes_of(NotFoundError)
+"""AKOOL's codes for an id that it does not know."""
+USED: Final = "the reply was lost, and the button is used: it was charged, its new id is not known"
+
+
+class Step(Enum):
+    """What a run does with a press that has no id."""
+
+    PRESS = "press"
+    KEEP_LOST = "it was charged"
+    KEEP_IN_DOUBT = "it is not known"
+    REFUSE_USED = "somebody else pressed it"
+    REFUSE_NOT_OFFERED = "it cannot be pressed"
+
+
+def next_step(earlier: PressState | None, *, is_used: bool, is_offered: bool) -> Step:
+    """Decide by what an earlier run knew, and by what the source image shows now: a button works once."""
+    if earlier is PressState.LOST:
+        return Step.KEEP_LOST
+    if is_used:
+        return Step.KEEP_LOST if earlier is PressState.IN_DOUBT else Step.REFUSE_USED
+    if is_offered:
+        return Step.PRESS
+    return Step.KEEP_IN_DOUBT if earlier is PressState.IN_DOUBT else Step.REFUSE_NOT_OFFERED
+
+
+def with_earlier(line: OutcomeLine, earlier: OutcomeLine | None) -> OutcomeLine:
+    """A new line of a press, with what only an earlier line knew.
+
+    A later poll that shows less, as after 7 days, does not remove what is known of the operation.
+    """
+    if earlier is None:
+        return line
+    if not earlier.is_settled:
+        return _settle(line, earlier)
+    if line.id is None or line.id != earlier.id or line.status is not None:
+        return line
+    return evolve(line, status=earlier.status, urls=earlier.urls, files=earlier.files, credits=earlier.credits)
+
+
+def _settle(line: OutcomeLine, earlier: OutcomeLine) -> OutcomeLine:
+    """The new line, unless it knows no more of a press whose id was lost, or that is in doubt.
+
+    If the press was not made now, the earlier one counts; if the button is used, AKOOL accepted the earlier one. An id
+    that AKOOL does not know settles nothing.
+    """
+    if line.id is not None and line.code in CODES_OF_UNKNOWN:
+        return evolve(earlier, error=f"AKOOL does not know the id {line.id} that was written down for it")
+    if line.state is not PressState.NOT_PRESSED:
+        return line
+    if line.code in CODES_OF_USED:
+        return evolve(line, error=USED, code=None, charged=True)
+    return evolve(line, credits=earlier.credits, charged=earlier.charged)
+
+
+def reason_against(image: ImageResult, press: ButtonPress, *, by_hand: bool) -> str | None:
+    """Why the id of an image is not that of a press; None if it may be.
+
+    ``by_hand`` is False for an id that AKOOL itself gave: its pages show a reply with the source of another image.
+    """
+    is_other = has_other_origin(image, press) if by_hand else contradiction(image, press) is not None
+    return f"the id {image.id} is {made_by(image)}, not {press.button} of {press.image_id}" if is_other else None

@@ -1,0 +1,128 @@
+"""A plan, for people."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING, Final
+
+from rich.table import Table
+from rich.text import Text
+
+from akool_async.cli.batch.plan import KINDS
+from akool_async.cli.outcomes.line import PressState
+from akool_async.cli.output.stderr import amount, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import Console
+
+    from akool_async.cli.batch.plan import Plan
+
+    Row = tuple[str, str, str, str]
+
+MAX_LINES: Final = 8
+MAX_REASONS: Final = 20
+
+
+def show_plan(plan: Plan, budget: float | None, console: Console, *, is_begun: bool) -> None:
+    """Print what would be pressed and what that costs, and how to have it done if it is not begun."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, figure, detail, style in _rows(plan, budget):
+        table.add_row(Text(name, style), Text(figure, style), Text(plain(detail), "dim"))
+    console.print(Text(plain(f"Plan for {plan.batch.name}"), "bold"))
+    console.print(table)
+    if not is_begun:
+        console.print(Text("Nothing was spent. Press with --yes.", "bold"), soft_wrap=True)
+
+
+def _rows(plan: Plan, budget: float | None) -> Iterator[Row]:
+    counts = plan.counts
+    images = len({entry.press.image_id for entry in plan.to_press})
+    kinds = " and ".join(_count(counts[kind], kind) for kind in KINDS if counts[kind])
+    yield "to press", f"{len(plan.to_press):,}", f"{kinds} of {_count(images, 'image')}" if kinds else "", ""
+    yield from _earlier(plan)
+    yield from _not_pressed(plan)
+    yield from _costs(plan, budget)
+
+
+def _earlier(plan: Plan) -> Iterator[Row]:
+    for name, count, detail, style in (
+        ("to fetch", len(plan.to_fetch), "pressed by an earlier run, which paid for them", ""),
+        ("recorded", len(plan.recorded), "in the store: open ones are carried out, ended ones are reported again", ""),
+        ("waiting", plan.waiting.total(), "in the store, of this file or not: pressed by this run as well", ""),
+        ("done already", len(plan.done), "by an earlier run", ""),
+        ("failed already", len(plan.failed), "at AKOOL; a button works once", "red"),
+        *_lost(plan),
+        ("asked for again", plan.batch.repeated, "pressed once all the same", ""),
+        ("cut lines", plan.unreadable, "in the output, of a run that was killed: skipped", "yellow"),
+    ):
+        if count:
+            yield name, f"{count:,}", detail, style
+
+
+def _lost(plan: Plan) -> Iterator[tuple[str, int, str, str]]:
+    counts = Counter(line.state for line in plan.lost)
+    yield PressState.LOST, counts[PressState.LOST], "by an earlier run; not pressed again", "magenta"
+    yield PressState.IN_DOUBT, counts[PressState.IN_DOUBT], "of an earlier run, and AKOOL does not show it", "magenta"
+
+
+def _not_pressed(plan: Plan) -> Iterator[Row]:
+    used = [(one.reason, one.entry.line) for one in plan.refused if one.is_used]
+    not_offered = [(one.reason, one.entry.line) for one in plan.refused if not one.is_used]
+    invalid = [(one.reason, one.line) for one in plan.batch.invalid]
+    for name, found, style in (
+        ("used already", used, "yellow"),
+        ("not offered", not_offered, "yellow"),
+        ("invalid", invalid, "red"),
+    ):
+        if found:
+            yield from _reasons(name, found, style)
+
+
+def _costs(plan: Plan, budget: float | None) -> Iterator[Row]:
+    for kind in KINDS:
+        if plan.counts[kind] or plan.waiting[kind]:
+            source = "as last charged" if plan.prices.is_known(kind) else "as AKOOL's pages say; none was charged yet"
+            yield (
+                f"credits for {'an' if kind == 'upscale' else 'a'} {kind}",
+                amount(plan.prices.expected(kind)),
+                source,
+                "",
+            )
+    yield "credits in total", amount(plan.credits), "", "bold"
+    after = plan.balance - plan.credits
+    yield "balance", amount(plan.balance), f"{amount(after)} after" if after >= 0 else "", ""
+    if after < 0:
+        yield "missing", amount(-after), "credits: what the balance does not suffice for stays unpressed", "red"
+    if budget is not None:
+        is_short = budget < plan.credits
+        detail = "what would pass it stays unpressed" if is_short else "which suffices"
+        detail = "less than what waits in the store costs" if budget < plan.credits_waiting else detail
+        yield "may be spent", amount(budget), detail, "red" if is_short else ""
+
+
+def _reasons(name: str, found: list[tuple[str, int]], style: str) -> Iterator[Row]:
+    lines: dict[str, list[int]] = defaultdict(list)
+    for reason, line in found:
+        lines[reason].append(line)
+    details = [f"{_lines(numbers)}: {reason}" for reason, numbers in lines.items()]
+    yield name, f"{len(found):,}", details[0], style
+    for detail in details[1:MAX_REASONS]:
+        yield "", "", detail, style
+    if len(details) > MAX_REASONS:
+        yield "", "", f"and {_count(len(details) - MAX_REASONS, 'reason')} more; --json shows them all", style
+
+
+def _lines(lines: list[int]) -> str:
+    distinct = list(dict.fromkeys(lines))
+    numbers = ", ".join(map(str, distinct[:MAX_LINES]))
+    more = len(distinct) - MAX_LINES
+    return f"line{'s' if len(distinct) > 1 else ''} {numbers}" + (f" and {more} more" if more > 0 else "")
+
+
+def _count(number: int, name: str) -> str:
+    return f"{number:,} {name}" + ("" if number == 1 else "s")

@@ -1,0 +1,180 @@
+"""`akool fan-out`: a file of presses, planned first, and pressed with --yes."""
+
+from __future__ import annotations
+
+import json
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from akool_async.cli import options, signals
+from akool_async.cli.account import open_session
+from akool_async.cli.batch.fan_out_options import FanOutOptions
+from akool_async.cli.batch.input_file import Batch, InputFileError, read_batch
+from akool_async.cli.batch.observer import RunObserver
+from akool_async.cli.batch.output_file import OutputFile
+from akool_async.cli.batch.plan_table import show_plan
+from akool_async.cli.batch.planning import make_plan
+from akool_async.cli.batch.progress import BatchProgress
+from akool_async.cli.batch.run import BatchRun
+from akool_async.cli.batch.stored import StoredPresses
+from akool_async.cli.batch.tally import EarlyEnd, Tally
+from akool_async.cli.exit_status import ExitStatus
+from akool_async.cli.gallery.page_file import prepare_page, require_free
+from akool_async.cli.output.places import prepare_folder, require_apart
+from akool_async.cli.output.stderr import amount, print_message
+from akool_async.cli.output.terminal import open_console
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
+
+    from akool_async.cli.batch.plan import Plan
+    from akool_async.durable import DurableFanOut
+
+UNRECORDED: Final = (
+    "only stdout records the ids of this run: with -o FILE the same command, run again, continues where this one ends"
+)
+
+
+@click.command("fan-out")
+@click.argument("file", type=options.Input("rb"))
+@click.option("--yes", is_flag=True, help="Press. Without it nothing is spent: the plan is printed.")
+@click.option(
+    "-o", "--output", type=options.FILE, help="Write a line of JSON per press; run again, it does what is missing."
+)
+@click.option("--max-credits", type=options.Number(), metavar="CREDITS", help="The most that this run may be charged.")
+@click.option("--reserve", type=options.Number(), metavar="CREDITS", help="Keep this much of the current balance.")
+@click.option(
+    "--store", metavar="URL", help="Record the presses there (sqlite:///FILE or postgresql://HOST/DATABASE) first."
+)
+@options.account
+@options.max_concurrent_upscales
+@options.max_requests_per_second
+@options.timeout
+@options.download
+@click.option("--gallery", type=options.FILE, help="Write a page that shows all images.")
+@options.key_file
+@options.as_json
+@options.quiet
+@options.typed(FanOutOptions)
+def fan_out(options: FanOutOptions) -> int:
+    """Plan the presses in FILE, and press them with --yes.
+
+    FILE is CSV with a header image_id,button, or JSONL with the same keys; - is
+    stdin. A button may be a list, such as "U1 V2", or U*, V* or *.
+
+    With --store, presses survive whatever ends this run. Every akool worker of the
+    store carries them out as well, under one cap. Run again with the same file, it
+    continues.
+    """
+    options.check()
+    return signals.run(run(options, _read_file(options)))
+
+
+async def run(options: FanOutOptions, batch: Batch) -> ExitStatus:
+    """Plan, and press with --yes."""
+    output = OutputFile(options.output, pictures=options.download)
+    require_apart(_written_files(options, output))
+    if options.gallery is not None:
+        require_free(options.gallery)
+    with output if options.yes else nullcontext():
+        output.read()
+        if options.yes:
+            _prepare_places(options, output)
+        with BatchProgress(open_console(stderr=True), quiet=options.quiet) as progress:
+            batch_run = await _plan_and_press(options, batch, output, progress)
+    if batch_run is None:
+        return ExitStatus.USAGE if batch.invalid else ExitStatus.DONE
+    summary = batch_run.summary()
+    summary.print()
+    return summary.exit_status
+
+
+async def _plan_and_press(
+    options: FanOutOptions, batch: Batch, output: OutputFile, progress: BatchProgress
+) -> BatchRun | None:
+    """The run, once it has ended; None if only the plan is wanted."""
+    tally, early_end = Tally(), EarlyEnd()
+    observer = RunObserver(output, progress, tally, early_end)
+    session = open_session(
+        options.key_file,
+        max_concurrent_upscales=options.max_concurrent_upscales,
+        max_requests_per_second=options.max_requests_per_second,
+        observer=observer.on_session_event,
+    )
+    async with session as akool, _open_store(options, observer) as store:
+        stored = await StoredPresses.read(store, batch)
+        plan = await make_plan(akool, batch, output, stored, progress, with_files=options.download is not None)
+        budget = options.budget(plan.balance)
+        progress.pause()
+        _print_plan(plan, budget, options)
+        _require_budget_for_waiting(plan, budget)
+        if not options.yes:
+            return None
+        if not options.is_recorded and not options.quiet:
+            print_message(UNRECORDED)
+        tally.prices = plan.prices
+        batch_run = BatchRun(options, plan, output, progress, tally, early_end, akool, store)
+        await batch_run.carry_out(budget)
+    return batch_run
+
+
+def _open_store(options: FanOutOptions, observer: RunObserver) -> AbstractAsyncContextManager[DurableFanOut | None]:
+    if options.store_options is None:
+        return nullcontext()
+    return options.store_options.open(
+        create=True,
+        max_concurrent_upscales=options.max_concurrent_upscales,
+        max_requests_per_second=options.max_requests_per_second,
+        observer=observer.on_store_event,
+    )
+
+
+def _read_file(options: FanOutOptions) -> Batch:
+    try:
+        content = options.file.read()
+    except OSError as error:
+        raise click.FileError(options.file.name, error.strerror) from None
+    try:
+        return read_batch(content, options.file.name)
+    except InputFileError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def _require_budget_for_waiting(plan: Plan, budget: float | None) -> None:
+    cost = plan.credits_waiting
+    if budget is not None and cost > budget:
+        raise click.UsageError(
+            f"{plan.waiting.total():,} presses wait in the store and cost up to {amount(cost)} credits, more than the "
+            f"{amount(budget)} that may be spent: raise that, or leave them to akool worker; nothing was spent"
+        )
+
+
+def _written_files(options: FanOutOptions, output: OutputFile) -> Iterator[tuple[str, Path]]:
+    if output.path is not None and output.ids_path is not None:
+        yield "--output", output.path
+        yield "the file of ids beside --output", output.ids_path
+    if options.gallery is not None:
+        yield "--gallery", options.gallery
+    if options.download is not None:
+        yield "--download", options.download
+    if options.store_options is not None:
+        yield from (("--store", path) for path in options.store_options.files())
+
+
+def _prepare_places(options: FanOutOptions, output: OutputFile) -> None:
+    output.try_to_write()
+    if options.download is not None:
+        prepare_folder(options.download)
+    if options.gallery is not None:
+        prepare_page(options.gallery)
+
+
+def _print_plan(plan: Plan, budget: float | None, options: FanOutOptions) -> None:
+    if options.as_json and not options.yes:
+        click.echo(json.dumps(plan.as_json()))
+    elif not (options.quiet and options.yes):
+        show_plan(plan, budget, open_console(stderr=options.yes), is_begun=options.yes)

@@ -1,0 +1,1 @@
+"""One page that shows images, their buttons and what became of them."""

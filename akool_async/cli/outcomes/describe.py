@@ -1,0 +1,115 @@
+"""Outcomes, operations and images as the lines and the JSON that commands print."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import evolve
+
+from akool_async import APIError, ImageStatus, Outcome, OutcomeUnknownError
+from akool_async.cli.messages import reason_of
+from akool_async.cli.outcomes.line import OutcomeLine
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from akool_async import ButtonPress, ImageResult, Operation
+    from akool_async.durable import Job
+
+UNSAVED: Final = "interrupted before its pictures were saved"
+
+
+def line_of_outcome(
+    outcome: Outcome, *, files: Sequence[Path] = (), download_error: Exception | None = None
+) -> OutcomeLine:
+    """The line of an outcome, whose pictures were saved as ``files``, or could not be for ``download_error``."""
+    error = outcome.error or download_error
+    line = OutcomeLine(
+        image_id=outcome.press.image_id,
+        button=str(outcome.press.button),
+        ok=error is None,
+        id=None if outcome.operation is None else outcome.operation.id,
+        files=tuple(map(str, files)),
+    )
+    latest = outcome.result or (None if outcome.operation is None else outcome.operation.latest)
+    return with_error(with_image(line, latest), error)
+
+
+def line_of_running(press: ButtonPress, operation: Operation, *, is_recorded: bool) -> OutcomeLine:
+    """The line of a press that was accepted and that this run does not wait for any longer.
+
+    ``is_recorded`` is True if the same command finds the id when it is run again.
+    """
+    reason = explain_running(None if is_recorded else operation.id)
+    line = OutcomeLine(image_id=press.image_id, button=str(press.button), id=operation.id, error=reason)
+    return with_image(line, operation.latest)
+
+
+def fields_of_prompt(prompt: str, line: OutcomeLine, result: ImageResult | None) -> dict[str, Any]:
+    """The JSON of a prompt: as that of a press, with the buttons that its image offers."""
+    fields = line.fields()
+    del fields["image_id"], fields["button"]
+    return {"prompt": prompt, **fields, "buttons": () if result is None else result.buttons}
+
+
+def fields_of_job(job: Job) -> dict[str, Any]:
+    """The JSON of a recorded press: as that of a press, with the state of the job."""
+    return {
+        **line_of_outcome(job.outcome or Outcome(job.press)).fields(),
+        "ok": job.outcome is not None and job.outcome.ok,
+        "id": job.operation_id,
+        "state": job.state,
+        "submitted_at": job.submitted_at.isoformat(),
+        "ended_at": None if job.ended_at is None else job.ended_at.isoformat(),
+    }
+
+
+def fields_of_image(image: ImageResult, files: Sequence[Path], error: Exception | None) -> dict[str, Any]:
+    """The JSON of an image, with what AKOOL shows of it."""
+    return {
+        "id": image.id,
+        "ok": image.status == ImageStatus.COMPLETED,
+        "status": image.status,
+        "prompt": image.prompt,
+        "source_image_id": image.source_image_id,
+        "button": image.op_button,
+        "buttons": image.buttons,
+        "used_buttons": image.used_buttons,
+        "urls": image.urls,
+        "files": [str(file) for file in files],
+        "credits": image.deduction_credit,
+        "created_at": None if image.created_at is None else image.created_at.isoformat(),
+        "expires_at": None if image.expires_at is None else image.expires_at.isoformat(),
+        "error": None if error is None else reason_of(error),
+    }
+
+
+def with_image(line: OutcomeLine, image: ImageResult | None) -> OutcomeLine:
+    """The line with what AKOOL shows of its image."""
+    if image is None:
+        return line
+    status = None if image.status is None else int(image.status)
+    return evolve(line, status=status, urls=image.urls, credits=image.deduction_credit)
+
+
+def with_error(line: OutcomeLine, error: Exception | None) -> OutcomeLine:
+    """The line with an error."""
+    if error is None:
+        return line
+    return evolve(
+        line,
+        error=reason_of(error),
+        code=error.code if isinstance(error, APIError) else None,
+        charged=error.charged if isinstance(error, OutcomeUnknownError) and line.id is None else False,
+    )
+
+
+def explain_running(operation_id: str | None) -> str:
+    """A sentence on an operation that runs on, with how to fetch it: by this id, or by the same command (None)."""
+    if operation_id is None:
+        remedy = "run the same again to fetch it"
+    else:
+        remedy = f"akool result {shlex.quote(operation_id)} --wait fetches it"
+    return f"interrupted; it runs on at AKOOL, paid for: {remedy}"

@@ -1,0 +1,1 @@
+"""Where output goes: stdout, stderr, terminals, folders."""

@@ -1,0 +1,99 @@
+"""Rows for people. The last column, a file or a reason, is beside the others, or below them if there is no room."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal
+
+from attrs import frozen
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from akool_async.cli.output.terminal import print_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from rich.console import Console
+
+    Row = Sequence[Text]
+
+MAX_REASON_WIDTH: Final = 40
+GAP: Final = 2
+INDENT: Final = 4
+
+
+@frozen
+class Column:
+    """One column; the last of a table has texts of any length, the others short ones."""
+
+    name: str
+    justify: Literal["left", "right"] = "left"
+    min_width: int = 0
+
+
+def fits_beside(columns: Sequence[Column], rows: Sequence[Row], width: int) -> bool:
+    """Whether the last column has room enough beside the others."""
+    *others, last = _widths(columns, rows)
+    return sum(others) + GAP * len(others) + min(last, MAX_REASON_WIDTH) <= width
+
+
+def make_table(columns: Sequence[Column], rows: Sequence[Row], *, title: Text | None = None, gap: int = GAP) -> Table:
+    """A table of these columns; further cells of a row are left out."""
+    table = Table(
+        title=title,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, gap - 1, 0, 0),  # the box has a blank between two columns
+        show_edge=False,
+        pad_edge=False,
+    )
+    for column, width in zip(columns, _widths(columns, rows), strict=True):
+        least = width if width <= MAX_REASON_WIDTH else None
+        table.add_column(column.name, justify=column.justify, min_width=least, overflow="fold")
+    for row in rows:
+        table.add_row(*row[: len(columns)])
+    return table
+
+
+def print_rows(console: Console, columns: Sequence[Column], rows: Sequence[Row], *, title: Text | None = None) -> None:
+    """Print all of every text, however narrow the terminal is."""
+    if fits_beside(columns, rows, console.width):
+        console.print(make_table(columns, rows, title=title))
+        return
+    if title is not None:
+        print_whole(console, title.plain)
+    widths = _widths(columns, rows)[:-1]
+    if sum(widths) + len(widths) - 1 <= console.width:
+        console.print(_line_up(columns, [Text(column.name, "bold") for column in columns], widths))
+        lines = [_line_up(columns, row, widths) for row in rows]
+    else:
+        lines = [_name_all(columns, row) for row in rows]
+    for line, row in zip(lines, rows, strict=True):
+        console.print(line)
+        print_whole(console, row[-1].plain, indent=INDENT)
+
+
+def _widths(columns: Sequence[Column], rows: Sequence[Row]) -> list[int]:
+    return [
+        max(column.min_width, len(column.name), *(row[place].cell_len for row in rows))
+        for place, column in enumerate(columns)
+    ]
+
+
+def _line_up(columns: Sequence[Column], row: Row, widths: Sequence[int]) -> Text:
+    """The short cells of a row, each as wide as its column."""
+
+    def fill() -> Iterator[Text]:
+        for column, cell, width in zip(columns, row, widths, strict=False):
+            filled = cell.copy()
+            filled.align(column.justify, width)
+            yield filled
+
+    return Text(" ").join(fill())
+
+
+def _name_all(columns: Sequence[Column], row: Row) -> Text:
+    """The same with their names."""
+    named = zip(columns[:-1], row, strict=False)
+    return Text("  ").join(Text(f"{column.name} ").append_text(cell) for column, cell in named if cell.plain)

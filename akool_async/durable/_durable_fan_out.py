@@ -1,0 +1,314 @@
+"""The fan-out that outlives its process."""
+
+from __future__ import annotations
+
+import os
+from contextlib import aclosing, suppress
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Self, Unpack
+
+from akool_async import ConfigurationError
+from akool_async._limits.timing import Timing, read_scale
+from akool_async.durable._arguments import (
+    batches_of,
+    check_account,
+    check_age,
+    check_lost_reply_timeout,
+    check_worker_timing,
+    pages,
+    read_presses,
+    read_resolution,
+    read_state,
+)
+from akool_async.durable._database import NOT_ENTERED, Database
+from akool_async.durable._job import Job, JobCounts, JobState
+from akool_async.durable._job_store import JobStore
+from akool_async.durable._job_transactions import JobTransactions
+from akool_async.durable._opening import open_store
+from akool_async.durable._outcome_reader import OutcomeReader
+from akool_async.durable._session import WorkerSession
+from akool_async.durable._store_url import StoreError, StoreUrl
+from akool_async.durable._work_queue import WorkQueue
+from akool_async.durable._worker import Worker
+from akool_async.durable._worker_setup import WorkerSetup
+from akool_async.durable._worker_timing import WorkerTiming
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+    from datetime import timedelta
+    from types import TracebackType
+
+    from akool_async import ApiKey, ButtonPress, ClientCredentials, Outcome, WebhookEvent
+    from akool_async.durable._arguments import Press
+    from akool_async.session import SessionOptions
+
+
+class DurableFanOut:
+    """Presses that are recorded in a store before they are made, and survive every process that makes them.
+
+    Use it as an async context manager. Any number of processes may :meth:`submit`, :meth:`run` and read
+    :meth:`outcomes` concurrently. All methods raise :class:`StoreError` if the store cannot be used.
+
+    If the reply to a press is lost, with its worker or on its way, AKOOL may be working on it although nobody knows its
+    id. Such a job keeps its slot for ``lost_reply_timeout`` seconds, counted over all workers. If no webhook brings the
+    id within that time, its outcome is unknown.
+
+    Args:
+        auth: As of :class:`AkoolSession`.
+        store: ``sqlite:///FILE`` for one machine, or ``postgresql://...`` for any number of machines.
+        account: A fixed name for the account (ASCII letters and digits), for keys that rotate. Default: derived from
+            the key.
+        create: Whether to make a store that does not exist.
+        max_concurrent_upscales: The cap of all workers of the account together. Start every worker with the same: the
+            most recently started worker's cap applies to all.
+        max_requests_per_second: The rate of all workers of the account together, divided evenly. Start every worker
+            with the same.
+        lost_reply_timeout: In seconds. Default: that of the session's ``timing``, 60 seconds; AKOOL's jobs hardly ever
+            take longer.
+        worker_timing: How often workers and readers poll the store, and how long they wait for it.
+        options: Those of :class:`AkoolSession`, except ``http``: a worker has an event loop of its own. It calls an
+            ``observer`` there.
+
+    Raises:
+        ConfigurationError: The store's address cannot be used, or as :class:`AkoolSession` raises it.
+        ValueError: An argument is wrong in itself.
+    """
+
+    def __init__(
+        self,
+        auth: ApiKey | ClientCredentials | str | None = None,
+        store: str = "sqlite:///akool.db",
+        *,
+        account: str | None = None,
+        create: bool = True,
+        max_concurrent_upscales: int = 4,
+        max_requests_per_second: float | None = None,
+        lost_reply_timeout: float | None = None,
+        worker_timing: WorkerTiming | None = None,
+        **options: Unpack[SessionOptions],
+    ) -> None:
+        if options.get("http") is not None:
+            raise ValueError("http cannot be given: a worker has an event loop of its own")
+        if account is not None:
+            check_account(account)
+        scale = read_scale(os.environ)
+        timing = WorkerTiming().scaled(scale) if worker_timing is None else check_worker_timing(worker_timing)
+        store_url = StoreUrl.read(store)
+        make_session = partial(
+            WorkerSession,
+            auth,
+            max_concurrent_upscales=max_concurrent_upscales,
+            max_requests_per_second=max_requests_per_second,
+            **options,
+        )
+        account_of_key = make_session().account_id  # which checks the session's arguments too
+        if lost_reply_timeout is None:
+            lost_reply_timeout = (options.get("timing") or Timing().scaled(scale)).lost_reply_timeout
+        self._store = JobStore(account or account_of_key)
+        self._queue = WorkQueue(store_url, self._store.account)
+        self._setup = WorkerSetup(
+            store_url=store_url,
+            store=self._store,
+            queue=self._queue,
+            make_session=make_session,
+            max_concurrent_upscales=max_concurrent_upscales,
+            max_requests_per_second=max_requests_per_second,
+            lost_reply_timeout=check_lost_reply_timeout(lost_reply_timeout),
+            timing=timing,
+        )
+        self._transactions = JobTransactions(self._store, self._queue)
+        self._create = create
+        self._database: Database | None = None
+        self._workers: set[Worker] = set()
+
+    async def __aenter__(self) -> Self:
+        if self._database is not None:
+            raise ConfigurationError("DurableFanOut is entered already: make another one")
+        setup, timeout = self._setup, self._setup.timing.opening_timeout
+        database = Database(setup.store_url, setup.timing)
+        try:
+            await database.attempt(
+                lambda: open_store(database.engine, setup.store_url, self._queue, create=self._create, timeout=timeout),
+                try_timeout=timeout,
+            )
+        except BaseException:
+            database.close()
+            raise
+        self._database = database
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        database, self._database = self._database, None
+        try:
+            for worker in list(self._workers):
+                await worker.stop()
+        finally:
+            if database is not None:
+                with suppress(StoreError):
+                    await database.attempt(self._queue.close)
+                database.close()
+
+    # --- submitting and carrying out ---
+
+    async def submit(self, presses: Iterable[Press] | AsyncIterable[Press]) -> int:
+        """Record presses, and return how many of them are new; nothing is pressed here.
+
+        (image id, button) identifies a job forever: a press that anybody submitted before stays the same job, whatever
+        became of it. Presses are recorded by the thousand, and the rest when the input ends or when a press is bad.
+
+        Raises:
+            ValueError: One of the presses is bad; those before it are recorded.
+        """
+        self._entered()
+        new = 0
+        async with aclosing(batches_of(presses)) as batches:
+            async for batch in batches:
+                new += await self._entered().write(
+                    lambda connection: self._transactions.submit(connection, batch)  # noqa: B023 - awaited here
+                )
+        return new
+
+    async def run(self, *, until_empty: bool = True) -> None:
+        """Carry out jobs in this process.
+
+        If this is cancelled or the block of ``async with`` is left, the worker hands its jobs over: POSTs under way end
+        and are recorded, and other workers, or the next one, wait for what is running at AKOOL. If a worker dies,
+        others take over its jobs within seconds.
+
+        Args:
+            until_empty: Whether to return when no job is open. Otherwise, this runs until it is cancelled.
+
+        Raises:
+            AuthenticationError, AccountBannedError: No other job would fare better; they stay open.
+            InsufficientCreditError, NotPermittedError (1004): The same, once the jobs that were paid for have ended.
+            ConfigurationError: Another worker runs in this process.
+        """
+        self._entered()
+        worker = Worker(self._setup, until_empty=until_empty)
+        self._workers.add(worker)
+        try:
+            await worker.run()
+        finally:
+            self._workers = {some for some in self._workers if some.is_running}
+
+    async def notify(self, event: WebhookEvent, *, correlation_id: str | None = None) -> bool:
+        """Record a webhook, in any process: the worker that has its job polls immediately.
+
+        If it brings the id of a press whose reply was lost, the job is followed to its end. Pass this object as the
+        session to a ``webhook_handler`` or a ``WebhookApp``.
+
+        Args:
+            event: As a :class:`~akool_async.webhooks.WebhookVerifier` returns it.
+            correlation_id: The ``akool_press`` of the query that the webhook was sent to.
+
+        Returns:
+            True if it concerns a job of this account.
+        """
+        if correlation_id is not None and not (correlation_id.isascii() and correlation_id.isprintable()):
+            correlation_id = None  # nobody signs it, and not every text can be stored
+        return await self._entered().write(
+            lambda connection: self._transactions.record_webhook(connection, event, correlation_id)
+        )
+
+    async def resolve(
+        self, press: Press, *, operation_id: str | None = None, retry: bool = False, abandon: bool = False
+    ) -> None:
+        """Settle a job whose outcome is unknown, in one of three ways.
+
+        Args:
+            press: The press, or the pair (image id, button).
+            operation_id: The id that you found: the job is followed to its end. Also possible while a worker waits for
+                the id.
+            retry: Press again, unless the id has become known or AKOOL says that the button is used. Also possible for
+                a job that AKOOL refused, or that was abandoned.
+            abandon: Count the job as failed.
+
+        Raises:
+            ValueError: Not exactly one of the three, a job that cannot be settled so, or an id that cannot be this
+                press's.
+        """
+        resolution = read_resolution(press, operation_id, retry=retry, abandon=abandon)
+        is_settled = await self._entered().write(lambda connection: self._transactions.resolve(connection, resolution))
+        if not is_settled:
+            job = await self.job(resolution.press)
+            state = "was not submitted" if job is None else f"is {job.state}"
+            raise ValueError(f"press: {resolution.press} {state}; only an unknown outcome can be resolved")
+
+    # --- reading ---
+
+    async def outcomes(self, presses: Iterable[Press] | None = None) -> AsyncGenerator[Outcome, None]:
+        """Yield the outcome of each job, those of earlier processes first, until no job is open.
+
+        An outcome's ``operation`` is detached from any session, as an unpickled one is. Outcomes pruned before they are
+        yielded are skipped.
+
+        Args:
+            presses: Yield the outcomes of these alone, until all of them have ended.
+
+        Raises:
+            ValueError: One of ``presses`` was not submitted, or is pruned.
+        """
+        interval = self._setup.timing.outcomes_poll_interval
+        reader = OutcomeReader(self._store, self._entered(), poll_interval=interval)
+        ended = reader.all() if presses is None else reader.of([press async for press in read_presses(presses)])
+        async with aclosing(ended) as outcomes:
+            async for outcome in outcomes:
+                yield outcome
+
+    async def job(self, press: Press) -> Job | None:
+        """Return the job of a press as it is now; None if it was not submitted."""
+        found = await self.find([press])
+        return found[0] if found else None
+
+    async def find(self, presses: Iterable[Press]) -> list[Job]:
+        """Return the jobs of presses as they are now; presses that were not submitted are left out."""
+        found: list[Job] = []
+        for page in pages([press async for press in read_presses(presses)]):
+            found += await self._entered().read(
+                lambda connection: self._store.find(connection, page)  # noqa: B023 - awaited here
+            )
+        return found
+
+    async def jobs(self, *states: JobState | str) -> AsyncGenerator[Job, None]:
+        """Yield the jobs in these states, or all jobs, ordered by image id and button.
+
+        Raises:
+            ValueError: There is no such state.
+        """
+        wanted = [read_state(state) for state in states] or list(JobState)
+        last: ButtonPress | None = None
+        while page := await self._entered().read(
+            lambda connection: self._store.page(connection, wanted, last)  # noqa: B023 - awaited here
+        ):
+            for job in page:
+                yield job
+            last = page[-1].press
+
+    async def status(self) -> JobCounts:
+        """Count the jobs in each state, and sum up what AKOOL charged for them."""
+        return await self._entered().read(self._store.count)
+
+    async def prune(self, older_than: timedelta) -> int:
+        """Delete the jobs that ended as done or failed longer ago than this, and return how many.
+
+        If the same press is submitted again, it is a new job, which AKOOL refuses because its button is used. Jobs
+        whose outcome is unknown stay until they are resolved.
+
+        Raises:
+            ValueError: ``older_than`` is negative, or more than 36,500 days.
+        """
+        before = datetime.now(UTC) - check_age(older_than)
+        database = self._entered()
+        pruned = 0
+        while old := await database.read(lambda connection: self._store.prunable(connection, before)):
+            await database.attempt(lambda: self._queue.delete(old))
+            pruned += await database.write(lambda connection: self._store.delete(connection, old, before))
+        return pruned
+
+    def _entered(self) -> Database:
+        if self._database is None:
+            raise ConfigurationError(NOT_ENTERED)
+        return self._database

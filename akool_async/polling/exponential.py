@@ -1,0 +1,76 @@
+"""Plain exponential back-off, on backoff's generators and jitters. Nothing waits here."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+import backoff
+from attrs import evolve, field, frozen
+
+from akool_async import _validate
+
+if TYPE_CHECKING:
+    from akool_async.polling.schedule import Finished, Progress
+
+MAX_STEPS: Final = 1000
+
+
+@frozen(kw_only=True)
+class ExponentialPolling:
+    """Poll after ``initial`` seconds, then after ``factor`` times longer each time, up to ``max_interval`` seconds.
+
+    Args:
+        initial: Seconds to the first poll.
+        factor: How many times longer each interval is than the one before; at least 1.
+        max_interval: The longest interval, in seconds.
+        jitter: Each interval is moved at random by up to this share (0 to 1) of itself, never past ``max_interval``, so
+            that operations started together are not polled together.
+
+    Raises:
+        ValueError: An argument is out of range.
+    """
+
+    initial: float = field(default=1.0)
+    factor: float = field(default=1.5)
+    max_interval: float = field(default=3.0)
+    jitter: float = field(default=0.1)
+    _steps: tuple[float, ...] = field(init=False, eq=False, repr=False, default=())
+
+    def __attrs_post_init__(self) -> None:
+        _validate.seconds("initial", self.initial)
+        _validate.seconds("max_interval", self.max_interval)
+        _validate.number_between("factor", self.factor, 1, 1000)
+        _validate.number_between("jitter", self.jitter, 0, 1)
+        if self.max_interval < self.initial:
+            raise ValueError(
+                f"initial must not pass max_interval, as {self.initial:g} s passes {self.max_interval:g} s: raise both"
+            )
+        plain = backoff.expo(base=self.factor, factor=self.initial, max_value=self.max_interval)
+        steps = list(islice(plain, 1, MAX_STEPS))  # backoff's generators yield an empty value first
+        object.__setattr__(self, "_steps", tuple(step for step in steps if step < self.max_interval))
+
+    def next_delay(self, progress: Progress) -> float:
+        """Seconds to the next poll, by the number of polls so far."""
+        polls = progress.polls
+        plain = self._steps[polls] if polls < len(self._steps) else self._last_step
+        return min(jittered(plain, self.jitter), self.max_interval)
+
+    def learn(self, finished: Finished) -> None:
+        """Learn nothing: this schedule stays as it is."""
+
+    def scaled(self, share: float) -> ExponentialPolling:
+        """The same with all intervals multiplied by ``share``, for an emulator that works faster than AKOOL."""
+        _validate.seconds("share", share)
+        return evolve(self, initial=self.initial * share, max_interval=self.max_interval * share)
+
+    @property
+    def _last_step(self) -> float:
+        # A factor of 1, or hardly more, never reaches the longest interval.
+        return self._steps[-1] if len(self._steps) == MAX_STEPS - 1 else self.max_interval
+
+
+def jittered(seconds: float, share: float) -> float:
+    """``seconds``, moved at random by up to ``share`` of itself."""
+    spread = seconds * share
+    return seconds - spread + backoff.full_jitter(2 * spread)
