@@ -47,8 +47,6 @@ async def press(akool: AkoolSession, image_id: str) -> None:
     await akool.create_by_prompt("a fox", scales="1:1")  # call-arg, reportCallIssue
     await akool.create_by_source_prompt("a fox", batch_quantity="2")  # arg-type, reportArgumentType
     await akool.download(image_id, "pictures")  # arg-type, reportArgumentType
-    await akool.resume("{}")  # misc, reportGeneralTypeIssues
-    await akool.operation(image_id)  # misc, reportGeneralTypeIssues
     await akool.counters()  # misc, reportGeneralTypeIssues
     akool.unclaimed = ()  # misc, reportAttributeAccessIssue
     akool.counters().polls = 1  # misc, reportAttributeAccessIssue
