@@ -230,7 +230,7 @@ async def test_pressing_carefully(emulator, capsys):
 
 async def test_the_block_for_users_own_fault_tests():
     """The README's own test of a lost reply passes."""
-    await names_of("a_lost_reply_is_told")["test_a_lost_reply_is_told_and_not_paid_twice"]()
+    await names_of("a_lost_reply_is_reported")["test_a_lost_reply_is_reported_and_not_paid_twice"]()
 
 
 @pytest.mark.parametrize("text", [README, errors.__doc__], ids=["README", "akool_async.errors"])

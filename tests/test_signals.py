@@ -281,4 +281,4 @@ async def test_a_worker_hands_over_on_a_hangup(tmp_path):
             _, errors = await draining
             assert process.returncode == 0, errors
             assert b"stopped: what was running is left" in errors
-            assert {job.operation_id async for job in jobs.jobs("open")} == paid_ids(emulator)
+            assert {job.operation_id async for job in jobs.jobs()} == paid_ids(emulator)
