@@ -183,8 +183,8 @@ class AkoolSession:
         )
         self._rate_limiter = RateLimiter(_validate.optional_rate("max_requests_per_second", max_requests_per_second))
         credentials = read_credentials(auth, os.environ)
-        self.account = credentials.fingerprint
-        """A word that tells this account from others, and tells nothing of its key."""
+        self.account_id = credentials.fingerprint
+        """Tells this account from others without revealing its key."""
         self._closed = False
         self._fan_outs: WeakSet[FanOut] = WeakSet()
         self._reporter = Reporter(settings.observer)
@@ -358,9 +358,9 @@ class AkoolSession:
 
     # --- operations ---
 
-    def operation(self, image_id: str) -> Operation:
+    def operation(self, operation_id: str) -> Operation:
         """Take up an operation by its id, in this process or another. Sends nothing."""
-        return self._attach(Operation(_validate.image_id("image_id", image_id)))
+        return self._attach(Operation(_validate.image_id("operation_id", operation_id)))
 
     def resume(self, text: str) -> Operation:
         """Rebuild an operation from ``Operation.to_json()``. Sends nothing."""

@@ -82,7 +82,7 @@ def test_a_quote_too_many_or_too_few_presses_nothing(file, data):
         ('a,U1,x\nb,V1,"', 3),
     ],
 )
-def test_a_quote_out_of_place_is_told_with_its_line(rows, line):
+def test_a_quote_out_of_place_is_reported_with_its_line(rows, line):
     """A quote not doubled, in an unquoted cell, without its beginning or its end: nothing of the file is a press."""
     with pytest.raises(InputFileError, match=f"presses.csv, line {line}: .*double each quote"):
         read_batch(f"image_id,button,note\n{rows}".encode(), "presses.csv")
@@ -118,14 +118,14 @@ def test_the_delimiter_is_the_one_that_yields_both_columns(header, row):
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
-def test_utf_16_is_told_with_the_remedy(encoding):
+def test_utf_16_is_reported_with_the_remedy(encoding):
     """As spreadsheets write it, with a byte order mark or without."""
     with pytest.raises(InputFileError, match="save it as CSV UTF-8"):
         read_batch("image_id,button\na,U1\n".encode(encoding), "presses.csv")
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         ('{"image_id": "a", "button": "U1", "button": "V1"}', "button is there twice"),
         ('{"image_id": "a", "image_id": "b", "button": "V1"}', "image_id is there twice"),
@@ -139,18 +139,18 @@ def test_utf_16_is_told_with_the_remedy(encoding):
     ],
     ids=range(9),
 )
-def test_jsonl_that_is_not_meant_so_is_told_by_line(line, told):
+def test_jsonl_that_is_not_meant_so_is_reported_by_line(line, message):
     """What JSON would read as something else, or not at all, is a line that cannot be read; the next line counts."""
     batch = read_batch(
         ('{"image_id": "x", "button": "U1"}\n' + line + '\n{"image_id": "y", "button": "U2"}').encode(), "-"
     )
     assert presses_of(batch) == [ButtonPress("x", "U1"), ButtonPress("y", "U2")]
-    assert [(invalid.line, told in invalid.reason) for invalid in batch.invalid] == [(2, True)]
+    assert [(invalid.line, message in invalid.reason) for invalid in batch.invalid] == [(2, True)]
 
 
 @pytest.mark.parametrize("name", ["presses.jsonl", "-", "presses.JSONL"])
 @pytest.mark.parametrize("indent", [None, 1])
-def test_a_json_array_is_told_with_the_remedy(name, indent):
+def test_a_json_array_is_reported_with_the_remedy(name, indent):
     """Also where it has one object on a line, of which the last would be a line of JSONL."""
     rows = [{"image_id": "a", "button": "U1"}, {"image_id": "b", "button": "V1"}]
     with pytest.raises(InputFileError, match="a line of its own"):
@@ -186,7 +186,7 @@ def test_a_button_may_stand_for_several(button, expected):
 
 
 def test_cells_beyond_the_header_are_not_dropped_silently():
-    """Several buttons in cells of their own are told as a mistake, with the remedy; so is a column given twice."""
+    """Several buttons in cells of their own are reported as a mistake, with the remedy; so is a column given twice."""
     batch = read_batch(b"image_id,button\na,U1,V2\nb,U1,\n", "presses.csv")
     assert [entry.press.image_id for entry in batch.entries] == ["b"]
     assert [(invalid.line, "U1 V2" in invalid.reason) for invalid in batch.invalid] == [(2, True)]
@@ -195,7 +195,7 @@ def test_cells_beyond_the_header_are_not_dropped_silently():
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ("image_id,button\na,U1,a red fox\n", "3 cells, and the header has 2"),
         ("image_id,button,note\na,U1,fox, red, at night\n", "5 cells, and the header has 3"),
@@ -203,10 +203,10 @@ def test_cells_beyond_the_header_are_not_dropped_silently():
         ("button,image_id\nU1,a,V2,u3\n", 'such as "U1 V2 u3"'),
     ],
 )
-def test_what_is_said_of_too_many_cells(content, told):
+def test_what_is_said_of_too_many_cells(content, message):
     """Only if the further cells are buttons it is said how to write several; if not, how many cells there are."""
     (invalid,) = read_batch(content.encode(), "presses.csv").invalid
-    assert told in invalid.reason
+    assert message in invalid.reason
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ def test_what_is_said_of_too_many_cells(content, told):
         '[\n {"image_id": "a", "button": "U1"}\n]',
     ],
 )
-def test_json_that_is_called_csv_is_told_with_the_remedy(content):
+def test_json_that_is_called_csv_is_reported_with_the_remedy(content):
     """It is no complaint about quotes or columns, but names the kind of file and how to call it."""
     with pytest.raises(InputFileError, match=r"looks like JSONL.*rename it, such as to presses\.jsonl"):
         read_batch(content.encode(), "folder/presses.CSV")
@@ -270,6 +270,6 @@ def test_a_line_of_other_kinds_of_values_is_none(other):
     )
 )
 def test_what_is_no_line_is_a_value_error(value):
-    """Any other JSON is told as such."""
+    """Any other JSON is reported as such."""
     with pytest.raises(ValueError):
         OutcomeLine.from_json(json.dumps(value))

@@ -30,7 +30,7 @@ def assert_nothing_lost_or_paid_twice(emulator, output):
 
 
 async def test_without_yes_nothing_is_spent(emulator, tmp_path):
-    """The plan tells presses, prices, total and balance, reads each source image once, and sends no POST."""
+    """The plan shows presses, prices, total and balance, reads each source image once, and sends no POST."""
     images = [emulator.add_image(), emulator.add_image(buttons=["U1", "V1"])]
     write_batch(tmp_path, images)
     environment = emulator.environment()
@@ -41,10 +41,10 @@ async def test_without_yes_nothing_is_spent(emulator, tmp_path):
     assert "Press with --yes" in plan
     status, plan, _ = await run("fan-out", "presses.csv", "--json", cwd=tmp_path, environment=environment)
     assert status == 0
-    told = json.loads(plan)
-    assert (told["to_press"], told["credits"], told["balance"]) == (10, 20, 10_000)
-    assert told["credits_per_press"] == {"upscale": 2, "variation": 2}
-    assert [refused["line"] for refused in told["not_offered"]] == [3] * 6
+    printed = json.loads(plan)
+    assert (printed["to_press"], printed["credits"], printed["balance"]) == (10, 20, 10_000)
+    assert printed["credits_per_press"] == {"upscale": 2, "variation": 2}
+    assert [refused["line"] for refused in printed["not_offered"]] == [3] * 6
     assert emulator.ledger.requests["get_image_result"] == 4
     assert emulator.ledger.posts == []
 
@@ -119,7 +119,7 @@ async def test_a_rate_is_kept(tmp_path):
     assert times[-1] - times[0] >= (len(times) - 1) / 10 - 0.1
 
 
-async def test_bad_lines_are_told_by_number_and_the_rest_is_pressed(emulator, tmp_path):
+async def test_bad_lines_are_reported_by_number_and_the_rest_is_pressed(emulator, tmp_path):
     """The plan names each line that cannot be read, with status 2; --yes presses the others, with status 3."""
     image_id = emulator.add_image()
     text = f"image_id,button\n{image_id},U1\n{image_id},X9\n,U2\n{image_id}\n{image_id},u1\n{image_id},V1;V2\n"
@@ -138,7 +138,7 @@ async def test_bad_lines_are_told_by_number_and_the_rest_is_pressed(emulator, tm
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b"", "no press"),
         (b"id,press\na,U1\n", "no column image_id and no button"),
@@ -146,18 +146,18 @@ async def test_bad_lines_are_told_by_number_and_the_rest_is_pressed(emulator, tm
         (b"\xff\xfe\x00", "UTF-8"),
     ],
 )
-async def test_a_file_that_is_no_batch_is_a_usage_error(emulator, tmp_path, content, told):
-    """What is not a batch at all is told with the remedy, status 2, before AKOOL is asked anything."""
+async def test_a_file_that_is_no_batch_is_a_usage_error(emulator, tmp_path, content, message):
+    """What is not a batch at all is reported with the remedy, status 2, before AKOOL is asked anything."""
     (tmp_path / "presses.csv").write_bytes(content)
     arguments = ("fan-out", "presses.csv", "--yes")
     status, output, errors = await run(*arguments, cwd=tmp_path, environment=emulator.environment())
     assert (status, output) == (2, "")
-    assert told in errors
+    assert message in errors
     assert not emulator.ledger.requests
 
 
 async def test_used_and_unknown_images_are_not_pressed(emulator, tmp_path):
-    """A used button and an image that AKOOL does not know are told in the plan and get a line each, only once."""
+    """A used button and an image that AKOOL does not know are reported in the plan and get a line each, only once."""
     image_id = emulator.add_image()
     environment = emulator.environment()
     write_batch(tmp_path, [image_id], "U1")
@@ -196,8 +196,8 @@ async def test_killed_and_run_again_it_loses_nothing(tmp_path):
         assert max(emulator.ledger.presses_accepted.values()) == 1
         without_id = [line for line in lines.values() if line["id"] is None]
         assert len(without_id) <= 3 * 32  # no more than were under way
-        told = sum(line["credits"] or 0 for line in lines.values())
-        assert told + 2 * len(without_id) == emulator.ledger.charged == 80
+        credits_written = sum(line["credits"] or 0 for line in lines.values())
+        assert credits_written + 2 * len(without_id) == emulator.ledger.charged == 80
         assert not (tmp_path / "out.jsonl.accepted").exists()
 
 
@@ -232,8 +232,8 @@ async def test_a_second_interruption_still_writes_the_ids(tmp_path):
         output, errors = await process.communicate()
         assert process.returncode == 130
         assert b"Traceback" not in errors
-        told = {line["id"] for line in map(json.loads, output.splitlines())}
-        assert len(told - {None}) >= 3
+        printed = {line["id"] for line in map(json.loads, output.splitlines())}
+        assert len(printed - {None}) >= 3
 
 
 async def test_results_go_to_stdout_while_bars_are_shown(tmp_path):
@@ -251,7 +251,7 @@ async def test_results_go_to_stdout_while_bars_are_shown(tmp_path):
 
 
 async def test_what_was_known_stays_when_akool_forgets(emulator, tmp_path):
-    """A picture that is missing and can be fetched no more is told, and the line keeps its id, URLs and credits."""
+    """A missing picture that can no longer be fetched is reported; the line keeps its id, URLs and credits."""
     write_batch(tmp_path, [emulator.add_image()], "U1")
     arguments = ("fan-out", "presses.csv", "--yes", "-o", "out.jsonl", "--download", "pictures")
     await run(*arguments, cwd=tmp_path, environment=emulator.environment())
@@ -397,7 +397,7 @@ async def test_an_unknown_outcome_is_status_5(emulator, tmp_path):
 
 
 async def test_a_bad_key_costs_one_read(emulator, tmp_path):
-    """A wrong key is told with its remedy before anything is pressed, status 1, without the key."""
+    """A wrong key is reported with its remedy before anything is pressed, status 1, without the key."""
     write_batch(tmp_path, [emulator.add_image()])
     environment = emulator.environment() | {"AKOOL_API_KEY": "sk-wrong-and-secret"}
     status, _, errors = await run("fan-out", "presses.csv", "--yes", cwd=tmp_path, environment=environment)
@@ -409,7 +409,7 @@ async def test_a_bad_key_costs_one_read(emulator, tmp_path):
 
 
 async def test_a_full_disk_stops_the_spending(emulator, tmp_path):
-    """Where no line can be written any more no press follows, and the lines that found no place are told."""
+    """If no line can be written any more, no press follows, and the lines that found no place are reported."""
     write_batch(tmp_path, [emulator.add_image() for _ in range(10)])
     arguments = ("fan-out", "presses.csv", "--yes", "-o", "out.jsonl", "--quiet")
     full = [SMALL_FILES.format(2048)]
@@ -418,20 +418,20 @@ async def test_a_full_disk_stops_the_spending(emulator, tmp_path):
     assert "out.jsonl" in errors
     assert "No space left" in errors or "File too large" in errors
     assert emulator.ledger.accepted < 80
-    told = {
+    printed = {
         (line["image_id"], line["button"]): line["id"]
         for line in map(json.loads, (line for line in errors.splitlines() if line.startswith("{")))
     }
     whole = [line for line in (tmp_path / "out.jsonl").read_text().splitlines() if line.endswith("}")]
     written = {(line["image_id"], line["button"]): line["id"] for line in map(json.loads, whole)}
-    assert emulator.ledger.presses_accepted.keys() <= told.keys() | written.keys()
+    assert emulator.ledger.presses_accepted.keys() <= printed.keys() | written.keys()
     status, _, errors = await run(*arguments, cwd=tmp_path, environment=emulator.environment())
     assert max(emulator.ledger.presses_accepted.values()) == 1
     assert emulator.ledger.accepted == 80
 
 
 async def test_a_reader_that_leaves_stops_the_spending(emulator, tmp_path):
-    """`akool fan-out ... | head -1` ends with status 1 and tells on stderr what it could not write."""
+    """`akool fan-out ... | head -1` ends with status 1 and reports on stderr what it could not write."""
     write_batch(tmp_path, [emulator.add_image() for _ in range(20)])
     reading, writing = os.pipe()
     arguments = ("fan-out", "presses.csv", "--yes")
@@ -499,7 +499,7 @@ async def test_a_line_that_was_cut_is_passed_over(emulator, tmp_path):
     ids=" ".join,
 )
 async def test_what_has_no_place_to_go_is_not_pressed(emulator, tmp_path, options):
-    """An output, a folder or a page that cannot be made is told before anything is spent."""
+    """An output, a folder or a page that cannot be made is reported before anything is spent."""
     write_batch(tmp_path, [emulator.add_image()])
     arguments = ("fan-out", "presses.csv", "--yes", *options)
     status, output, errors = await run(*arguments, cwd=tmp_path, environment=emulator.environment())
@@ -526,7 +526,7 @@ async def test_a_terminal_gets_bars(tmp_path, colour):
 
 
 async def test_the_bar_counts_what_is_pressed(emulator, tmp_path):
-    """What the budget leaves out is told as not pressed, is no failure, and does not fill the bar."""
+    """What the budget leaves out is reported as not pressed, is no failure, and does not fill the bar."""
     write_batch(tmp_path, [emulator.add_image()], "V*")
     ours, theirs = pty.openpty()
     environment = emulator.environment() | {"TERM": "xterm-256color", "COLUMNS": "140"}
@@ -538,7 +538,7 @@ async def test_the_bar_counts_what_is_pressed(emulator, tmp_path):
     assert "1/1 0 queued · 0 running · 1 done · 0 failed · 3 not pressed · 2 credits" in shown
 
 
-async def test_pictures_that_cannot_be_had_are_told_and_lose_no_id(emulator, tmp_path):
+async def test_pictures_that_cannot_be_had_are_reported_and_lose_no_id(emulator, tmp_path):
     """The host of pictures refuses them: the press is charged and its id stands in its line, with the reason."""
     write_batch(tmp_path, [emulator.add_image()], "V1")
     emulator.reported_prices["variation"] = 0
@@ -553,7 +553,7 @@ async def test_pictures_that_cannot_be_had_are_told_and_lose_no_id(emulator, tmp
     assert "2 credits of that are an estimate" in errors
 
 
-async def test_a_balance_that_does_not_suffice_is_told_before_anything_is_pressed(tmp_path):
+async def test_a_balance_that_does_not_suffice_is_reported_before_anything_is_pressed(tmp_path):
     """The plan says how many credits are missing, and what becomes of the presses that they would pay."""
     async with Emulator(credits=3) as emulator:
         write_batch(tmp_path, [emulator.add_image()], "U*")

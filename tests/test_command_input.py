@@ -79,15 +79,15 @@ async def test_any_kind_of_pipe_will_do(emulator, keys, tmp_path, script):
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [(b"\xff\xfe", "not a text file"), (b"A=b\n" * 100_000, "too long"), (b"", "AKOOL_API_KEY=...")],
 )
-async def test_a_key_file_of_something_else_is_told(tmp_path, content, told):
-    """Bytes, a file of any size and an empty one are told in one line, with status 1."""
+async def test_a_key_file_of_something_else_is_reported(tmp_path, content, message):
+    """Bytes, a file of any size and an empty one are reported in one line, with status 1."""
     (tmp_path / "keys").write_bytes(content)
     status, _, errors = await run("credit", "--key-file", "keys", cwd=tmp_path)
     assert status == 1
-    assert told in errors
+    assert message in errors
     assert len(errors.splitlines()) == 1
 
 
@@ -101,7 +101,7 @@ async def test_a_key_file_of_something_else_is_told(tmp_path, content, told):
     ],
 )
 async def test_stdin_cannot_serve_two_ends(emulator, keys, tmp_path, arguments):
-    """Keys and the batch, or keys and an answer, from one pipe is wrong usage, told before AKOOL is asked anything."""
+    """Keys and the batch, or keys and an answer, from one pipe: wrong usage, reported before any request."""
     status, _, errors = await run(*arguments.split(), cwd=tmp_path, stdin=keys.read_bytes())
     assert status == 2
     assert "--key-file" in errors
@@ -109,7 +109,7 @@ async def test_stdin_cannot_serve_two_ends(emulator, keys, tmp_path, arguments):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "first", "told"),
+    ("arguments", "first", "message"),
     [
         ("fan-out -", CLOSED_STDIN, "stdin is closed"),
         ("fan-out - --yes -o out.jsonl", CLOSED_STDIN, "stdin is closed"),
@@ -117,13 +117,13 @@ async def test_stdin_cannot_serve_two_ends(emulator, keys, tmp_path, arguments):
         ("demo --live", CLOSED_STDIN, "--yes"),
     ],
 )
-async def test_a_closed_stdin_is_one_line(emulator, tmp_path, arguments, first, told):
+async def test_a_closed_stdin_is_one_line(emulator, tmp_path, arguments, first, message):
     """Closed, or open for writing alone: no traceback, nothing is spent, status 1."""
     status, output, errors = await run(
         *arguments.split(), cwd=tmp_path, first=[first], environment=emulator.environment()
     )
     assert (status, output) == (1, "")
-    assert told in errors
+    assert message in errors
     assert len(errors.splitlines()) == 1
     assert emulator.ledger.posts == []
 

@@ -34,7 +34,7 @@ async def test_press_for_machines(emulator, tmp_path):
 
 
 async def test_no_wait_gives_the_id_to_wait_for_later(emulator, tmp_path):
-    """--no-wait ends at the accepted press; `akool result ID --wait` takes it up."""
+    """--no-wait ends at the accepted press; `akool result ID --wait` continues to wait."""
     environment = emulator.environment()
     arguments = ("press", emulator.add_image(), "U3", "--no-wait", "--json")
     status, output, _ = await run(*arguments, cwd=tmp_path, environment=environment)
@@ -53,9 +53,10 @@ async def test_a_prompt_and_its_buttons(emulator, tmp_path):
     """A prompt gives an id, five pictures and the buttons to press."""
     arguments = ("prompt", "a fox [oil]", "--scale", "16:9", "--json", "--download", "pictures")
     status, output, errors = await run(*arguments, cwd=tmp_path, environment=emulator.environment())
-    told = json.loads(output)
+    printed = json.loads(output)
     assert status == 0, errors
-    assert (told["prompt"], told["ok"], len(told["files"]), len(told["buttons"])) == ("a fox [oil]", True, 5, 8)
+    assert (printed["prompt"], printed["ok"]) == ("a fox [oil]", True)
+    assert (len(printed["files"]), len(printed["buttons"])) == (5, 8)
 
 
 async def test_result_shows_people_what_they_need(emulator, tmp_path):
@@ -77,7 +78,7 @@ async def test_credit(emulator, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("fault", "status", "told"),
+    ("fault", "status", "message"),
     [
         (Fault.fails("too dark"), 3, "too dark"),
         (Fault.reset("after"), 5, "reply"),
@@ -88,7 +89,7 @@ async def test_credit(emulator, tmp_path):
     ],
     ids=str,
 )
-async def test_exit_statuses_tell_failures_apart(emulator, tmp_path, fault, status, told):
+async def test_exit_statuses_distinguish_failures(emulator, tmp_path, fault, status, message):
     """A failed job, an unknown outcome, a time-out, a refusal and a banned account have each their status."""
     emulator.faults.script("create_by_button", fault)
     arguments = ("press", emulator.add_image(), "V1", "--json", "--timeout", "3")
@@ -96,7 +97,7 @@ async def test_exit_statuses_tell_failures_apart(emulator, tmp_path, fault, stat
     assert ended == status, errors
     line = json.loads(output)
     assert line["ok"] is False
-    assert told in line["error"]
+    assert message in line["error"]
     assert "Traceback" not in errors
 
 
@@ -125,7 +126,7 @@ async def test_exit_statuses_tell_failures_apart(emulator, tmp_path, fault, stat
     ids=" ".join,
 )
 async def test_wrong_usage_is_status_2_and_costs_nothing(emulator, tmp_path, arguments):
-    """Bad arguments are told by name before AKOOL is asked anything."""
+    """Bad arguments are reported by name before AKOOL is asked anything."""
     status, output, errors = await run(*arguments, cwd=tmp_path, environment=emulator.environment())
     assert (status, output) == (2, "")
     assert errors
@@ -148,8 +149,8 @@ async def test_keys_come_from_a_file(emulator, tmp_path, form):
 
 
 @pytest.mark.parametrize("text", ["", "two words\n", "AKOOL_API_KEY=\n", "AKOOL_CLIENT_ID=a\n"])
-async def test_a_file_without_keys_is_told(tmp_path, text):
-    """What a key file must hold is told, and nothing of what it does hold."""
+async def test_a_file_without_keys_is_reported(tmp_path, text):
+    """What a key file must hold is reported, and nothing of what it does hold."""
     (tmp_path / "keys").write_text(text)
     status, _, errors = await run("credit", "--key-file", "keys", cwd=tmp_path)
     assert status == 1
@@ -160,9 +161,9 @@ async def test_a_file_without_keys_is_told(tmp_path, text):
 async def test_the_emulator_for_machines(tmp_path):
     """`akool emulator --json` is one object that holds all that is needed to use it."""
     process = await start("emulator", "--port", "0", "--json", cwd=tmp_path)
-    told = json.loads(await process.stdout.readline())
-    environment = {name: value for name, value in told.items() if name.isupper()}
-    status, output, errors = await run("result", told["image_id"], "--json", cwd=tmp_path, environment=environment)
+    printed = json.loads(await process.stdout.readline())
+    environment = {name: value for name, value in printed.items() if name.isupper()}
+    status, output, errors = await run("result", printed["image_id"], "--json", cwd=tmp_path, environment=environment)
     process.send_signal(signal.SIGINT)
     await process.communicate()
     assert status == 0, errors
@@ -170,7 +171,7 @@ async def test_the_emulator_for_machines(tmp_path):
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-async def test_interrupting_a_press_tells_the_ids(tmp_path, stop):
+async def test_interrupting_a_press_reports_the_ids(tmp_path, stop):
     """Ctrl-C and SIGTERM name what runs on, also where AKOOL's reply came only then, and end with 130."""
     async with Emulator(speed=4) as emulator:
         emulator.faults.script("create_by_button", Fault.slow(0.5, "after"))

@@ -38,7 +38,7 @@ async def test_a_prompt_may_hold_brackets(tmp_path):
     assert "[/red] a fox [oil]" in output
 
 
-async def test_a_folder_that_cannot_be_made_is_told_before_spending(emulator, tmp_path):
+async def test_a_folder_that_cannot_be_made_is_reported_before_spending(emulator, tmp_path):
     """A file where the folder should be ends the demo before anything is charged."""
     (tmp_path / "taken").write_text("mine")
     environment = emulator.environment()
@@ -48,14 +48,14 @@ async def test_a_folder_that_cannot_be_made_is_told_before_spending(emulator, tm
     assert emulator.ledger.charged == 0
 
 
-async def test_interrupting_the_demo_tells_the_ids(tmp_path):
+async def test_interrupting_the_demo_reports_the_ids(tmp_path):
     """Ctrl-C names every operation that runs on, and ends with status 130."""
     process = await asyncio.create_subprocess_exec(
         *AKOOL, "demo", "--speed", "4", cwd=tmp_path, stderr=asyncio.subprocess.PIPE
     )
-    told = b""
-    while b"prompt" not in told:
-        told = await process.stderr.readline()
+    printed = b""
+    while b"prompt" not in printed:
+        printed = await process.stderr.readline()
     process.send_signal(signal.SIGINT)
     errors = (await process.stderr.read()).decode()
     assert await process.wait() == 130
@@ -71,7 +71,7 @@ async def test_nothing_is_spent_without_a_yes(emulator, tmp_path, answer):
 
 
 @pytest.mark.parametrize("command", ["demo --live", "credit", "press IMAGE V1", "jobs --store sqlite:///akool.db"])
-async def test_without_a_key_the_remedy_is_told(tmp_path, command):
+async def test_without_a_key_the_remedy_is_reported(tmp_path, command):
     """Without credentials one line names AKOOL_API_KEY and --key-file: no traceback, status 1."""
     status, output, errors = await run(*command.split(), cwd=tmp_path)
     assert (status, output) == (1, "")
@@ -82,7 +82,7 @@ async def test_without_a_key_the_remedy_is_told(tmp_path, command):
 
 @pytest.mark.parametrize("command", ["press IMAGE V1 V2", "prompt lighthouse", "credit", "fan-out presses.csv --yes"])
 async def test_no_network_is_an_error_with_a_remedy(emulator, tmp_path, command):
-    """Nothing listens where AKOOL is looked for: status 1 of every command, and what to do is printed once."""
+    """Nothing listens where AKOOL is expected: status 1 of every command, and what to do is printed once."""
     write_batch(tmp_path, ["0" * 24], "V1")
     environment = emulator.environment() | {"AKOOL_BASE_URL": "http://127.0.0.1:9"}
     arguments = command.replace("IMAGE", "0" * 24).split()
@@ -91,10 +91,10 @@ async def test_no_network_is_an_error_with_a_remedy(emulator, tmp_path, command)
     assert errors.count("try again when AKOOL can be reached") == 1
 
 
-async def test_the_version_is_told(tmp_path):
+async def test_the_version_is_reported(tmp_path):
     """--version prints it, and nothing else."""
-    told = await run("--version", cwd=tmp_path, afresh=True)
-    assert told == (0, f"akool, version {akool_async.__version__}\n", "")
+    ended = await run("--version", cwd=tmp_path, afresh=True)
+    assert ended == (0, f"akool, version {akool_async.__version__}\n", "")
 
 
 async def test_a_usage_error_is_status_2(tmp_path):
@@ -131,8 +131,8 @@ async def test_the_emulator_serves_until_it_is_stopped(tmp_path, monkeypatch, st
     assert len(result.urls) == 5
 
 
-async def test_the_demo_can_be_told_by_webhooks(tmp_path):
-    """With --webhook the same nine images are made and saved, and the end says that a webhook told of them."""
+async def test_the_demo_can_use_webhooks(tmp_path):
+    """With --webhook the same nine images are made and saved, and the last line names the webhook."""
     status, output, errors = await run("demo", "--webhook", "--speed", "200", "--json", "-q", cwd=tmp_path)
     lines = [json.loads(line) for line in output.splitlines()]
     assert status == 0
@@ -142,16 +142,16 @@ async def test_the_demo_can_be_told_by_webhooks(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ("--live --webhook", "it goes with the emulator alone"),
         ("--key-file keys", "--key-file goes with --live alone"),
     ],
 )
-async def test_options_of_the_demo_that_exclude_each_other_are_refused(emulator, tmp_path, options, told):
+async def test_options_of_the_demo_that_exclude_each_other_are_refused(emulator, tmp_path, options, message):
     """They end the demo with status 2 and the reason, before anything is spent."""
     (tmp_path / "keys").write_text(f"AKOOL_API_KEY={emulator.api_key}\n")
     status, output, errors = await run("demo", *options.split(), cwd=tmp_path, environment=emulator.environment())
     assert (status, output) == (2, "")
-    assert told in errors
+    assert message in errors
     assert emulator.ledger.requests.total() == 0

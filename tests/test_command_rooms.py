@@ -43,7 +43,7 @@ from akool_async.emulator import Fault
 
 
 @pytest.mark.parametrize(
-    ("known", "told"),
+    ("known", "message"),
     [
         ({"credits_estimated": 2.0}, "2 credits of that are an estimate"),
         ({"credits_in_doubt": 4.0}, "up to 4 credits more may have been charged"),
@@ -52,17 +52,17 @@ from akool_async.emulator import Fault
         ({"credits_elsewhere": -5.0}, "the balance is 5 credits higher than that explains: a top-up, or a refund"),
     ],
 )
-async def test_what_is_not_plain_in_an_account_is_explained(akool, known, told):
+async def test_what_is_not_plain_in_an_account_is_explained(akool, known, message):
     assert list(explain_account(akool.counters())) == []
-    assert told in "\n".join(explain_account(evolve(akool.counters(), **known)))
+    assert message in "\n".join(explain_account(evolve(akool.counters(), **known)))
 
 
 def test_of_many_lost_presses_the_rest_is_counted():
     """Commands for the first few, and how many more there are."""
     lines = [OutcomeLine(image_id=f"image-{n}", button="U1", charged=True) for n in range(MAX_COMMANDS + 3)]
-    told = list(explain_lost(lines, ids=None, store="--store x"))
-    assert sum("--id ID" in sentence for sentence in told) == MAX_COMMANDS
-    assert told[-1] == "and 3 more"
+    printed = list(explain_lost(lines, ids=None, store="--store x"))
+    assert sum("--id ID" in sentence for sentence in printed) == MAX_COMMANDS
+    assert printed[-1] == "and 3 more"
 
 
 def test_a_line_that_the_disk_cannot_take_leaves_nothing(tmp_path):
@@ -109,7 +109,7 @@ def test_what_follows_a_charge_is_no_wrong_usage():
 
 
 @pytest.mark.parametrize("name", [5, None, ["U1"], {"button": "U1"}])
-def test_a_button_that_is_no_text_is_told(name):
+def test_a_button_that_is_no_text_is_reported(name):
     with pytest.raises(ValueError, match="button must be a text such as"):
         expand([name])
 
@@ -120,7 +120,7 @@ def test_the_shell_completes_buttons(typed, offered):
 
 
 def test_a_price_is_learned_from_the_images_that_a_batch_starts_from():
-    """An image that a press made tells what its kind was charged; one that a prompt made tells of no press."""
+    """An image that a press made shows what its kind was charged; one that a prompt made shows no press."""
     sources = [ImageResult(id="a", op_button="U1", deduction_credit=5.0), ImageResult(id="b", deduction_credit=9.0)]
     prices = learn_prices([], sources)
     assert (prices.expected("upscale"), prices.is_known("upscale")) == (5.0, True)
@@ -161,8 +161,8 @@ def _chunk(kind, content):
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
-def test_a_person_who_leaves_is_told_what_is_in_doubt(capsys):
-    """A press whose caller had left is told by its row, like one that is on its way."""
+def test_a_person_who_leaves_sees_what_is_in_doubt(capsys):
+    """A press whose caller had left is shown in its row, like one that is on its way."""
     with LiveTable([Row("U1"), Row("V1")], "an image", quiet=True) as table:
         lost = OutcomeUnknownError("lost", charged=True).about(press=ButtonPress("image-1", "V1"))
         table.stop_waiting([], [lost])
@@ -210,7 +210,7 @@ async def test_a_result_that_failed_is_printed_with_its_reason(as_command, akool
     assert "too dark" in capsys.readouterr().out
 
 
-async def test_a_result_is_told_also_where_nothing_is_to_be_saved(as_command, capsys):
+async def test_a_result_is_reported_also_where_nothing_is_to_be_saved(as_command, capsys):
     image_id = as_command.add_image()
     assert await result.run(options(image_id, wait=False)) == ExitStatus.DONE
     assert image_id in capsys.readouterr().out

@@ -108,8 +108,8 @@ async def test_an_account_by_name_keeps_its_jobs_when_its_key_changes(emulator, 
 def test_the_account_is_told_apart_without_its_key():
     """Two keys are two accounts, and a key is not found in the account's name."""
     first, second = AkoolSession("the-one-key"), AkoolSession("the-other-key")
-    assert first.account != second.account
-    assert "key" not in first.account
+    assert first.account_id != second.account_id
+    assert "key" not in first.account_id
 
 
 async def test_finished_jobs_are_pruned_and_unknown_ones_kept(emulator, store):

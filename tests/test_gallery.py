@@ -74,7 +74,7 @@ async def gallery(emulator, tmp_path):
 
 
 async def test_the_page_shows_every_button_and_needs_nothing_else(gallery):
-    """Two sheets of eight buttons; pictures are in the page; captions tell id, seconds, credits and reasons."""
+    """Two sections of eight buttons; pictures are in the page; captions show id, seconds, credits and reasons."""
     page = Page(gallery.read_text())
     assert not page.tags & {"script", "link", "iframe", "object"}
     assert len(page.pictures) == 2 + 4  # the sources, and of five presses the four that did not fail
@@ -118,7 +118,7 @@ async def test_without_a_folder_the_pictures_are_fetched_for_the_page(emulator, 
     assert names == ["out.jsonl", "page/gallery.html", "presses.csv"]
 
 
-async def test_pictures_that_are_gone_are_told_as_such(emulator, tmp_path):
+async def test_pictures_that_are_gone_are_reported_as_such(emulator, tmp_path):
     """A page whose pictures no host serves any more still has its captions."""
     write_batch(tmp_path, [emulator.add_image()], "V1")
     environment = emulator.environment()
@@ -186,7 +186,7 @@ BAD = {
 
 @pytest.mark.parametrize("kind", BAD)
 def test_a_bad_picture_has_a_reason(tmp_path, kind):
-    """Whatever a decoder raises, or would unpack, people are told in one sentence."""
+    """Whatever a decoder raises, or would unpack, people get one sentence."""
     content, reason = BAD[kind]
     (tmp_path / "a.png").write_bytes(content)
     with pytest.raises(UnreadableError) as caught:
@@ -194,7 +194,7 @@ def test_a_bad_picture_has_a_reason(tmp_path, kind):
     assert str(caught.value) == reason
 
 
-def test_damage_anywhere_is_told_or_harmless(tmp_path):
+def test_damage_anywhere_is_reported_or_harmless(tmp_path):
     """A flipped byte in any place gives a thumbnail or that reason, and nothing else."""
     whole = png((16, 16))
     for place in range(8, len(whole), 5):
@@ -205,7 +205,7 @@ def test_damage_anywhere_is_told_or_harmless(tmp_path):
             assert thumbnail(tmp_path / "a.png").startswith("data:image/webp;base64,")
 
 
-async def test_a_damaged_picture_is_one_marked_tile(emulator, tmp_path):
+async def test_a_damaged_picture_is_one_marked_card(emulator, tmp_path):
     """The page, the summary and the exit status are as usual, also where AKOOL has the picture no more."""
     write_batch(tmp_path, [emulator.add_image()], "U1 V1")
     arguments = ("fan-out", "presses.csv", "--yes", "-o", "out.jsonl", "--download", "pictures")
@@ -272,7 +272,7 @@ async def test_without_a_recorded_address_akool_is_asked(finished):
     assert len(page.pictures) == 2
 
 
-async def test_what_keeps_a_picture_away_is_told(emulator, finished, tmp_path):
+async def test_what_keeps_a_picture_away_is_reported(emulator, finished, tmp_path):
     """A host that refuses, and files that are elsewhere: not that AKOOL has it no more, which is not so."""
     emulator.faults.rate(1.0, Fault.status(403), endpoints=["pictures"])
     page = await finished(tmp_path / "archive")
@@ -432,7 +432,7 @@ async def test_what_no_encoding_can_carry_is_replaced(akool, tmp_path):
     assert "\u202e" not in page.text
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed here: the gallery was looked at in no browser")
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed here: the gallery was seen in no browser")
 @pytest.mark.parametrize("width", [500, 1280])
 async def test_a_browser_shows_it(gallery, tmp_path, width):
     """In Chromium, wide and narrow: all pictures are decoded, nothing is wider than the window, no script got in."""
@@ -467,8 +467,8 @@ async def test_a_press_that_runs_on_is_a_tile_without_a_picture(akool, emulator,
     assert emulator.ledger.requests["pictures"] <= 1  # the source's
 
 
-async def test_a_fetched_picture_that_is_too_large_is_told_so(akool, emulator, tmp_path):
-    """It came whole, and is not drawn: the tile has a reason, and its link all the same."""
+async def test_a_fetched_picture_that_is_too_large_is_reported(akool, emulator, tmp_path):
+    """It came whole, and is not drawn: the card has a reason, and its link all the same."""
     press = ButtonPress(emulator.add_image(), "U1")
     async with scripted_server({"body": claiming(20_000, 20_000)}) as host:
         line = OutcomeLine(

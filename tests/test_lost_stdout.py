@@ -123,7 +123,7 @@ async def test_an_error_after_spending_is_no_wrong_usage(emulator, tmp_path, arg
 
 @pytest.mark.parametrize("prompt", ["", " ", "half \udcff"])
 async def test_a_prompt_that_cannot_be_sent_is_wrong_usage(emulator, tmp_path, prompt):
-    """What is wrong with the arguments is told before anything is sent, with status 2."""
+    """What is wrong with the arguments is reported before anything is sent, with status 2."""
     status, _, errors = await run("prompt", prompt, cwd=tmp_path, environment=emulator.environment())
     assert status == 2, errors
     assert "prompt must be" in errors

@@ -127,7 +127,7 @@ async def test_a_batch_in_the_place_of_the_ids_is_not_deleted(emulator, tmp_path
     ids=" ".join,
 )
 async def test_two_things_cannot_go_to_one_place(emulator, tmp_path, options):
-    """Output, ids, page, state and keys are files of their own, and regular ones; told before anything is spent."""
+    """Output, ids, page, state and keys are files of their own, and regular ones; reported before anything is spent."""
     write_batch(tmp_path, [emulator.add_image()], "V1")
     (tmp_path / "folder").mkdir()
     (tmp_path / "link").symlink_to("4.html")

@@ -1,4 +1,4 @@
-"""Folders and pages that cannot be written to: told before anything is spent."""
+"""Folders and pages that cannot be written to: reported before anything is spent."""
 
 import json
 import os
@@ -35,7 +35,7 @@ def as_ordinary_user():
     ],
     ids=" ".join,
 )
-async def test_a_folder_without_permission_is_told_before_spending(emulator, tmp_path, options):
+async def test_a_folder_without_permission_is_reported_before_spending(emulator, tmp_path, options):
     """For pictures, the page and the output, through links too: one line that names the place, status 1."""
     write_batch(tmp_path, [emulator.add_image()], "V1")
     (tmp_path / "locked").mkdir(mode=0o555)
@@ -79,7 +79,7 @@ async def test_every_command_tries_its_folder_first(emulator, tmp_path, argument
 
 
 @pytest.mark.parametrize("options", [("--download", "pictures"), ("--gallery", "page.html")])
-async def test_a_disk_that_takes_names_but_no_content_is_told_before_spending(emulator, tmp_path, options):
+async def test_a_disk_that_takes_names_but_no_content_is_reported_before_spending(emulator, tmp_path, options):
     """As a full one does, or a quota: files can be made there, and nothing be written to them."""
     write_batch(tmp_path, [emulator.add_image()], "V1")
     full = [SMALL_FILES.format(0)]
@@ -93,7 +93,7 @@ async def test_a_disk_that_takes_names_but_no_content_is_told_before_spending(em
     assert not (tmp_path / "page.html").exists()
 
 
-async def test_an_output_that_is_full_is_told_before_spending(emulator, tmp_path):
+async def test_an_output_that_is_full_is_reported_before_spending(emulator, tmp_path):
     """Where the file can be opened, and no id could be added to it."""
     write_batch(tmp_path, [emulator.add_image()], "V1")
     (tmp_path / "out.jsonl").touch()
@@ -119,7 +119,7 @@ async def test_a_page_may_have_a_long_name(emulator, tmp_path, length):
 
 
 @pytest.mark.parametrize(
-    ("option", "name", "told"),
+    ("option", "name", "message"),
     [
         ("--gallery", "g" * 256, "File name too long"),
         ("--download", "g" * 256, "File name too long"),
@@ -128,19 +128,19 @@ async def test_a_page_may_have_a_long_name(emulator, tmp_path, length):
         ("-o", "loop", "Too many levels of symbolic links"),
     ],
 )
-async def test_a_name_that_cannot_be_is_told_before_spending(emulator, tmp_path, option, name, told):
+async def test_a_name_that_cannot_be_is_reported_before_spending(emulator, tmp_path, option, name, message):
     """Longer than the file system takes, or a link to itself: one line, status 1."""
     write_batch(tmp_path, [emulator.add_image()], "V1")
     (tmp_path / "loop").symlink_to("loop")
     status, _, errors = await run(*FAN_OUT, option, name, cwd=tmp_path, environment=emulator.environment())
     assert status == 1
-    assert told in errors
+    assert message in errors
     assert len(errors.splitlines()) == 1
     assert emulator.ledger.posts == []
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (("-o", "nodir/out.jsonl"), "nodir/out.jsonl: the folder {folder}/nodir does not exist"),
         (("-o", "x.jsonl", "--download", "x.jsonl"), "--output and --download both name {folder}/x.jsonl"),
@@ -148,12 +148,12 @@ async def test_a_name_that_cannot_be_is_told_before_spending(emulator, tmp_path,
     ],
     ids=str,
 )
-async def test_what_is_wrong_with_a_place_is_named(emulator, tmp_path, options, told):
+async def test_what_is_wrong_with_a_place_is_named(emulator, tmp_path, options, message):
     """A folder that is not there, and two options that name one place: one line, and nothing was spent or made."""
     write_batch(tmp_path, [emulator.add_image()], "V1")
     status, _, errors = await run(*FAN_OUT, *options, cwd=tmp_path, environment=emulator.environment())
     assert status == 1
-    assert told.format(folder=tmp_path.resolve()) in errors
+    assert message.format(folder=tmp_path.resolve()) in errors
     assert len(errors.splitlines()) == 1
     assert emulator.ledger.posts == []
     assert [path.name for path in tmp_path.iterdir()] == ["presses.csv"]

@@ -180,7 +180,7 @@ async def test_pressing_for_good(emulator, tmp_path, capsys):
 async def test_a_web_backend_with_two_workers(emulator, monkeypatch, listener, store, tmp_path):
     """The durable FastAPI block: requests submit and read, two workers press, webhooks come in at the web server."""
     environment_of_a_public_server(emulator, monkeypatch, listener)
-    monkeypatch.setenv("STATE", store)
+    monkeypatch.setenv("STORE", store)
     server = uvicorn.Server(uvicorn.Config(names_of("app.state.jobs.submit")["app"], log_level="error"))
     serving = asyncio.create_task(server.serve([listener]))
     await look_until(lambda: server.started)
@@ -230,7 +230,7 @@ async def test_pressing_carefully(emulator, capsys):
 
 async def test_the_block_for_users_own_fault_tests():
     """The README's own test of a lost reply passes."""
-    await names_of("a_lost_reply_is_told")["test_a_lost_reply_is_told_and_not_paid_twice"]()
+    await names_of("a_lost_reply_is_reported")["test_a_lost_reply_is_reported_and_not_paid_twice"]()
 
 
 @pytest.mark.parametrize("text", [README, errors.__doc__], ids=["README", "akool_async.errors"])

@@ -63,7 +63,7 @@ async def test_what_an_earlier_version_recorded_is_found(emulator, tmp_path, is_
 
 @pytest.mark.usefixtures("finished")
 async def test_pictures_that_were_moved_with_their_output_are_found(emulator, tmp_path):
-    """The folder of output and pictures may get another name, and the command is told the new one."""
+    """The folder of output and pictures may get another name, and the command is given the new one."""
     (tmp_path / "first").rename(tmp_path / "second")
     await assert_done_elsewhere(emulator, tmp_path, "second", "../second/pictures")
 

@@ -146,8 +146,8 @@ async def test_a_closed_terminal_leaves_the_ids_in_a_file(slow, tmp_path, comman
             await slow.ledger.until(lambda ledger: ledger.accepted == len(arguments[1:]) - (command == "press"))
             close()
             assert await process.wait() == 130
-    told = (tmp_path / "messages").read_text()
-    assert all(new_id in told for new_id in paid_ids(slow))
+    printed = (tmp_path / "messages").read_text()
+    assert all(new_id in printed for new_id in paid_ids(slow))
 
 
 @pytest.mark.parametrize("stop", STOPS)
@@ -181,8 +181,8 @@ async def test_an_interrupted_press_writes_its_ids_to_stdout(tmp_path, stop, opt
             _, errors = await process.communicate()
         assert process.returncode == 130
         known = {post.new_ids[0] for post in emulator.ledger.posts if "reset" not in (post.fault or "")}
-        told = (tmp_path / "out").read_text()
-        assert all(new_id in told for new_id in known), errors.decode()
+        printed = (tmp_path / "out").read_text()
+        assert all(new_id in printed for new_id in known), errors.decode()
         if "--json" in options:
             lines = read_lines(tmp_path / "out")
             assert {line["id"] for line in lines} == known | {None}
@@ -257,7 +257,7 @@ async def test_a_question_is_left_immediately(emulator, tmp_path, stop):
 
 @pytest.mark.parametrize("stop", STOPS)
 async def test_the_emulator_ends_with_0(tmp_path, stop):
-    """Any of these signals ends it, and what it charged is told."""
+    """Any of these signals ends it, and what it charged is reported."""
     process = await start("emulator", "--port", "0", cwd=tmp_path)
     await wait_for_line(process.stderr, b"Ctrl-C")
     process.send_signal(stop)
@@ -281,4 +281,4 @@ async def test_a_worker_hands_over_on_a_hangup(tmp_path):
             _, errors = await draining
             assert process.returncode == 0, errors
             assert b"stopped: what was running is left" in errors
-            assert {job.operation_id async for job in jobs.jobs("open")} == paid_ids(emulator)
+            assert {job.operation_id async for job in jobs.jobs()} == paid_ids(emulator)

@@ -234,7 +234,7 @@ def test_what_is_written_stays(text):
 
 
 @given(st.text())
-def test_whatever_is_told_can_be_written(text):
+def test_whatever_is_reported_can_be_written(text):
     """Half a character, from JSON or from the name of a file, is replaced."""
     assert stderr.plain(text).encode().decode() == stderr.plain(text)
 
@@ -299,9 +299,9 @@ def test_warnings_of_the_library_are_harmless_lines(capsys):
     handler.handle(logging.makeLogRecord({"msg": "lost: %s", "args": (f"a{TITLE}\nb",)}))
     error = ValueError(CLEAR)
     handler.handle(logging.makeLogRecord({"msg": "failed", "exc_info": (ValueError, error, None)}))
-    told = capsys.readouterr().err
-    assert "\x1b" not in told
-    assert re.match(rf"{STAMP}lost: a\]0;PWNED b\n{STAMP}failed\nValueError: \[2J", told)
+    printed = capsys.readouterr().err
+    assert "\x1b" not in printed
+    assert re.match(rf"{STAMP}lost: a\]0;PWNED b\n{STAMP}failed\nValueError: \[2J", printed)
 
 
 # --- encodings ---
@@ -327,17 +327,17 @@ async def test_json_is_json_in_every_encoding(emulator, tmp_path):
     button = "\U0001f30a\u202eé"
     rows = [{"image_id": emulator.add_image(), "button": one} for one in ("U1", button, "\ud83d")]
     (tmp_path / "presses.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    told = []
+    printed = []
     for encoding in ("ascii", "utf-8"):
         environment = emulator.environment() | {"PYTHONIOENCODING": encoding}
         process = await start("fan-out", "presses.jsonl", "--json", cwd=tmp_path, environment=environment)
         output, errors = await process.communicate()
         assert process.returncode == 2, errors  # of the invalid lines
-        told.append(json.loads(output))
+        printed.append(json.loads(output))
         assert output.isascii()
-    assert told[0]["to_press"] == 1
-    assert repr(button) in told[0]["invalid"][0]["error"]
-    assert told[0]["invalid"] == told[1]["invalid"]
+    assert printed[0]["to_press"] == 1
+    assert repr(button) in printed[0]["invalid"][0]["error"]
+    assert printed[0]["invalid"] == printed[1]["invalid"]
 
 
 @pytest.mark.parametrize("locale", [{}, {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}])

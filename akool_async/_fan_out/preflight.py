@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from attrs import frozen
+
 from akool_async._limits.recent import Recent
 from akool_async._submit.decision import Source
 from akool_async._submit.reconcile import source_shows
-from akool_async.errors import AkoolError, AlreadyUsedError, NotFoundError, NotOperableError, codes_of
+from akool_async.errors import CODES, AkoolError, AlreadyUsedError, NotFoundError, NotOperableError, codes_of
 
 if TYPE_CHECKING:
     from akool_async._http.endpoints import Endpoints
@@ -20,18 +22,25 @@ NOT_OPERABLE: Final = codes_of(NotOperableError)[0]
 ALREADY_USED: Final = codes_of(AlreadyUsedError)[0]
 
 
-def refusal_of(source: ImageResult, press: ButtonPress) -> NotOperableError | None:
-    """The error of a press that its source image does not offer; None if it can be pressed."""
-    match source_shows(source, press.button):
+@frozen
+class Obstacle:
+    """Why a button cannot be pressed."""
+
+    code: int
+    """The code that AKOOL would answer."""
+    reason: str
+
+
+def obstacle_of(source: ImageResult, button: str) -> Obstacle | None:
+    """Why a button of a source image cannot be pressed; None if it can be."""
+    match source_shows(source, button):
         case Source.OFFERED:
             return None
         case Source.USED:
-            msg = f"found before pressing: {press.button} is used"
-            return AlreadyUsedError(ALREADY_USED, msg).about(press=press)
+            return Obstacle(ALREADY_USED, f"{button} is used already")
         case _:
             offered = ", ".join(source.buttons) or f"nothing at status {source.status}"
-            msg = f"found before pressing: {press.button} is not offered, but {offered}"
-            return NotOperableError(NOT_OPERABLE, msg).about(press=press)
+            return Obstacle(NOT_OPERABLE, f"{button} is not offered, but {offered}")
 
 
 class Preflight:
@@ -50,9 +59,10 @@ class Preflight:
             NotOperableError: It is not there; nothing was sent.
             AkoolError: The source image could not be read.
         """
-        refusal = refusal_of(await self._source(press.image_id), press)
-        if refusal is not None:
-            raise refusal
+        obstacle = obstacle_of(await self._source(press.image_id), press.button)
+        if obstacle is not None:
+            message = f"found before pressing: {obstacle.reason}"
+            raise CODES[obstacle.code].error(obstacle.code, message).about(press=press)
 
     def close(self) -> None:
         """End the reads under way."""

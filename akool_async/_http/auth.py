@@ -16,31 +16,31 @@ if TYPE_CHECKING:
 
 Header = tuple[str, str]
 
-SHORTEST_SECRET: Final = 8
-"""Characters. What is shorter stands by chance in many a message, from which it could not be taken out."""
+MIN_SECRET_LENGTH: Final = 8
+"""Characters. A shorter text occurs in many messages by chance, so that it could not be redacted."""
 
 
 def _strip(value: str) -> str:
     return value.strip() if isinstance(value, str) else value
 
 
-def _check_word(_: object, attribute: Attribute[str], value: str) -> None:
+def _check_printable(_: object, attribute: Attribute[str], value: str) -> None:
     if not isinstance(value, str) or not value or not value.isascii() or not value.isprintable() or " " in value:
         # The value itself stays out of the message: it may be a real key with one stray character.
         raise ConfigurationError(f"{attribute.name} must be a non-empty text of printable ASCII without spaces")
 
 
 def _check_secret(instance: object, attribute: Attribute[str], value: str) -> None:
-    _check_word(instance, attribute, value)
-    if len(value) < SHORTEST_SECRET:
+    _check_printable(instance, attribute, value)
+    if len(value) < MIN_SECRET_LENGTH:
         raise ConfigurationError(
-            f"{attribute.name} must have at least {SHORTEST_SECRET} characters: this is too short for one of AKOOL's"
+            f"{attribute.name} must have at least {MIN_SECRET_LENGTH} characters: this is too short for one of AKOOL's"
         )
 
 
 def _mask(text: str, secrets: Iterable[str]) -> str:
     for secret in secrets:
-        if len(secret) >= SHORTEST_SECRET:  # AKOOL decides how long a token is
+        if len(secret) >= MIN_SECRET_LENGTH:  # AKOOL decides how long a token is
             text = text.replace(secret, "***")
     return text
 
@@ -66,7 +66,7 @@ class ApiKey(_Unpicklable):
 
     @property
     def fingerprint(self) -> str:
-        """A word that tells accounts apart and tells nothing of the key."""
+        """Tells accounts apart without revealing the key."""
         return _fingerprint(self.key)
 
 
@@ -74,12 +74,12 @@ class ApiKey(_Unpicklable):
 class ClientCredentials(_Unpicklable):
     """A client id and secret, traded for a token (Get Token) that is sent as ``Authorization: Bearer``."""
 
-    client_id: str = field(converter=_strip, validator=_check_word)
+    client_id: str = field(converter=_strip, validator=_check_printable)
     client_secret: str = field(repr=False, converter=_strip, validator=_check_secret)
 
     @property
     def fingerprint(self) -> str:
-        """A word that tells accounts apart."""
+        """Tells accounts apart."""
         return _fingerprint(self.client_id)
 
 
@@ -87,49 +87,49 @@ Credentials = ApiKey | ClientCredentials
 
 
 class Authenticator(Protocol):
-    """Gives the one header a request carries, and is told when AKOOL no longer takes it."""
+    """Supplies the authentication header of requests."""
 
     @property
     def header(self) -> Header | None:
-        """The header to send now, where it is at hand."""
+        """The header to send; None if it has to be acquired first."""
 
     async def acquire(self) -> Header:
-        """The header to send now, where it has to be waited for."""
+        """Wait for the header to send."""
 
     def renew(self, header: Header) -> bool:
-        """AKOOL ended ``header`` (1101): True where another can be acquired."""
+        """Drop a header that AKOOL no longer accepts (1101); True if another can be acquired."""
 
     def redact(self, text: str) -> str:
-        """Take the secrets out of a text of AKOOL's before anyone sees it."""
+        """Replace the secrets in a text of AKOOL's."""
 
     def close(self) -> None:
-        """End what it still has under way."""
+        """Cancel a request for a token."""
 
 
 class KeyAuthenticator(_Unpicklable):
-    """Always the same header."""
+    """Sends an API key."""
 
     def __init__(self, credentials: ApiKey) -> None:
         self.header = ("x-api-key", credentials.key)
 
-    async def acquire(self) -> Header:  # pragma: no cover - a key never has to be waited for
+    async def acquire(self) -> Header:  # pragma: no cover - its header is always there
         """The key."""
         return self.header
 
     def renew(self, header: Header) -> bool:  # noqa: ARG002 - a key has no successor
-        """Never: a key that AKOOL refuses stays refused."""
+        """False: a key that AKOOL refuses stays refused."""
         return False
 
     def redact(self, text: str) -> str:
-        """Take the key out."""
+        """Replace the key."""
         return _mask(text, [self.header[1]])
 
     def close(self) -> None:
-        """Nothing is ever under way."""
+        """Do nothing: a key is not fetched."""
 
 
 class TokenAuthenticator(_Unpicklable):
-    """One token for all requests: whoever comes while it is being fetched waits for the same fetch."""
+    """Sends a token that all requests share. Requests that need it while it is fetched wait for the same fetch."""
 
     def __init__(self, credentials: ClientCredentials, fetch: Callable[[ClientCredentials], Awaitable[str]]) -> None:
         self._credentials = credentials
@@ -139,14 +139,14 @@ class TokenAuthenticator(_Unpicklable):
         self._tokens: deque[str] = deque(maxlen=8)  # a late reply may still quote one that was replaced
 
     async def acquire(self) -> Header:
-        """The token in force; fetches one where there is none."""
+        """The current token; fetches one if there is none."""
         if self.header is not None:
             return self.header
         if self._fetching is None:
             self._fetching = asyncio.create_task(self._fetch_header())
-            self._fetching.add_done_callback(_look_at)
+            self._fetching.add_done_callback(_retrieve_exception)
         try:
-            return await asyncio.shield(self._fetching)  # a caller that is cancelled leaves the others their token
+            return await asyncio.shield(self._fetching)  # cancelling one caller leaves the fetch to the others
         except AkoolError as error:
             raise error.fresh() from error.__cause__
         except asyncio.CancelledError:
@@ -162,11 +162,11 @@ class TokenAuthenticator(_Unpicklable):
         return True
 
     def redact(self, text: str) -> str:
-        """Take the secret and the newest tokens out."""
+        """Replace the client secret and the newest tokens."""
         return _mask(text, (self._credentials.client_secret, *self._tokens))
 
     def close(self) -> None:
-        """End the fetch under way."""
+        """Cancel the fetch under way."""
         if self._fetching is not None:
             self._fetching.cancel()
 
@@ -180,8 +180,8 @@ class TokenAuthenticator(_Unpicklable):
         return self.header
 
 
-def _look_at(fetching: asyncio.Task[Header]) -> None:
-    """Take in the outcome of a fetch that nobody may wait for any more, so that asyncio does not complain of it."""
+def _retrieve_exception(fetching: asyncio.Task[Header]) -> None:
+    """Keep asyncio from logging the failure of a fetch whose callers have all left."""
     if not fetching.cancelled():
         fetching.exception()
 

@@ -113,7 +113,7 @@ class Endpoints:
         return codec.read_credit(await self._read_patiently(lambda: self._transport.request(call), tries))
 
     async def _read_patiently(self, read: Callable[[], Awaitable[T]], tries: int) -> T:
-        """Call a read that costs nothing, and again up to ``tries`` times in all where the error may pass."""
+        """Call a read, which costs nothing, up to ``tries`` times while its errors are transient."""
         waits = growing_waits(self._timing.retry_delay, self._timing.max_retry_delay)
         for _ in range(tries - 1):  # pragma: no branch - Python 3.11 loses track after a time-out within
             try:

@@ -1,4 +1,4 @@
-"""Whether an image can be what a press, or a prompt (None), made: replies, webhooks and people can mix ids up."""
+"""Whether a press, or a prompt (None), can have made an image: replies, webhooks and people can mix ids up."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ if TYPE_CHECKING:
 
 
 def contradiction(image: ImageResult, press: ButtonPress | None) -> str | None:
-    """Why the image of a reply to a POST cannot be what it made; None if it can.
+    """Why a POST cannot have made the image of its reply; None if it can.
 
-    Another ``source_image_id`` alone says nothing there: the reply on AKOOL's Create By Button page shows one.
+    A different ``source_image_id`` alone proves nothing: the reply on AKOOL's Create By Button page shows one.
     """
     if press is not None and image.id == press.image_id:
         return f"a reply with the id of the source image itself, {image.id}"
@@ -22,7 +22,7 @@ def contradiction(image: ImageResult, press: ButtonPress | None) -> str | None:
 
 
 def has_other_origin(image: ImageResult, press: ButtonPress | None) -> bool:
-    """True if an image, whose id somebody else told, is not what the press made: the source image counts here."""
+    """True if the press did not make an image whose id came from elsewhere; here the source image has to match."""
     source = None if press is None else press.image_id
     return contradiction(image, press) is not None or image.source_image_id not in (None, source)
 

@@ -18,7 +18,7 @@ def proxy_for(url: str) -> str | None:
 
     ``HTTPS_PROXY`` or ``HTTP_PROXY`` names the proxy, by the scheme of ``url``, and ``NO_PROXY`` lists the exceptions;
     the names in lower case take precedence. On macOS and Windows the system's settings apply if the environment has
-    none of these. This machine itself is never asked through a proxy.
+    none of these. Requests to this machine itself never use a proxy.
 
     The URL may hold a user and password: pass it to aiohttp (``proxy=``), and show :func:`without_password` of it.
 

@@ -1,4 +1,7 @@
-"""When to try again: pure schedules and judgements, built on backoff's generators and jitters. Nothing waits here."""
+"""What an error means for a further try, decided once for all rooms, and how long a reply asks to wait.
+
+What depends on AKOOL's code alone stands in :data:`akool_async.errors.CODES`.
+"""
 
 from __future__ import annotations
 
@@ -27,13 +30,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-LONGEST_RETRY_AFTER: Final = 3600.0
-"""Seconds; a Retry-After beyond this is not waited out in full by polls. Presses give up long before."""
+MAX_RETRY_AFTER: Final = 3600.0
+"""Seconds; a longer Retry-After is cut to this. Presses give up long before."""
 
 SERVER_ERROR: Final = 500
-GATEWAY_GAVE_UP: Final = (408, 499)
+GATEWAY_TIMEOUTS: Final = (408, 499)
 """HTTP statuses of a gateway that did not wait for the reply of the service behind it."""
-LOWEST_CODE: Final = 1000
+MIN_CODE: Final = 1000
 """AKOOL's own codes begin here; 500, 0 and -1 are some failing layer's."""
 
 _PERMANENT: Final = (
@@ -45,6 +48,7 @@ _PERMANENT: Final = (
     ConfigurationError,
     SessionClosedError,
 )
+_TRANSIENT: Final = (TransportError, ResponseError, RateLimitedError, GenerationError)
 
 
 def asked_wait(headers: Mapping[str, str]) -> float | None:
@@ -62,9 +66,9 @@ def asked_wait(headers: Mapping[str, str]) -> float | None:
 def retry_after_seconds(header: str, now: datetime) -> float | None:
     """Read Retry-After, which is seconds or an HTTP date; None if it is neither."""
     if header.strip().isdecimal():
-        return min(float(header), LONGEST_RETRY_AFTER)
+        return min(float(header), MAX_RETRY_AFTER)
     moment = read_date(header)
-    return None if moment is None else min(max((moment - now).total_seconds(), 0.0), LONGEST_RETRY_AFTER)
+    return None if moment is None else min(max((moment - now).total_seconds(), 0.0), MAX_RETRY_AFTER)
 
 
 def read_date(header: str) -> datetime | None:
@@ -81,16 +85,22 @@ def is_permanent(error: AkoolError) -> bool:
     return isinstance(error, _PERMANENT)
 
 
+def is_transient(error: AkoolError) -> bool:
+    """True for an error of a read that may succeed if it is tried again."""
+    return isinstance(error, _TRANSIENT)
+
+
 def is_account_error(error: BaseException) -> bool:
-    """True for a refusal after which no other press of the account would fare better."""
+    """True for a refusal that concerns the account, so that AKOOL would refuse every other press as well."""
     return isinstance(error, APIError) and error.code in CODES and CODES[error.code].is_of_account
 
 
-def is_transient(error: AkoolError) -> bool:
-    """True for an error that a read may survive by being asked again."""
-    return isinstance(error, TransportError | ResponseError | RateLimitedError | GenerationError)
-
-
-def is_ambiguous(http_status: int) -> bool:
-    """True for an HTTP status that does not tell whether the request was carried out."""
-    return http_status >= SERVER_ERROR or http_status in GATEWAY_GAVE_UP
+def is_ambiguous(error: AkoolError) -> bool:
+    """True for an error that leaves open whether AKOOL carried out the request."""
+    if isinstance(error, TransportError):
+        return error.delivered is not False
+    # AKOOL's own codes are refusals; a number that only a failing gateway or server gave proves nothing.
+    return isinstance(error, ResponseError) or (
+        type(error) is APIError
+        and (error.http_status >= SERVER_ERROR or error.http_status in GATEWAY_TIMEOUTS or error.code < MIN_CODE)
+    )

@@ -1,4 +1,4 @@
-"""The only aiohttp client that AKOOL sees: one request in, one envelope or one typed error out.
+"""The only aiohttp client that talks to AKOOL: one request in, one envelope or one typed error out.
 
 Everything that aiohttp can raise is mapped here, reading the body included. A redirect is not followed, since the key
 would travel with it, and a body is read up to a bound.
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 MAX_BODY: Final = 4 * 2**20
 MAX_CONNECTIONS: Final = 100
 CONNECT_TIMEOUT: Final = 10.0
-# A POST sent on a connection that the server is just closing is lost in a way nobody can tell from an accepted one.
+# If a POST is sent on a connection that the server is just closing, nobody can know whether it was accepted.
 # Node servers close after 5 idle seconds, so none of ours is used again that late.
 KEEP_ALIVE: Final = 4.0
 PROXY_WANTS_PASSWORD: Final = 407
@@ -143,7 +143,7 @@ class Transport:
         except (SessionClosedError, ConfigurationError):
             raise
         except AkoolError as error:
-            if isinstance(error, APIError) and not is_ambiguous(error.http_status):
+            if isinstance(error, APIError) and not is_ambiguous(error):
                 raise
             # Whatever became of the request for a token, the call itself was not sent.
             raise TransportError(f"{call.endpoint}: not sent, no token ({error})", delivered=False) from error
@@ -224,9 +224,8 @@ class Transport:
 
 
 def _request_options(request_timeout: float) -> dict[str, Any]:
-    """What aiohttp is told for every request, whoever owns the session."""
-    # The total is Deadline's. Not `connect`, which would start one more timer for every request on a connection that is
-    # there already.
+    """The arguments of every request, whoever owns the aiohttp session."""
+    # Deadline limits the total. `connect` stays unset: it would cost a timer per request even on an open connection.
     connect_timeout = min(CONNECT_TIMEOUT, request_timeout / 2)
     options: dict[str, Any] = {
         "timeout": aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout),

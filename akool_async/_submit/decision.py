@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
-from akool_async._http.retry import LOWEST_CODE, is_ambiguous
-from akool_async.errors import APIError, NotOperableError, RateLimitedError, ResponseError, TransportError
+from akool_async._http.retry import is_ambiguous
+from akool_async.errors import NotOperableError, RateLimitedError, TransportError
 
 if TYPE_CHECKING:
     from akool_async.errors import AkoolError
@@ -88,10 +88,7 @@ def reply_of(error: AkoolError | None) -> Reply:
         return Reply.NOT_DELIVERED
     if isinstance(error, RateLimitedError):
         return Reply.THROTTLED
-    if isinstance(error, TransportError | ResponseError):
-        return Reply.LOST
-    # AKOOL's own codes are refusals; a number that only a failing gateway or server gave says nothing.
-    if type(error) is APIError and (is_ambiguous(error.http_status) or error.code < LOWEST_CODE):
+    if is_ambiguous(error):
         return Reply.LOST
     return Reply.BUTTON_REFUSED if isinstance(error, NotOperableError) else Reply.REFUSED
 

@@ -6,16 +6,13 @@ import asyncio
 import logging
 from abc import ABC, abstractmethod
 from enum import Enum
-from itertools import zip_longest
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from attrs import evolve, frozen
 
 from akool_async._http.request_body import SendGate
 from akool_async._http.retry import is_account_error
-from akool_async._limits.credits import price_kind
 from akool_async._limits.journal import Item, Made
-from akool_async._limits.slots import Slot
 from akool_async._submit.decision import (
     FindOut,
     Reply,
@@ -30,8 +27,6 @@ from akool_async._submit.delivery import DeliveryRetry
 from akool_async._submit.reconcile import reconcile
 from akool_async.errors import AkoolError, OutcomeUnknownError, ResponseError, SessionClosedError
 from akool_async.events import OutcomeUnknown, Queued, Refused, Throttled
-from akool_async.models import SourcePromptRequest
-from akool_async.operations import Operation
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable
@@ -39,12 +34,14 @@ if TYPE_CHECKING:
     from akool_async._http.endpoints import Endpoints
     from akool_async._limits.journal import Claim, Journal
     from akool_async._limits.ramp import Ramp
+    from akool_async._limits.slots import Slot
     from akool_async._limits.timing import Timing
     from akool_async._submit.acceptance import Acceptance
     from akool_async._submit.decision import Decision
     from akool_async._submit.recovery import Callback, Recovery
     from akool_async.events import Reporter
-    from akool_async.models import ButtonPress, ImageResult, PromptRequest
+    from akool_async.models import ImageResult
+    from akool_async.operations import Operation
 
 logger = logging.getLogger("akool_async")
 
@@ -301,9 +298,16 @@ class Submission(ABC, Generic[Images, Result]):
             self.item, image, slot, expects_webhook=callback.is_expected, is_new=not callback.has_id
         )
 
-    def _is_new(self, image: ImageResult) -> bool:
-        """False for an id that AKOOL gave before: the answer to an earlier POST, such as a cache may give again."""
-        return not self._services.journal.knows(image.id)
+    def _drop_known(self, images: list[ImageResult]) -> list[ImageResult]:
+        """The images without ids that AKOOL gave before: those answer an earlier POST, as a cache may do.
+
+        Raises:
+            ResponseError: There are no others.
+        """
+        new = [image for image in images if not self._services.journal.knows(image.id)]
+        if not new:
+            raise ResponseError(f"a reply with the id of an earlier operation, {images[0].id}")
+        return new
 
     # --- what differs between a press and a prompt ---
 
@@ -326,65 +330,3 @@ class Submission(ABC, Generic[Images, Result]):
     @abstractmethod
     def _operations(self, result: Result) -> Iterable[Operation]:
         """The operations of a result."""
-
-
-class ButtonSubmission(Submission["ImageResult", Operation]):
-    """Create By Button: one image, of a press that works once."""
-
-    def __init__(self, services: Services, press: ButtonPress, webhook_url: str | None) -> None:
-        super().__init__(services, Item(price_kind(press), press), webhook_url)
-        self._press = press
-
-    def _post(self, webhook_url: str | None) -> Awaitable[ImageResult]:
-        return self._services.endpoints.create_by_button(self._press, webhook_url, self._gate)
-
-    def _only_new(self, images: ImageResult) -> ImageResult:
-        if not self._is_new(images):
-            raise _reply_given_before(images)
-        return images
-
-    def _choose(self, found: list[ImageResult]) -> ImageResult:
-        return found[0]
-
-    def _accept(self, images: ImageResult, claim: Claim, callback: Callback) -> Operation:
-        return self._take_over(images, claim.slots[0], callback)
-
-    def _operations(self, result: Operation) -> Iterable[Operation]:
-        return (result,)
-
-
-class PromptSubmission(Submission["list[ImageResult]", "list[Operation]"]):
-    """Create By Prompt and Create By Source Prompt: one image, or several. A prompt can be sent again any time."""
-
-    def __init__(self, services: Services, request: PromptRequest | SourcePromptRequest) -> None:
-        images = request.batch_quantity if isinstance(request, SourcePromptRequest) else 1
-        super().__init__(services, Item(price_kind(request), images=images), request.webhook_url)
-        self._request = request
-
-    def _post(self, webhook_url: str | None) -> Awaitable[list[ImageResult]]:
-        return self._services.endpoints.create_by_prompt(self._request, webhook_url, self._gate)
-
-    def _only_new(self, images: list[ImageResult]) -> list[ImageResult]:
-        new = [image for image in images if self._is_new(image)]
-        if not new:
-            raise _reply_given_before(images[0])
-        return new
-
-    def _choose(self, found: list[ImageResult]) -> list[ImageResult]:
-        return found
-
-    def _accept(self, images: list[ImageResult], claim: Claim, callback: Callback) -> list[Operation]:
-        operations = []
-        for image, slot in zip_longest(images, claim.slots):  # AKOOL may make fewer or more than were asked for
-            if image is None:
-                slot.release()
-            else:
-                operations.append(self._take_over(image, slot or Slot(), callback))
-        return operations
-
-    def _operations(self, result: list[Operation]) -> Iterable[Operation]:
-        return result
-
-
-def _reply_given_before(image: ImageResult) -> ResponseError:
-    return ResponseError(f"a reply with the id of an earlier operation, {image.id}")

@@ -6,7 +6,8 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
-from akool_async._submit.submission import ButtonSubmission, PromptSubmission
+from akool_async._submit.button_submission import ButtonSubmission
+from akool_async._submit.prompt_submission import PromptSubmission
 from akool_async.errors import SessionClosedError
 from akool_async.operations import Operation
 

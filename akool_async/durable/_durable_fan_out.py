@@ -102,7 +102,7 @@ class DurableFanOut:
             max_requests_per_second=max_requests_per_second,
             **options,
         )
-        account_of_key = make_session().account  # which checks the session's arguments too
+        account_of_key = make_session().account_id  # which checks the session's arguments too
         if lost_reply_timeout is None:
             lost_reply_timeout = (options.get("timing") or Timing().scaled(scale)).lost_reply_timeout
         self._store = JobStore(account or account_of_key)

@@ -151,7 +151,7 @@ def make_sessions(http: aiohttp.ClientSession) -> Iterator[AkoolSession]:
 async def press_one_by_one(image_id: str) -> list[Path]:
     async with AkoolSession() as akool:
         assert_type(akool, AkoolSession)
-        assert_type(akool.account, str)
+        assert_type(akool.account_id, str)
         image = await akool.create_by_prompt("a fox", scale="16:9", source_image=None)
         assert_type(image, Operation)
         batch = await akool.create_by_source_prompt("a fox", source_images=["https://example.org/a.png"], similar=1)

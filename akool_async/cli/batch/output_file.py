@@ -16,7 +16,7 @@ from attrs import evolve
 from akool_async import ButtonPress
 from akool_async.cli.batch.append_only import AppendOnlyFile
 from akool_async.cli.batch.locking import OutputFileError, lock
-from akool_async.cli.outcomes.line import OutcomeLine, has_content
+from akool_async.cli.outcomes.line import OutcomeLine, accepted_json, has_content
 from akool_async.cli.output.streams import print_line, require_stdout
 
 if TYPE_CHECKING:
@@ -120,8 +120,7 @@ class OutputFile:
         """
         self.accepted[press] = operation_id
         if self._ids_file is not None:
-            fields = {"image_id": press.image_id, "button": press.button, "id": operation_id}
-            self._ids_file.append(json.dumps(fields))
+            self._ids_file.append(accepted_json(press, operation_id))
 
     def try_to_write(self) -> None:
         """Try the files, before anything is spent.

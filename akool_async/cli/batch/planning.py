@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import evolve
 
-from akool_async import AlreadyUsedError, APIError, Button, NotFoundError, NotOperableError, NotPermittedError
+from akool_async import APIError, Button, NotFoundError, NotPermittedError
+from akool_async._fan_out.preflight import ALREADY_USED, obstacle_of
 from akool_async._http.retry import is_account_error
 from akool_async._limits.credits import Prices, as_price
 from akool_async.cli.batch.earlier import USED, Step, next_step
 from akool_async.cli.batch.plan import Plan, Refused
 from akool_async.cli.messages import reason_of
 from akool_async.cli.outcomes.line import OutcomeLine, PressState
-from akool_async.errors import codes_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from akool_async.cli.batch.stored import StoredPresses
 
 MAX_CONCURRENT_READS: Final = 8
-NOT_OPERABLE: Final = codes_of(NotOperableError)[0]
-ALREADY_USED: Final = codes_of(AlreadyUsedError)[0]
 
 
 async def make_plan(
@@ -120,9 +118,10 @@ async def _read_sources(
 
 def _sort_by_source(plan: Plan, entry: Entry, source: ImageResult | APIError, earlier: OutcomeLine | None) -> None:
     button = entry.press.button
-    offered, used = ((), ()) if isinstance(source, APIError) else (source.buttons, source.used_buttons)
-    state = None if earlier is None else earlier.state
-    step = next_step(state, is_used=button in used, is_offered=button in offered)
+    obstacle = None if isinstance(source, APIError) else obstacle_of(source, button)
+    is_used = obstacle is not None and obstacle.code == ALREADY_USED
+    is_offered = obstacle is None and not isinstance(source, APIError)
+    step = next_step(None if earlier is None else earlier.state, is_used=is_used, is_offered=is_offered)
     if step is Step.PRESS:
         plan.to_press.append(entry)
     elif step is Step.KEEP_LOST and earlier is not None:
@@ -132,8 +131,5 @@ def _sort_by_source(plan: Plan, entry: Entry, source: ImageResult | APIError, ea
         plan.lost.append(earlier)
     elif isinstance(source, APIError):
         plan.refused.append(Refused(entry, reason_of(source), source.code))
-    elif step is Step.REFUSE_USED:
-        plan.refused.append(Refused(entry, f"{button} is used already", ALREADY_USED, is_used=True))
-    else:
-        others = ", ".join(offered) or f"nothing (status {source.status})"
-        plan.refused.append(Refused(entry, f"{button} is not offered, but {others}", NOT_OPERABLE))
+    elif obstacle is not None:
+        plan.refused.append(Refused(entry, obstacle.reason, obstacle.code, is_used=is_used))

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from akool_async.durable import DurableFanOut
 
 
-@define(eq=False)
+@define(eq=False, kw_only=True)
 class BatchRun:
     """One run over a plan."""
 

@@ -117,7 +117,16 @@ async def _plan_and_press(
         if not options.is_recorded and not options.quiet:
             print_message(UNRECORDED)
         tally.prices = plan.prices
-        batch_run = BatchRun(options, plan, output, progress, tally, early_end, akool, store)
+        batch_run = BatchRun(
+            options=options,
+            plan=plan,
+            output=output,
+            progress=progress,
+            tally=tally,
+            early_end=early_end,
+            akool=akool,
+            store=store,
+        )
         await batch_run.carry_out(budget)
     return batch_run
 

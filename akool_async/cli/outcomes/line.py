@@ -126,6 +126,11 @@ class OutcomeLine:
         self.press  # noqa: B018 - its validators raise
 
 
+def accepted_json(press: ButtonPress, operation_id: str) -> str:
+    """One line of the file of ids beside an output: the id of a press that has no line yet."""
+    return json.dumps({"image_id": press.image_id, "button": press.button, "id": operation_id})
+
+
 def has_content(path: Path) -> bool:
     """True if there is a file that holds something."""
     try:

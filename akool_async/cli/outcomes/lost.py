@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from typing import TYPE_CHECKING, Final
 
-from akool_async.cli.outcomes.line import OutcomeLine, PressState
+from akool_async.cli.outcomes.line import OutcomeLine, PressState, accepted_json
 from akool_async.cli.output.stderr import count_presses
 
 if TYPE_CHECKING:
@@ -64,5 +63,4 @@ def _command_for(line: OutcomeLine, ids: Path | None, store: str | None) -> str:
         return resolve_command(line.press, store)
     if ids is None or line.state is PressState.IN_DOUBT:
         return f"akool result {shlex.quote(line.image_id)}"
-    known = json.dumps({"image_id": line.image_id, "button": line.button, "id": "ID"})
-    return f"echo {shlex.quote(known)} >> {shlex.quote(str(ids))}"
+    return f"echo {shlex.quote(accepted_json(line.press, 'ID'))} >> {shlex.quote(str(ids))}"

@@ -1,0 +1,41 @@
+"""The submission of a press."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from akool_async._limits.credits import price_kind
+from akool_async._limits.journal import Item
+from akool_async._submit.submission import Submission
+from akool_async.operations import Operation
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Iterable
+
+    from akool_async._limits.journal import Claim
+    from akool_async._submit.recovery import Callback
+    from akool_async._submit.submission import Services
+    from akool_async.models import ButtonPress, ImageResult
+
+
+class ButtonSubmission(Submission["ImageResult", Operation]):
+    """Create By Button: one image, of a press that works once."""
+
+    def __init__(self, services: Services, press: ButtonPress, webhook_url: str | None) -> None:
+        super().__init__(services, Item(price_kind(press), press), webhook_url)
+        self._press = press
+
+    def _post(self, webhook_url: str | None) -> Awaitable[ImageResult]:
+        return self._services.endpoints.create_by_button(self._press, webhook_url, self._gate)
+
+    def _only_new(self, images: ImageResult) -> ImageResult:
+        return self._drop_known([images])[0]
+
+    def _choose(self, found: list[ImageResult]) -> ImageResult:
+        return found[0]
+
+    def _accept(self, images: ImageResult, claim: Claim, callback: Callback) -> Operation:
+        return self._take_over(images, claim.slots[0], callback)
+
+    def _operations(self, result: Operation) -> Iterable[Operation]:
+        return (result,)

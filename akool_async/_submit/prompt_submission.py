@@ -1,0 +1,51 @@
+"""The submission of a prompt."""
+
+from __future__ import annotations
+
+from itertools import zip_longest
+from typing import TYPE_CHECKING
+
+from akool_async._limits.credits import price_kind
+from akool_async._limits.journal import Item
+from akool_async._limits.slots import Slot
+from akool_async._submit.submission import Submission
+from akool_async.models import SourcePromptRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Iterable
+
+    from akool_async._limits.journal import Claim
+    from akool_async._submit.recovery import Callback
+    from akool_async._submit.submission import Services
+    from akool_async.models import ImageResult, PromptRequest
+    from akool_async.operations import Operation
+
+
+class PromptSubmission(Submission["list[ImageResult]", "list[Operation]"]):
+    """Create By Prompt and Create By Source Prompt: one image, or several. A prompt can be sent again any time."""
+
+    def __init__(self, services: Services, request: PromptRequest | SourcePromptRequest) -> None:
+        images = request.batch_quantity if isinstance(request, SourcePromptRequest) else 1
+        super().__init__(services, Item(price_kind(request), images=images), request.webhook_url)
+        self._request = request
+
+    def _post(self, webhook_url: str | None) -> Awaitable[list[ImageResult]]:
+        return self._services.endpoints.create_by_prompt(self._request, webhook_url, self._gate)
+
+    def _only_new(self, images: list[ImageResult]) -> list[ImageResult]:
+        return self._drop_known(images)
+
+    def _choose(self, found: list[ImageResult]) -> list[ImageResult]:
+        return found
+
+    def _accept(self, images: list[ImageResult], claim: Claim, callback: Callback) -> list[Operation]:
+        operations = []
+        for image, slot in zip_longest(images, claim.slots):  # AKOOL may make fewer or more than were asked for
+            if image is None:
+                slot.release()
+            else:
+                operations.append(self._take_over(image, slot or Slot(), callback))
+        return operations
+
+    def _operations(self, result: list[Operation]) -> Iterable[Operation]:
+        return result
