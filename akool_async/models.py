@@ -32,12 +32,12 @@ class Button(StrEnum):
     @property
     def is_upscale(self) -> bool:
         """True for U1-U4, which make one 4K image; False for V1-V4, which make variations."""
-        return self.value.startswith("U")
+        return self.startswith("U")
 
     @property
     def kind(self) -> str:
         """What the button makes: "upscale" or "variation"."""
-        return "upscale" if self.is_upscale else "variation"
+        return "upscale" if self.startswith("U") else "variation"
 
     @classmethod
     def parse(cls, value: str) -> Button:

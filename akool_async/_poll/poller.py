@@ -200,25 +200,27 @@ class Poller:
         """Poll an operation; whatever ends that, the slot comes back, and all who wait get the result or the error."""
         failures: ConsecutiveFailures | None = None
         snapshot: Snapshot | None = None
+        loop = asyncio.get_running_loop()
         try:
-            delay: float | None = self._schedule.first_delay(tracked)
+            delay: float | None = self._schedule.first_delay(tracked, tracked.timeline.age_at(loop.time()))
             while delay is not None:
-                timer = asyncio.get_running_loop().call_later(delay, tracked.wake)
+                timer = loop.call_later(delay, tracked.wake)
                 try:
                     await tracked.next_wakeup()
                 finally:
                     timer.cancel()
                 if not tracked.is_needed:
                     break
-                asked_at = tracked.begin_poll()
+                tracked.begin_poll()
+                asked_at = tracked.timeline.age_at(loop.time())
                 try:
                     snapshot = await self._endpoints.poll(tracked.id, snapshot)
                 except AkoolError as error:
                     failures = failures or ConsecutiveFailures(self._timing.poll_failure_timeout)
-                    delay = self._after_failure(tracked, error, failures)
+                    delay = self._after_failure(tracked, error, failures, loop.time())
                 else:
                     failures = None
-                    delay = self._after_poll(tracked, snapshot, asked_at)
+                    delay = self._after_poll(tracked, snapshot, asked_at, tracked.timeline.age_at(loop.time()))
         except (asyncio.CancelledError, SessionClosedError):
             self._end(tracked, SessionClosedError(operation_ids=(tracked.id,)))
         except Exception as error:  # noqa: BLE001 - whatever it is, such as a bug of a user's schedule, ends the waits
@@ -226,32 +228,33 @@ class Poller:
         else:
             self._end(tracked, None)
 
-    def _after_poll(self, tracked: TrackedOperation, snapshot: Snapshot, asked_at: float) -> float | None:
+    def _after_poll(self, tracked: TrackedOperation, snapshot: Snapshot, asked_at: float, age: float) -> float | None:
         """Take in what a poll saw. Returns the seconds to the next one; None if nothing more is to come."""
-        age = tracked.timeline.age
         self._reporter.report_poll(tracked.id, tracked.kind, snapshot.image.status, age)
         self._update(tracked, snapshot.image, asked_at=asked_at, age=age)
         if tracked.latest is not None and tracked.latest.is_final:
             grace = missing_urls_grace(tracked.latest, tracked.button, self._timing)
             ended_for = age - (tracked.timeline.ended_at or 0.0)
-            if ended_for >= grace or (snapshot.is_settled and not tracked.pressed_here):
+            if ended_for >= grace or (not tracked.pressed_here and snapshot.is_settled):
                 tracked.finish(tracked.latest)
                 return None
-            return min(self._schedule.next_delay(tracked), self._timing.url_interval)
-        if tracked.slot is not None and age > self._timing.slot_timeout:
+            return min(self._schedule.next_delay(tracked, age), self._timing.url_interval)
+        if age > self._timing.slot_timeout and tracked.slot is not None:
             logger.warning("operation %s has not ended in %.0f s; its slot is given back", tracked.id, age)
             tracked.release_slot()
-        return self._schedule.next_delay(tracked)
+        return self._schedule.next_delay(tracked, age)
 
-    def _after_failure(self, tracked: TrackedOperation, error: AkoolError, failures: ConsecutiveFailures) -> float:
+    def _after_failure(
+        self, tracked: TrackedOperation, error: AkoolError, failures: ConsecutiveFailures, now: float
+    ) -> float:
         """Seconds to the next poll, unless no later poll will mend this error, or too many have failed: then raise."""
-        age = tracked.timeline.age
+        age = tracked.timeline.age_at(now)
         may_be_unknown_yet = tracked.pressed_here and age < self._timing.not_found_grace
         if is_permanent(error) and not (isinstance(error, NotFoundError) and may_be_unknown_yet):
             raise error
-        if failures.add(asyncio.get_running_loop().time()):
+        if failures.add(now):
             raise PollingError(tracked.id, status=tracked.status, age=age, reason=str(error.args[0])) from error
-        delay = max(self._schedule.next_delay(tracked) * failures.stretch, error.retry_after or 0.0)
+        delay = max(self._schedule.next_delay(tracked, age) * failures.stretch, error.retry_after or 0.0)
         logger.debug("poll of %s failed (%s), next in %.1f s", tracked.id, error, delay)
         return delay
 

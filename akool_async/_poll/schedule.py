@@ -29,20 +29,31 @@ class Schedule:
         self._timing = timing
         self._webhooks = webhooks
 
-    def first_delay(self, tracked: TrackedOperation) -> float:
+    def first_delay(self, tracked: TrackedOperation, age: float) -> float:
         """Seconds to the first poll of a loop: 0 unless the operation was just pressed, since its end may be past."""
-        timeline = tracked.timeline
-        if not tracked.pressed_here or tracked.is_final or timeline.polls:
+        if not tracked.pressed_here or tracked.is_final or tracked.timeline.polls:
             return 0.0
-        return self._delay(tracked, 0.0) - timeline.age
+        return self.next_delay(tracked, 0.0) - age
 
-    def next_delay(self, tracked: TrackedOperation) -> float:
+    def next_delay(self, tracked: TrackedOperation, age: float) -> float:
         """Seconds to the next poll.
 
         Raises:
-            ConfigurationError: the user's own ``polling`` returned no number of seconds.
+            ConfigurationError: The user's own ``polling`` returned no number of seconds.
         """
-        return self._delay(tracked, tracked.timeline.age)
+        progress = polling.Progress(
+            tracked.kind if tracked.pressed_here else None,  # or else its age is not known
+            age,
+            tracked.timeline.polls,
+            tracked.status,
+            tracked.timeline.processing_at,
+        )
+        delay = self._polling.next_delay(progress)
+        if not isinstance(delay, (int, float)) or not 0 <= delay <= MAX_DELAY:
+            raise ConfigurationError(f"polling: {self._polling!r} gave the delay {delay!r}, not a number of seconds")
+        if tracked.expects_webhook and tracked.awaits_webhook and self._webhooks.are_reliable:
+            return max(delay, self._timing.fallback_poll_interval)
+        return max(delay, MIN_DELAY)
 
     def learn(self, tracked: TrackedOperation, *, ended_at: float | None = None, duration: float | None = None) -> None:
         """Learn once from an operation that was pressed here; ``ended_at`` is None if it was abandoned."""
@@ -66,17 +77,3 @@ class Schedule:
             self._polling.learn(finished)
         except Exception:
             logger.exception("the schedule failed to learn from operation %s", tracked.id)
-
-    def _delay(self, tracked: TrackedOperation, age: float) -> float:
-        progress = polling.Progress(
-            kind=tracked.kind if tracked.pressed_here else None,  # or else its age is not known
-            age=age,
-            polls=tracked.timeline.polls,
-            status=tracked.status,
-            processing_since=tracked.timeline.processing_at,
-        )
-        delay = self._polling.next_delay(progress)
-        if not isinstance(delay, (int, float)) or not 0 <= delay <= MAX_DELAY:
-            raise ConfigurationError(f"polling: {self._polling!r} gave the delay {delay!r}, not a number of seconds")
-        relies_on_webhook = tracked.awaits_webhook and self._webhooks.are_reliable
-        return max(delay, self._timing.fallback_poll_interval if relies_on_webhook else MIN_DELAY)

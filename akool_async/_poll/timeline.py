@@ -41,10 +41,9 @@ class Timeline:
         if self.began is None:
             self.began = asyncio.get_running_loop().time()
 
-    @property
-    def age(self) -> float:
-        """Its age now."""
-        return 0.0 if self.began is None else asyncio.get_running_loop().time() - self.began
+    def age_at(self, now: float) -> float:
+        """Its age at a time on the event loop's clock."""
+        return 0.0 if self.began is None else now - self.began
 
     def add_status(self, status: ImageStatus | int | None, *, asked_at: float, age: float) -> None:
         """A poll that was sent at age ``asked_at`` and answered at ``age`` saw this status."""
@@ -62,7 +61,7 @@ class Timeline:
         """A webhook reports that it has ended."""
         self.reports += 1
         if self.reported_at is None:
-            self.reported_at = self.age
+            self.reported_at = self.age_at(asyncio.get_running_loop().time())
 
     @property
     def true_report_at(self) -> float | None:

@@ -27,6 +27,7 @@ class TrackedOperation:
         "expects_webhook",
         "id",
         "is_lesson",
+        "kind",
         "latest",
         "outcome",
         "pressed_here",
@@ -37,6 +38,8 @@ class TrackedOperation:
     def __init__(self, operation_id: str, button: Button | None) -> None:
         self.id = operation_id
         self.button = button
+        self.kind = None if button is None else button.kind
+        """What made it: "upscale", "variation" or "prompt"; None if that is not known."""
         self.pressed_here = False
         self.expects_webhook = False
         self.is_lesson = False
@@ -49,13 +52,6 @@ class TrackedOperation:
         self._waiters = 0
         self._wakeup: asyncio.Future[None] | None = None
         self._changed: asyncio.Future[None] | None = None
-
-    @property
-    def kind(self) -> str | None:
-        """What made it: "upscale", "variation" or "prompt"; None if that is not known."""
-        if self.button is not None:
-            return self.button.kind
-        return "prompt" if self.pressed_here else None
 
     @property
     def status(self) -> ImageStatus | int | None:
@@ -92,6 +88,7 @@ class TrackedOperation:
     def accept(self, *, expects_webhook: bool, is_new: bool) -> None:
         """AKOOL accepted it from this session, just now or, if it is not new, some time ago."""
         self.pressed_here = True
+        self.kind = self.kind or "prompt"
         self.expects_webhook = expects_webhook
         self.is_lesson = is_new
         self.timeline = Timeline()
@@ -175,11 +172,10 @@ class TrackedOperation:
         if not wakeup.done():
             wakeup.set_result(None)
 
-    def begin_poll(self) -> float:
-        """A poll is about to be sent. Returns the operation's age."""
+    def begin_poll(self) -> None:
+        """A poll is about to be sent."""
         self._wakeup = None
         self.timeline.polls += 1
-        return self.timeline.age
 
     def finish(self, result: ImageResult) -> None:
         """There is nothing more to be polled for: all who wait, now or later, get this."""

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from akool_async.models import ImageStatus
 
 
-@frozen(kw_only=True)
+@frozen
 class Progress:
     """How far an operation has come, as its polls saw it. Ages are seconds since AKOOL accepted it."""
 
@@ -26,7 +26,7 @@ class Progress:
     """Its age at the first poll that saw status 2; None before."""
 
 
-@frozen(kw_only=True)
+@frozen
 class Finished:
     """An operation that ended, or that nobody polls any more. Ages are seconds since AKOOL accepted it."""
 
