@@ -34,7 +34,7 @@ _EXACT: Final = 2**53
 _STATUSES: Final[dict[int | None, ImageStatus]] = {status.value: status for status in ImageStatus}
 
 
-@attrs.frozen
+@attrs.define
 class Envelope:
     """``{"code", "msg", "data"}`` of a success, which is how AKOOL wraps every answer."""
 

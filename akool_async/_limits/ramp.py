@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 from attrs import define, field
@@ -16,7 +15,8 @@ from attrs import define, field
 from akool_async._limits.backoff import growing_waits
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import Iterator
+    from types import TracebackType
 
     from akool_async._limits.timing import Timing
     from akool_async.errors import AkoolError
@@ -63,14 +63,9 @@ class Ramp:
         self._opening: asyncio.TimerHandle | None = None  # there while it is closed
         self._opens_early = False
 
-    @asynccontextmanager
-    async def turn(self, *, is_retry: bool = False) -> AsyncIterator[None]:
+    def turn(self, *, is_retry: bool = False) -> Turn:
         """Wait for a turn, and keep it for the block. A retry goes before those that were not sent yet."""
-        await self._enter(is_retry=is_retry)
-        try:
-            yield
-        finally:
-            self._leave()
+        return Turn(self, is_retry=is_retry)
 
     def on_success(self) -> None:
         """AKOOL accepted a POST."""
@@ -100,7 +95,8 @@ class Ramp:
             self._opening.cancel()
             self._open()
 
-    async def _enter(self, *, is_retry: bool) -> None:
+    async def enter(self, *, is_retry: bool) -> None:
+        """Wait for a turn."""
         if self._has_room:
             self._inside += 1
             return
@@ -113,10 +109,11 @@ class Ramp:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():  # it was this one's turn just now
-                self._leave()
+                self.leave()
             raise
 
-    def _leave(self) -> None:
+    def leave(self) -> None:
+        """Pass the turn on."""
         self._inside -= 1
         self._let_in()
 
@@ -141,3 +138,21 @@ class Ramp:
     @property
     def _has_room(self) -> bool:
         return self._inside < self._width and self._opening is None
+
+
+class Turn:
+    """An async context manager around one POST."""
+
+    __slots__ = ("_is_retry", "_ramp")
+
+    def __init__(self, ramp: Ramp, *, is_retry: bool) -> None:
+        self._ramp = ramp
+        self._is_retry = is_retry
+
+    async def __aenter__(self) -> None:
+        await self._ramp.enter(is_retry=self._is_retry)
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._ramp.leave()
