@@ -277,7 +277,7 @@ class PollingError(AkoolError):
         self.operation_id = operation_id
         self.status = status
         self.age = age
-        """Seconds since this process began to tracked the operation."""
+        """Seconds since this process began to track the operation."""
 
 
 class ResultExpiredError(AkoolError):

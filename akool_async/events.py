@@ -1,7 +1,8 @@
 """What an observer receives: typed values, in the order in which things happen.
 
 A press or a prompt begins with :class:`Queued`. It goes on with :class:`Accepted` (for each image of a batch), or ends
-with :class:`Refused` or :class:`Unknown`. A press that a fan-out refuses before it queues has a :class:`Refused` alone.
+with :class:`Refused` or :class:`OutcomeUnknown`. A press that a fan-out refuses before it queues has a
+:class:`Refused` alone.
 An operation that was pressed ends with one :class:`Finished`, unless nobody polls for it any more.
 
 A coroutine function is started in that order, each event in a task of its own; what it awaits may change the order.
@@ -93,7 +94,7 @@ class Finished:
 
 @frozen(kw_only=True)
 class OutcomeUnknown:
-    """The reply to a POST that spends credits was lost, and nothing showed what became of it."""
+    """The reply to a POST that spends credits was lost, and its id was not found."""
 
     press: ButtonPress | None
     """None for a prompt."""

@@ -190,7 +190,7 @@ class Counters:
     """How a session stands; see ``AkoolSession.counters``. Counts are since the session was made."""
 
     waiting: int
-    """Presses and prompts of which nothing was sent yet."""
+    """Presses and prompts that AKOOL cannot have accepted yet."""
     in_flight: int
     """Operations that are polled for."""
     upscale_slots: int

@@ -14,8 +14,7 @@ from attrs import frozen
 from akool_async import _validate
 from akool_async._download.downloader import Downloader
 from akool_async._download.hosts import PictureHosts
-from akool_async._fan_out.fan_out import FanOut, Options
-from akool_async._fan_out.fan_out import Services as FanOutServices
+from akool_async._fan_out.fan_out import FanOut, FanOutServices, Options
 from akool_async._http.auth import read_credentials
 from akool_async._http.endpoints import Endpoints
 from akool_async._http.event_loop import HomeLoop
@@ -31,7 +30,7 @@ from akool_async._submit.acceptance import Acceptance
 from akool_async._submit.decision import Source
 from akool_async._submit.reconcile import reconcile
 from akool_async._submit.recovery import PARAMETER, Recovery
-from akool_async._submit.submission import Services
+from akool_async._submit.submission import SubmissionServices
 from akool_async._submit.submitter import Submitter
 from akool_async.errors import ConfigurationError, SessionClosedError
 from akool_async.events import Reporter
@@ -225,7 +224,7 @@ class AkoolSession:
             webhook_url=settings.webhook_url,
             timeout=settings.timing.lost_reply_timeout,
         )
-        services = Services(
+        services = SubmissionServices(
             endpoints=self._endpoints,
             journal=self._journal,
             ramp=ramp,

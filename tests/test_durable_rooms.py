@@ -75,7 +75,7 @@ async def test_a_press_in_doubt_of_an_image_that_is_gone_is_unknown(emulator, sq
         await jobs.run()
         job = await jobs.job(press)
         assert (job.state, job.outcome.error.charged) == (JobState.UNKNOWN, None)
-        assert "whether it was accepted cannot be found out" in str(job.outcome.error)
+        assert "the source image could not be read" in str(job.outcome.error)
     assert emulator.ledger.posts == []
 
 

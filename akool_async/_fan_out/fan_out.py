@@ -58,7 +58,7 @@ class _Lane:
 
 
 @frozen
-class Services:
+class FanOutServices:
     """What all fan-outs of a session share."""
 
     submitter: Submitter
@@ -90,7 +90,7 @@ class Options:
 class FanOut:
     """One run over an input; ``outcomes()`` is iterated once."""
 
-    def __init__(self, items: Items, options: Options, services: Services) -> None:
+    def __init__(self, items: Items, options: Options, services: FanOutServices) -> None:
         check_items(items)
         self._items = items
         self._options = options

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from akool_async.models import ButtonPress, ImageResult, SourcePromptRequest
 
 READ_TRIES: Final = 4
-SETTLED_AGE: Final = timedelta(minutes=10)
+OLD_AGE: Final = timedelta(minutes=10)
 """AKOOL's jobs hardly ever take longer than a minute, and their URLs come within seconds of their end."""
 
 T = TypeVar("T")
@@ -43,10 +43,10 @@ class Snapshot:
     """The address that was polled, for the next poll: to build it again would cost 10 us."""
 
     @property
-    def is_settled(self) -> bool:
+    def is_old(self) -> bool:
         """True if the image is so old, by AKOOL's own clock, that no more URLs come."""
         answered_at, created_at = read_date(self.date), self.image.created_at
-        return answered_at is not None and created_at is not None and answered_at - created_at > SETTLED_AGE
+        return answered_at is not None and created_at is not None and answered_at - created_at > OLD_AGE
 
 
 class Endpoints:

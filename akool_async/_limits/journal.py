@@ -25,7 +25,7 @@ logger = logging.getLogger("akool_async")
 
 
 @frozen
-class Item:
+class PaidItem:
     """What a paid POST is for."""
 
     kind: str
@@ -78,13 +78,13 @@ class Journal(Protocol):
     def knows(self, operation_id: str) -> bool:
         """True for the id of an operation that was accepted before."""
 
-    async def claim(self, item: Item) -> Claim:
+    async def claim(self, item: PaidItem) -> Claim:
         """Wait for the slots of an item, and note that it is about to be sent."""
 
-    def accept(self, item: Item, image: ImageResult) -> None:
+    def accept(self, item: PaidItem, image: ImageResult) -> None:
         """AKOOL accepted an item, and made this image for it."""
 
-    def lose(self, item: Item, images: int, error: OutcomeUnknownError | None) -> list[Loss]:
+    def lose(self, item: PaidItem, images: int, error: OutcomeUnknownError | None) -> list[Loss]:
         """The reply for so many images of an item was lost. Returns what that counts for each of them."""
 
     def find(self, press: ButtonPress | None, losses: list[Loss]) -> None:
@@ -131,7 +131,7 @@ class MemoryJournal:
         """True for the id of an operation that was accepted before."""
         return operation_id in self._accepted
 
-    async def claim(self, item: Item) -> Claim:
+    async def claim(self, item: PaidItem) -> Claim:
         """Wait for the slots of an item."""
         if item.images == 1:
             slots: tuple[Slot, ...] = (await self._slots.acquire(item.button),)
@@ -139,18 +139,18 @@ class MemoryJournal:
             slots = tuple(await self._slots.acquire_batch(item.images))
         return Claim(self.correlation_id(item), slots)
 
-    def correlation_id(self, item: Item) -> str:  # noqa: ARG002 - a journal that outlives its process has noted one
+    def correlation_id(self, item: PaidItem) -> str:  # noqa: ARG002 - a journal that outlives its process has noted one
         """A new id by which a webhook is known."""
         return secrets.token_urlsafe(16)
 
-    def accept(self, item: Item, image: ImageResult) -> None:
+    def accept(self, item: PaidItem, image: ImageResult) -> None:
         """AKOOL accepted an item, and made this image for it."""
         self._accepted[image.id] = None
         self.account.accept(image.id, item.kind, image.deduction_credit)
         if item.press is not None:
             self._operation_ids[item.press] = image.id
 
-    def lose(self, item: Item, images: int, error: OutcomeUnknownError | None) -> list[Loss]:
+    def lose(self, item: PaidItem, images: int, error: OutcomeUnknownError | None) -> list[Loss]:
         """The reply for so many images of an item was lost. Returns what that counts for each of them."""
         charged = None if error is None else error.charged
         if charged and error is not None and item.press is not None:

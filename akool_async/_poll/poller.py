@@ -102,11 +102,11 @@ class Poller:
             is_new: False if it was accepted some time ago, so that how long it takes teaches nothing.
         """
         tracked = self._made_here[image.id] = self.tracked(image.id, button)
-        tracked.accept(expects_webhook=expects_webhook, is_new=is_new)
+        tracked.accept(button, expects_webhook=expects_webhook, is_new=is_new)
         if self._webhooks.pop_early(image.id):
             tracked.report_end()
         self._update(tracked, image, asked_at=0.0, age=0.0)
-        if slot and not image.is_final and not self._closed:
+        if slot and not tracked.is_final and not self._closed:
             tracked.hold(slot)
             self._ensure_polled(tracked)
         else:
@@ -130,6 +130,8 @@ class Poller:
         Raises:
             WaitTimeoutError: this caller's ``timeout`` in seconds is over.
         """
+        if tracked.is_settled and tracked.outcome is not None:
+            return _unwrap(tracked.outcome.result())
         outcome = self._join(tracked)
         waiter = Waiter(outcome)
         try:
@@ -212,7 +214,7 @@ class Poller:
                 if not tracked.is_needed:
                     break
                 tracked.begin_poll()
-                asked_at = tracked.timeline.age_at(loop.time())
+                asked_at = loop.time()
                 try:
                     snapshot = await self._endpoints.poll(tracked.id, snapshot)
                 except AkoolError as error:
@@ -220,7 +222,7 @@ class Poller:
                     delay = self._after_failure(tracked, error, failures, loop.time())
                 else:
                     failures = None
-                    delay = self._after_poll(tracked, snapshot, asked_at, tracked.timeline.age_at(loop.time()))
+                    delay = self._after_poll(tracked, snapshot, asked_at, loop.time())
         except (asyncio.CancelledError, SessionClosedError):
             self._end(tracked, SessionClosedError(operation_ids=(tracked.id,)))
         except Exception as error:  # noqa: BLE001 - whatever it is, such as a bug of a user's schedule, ends the waits
@@ -228,14 +230,16 @@ class Poller:
         else:
             self._end(tracked, None)
 
-    def _after_poll(self, tracked: TrackedOperation, snapshot: Snapshot, asked_at: float, age: float) -> float | None:
+    def _after_poll(self, tracked: TrackedOperation, snapshot: Snapshot, asked: float, now: float) -> float | None:
         """Take in what a poll saw. Returns the seconds to the next one; None if nothing more is to come."""
+        timeline = tracked.timeline  # AKOOL may have accepted the operation since the poll was sent
+        asked_at, age = max(timeline.age_at(asked), 0.0), timeline.age_at(now)
         self._reporter.report_poll(tracked.id, tracked.kind, snapshot.image.status, age)
         self._update(tracked, snapshot.image, asked_at=asked_at, age=age)
         if tracked.latest is not None and tracked.latest.is_final:
-            grace = missing_urls_grace(tracked.latest, tracked.button, self._timing)
+            grace = missing_urls_grace(tracked.latest, tracked.kind, self._timing)
             ended_for = age - (tracked.timeline.ended_at or 0.0)
-            if ended_for >= grace or (not tracked.pressed_here and snapshot.is_settled):
+            if ended_for >= grace or (not tracked.pressed_here and snapshot.is_old):
                 tracked.finish(tracked.latest)
                 return None
             return min(self._schedule.next_delay(tracked, age), self._timing.url_interval)
@@ -254,7 +258,7 @@ class Poller:
             raise error
         if failures.add(now):
             raise PollingError(tracked.id, status=tracked.status, age=age, reason=str(error.args[0])) from error
-        delay = max(self._schedule.next_delay(tracked, age) * failures.stretch, error.retry_after or 0.0)
+        delay = max(self._schedule.next_delay(tracked, age, failures.stretch), error.retry_after or 0.0)
         logger.debug("poll of %s failed (%s), next in %.1f s", tracked.id, error, delay)
         return delay
 

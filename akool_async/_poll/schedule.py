@@ -35,8 +35,8 @@ class Schedule:
             return 0.0
         return self.next_delay(tracked, 0.0) - age
 
-    def next_delay(self, tracked: TrackedOperation, age: float) -> float:
-        """Seconds to the next poll.
+    def next_delay(self, tracked: TrackedOperation, age: float, stretch: float = 1.0) -> float:
+        """Seconds to the next poll; after failed ones the schedule is stretched.
 
         Raises:
             ConfigurationError: The user's own ``polling`` returned no number of seconds.
@@ -51,7 +51,8 @@ class Schedule:
         delay = self._polling.next_delay(progress)
         if not isinstance(delay, (int, float)) or not 0 <= delay <= MAX_DELAY:
             raise ConfigurationError(f"polling: {self._polling!r} gave the delay {delay!r}, not a number of seconds")
-        if tracked.expects_webhook and tracked.awaits_webhook and self._webhooks.are_reliable:
+        delay *= stretch
+        if tracked.awaits_webhook and self._webhooks.are_reliable:
             return max(delay, self._timing.fallback_poll_interval)
         return max(delay, MIN_DELAY)
 

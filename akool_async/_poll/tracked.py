@@ -23,7 +23,6 @@ class TrackedOperation:
         "_changed",
         "_waiters",
         "_wakeup",
-        "button",
         "expects_webhook",
         "id",
         "is_lesson",
@@ -37,7 +36,6 @@ class TrackedOperation:
 
     def __init__(self, operation_id: str, button: Button | None) -> None:
         self.id = operation_id
-        self.button = button
         self.kind = None if button is None else button.kind
         """What made it: "upscale", "variation" or "prompt"; None if that is not known."""
         self.pressed_here = False
@@ -85,10 +83,10 @@ class TrackedOperation:
 
     # --- what becomes known of it ---
 
-    def accept(self, *, expects_webhook: bool, is_new: bool) -> None:
+    def accept(self, button: Button | None, *, expects_webhook: bool, is_new: bool) -> None:
         """AKOOL accepted it from this session, just now or, if it is not new, some time ago."""
         self.pressed_here = True
-        self.kind = self.kind or "prompt"
+        self.kind = "prompt" if button is None else button.kind
         self.expects_webhook = expects_webhook
         self.is_lesson = is_new
         self.timeline = Timeline()

@@ -10,7 +10,7 @@ from akool_async.events import Accepted
 from akool_async.operations import Operation
 
 if TYPE_CHECKING:
-    from akool_async._limits.journal import Item, Journal
+    from akool_async._limits.journal import Journal, PaidItem
     from akool_async._limits.slots import Slot
     from akool_async._poll.poller import Poller
     from akool_async.events import Reporter
@@ -25,7 +25,9 @@ class Acceptance:
     _poller: Poller
     _reporter: Reporter
 
-    def accept(self, item: Item, image: ImageResult, slot: Slot, *, expects_webhook: bool, is_new: bool) -> Operation:
+    def accept(
+        self, item: PaidItem, image: ImageResult, slot: Slot, *, expects_webhook: bool, is_new: bool
+    ) -> Operation:
         """AKOOL accepted an item, and made this image for it.
 
         Args:

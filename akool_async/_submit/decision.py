@@ -131,8 +131,9 @@ _USED_BEFORE: Final = Unknown(
     "an earlier reply was lost, and the button is used: its new id is not known", charged=True
 )
 _FAILED_AFTER_LOST: Final = Unknown("an earlier reply was lost, and another try failed")
+REPORTED: Final = Unknown("the reply was lost, and a webhook reported that AKOOL accepted it", charged=True)
 _UNKNOWN: Final = {
-    Source.REPORTED: Unknown("the reply was lost, and a webhook reported that AKOOL accepted it", charged=True),
+    Source.REPORTED: REPORTED,
     Source.USED: Unknown("the reply was lost, and the button is used: its new id is not known", charged=True),
     Source.OFFERED: Unknown("the reply was lost, and the button is still offered; it was not pressed again"),
     Source.ABSENT: Unknown("the reply was lost, and the button is neither used nor offered"),

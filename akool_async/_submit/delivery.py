@@ -23,7 +23,7 @@ class DeliveryRetry:
 
     _timing: Timing
     _began: float
-    """When its first POST was sent, on the event loop's clock."""
+    """When the first of its undelivered POSTs was sent, on the event loop's clock."""
     _failures: int = 0
     _waits: Iterator[float] = field(init=False)
 

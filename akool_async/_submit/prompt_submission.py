@@ -6,7 +6,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from akool_async._limits.credits import price_kind
-from akool_async._limits.journal import Item
+from akool_async._limits.journal import PaidItem
 from akool_async._limits.slots import Slot
 from akool_async._submit.submission import Submission
 from akool_async.models import SourcePromptRequest
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from akool_async._limits.journal import Claim
     from akool_async._submit.recovery import Callback
-    from akool_async._submit.submission import Services
+    from akool_async._submit.submission import SubmissionServices
     from akool_async.models import ImageResult, PromptRequest
     from akool_async.operations import Operation
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 class PromptSubmission(Submission["list[ImageResult]", "list[Operation]"]):
     """Create By Prompt and Create By Source Prompt: one image, or several. A prompt can be sent again any time."""
 
-    def __init__(self, services: Services, request: PromptRequest | SourcePromptRequest) -> None:
+    def __init__(self, services: SubmissionServices, request: PromptRequest | SourcePromptRequest) -> None:
         images = request.batch_quantity if isinstance(request, SourcePromptRequest) else 1
-        super().__init__(services, Item(price_kind(request), images=images), request.webhook_url)
+        super().__init__(services, PaidItem(price_kind(request), images=images), request.webhook_url)
         self._request = request
 
     def _post(self, webhook_url: str | None) -> Awaitable[list[ImageResult]]:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from akool_async.models import ButtonPress, ImageResult
 
 READ_TRIES: Final = 10
-"""Tries of each read of a source image; with their waits most of a minute."""
+"""Tries of each read that finds out what became of a POST; with their waits most of a minute."""
 
 
 async def reconcile(endpoints: Endpoints, press: ButtonPress, gap: float) -> Source:

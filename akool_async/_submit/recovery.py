@@ -17,13 +17,14 @@ from akool_async._http.origin import has_other_origin
 from akool_async._limits.journal import Made
 from akool_async._limits.recent import Recent
 from akool_async._limits.slots import Slot
+from akool_async._submit.reconcile import READ_TRIES
 from akool_async.errors import AkoolError
 from akool_async.models import ImageResult
 
 if TYPE_CHECKING:
     from akool_async._http.endpoints import Endpoints
     from akool_async._limits.credits import Loss
-    from akool_async._limits.journal import Item, Journal
+    from akool_async._limits.journal import Journal, PaidItem
     from akool_async._submit.acceptance import Acceptance
 
 logger = logging.getLogger("akool_async")
@@ -32,8 +33,6 @@ PARAMETER: Final = "akool_press"
 """The name of the correlation id in the query of the webhook's address."""
 MAX_IMAGES: Final = 4
 """Images of one POST; ids that webhooks report beyond them are dropped."""
-READ_TRIES: Final = 10
-"""Tries of reading an image that a webhook reports; with their waits most of a minute."""
 
 
 class Callback:
@@ -100,7 +99,7 @@ class Callback:
 class _Lost:
     """An item of which the callers were told that its outcome is unknown."""
 
-    item: Item
+    item: PaidItem
     callback: Callback
     losses: list[Loss]
     """What was counted for its images."""
@@ -138,12 +137,19 @@ class Recovery:
         if callback.correlation_id is not None:
             self._expected.pop(callback.correlation_id, None)
 
-    def give_up(self, item: Item, callback: Callback, losses: list[Loss]) -> None:
+    def give_up(self, item: PaidItem, callback: Callback, losses: list[Loss]) -> None:
         """Images of a POST were not found. A later webhook makes an unclaimed operation of each."""
         if callback.correlation_id is not None:
             self._lost[callback.correlation_id] = _Lost(item, callback, losses)
 
-    async def find(self, item: Item, callback: Callback) -> list[ImageResult]:
+    def keep_reported(self, callback: Callback) -> None:
+        """Make unclaimed operations of images that a webhook had reported when their POST was given up."""
+        lost = None if callback.correlation_id is None else self._lost.get(callback.correlation_id)
+        if lost is not None:
+            for image_id in callback.take_all():
+                self._accept(lost, ImageResult(id=image_id))
+
+    async def find(self, item: PaidItem, callback: Callback) -> list[ImageResult]:
         """The images of a POST that its webhook reports in time."""
         found: list[ImageResult] = []
         deadline = asyncio.get_running_loop().time() + self._timeout
@@ -199,7 +205,7 @@ class Recovery:
         self._acceptance.accept(lost.item, image, Slot(), expects_webhook=True, is_new=False)
         self._journal.keep_unclaimed([Made(image.id, press)])
 
-    async def _read(self, item: Item, image_id: str) -> list[ImageResult]:
+    async def _read(self, item: PaidItem, image_id: str) -> list[ImageResult]:
         """The image that a webhook reports, unless AKOOL says that another press made it."""
         try:
             image = await self._endpoints.get_image_result(image_id, tries=READ_TRIES)

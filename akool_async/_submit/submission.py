@@ -6,14 +6,16 @@ import asyncio
 import logging
 from abc import ABC, abstractmethod
 from enum import Enum
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from attrs import evolve, frozen
 
+from akool_async._http.codec import TOO_MANY_REQUESTS
 from akool_async._http.request_body import SendGate
 from akool_async._http.retry import is_account_error
-from akool_async._limits.journal import Item, Made
+from akool_async._limits.journal import Made, PaidItem
 from akool_async._submit.decision import (
+    REPORTED,
     FindOut,
     Reply,
     Retry,
@@ -45,7 +47,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("akool_async")
 
-TOO_MANY_REQUESTS: Final = 429
 
 Images = TypeVar("Images")
 Result = TypeVar("Result")
@@ -61,13 +62,13 @@ class Phase(Enum):
     BACKING_OFF = "backing off"
     """AKOOL did not accept it; it is going to be sent again."""
     IN_DOUBT = "in doubt"
-    """A reply was lost. What became of it is found out, or it is going to be sent again."""
+    """A reply was lost, and what became of it is found out."""
     ENDED = "ended"
     """Its outcome is known, or known to be unknown."""
 
 
 @frozen
-class Services:
+class SubmissionServices:
     """What all submissions of a session share."""
 
     endpoints: Endpoints
@@ -83,7 +84,7 @@ class Services:
 class Submission(ABC, Generic[Images, Result]):
     """One paid POST. Callers come and go; once it may have been accepted, it runs to its end without them."""
 
-    def __init__(self, services: Services, item: Item, webhook_url: str | None) -> None:
+    def __init__(self, services: SubmissionServices, item: PaidItem, webhook_url: str | None) -> None:
         self.item = item
         self.phase = Phase.QUEUED
         self._services = services
@@ -93,6 +94,9 @@ class Submission(ABC, Generic[Images, Result]):
         self._callers = 0
         self._is_claimed = False
         self._is_closing = False
+        self.is_dropped = False
+        """True once it was ended because nobody waits for it any more, or the session closes."""
+        self._delivery: DeliveryRetry | None = None
         self._result: asyncio.Future[Result | AkoolError] = asyncio.get_running_loop().create_future()
         self.task = asyncio.create_task(self.run())
         self.task.add_done_callback(self._end)
@@ -101,11 +105,6 @@ class Submission(ABC, Generic[Images, Result]):
     def may_be_accepted(self) -> bool:
         """True while a POST may have reached AKOOL whose outcome is not known yet."""
         return self._lost_replies > 0 or (self.phase is Phase.SENT and self._gate.is_passed)
-
-    @property
-    def is_dropped(self) -> bool:
-        """True once it was ended because nobody waits for it any more, or the session closes."""
-        return self.task.cancelling() > 0
 
     # --- callers ---
 
@@ -128,15 +127,18 @@ class Submission(ABC, Generic[Images, Result]):
     def close(self) -> None:
         """The session closes: end it, unless AKOOL may have accepted it."""
         self._is_closing = True
-        is_kept_back = self.phase is not Phase.SENT or self._gate.close()
-        if is_kept_back and not self._lost_replies:
-            self.task.cancel()
+        if self.phase in {Phase.QUEUED, Phase.BACKING_OFF} or (self.phase is Phase.SENT and self._gate.close()):
+            self._drop()
 
     def _drop_if_unwanted(self) -> None:
         """End it if nobody waits for it and nothing is on its way."""
         is_wanted = self._callers > 0 or self._lost_replies > 0
         if not is_wanted and (self.phase is not Phase.SENT or self._gate.close()):
-            self.task.cancel()
+            self._drop()
+
+    def _drop(self) -> None:
+        self.is_dropped = True
+        self.task.cancel()
 
     # --- the POST ---
 
@@ -153,25 +155,27 @@ class Submission(ABC, Generic[Images, Result]):
                 images = await self._find(callback, error)
             finally:
                 services.recovery.end(callback)
+            return self._accept(images, claim, callback)
         except BaseException as error:
             if claim is not None:
                 claim.release()
             self._report_failure(error, callback)
             raise
-        return self._accept(images, claim, callback)
 
     async def _send(self, callback: Callback) -> Images:
         """Send until AKOOL accepts or refuses; raise :class:`OutcomeUnknownError` if that cannot be found out."""
-        delivery = DeliveryRetry(self._services.timing, asyncio.get_running_loop().time())
         while True:
             async with self._services.ramp.turn(is_retry=self.phase is not Phase.QUEUED):
+                if self._lost_replies and callback.has_id:
+                    raise self._unknown(REPORTED)
                 self._begin_to_send()
+                sent_at = asyncio.get_running_loop().time()
                 try:
                     answer: Images | AkoolError = self._only_new(await self._post(callback.url))
                 except AkoolError as error:
                     answer = error
                 reply = reply_of(answer if isinstance(answer, AkoolError) else None)
-                wait = self._wait_after(reply, answer, delivery)
+                wait = self._wait_after(reply, answer, sent_at)
             decision = after_reply(
                 reply,
                 lost_replies=self._lost_replies,
@@ -182,7 +186,7 @@ class Submission(ABC, Generic[Images, Result]):
                 decision = await self._find_out(callback)
             if not isinstance(decision, Retry):
                 return self._conclude(decision, answer)
-            self.phase = Phase.IN_DOUBT if self._lost_replies else Phase.BACKING_OFF
+            self.phase = Phase.BACKING_OFF
             self._drop_if_unwanted()
             await asyncio.sleep(wait or 0.0)
 
@@ -192,13 +196,15 @@ class Submission(ABC, Generic[Images, Result]):
         self._gate = SendGate()
         self.phase = Phase.SENT
 
-    def _wait_after(self, reply: Reply, answer: Images | AkoolError, delivery: DeliveryRetry) -> float | None:
+    def _wait_after(self, reply: Reply, answer: Images | AkoolError, sent_at: float) -> float | None:
         """Seconds to wait before the POST is sent again, beyond its turn; None if it is not."""
-        ramp, now = self._services.ramp, asyncio.get_running_loop().time()
+        ramp = self._services.ramp
+        if reply is Reply.NOT_DELIVERED:
+            self._delivery = self._delivery or DeliveryRetry(self._services.timing, sent_at)
+            return self._delivery.next_wait(asyncio.get_running_loop().time())
+        self._delivery = None
         if not isinstance(answer, AkoolError):
             ramp.on_success()
-        elif reply is Reply.NOT_DELIVERED:
-            return delivery.next_wait(now)
         elif reply is Reply.THROTTLED:
             pause = ramp.on_throttled(answer)
             if pause is not None and getattr(answer, "http_status", None) != TOO_MANY_REQUESTS:
@@ -232,9 +238,12 @@ class Submission(ABC, Generic[Images, Result]):
         if not isinstance(answer, AkoolError):
             return answer
         if isinstance(decision, Unknown):
-            error = OutcomeUnknownError(f"{decision.reason} ({answer})", charged=decision.charged)
-            raise error.about(press=self.item.press) from answer
+            raise self._unknown(decision, str(answer)) from answer
         raise answer
+
+    def _unknown(self, decision: Unknown, details: str = "") -> OutcomeUnknownError:
+        message = f"{decision.reason} ({details})" if details else decision.reason
+        return OutcomeUnknownError(message, charged=decision.charged).about(press=self.item.press)
 
     async def _find(self, callback: Callback, error: OutcomeUnknownError) -> Images:
         """The images of a POST of unknown outcome, if its webhook reports them in time; else raise the error."""
@@ -254,10 +263,11 @@ class Submission(ABC, Generic[Images, Result]):
         """A press or a prompt that queued was not accepted, as far as is known."""
         services, press = self._services, self.item.press
         unknown = error if isinstance(error, OutcomeUnknownError) else None
-        is_unknown = self.may_be_accepted if isinstance(error, asyncio.CancelledError) else unknown is not None
+        is_unknown = unknown is not None if isinstance(error, AkoolError) else self.may_be_accepted
         if callback is not None and is_unknown:
             losses = services.journal.lose(self.item, self.item.images, unknown)
             services.recovery.give_up(self.item, callback, losses)
+            services.recovery.keep_reported(callback)
             services.reporter.report(OutcomeUnknown(press=press, charged=None if unknown is None else unknown.charged))
         else:
             closed = SessionClosedError() if self._is_closing else None
@@ -273,6 +283,10 @@ class Submission(ABC, Generic[Images, Result]):
     def _end(self, task: asyncio.Task[Result]) -> None:
         """Hand the result, or the error, to everybody who waits."""
         error = self._closed_error() if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, AkoolError) and self.may_be_accepted:
+            unknown = self._unknown(Unknown("an unexpected error ended it"), repr(error))
+            unknown.__cause__ = error
+            error = unknown
         self.phase = Phase.ENDED
         if error is None:
             self._result.set_result(task.result())
@@ -287,6 +301,8 @@ class Submission(ABC, Generic[Images, Result]):
     def _keep(self) -> None:
         """Nobody took the result: keep what was accepted, or may have been."""
         self._is_claimed = True
+        if self._result.exception() is not None:
+            return
         result = self._result.result()
         if isinstance(result, AkoolError):
             self._services.journal.keep_unclaimed_error(result)

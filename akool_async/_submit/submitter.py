@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
     from akool_async._http.event_loop import HomeLoop
     from akool_async._poll.poller import Poller
-    from akool_async._submit.submission import Services
+    from akool_async._submit.submission import SubmissionServices
     from akool_async.models import ButtonPress, PromptRequest, SourcePromptRequest
 
 
 class Submitter:
     """Presses each button once, whoever asks for it, and however often."""
 
-    def __init__(self, services: Services, poller: Poller, home: HomeLoop) -> None:
+    def __init__(self, services: SubmissionServices, poller: Poller, home: HomeLoop) -> None:
         self._services = services
         self._poller = poller
         self._home = home
@@ -75,7 +75,7 @@ class Submitter:
         self._require_open()
         submission = PromptSubmission(self._services, request)
         self._prompts.add(submission)
-        submission.task.add_done_callback(lambda _: self._prompts.discard(submission))
+        submission.task.add_done_callback(partial(self._forget_prompt, submission))
         return submission
 
     async def aclose(self, patience: float) -> None:
@@ -106,6 +106,9 @@ class Submitter:
         press = submission.item.press
         if press is not None and self._presses.get(press) is submission:
             del self._presses[press]
+
+    def _forget_prompt(self, submission: PromptSubmission, _: asyncio.Task[list[Operation]]) -> None:
+        self._prompts.discard(submission)
 
     def _require_open(self) -> None:
         self._home.require()

@@ -194,8 +194,7 @@ class JobRunner:
 
     async def _create(self, job_id: str, press: ButtonPress, correlation_id: str) -> Operation:
         try:
-            self._akool.expect(press, correlation_id)
-            return await self._akool.create_by_button(press.image_id, press.button)
+            return await self._akool.press(press, correlation_id)
         except AkoolError as error:
             if isinstance(error, SessionClosedError) or is_account_error(error) or _may_resend(error):
                 await self._record(lambda connection: self._store.withdraw_claim(connection, job_id, self._worker))
@@ -207,16 +206,13 @@ class JobRunner:
         Raises:
             OutcomeUnknownError: It did, or may have.
         """
-        reason = "the button is neither used nor offered"
         try:
-            taken = await self._retry(lambda: self._akool.reconcile(press.image_id, press.button), _may_retry)
+            decision = await self._retry(lambda: self._akool.find_out(press), _may_retry)
         except AkoolError as error:
-            taken, reason = None, str(error)
-        if taken:
-            raise _charged("an earlier press was accepted, and its new id is lost")
-        if taken is None:
-            message = f"an earlier press was under way, and whether it was accepted cannot be found out ({reason})"
-            raise OutcomeUnknownError(message, charged=None)
+            message = f"an earlier press was under way, and the source image could not be read ({error})"
+            raise OutcomeUnknownError(message, charged=None) from error
+        if isinstance(decision, Unknown):
+            raise OutcomeUnknownError(f"an earlier press was under way: {decision.reason}", charged=decision.charged)
 
     async def _await_lost_id(self, job_id: str, unknown: OutcomeUnknownError) -> str:
         """Return the id of a press that was or may have been accepted, if a worker, a webhook or a person records it.
@@ -292,10 +288,6 @@ def _may_retry(error: AkoolError) -> bool:
 def _may_resend(error: AkoolError) -> bool:
     """True for a press that never arrived, or that AKOOL refused only for its pace."""
     return reply_of(error) in {Reply.NOT_DELIVERED, Reply.THROTTLED}
-
-
-def _charged(reason: str) -> OutcomeUnknownError:
-    return OutcomeUnknownError(f"{reason}; the button is used, so it was charged", charged=True)
 
 
 class _HandedOver(Exception):  # noqa: N818 - not an error

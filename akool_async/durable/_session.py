@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 
 from akool_async._limits.journal import MemoryJournal
+from akool_async._submit.decision import after_finding_out
+from akool_async._submit.reconcile import reconcile
 from akool_async.session import AkoolSession
 
 if TYPE_CHECKING:
-    from akool_async._limits.journal import Item
+    from akool_async._limits.journal import PaidItem
+    from akool_async._submit.decision import Decision
     from akool_async.models import ButtonPress
+    from akool_async.operations import Operation
 
 
 @define(eq=False)
@@ -20,7 +24,7 @@ class WorkerJournal(MemoryJournal):
 
     recorded_ids: dict[ButtonPress, str] = field(factory=dict)
 
-    def correlation_id(self, item: Item) -> str:
+    def correlation_id(self, item: PaidItem) -> str:
         """The recorded id of a press."""
         recorded = None if item.press is None else self.recorded_ids.pop(item.press, None)
         return recorded or super().correlation_id(item)
@@ -31,9 +35,18 @@ class WorkerSession(AkoolSession):
 
     _journal: WorkerJournal
 
-    def expect(self, press: ButtonPress, correlation_id: str) -> None:
-        """The next POST of this press carries the recorded id."""
+    async def press(self, press: ButtonPress, correlation_id: str) -> Operation:
+        """Press as ``create_by_button`` does, with the recorded correlation id."""
         self._journal.recorded_ids[press] = correlation_id
+        try:
+            return await self.create_by_button(press.image_id, press.button)
+        finally:
+            self._journal.recorded_ids.pop(press, None)
+
+    async def find_out(self, press: ButtonPress) -> Decision:
+        """What to do about an earlier press that may have been sent: press again, or it is charged or in doubt."""
+        source = await reconcile(self._endpoints, press, self._settings.timing.reconcile_gap)
+        return after_finding_out(source, lost_replies=1, can_retry=True)
 
     def limit_requests(self, rate: float | None) -> None:
         """Send at most so many requests a second; None for no limit."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from attrs import frozen
 
-from akool_async import AkoolError, DownloadError, ImageStatus, OperationFailedError
+from akool_async import AkoolError, DownloadError, ImageStatus
 from akool_async.cli import options, signals
 from akool_async.cli.account import open_session
 from akool_async.cli.exit_status import ExitStatus, status_of
@@ -21,6 +21,7 @@ from akool_async.cli.outcomes.describe import fields_of_image
 from akool_async.cli.output.stderr import plain
 from akool_async.cli.output.streams import print_results
 from akool_async.cli.output.terminal import open_console, print_whole
+from akool_async.operations import failure_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,7 +59,7 @@ async def run(options: ResultOptions) -> ExitStatus:
     async with open_session(options.key_file) as akool:
         image = await (_wait(akool, options) if options.wait else akool.get_image_result(options.image_id))
         if image.status == ImageStatus.FAILED:
-            error = OperationFailedError(image)
+            error = failure_of(image)
         elif options.download is not None and not image.is_final:
             raise DownloadError("not finished yet, so there is nothing to save: add --wait").about(
                 operation_id=options.image_id
