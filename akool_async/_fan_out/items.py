@@ -10,12 +10,12 @@ Item = ButtonPress | tuple[str, str]
 Items = Iterable[Item] | AsyncIterable[Item]
 
 
-def check_items(items: Items) -> None:
+def check_items(items: Items, name: str = "items") -> None:
     """Raise a ``ValueError`` for what cannot be the items of a fan-out."""
     if not isinstance(items, Iterable | AsyncIterable) or isinstance(items, str | bytes | ButtonPress):
-        raise ValueError(f"items must be an iterable of ButtonPress or (image_id, button), not {items!r:.200}")  # noqa: TRY004
+        raise ValueError(f"{name} must be an iterable of ButtonPress or (image_id, button), not {items!r:.200}")  # noqa: TRY004
     if isinstance(items, Mapping):
-        raise ValueError("items must be pairs (image_id, button); of a mapping of such, pass its items()")  # noqa: TRY004
+        raise ValueError(f"{name} must be pairs (image_id, button); of a mapping of such, pass its items()")  # noqa: TRY004
 
 
 def read_press(name: str, item: object) -> ButtonPress:

@@ -59,7 +59,12 @@ class Preflight:
             NotOperableError: It is not there; nothing was sent.
             AkoolError: The source image could not be read.
         """
-        obstacle = obstacle_of(await self._source(press.image_id), press.button)
+        try:
+            source = await self._source(press.image_id)
+        except AkoolError as error:
+            error.operation_id = None  # the read was about the source image, which is no operation of this press
+            raise error.about(press=press)  # noqa: B904 - the same error
+        obstacle = obstacle_of(source, press.button)
         if obstacle is not None:
             message = f"found before pressing: {obstacle.reason}"
             raise CODES[obstacle.code].error(obstacle.code, message).about(press=press)

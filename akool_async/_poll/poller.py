@@ -265,6 +265,8 @@ class Poller:
     def _end(self, tracked: TrackedOperation, error: Exception | None) -> None:
         """The poll loop of an operation is over: it is settled, not needed any more, or ``error`` ended it."""
         del self._loops[tracked]
+        if isinstance(error, AkoolError):
+            error.about(operation_id=tracked.id)
         if not tracked.is_final:
             self._schedule.learn(tracked)
         if error is None:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterable, Iterable
+from contextlib import aclosing
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
-from akool_async import ButtonPress, _validate
+from akool_async import Button, ButtonPress, _validate
+from akool_async._fan_out import items
 from akool_async.durable._job import PAGE_SIZE, JobState
 from akool_async.durable._worker_timing import WorkerTiming
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Iterable
+
+    from akool_async._fan_out.items import Items
 
     Press = ButtonPress | tuple[str, str]
 
@@ -89,33 +92,30 @@ def read_state(state: JobState | str) -> JobState:
 
 
 def read_press(press: Press) -> ButtonPress:
-    """A press, or a pair (image id, button)."""
-    if isinstance(press, ButtonPress):
-        return press
-    if not isinstance(press, tuple | list) or len(press) != 2:  # noqa: PLR2004 - a pair
-        raise ValueError(
-            f"press must be a pair (image id, button), such as ('65d3206b83ccf5ab7d46cdc6', 'U1'), not {press!r:.100}"
-        )
-    return ButtonPress(*press)
+    """A press, or a pair (image id, button); its button must be one of the eight."""
+    return _pressable(items.read_press("press", press))
 
 
-async def read_presses(presses: Iterable[Press] | AsyncIterable[Press]) -> AsyncGenerator[ButtonPress, None]:
-    """Each press as it comes."""
-    if isinstance(presses, str) or not isinstance(presses, Iterable | AsyncIterable):
-        raise ValueError(f"presses must be pairs (image id, button), not {presses!r:.100}")  # noqa: TRY004 - bad input
-    if isinstance(presses, AsyncIterable):
-        async for press in presses:
-            yield read_press(press)
-    else:
-        for press in presses:
-            yield read_press(press)
+async def read_presses(name: str, presses: Items) -> AsyncGenerator[ButtonPress, None]:
+    """Each press as it comes; an error names its place."""
+    items.check_items(presses, name)
+    place = 0
+    async with aclosing(items.pull(presses)) as pulled:
+        async for item in pulled:
+            yield _pressable(items.read_press(f"{name}[{place}]", item))
+            place += 1
 
 
-async def batches_of(presses: Iterable[Press] | AsyncIterable[Press]) -> AsyncGenerator[list[ButtonPress], None]:
+def _pressable(press: ButtonPress) -> ButtonPress:
+    Button.parse(press.button)
+    return press
+
+
+async def batches_of(presses: Items) -> AsyncGenerator[list[ButtonPress], None]:
     """Presses by the page, and the rest when the input ends, also if it ends with an error."""
     batch: list[ButtonPress] = []
     try:
-        async for press in read_presses(presses):
+        async for press in read_presses("items", presses):
             batch.append(press)
             if len(batch) == PAGE_SIZE:
                 yield batch

@@ -35,11 +35,12 @@ from akool_async.durable._worker_setup import WorkerSetup
 from akool_async.durable._worker_timing import WorkerTiming
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+    from collections.abc import AsyncGenerator, Iterable
     from datetime import timedelta
     from types import TracebackType
 
     from akool_async import ApiKey, ButtonPress, ClientCredentials, Outcome, WebhookEvent
+    from akool_async._fan_out.items import Items
     from akool_async.durable._arguments import Press
     from akool_async.session import SessionOptions
 
@@ -67,7 +68,7 @@ class DurableFanOut:
         lost_reply_timeout: In seconds. Default: that of the session's ``timing``, 60 seconds; AKOOL's jobs hardly ever
             take longer.
         worker_timing: How often workers and readers poll the store, and how long they wait for it.
-        options: Those of :class:`AkoolSession`, except ``http``: a worker has an event loop of its own. It calls an
+        session_options: Those of :class:`AkoolSession`, except ``http``: a worker has its own event loop. It calls an
             ``observer`` there.
 
     Raises:
@@ -86,9 +87,9 @@ class DurableFanOut:
         max_requests_per_second: float | None = None,
         lost_reply_timeout: float | None = None,
         worker_timing: WorkerTiming | None = None,
-        **options: Unpack[SessionOptions],
+        **session_options: Unpack[SessionOptions],
     ) -> None:
-        if options.get("http") is not None:
+        if session_options.get("http") is not None:
             raise ValueError("http cannot be given: a worker has an event loop of its own")
         if account is not None:
             check_account(account)
@@ -100,11 +101,11 @@ class DurableFanOut:
             auth,
             max_concurrent_upscales=max_concurrent_upscales,
             max_requests_per_second=max_requests_per_second,
-            **options,
+            **session_options,
         )
         account_of_key = make_session().account_id  # which checks the session's arguments too
         if lost_reply_timeout is None:
-            lost_reply_timeout = (options.get("timing") or Timing().scaled(scale)).lost_reply_timeout
+            lost_reply_timeout = (session_options.get("timing") or Timing().scaled(scale)).lost_reply_timeout
         self._store = JobStore(account or account_of_key)
         self._queue = WorkQueue(store_url, self._store.account)
         self._setup = WorkerSetup(
@@ -153,18 +154,18 @@ class DurableFanOut:
 
     # --- submitting and carrying out ---
 
-    async def submit(self, presses: Iterable[Press] | AsyncIterable[Press]) -> int:
+    async def submit(self, items: Items) -> int:
         """Record presses, and return how many of them are new; nothing is pressed here.
 
         (image id, button) identifies a job forever: a press that anybody submitted before stays the same job, whatever
         became of it. Presses are recorded by the thousand, and the rest when the input ends or when a press is bad.
 
         Raises:
-            ValueError: One of the presses is bad; those before it are recorded.
+            ValueError: One of the items is bad; those before it are recorded.
         """
         self._entered()
         new = 0
-        async with aclosing(batches_of(presses)) as batches:
+        async with aclosing(batches_of(items)) as batches:
             async for batch in batches:
                 new += await self._entered().write(
                     lambda connection: self._transactions.submit(connection, batch)  # noqa: B023 - awaited here
@@ -253,7 +254,9 @@ class DurableFanOut:
         """
         interval = self._setup.timing.outcomes_poll_interval
         reader = OutcomeReader(self._store, self._entered(), poll_interval=interval)
-        ended = reader.all() if presses is None else reader.of([press async for press in read_presses(presses)])
+        ended = (
+            reader.all() if presses is None else reader.of([press async for press in read_presses("presses", presses)])
+        )
         async with aclosing(ended) as outcomes:
             async for outcome in outcomes:
                 yield outcome
@@ -266,7 +269,7 @@ class DurableFanOut:
     async def find(self, presses: Iterable[Press]) -> list[Job]:
         """Return the jobs of presses as they are now; presses that were not submitted are left out."""
         found: list[Job] = []
-        for page in pages([press async for press in read_presses(presses)]):
+        for page in pages([press async for press in read_presses("presses", presses)]):
             found += await self._entered().read(
                 lambda connection: self._store.find(connection, page)  # noqa: B023 - awaited here
             )
