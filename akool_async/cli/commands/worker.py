@@ -32,7 +32,7 @@ class WorkerOptions(StoreOptions):
     until_empty: bool
     max_requests_per_second: float | None
     webhook_url: str | None
-    lost_reply_timeout: float
+    lost_reply_timeout: float | None
     max_concurrent_upscales: int
     quiet: bool
 
@@ -46,8 +46,7 @@ class WorkerOptions(StoreOptions):
 @click.option(
     "--lost-reply-timeout",
     type=options.Number(),
-    default=60.0,
-    show_default=True,
+    show_default="60",
     metavar="SECONDS",
     help="How long a press whose reply was lost keeps its slot before it is reported as unknown.",
 )
