@@ -60,7 +60,9 @@ def read_envelope(body: bytes, *, http_status: int = 200, headers: Mapping[str, 
         value = _load(body)
     except (ValueError, RecursionError):
         raise _unreadable(_looks_of(body), http_status, headers) from None
-    code = _whole(value.get("code")) if isinstance(value, dict) else None
+    code = value.get("code") if isinstance(value, dict) else None
+    if type(code) is not int:
+        code = _whole(code)
     if code is None:
         raise _unreadable("JSON without AKOOL's code", http_status, headers)
     if code != SUCCESS:

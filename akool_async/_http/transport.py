@@ -73,6 +73,7 @@ class Call:
     body: bytes | None = field(default=None, repr=False)  # Get Token's holds the secret
     gate: SendGate | None = field(default=None, repr=False)
     """For a request that spends credits."""
+    needs_authentication: bool = True
 
 
 class Transport:
@@ -122,13 +123,52 @@ class Transport:
         A token that AKOOL ended (1101) is renewed once per request; that answer is a refusal, so nothing is sent twice.
         """
         self._home.require()
-        header = self._authenticator.header or await self._acquire_header(call)
-        try:
-            return await self._send(call, header)
-        except AuthenticationError as error:
-            if error.code != TOKEN_ENDED or not self._authenticator.renew(header):
-                raise
-        return await self._send(call, await self._acquire_header(call))
+        may_renew = call.needs_authentication
+        header = None
+        while True:
+            if call.needs_authentication:
+                header = self._authenticator.header or await self._acquire_header(call)
+            if self._rate_limiter.must_acquire:
+                await self._rate_limiter.acquire(is_press=call.gate is not None)
+            async with self._connections:
+                if self._rate_limiter.is_paused:  # AKOOL asked for it while this request waited for a connection
+                    continue
+                body = None if call.body is None else RequestBody(call.body, call.gate)
+                failure: BaseException
+                try:
+                    with Deadline(self._request_timeout):
+                        async with self._open_session().request(
+                            call.method,
+                            call.url,
+                            data=body,
+                            headers=None if header is None else {header[0]: header[1]},
+                            **self._options,
+                        ) as response:
+                            self._require_no_proxy_page(response.status)
+                            content = await _read_bounded(response)
+                    return codec.read_envelope(content, http_status=response.status, headers=response.headers)
+                except AkoolError as error:
+                    self._complete(error, call)
+                    if not (may_renew and header is not None and self._renews(error, header)):
+                        raise
+                    may_renew = False
+                    continue
+                except asyncio.CancelledError as error:
+                    if _is_asked_to_stop():
+                        raise
+                    failure = error
+                except Exception as error:  # noqa: BLE001 - a user's trace hook may raise anything, at any point
+                    failure = error
+                # Of a POST only its body knows: an injected session may send one twice, and fail at the second alone.
+                was_sent = not (is_before_sending(failure) if body is None else body.withdraw())
+                explained = explain(failure, was_sent=was_sent, seconds=self._request_timeout, route=self._route)
+                raise self._complete(explained, call) from (None if is_secretive(failure) else failure)
+
+    def _renews(self, error: AkoolError, header: Header) -> bool:
+        """True if AKOOL ended the token of this header, and another can be fetched."""
+        return (
+            isinstance(error, AuthenticationError) and error.code == TOKEN_ENDED and self._authenticator.renew(header)
+        )
 
     async def aclose(self) -> None:
         """Close the aiohttp session, unless it was injected."""
@@ -155,44 +195,8 @@ class Transport:
 
     async def _fetch_token(self, credentials: ClientCredentials) -> str:
         body = codec.token_body(credentials.client_id, credentials.client_secret)
-        call = Call("Get Token", "POST", self.url("api/open/v3/getToken"), body)
-        return codec.read_token(await self._send(call, None))
-
-    async def _send(self, call: Call, header: Header | None) -> codec.Envelope:
-        """Send a call when the rate and the number of connections allow it; every failure is an error of ours."""
-        while True:
-            if self._rate_limiter.must_acquire:
-                await self._rate_limiter.acquire(is_press=call.gate is not None)
-            async with self._connections:
-                if self._rate_limiter.is_paused:  # AKOOL asked for it while this request waited for a connection
-                    continue
-                body = None if call.body is None else RequestBody(call.body, call.gate)
-                failure: BaseException
-                try:
-                    with Deadline(self._request_timeout):
-                        async with self._open_session().request(
-                            call.method,
-                            call.url,
-                            data=body,
-                            headers=None if header is None else {header[0]: header[1]},
-                            **self._options,
-                        ) as response:
-                            self._require_no_proxy_page(response.status)
-                            content = await _read_bounded(response)
-                    return codec.read_envelope(content, http_status=response.status, headers=response.headers)
-                except AkoolError as error:
-                    self._complete(error, call)
-                    raise
-                except asyncio.CancelledError as error:
-                    if _is_asked_to_stop():
-                        raise
-                    failure = error
-                except Exception as error:  # noqa: BLE001 - a user's trace hook may raise anything, at any point
-                    failure = error
-                # Of a POST only its body knows: an injected session may send one twice, and fail at the second alone.
-                was_sent = not (is_before_sending(failure) if body is None else body.withdraw())
-                explained = explain(failure, was_sent=was_sent, seconds=self._request_timeout, route=self._route)
-                raise self._complete(explained, call) from (None if is_secretive(failure) else failure)
+        call = Call("Get Token", "POST", self.url("api/open/v3/getToken"), body, needs_authentication=False)
+        return codec.read_token(await self.request(call))
 
     def _complete(self, error: AkoolError, call: Call) -> AkoolError:
         """Name the endpoint, take the secrets out of what AKOOL said, and let a 429 pause all requests."""

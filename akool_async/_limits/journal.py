@@ -53,8 +53,6 @@ class Made:
 class Claim:
     """The right to send one paid POST."""
 
-    correlation_id: str
-    """By which a webhook of the POST is known; nobody can guess it."""
     slots: tuple[Slot, ...]
     """One for each image."""
 
@@ -80,6 +78,9 @@ class Journal(Protocol):
 
     async def claim(self, item: PaidItem) -> Claim:
         """Wait for the slots of an item, and note that it is about to be sent."""
+
+    def correlation_id(self, item: PaidItem) -> str:
+        """The id by which the webhook of an item's POST is known; nobody can guess it."""
 
     def accept(self, item: PaidItem, image: ImageResult) -> None:
         """AKOOL accepted an item, and made this image for it."""
@@ -137,10 +138,10 @@ class MemoryJournal:
             slots: tuple[Slot, ...] = (await self._slots.acquire(item.button),)
         else:
             slots = tuple(await self._slots.acquire_batch(item.images))
-        return Claim(self.correlation_id(item), slots)
+        return Claim(slots)
 
     def correlation_id(self, item: PaidItem) -> str:  # noqa: ARG002 - a journal that outlives its process has noted one
-        """A new id by which a webhook is known."""
+        """A new id by which the webhook of an item's POST is known."""
         return secrets.token_urlsafe(16)
 
     def accept(self, item: PaidItem, image: ImageResult) -> None:

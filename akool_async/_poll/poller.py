@@ -235,7 +235,10 @@ class Poller:
         timeline = tracked.timeline  # AKOOL may have accepted the operation since the poll was sent
         asked_at, age = max(timeline.age_at(asked), 0.0), timeline.age_at(now)
         self._reporter.report_poll(tracked.id, tracked.kind, snapshot.image.status, age)
-        self._update(tracked, snapshot.image, asked_at=asked_at, age=age)
+        if snapshot.image is not tracked.latest:
+            self._update(tracked, snapshot.image, asked_at=asked_at, age=age)
+        elif not tracked.is_final:
+            timeline.add_status(snapshot.image.status, asked_at=asked_at, age=age)
         if tracked.latest is not None and tracked.latest.is_final:
             grace = missing_urls_grace(tracked.latest, tracked.kind, self._timing)
             ended_for = age - (tracked.timeline.ended_at or 0.0)

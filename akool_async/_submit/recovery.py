@@ -121,13 +121,14 @@ class Recovery:
         self._reads: set[asyncio.Task[None]] = set()
         self._is_closed = False
 
-    def expect(self, webhook_url: str | None, correlation_id: str) -> Callback:
+    def expect(self, item: PaidItem, webhook_url: str | None) -> Callback:
         """Begin to expect the webhook of a POST.
 
         Only the session's own address gets the id: another may lead to somebody who does not know it.
         """
         if webhook_url is None or webhook_url != self._webhook_url:
             return Callback(webhook_url, None)
+        correlation_id = self._journal.correlation_id(item)
         callback = Callback(_with_parameter(webhook_url, correlation_id), correlation_id)
         self._expected[correlation_id] = callback
         return callback

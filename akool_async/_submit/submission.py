@@ -148,7 +148,7 @@ class Submission(ABC, Generic[Images, Result]):
         services.reporter.report(Queued(press=self.item.press))
         try:
             claim = await services.journal.claim(self.item)
-            callback = services.recovery.expect(self._webhook_url, claim.correlation_id)
+            callback = services.recovery.expect(self.item, self._webhook_url)
             try:
                 images = await self._send(callback)
             except OutcomeUnknownError as error:

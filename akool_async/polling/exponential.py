@@ -36,6 +36,7 @@ class ExponentialPolling:
     max_interval: float = field(default=3.0)
     jitter: float = field(default=0.1)
     _steps: tuple[float, ...] = field(init=False, eq=False, repr=False, default=())
+    _last_step: float = field(init=False, eq=False, repr=False, default=0.0)
 
     def __attrs_post_init__(self) -> None:
         _validate.seconds("initial", self.initial)
@@ -49,6 +50,9 @@ class ExponentialPolling:
         plain = backoff.expo(base=self.factor, factor=self.initial, max_value=self.max_interval)
         steps = list(islice(plain, 1, MAX_STEPS))  # backoff's generators yield an empty value first
         object.__setattr__(self, "_steps", tuple(step for step in steps if step < self.max_interval))
+        # A factor of 1, or hardly more, never reaches the longest interval.
+        never_reached = len(self._steps) == MAX_STEPS - 1
+        object.__setattr__(self, "_last_step", self._steps[-1] if never_reached else self.max_interval)
 
     def next_delay(self, progress: Progress) -> float:
         """Seconds to the next poll, by the number of polls so far."""
@@ -63,11 +67,6 @@ class ExponentialPolling:
         """The same with all intervals multiplied by ``share``, for an emulator that works faster than AKOOL."""
         _validate.seconds("share", share)
         return evolve(self, initial=self.initial * share, max_interval=self.max_interval * share)
-
-    @property
-    def _last_step(self) -> float:
-        # A factor of 1, or hardly more, never reaches the longest interval.
-        return self._steps[-1] if len(self._steps) == MAX_STEPS - 1 else self.max_interval
 
 
 def jittered(seconds: float, share: float) -> float:
