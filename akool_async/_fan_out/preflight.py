@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
+from akool_async._http.event_loop import retrieve_exception
 from akool_async._limits.recent import Recent
 from akool_async._submit.decision import Source
 from akool_async._submit.reconcile import source_shows
@@ -77,7 +78,7 @@ class Preflight:
     async def _source(self, image_id: str) -> ImageResult:
         if image_id not in self._reads:
             read = self._reads[image_id] = asyncio.create_task(self._read_in_turn(image_id))
-            read.add_done_callback(_look_at)
+            read.add_done_callback(retrieve_exception)
         read = self._reads[image_id]
         await asyncio.wait([read])  # a caller that leaves does not end the read for the others
         try:
@@ -97,9 +98,3 @@ class Preflight:
     async def _read_in_turn(self, image_id: str) -> ImageResult:
         async with self._places:
             return await self._endpoints.get_image_result(image_id)
-
-
-def _look_at(read: asyncio.Task[ImageResult]) -> None:
-    """Take in the outcome of a read that nobody may wait for any more, so that asyncio does not complain of it."""
-    if not read.cancelled():
-        read.exception()

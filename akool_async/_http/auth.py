@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 
 from attrs import Attribute, field, frozen
 
+from akool_async._http.event_loop import retrieve_exception
 from akool_async.errors import AkoolError, ConfigurationError, SessionClosedError
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ class TokenAuthenticator(_Unpicklable):
             return self.header
         if self._fetching is None:
             self._fetching = asyncio.create_task(self._fetch_header())
-            self._fetching.add_done_callback(_retrieve_exception)
+            self._fetching.add_done_callback(retrieve_exception)
         try:
             return await asyncio.shield(self._fetching)  # cancelling one caller leaves the fetch to the others
         except AkoolError as error:
@@ -178,12 +179,6 @@ class TokenAuthenticator(_Unpicklable):
         finally:
             self._fetching = None
         return self.header
-
-
-def _retrieve_exception(fetching: asyncio.Task[Header]) -> None:
-    """Keep asyncio from logging the failure of a fetch whose callers have all left."""
-    if not fetching.cancelled():
-        fetching.exception()
 
 
 def read_credentials(auth: Credentials | str | None, environment: Mapping[str, str]) -> Credentials:

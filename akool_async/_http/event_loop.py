@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from akool_async.errors import ConfigurationError
 
@@ -33,3 +34,9 @@ class HomeLoop:
                 "thread, hand it coroutines with asyncio.run_coroutine_threadsafe(coroutine, loop), and notify() with "
                 "loop.call_soon_threadsafe"
             )
+
+
+def retrieve_exception(task: asyncio.Task[Any]) -> None:
+    """Retrieve the exception of a task that nobody may wait for any more, so that asyncio does not log it."""
+    if not task.cancelled():
+        task.exception()

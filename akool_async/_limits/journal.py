@@ -66,6 +66,10 @@ class Journal(Protocol):
     """The memory of a session. A paid POST is claimed, then accepted, refused (the claim is released) or lost."""
 
     account: Account
+    unclaimed: deque[Made]
+    """Operations whose callers had all left; the newest 10,000."""
+    unclaimed_errors: deque[OutcomeUnknownError]
+    """Unknown outcomes of POSTs whose callers had all left; the newest 10,000."""
 
     def operation_id(self, press: ButtonPress) -> str | None:
         """The operation of a press that AKOOL accepted; None if none is remembered."""

@@ -276,7 +276,7 @@ class Poller:
             if not tracked.is_settled:
                 tracked.abandon()
         elif tracked.latest is not None and tracked.latest.is_final and not isinstance(error, SessionClosedError):
-            tracked.finish(tracked.latest)  # its end is known, and no more URLs of it can be had
+            tracked.finish(tracked.latest)  # it has ended, and the URLs that it lacks cannot be fetched
         else:
             if not tracked.has_waiters and not isinstance(error, SessionClosedError):
                 logger.warning("operation %s is not polled any more: %s", tracked.id, error)

@@ -27,7 +27,13 @@ from akool_async._submit.decision import (
 )
 from akool_async._submit.delivery import DeliveryRetry
 from akool_async._submit.reconcile import reconcile
-from akool_async.errors import AkoolError, OutcomeUnknownError, ResponseError, SessionClosedError
+from akool_async.errors import (
+    AkoolError,
+    OutcomeUnknownError,
+    RateLimitedError,
+    ResponseError,
+    SessionClosedError,
+)
 from akool_async.events import OutcomeUnknown, Queued, Refused, Throttled
 
 if TYPE_CHECKING:
@@ -205,10 +211,10 @@ class Submission(ABC, Generic[Images, Result]):
         self._delivery = None
         if not isinstance(answer, AkoolError):
             ramp.on_success()
-        elif reply is Reply.THROTTLED:
+        elif isinstance(answer, RateLimitedError):
             pause = ramp.on_throttled(answer)
-            if pause is not None and getattr(answer, "http_status", None) != TOO_MANY_REQUESTS:
-                self._services.reporter.report(Throttled(code=getattr(answer, "code", 0), seconds=pause))
+            if pause is not None and answer.http_status != TOO_MANY_REQUESTS:  # of which the transport has reported
+                self._services.reporter.report(Throttled(code=answer.code, seconds=pause))
             return None if pause is None else 0.0
         elif is_account_error(answer):
             ramp.on_account_error()
