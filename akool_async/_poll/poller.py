@@ -1,7 +1,8 @@
-"""One shared poll loop per operation, however many wait.
+"""One poll after another for each operation, however many wait for it.
 
-A loop runs while somebody waits or while the operation holds a slot, since the cap counts what runs at the server. It
-ends at a final status, or for a reason that no later poll will mend; a fault that may pass never ends it.
+An operation is polled while somebody waits or while it holds a slot, since the cap counts what runs at the server. Its
+polls end at a final status, or for a reason that no later poll will mend; a fault that may pass never ends them.
+Between two polls there is only a timer, so that thousands of operations take little memory.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from akool_async._poll.consecutive_failures import ConsecutiveFailures
 from akool_async._poll.missing_urls import missing_urls_grace
 from akool_async._poll.schedule import Schedule
 from akool_async._poll.tracked import TrackedOperation
-from akool_async._poll.waiter import Waiter
 from akool_async._poll.webhook_statistics import WebhookStatistics
 from akool_async.errors import (
     AkoolError,
@@ -74,13 +74,14 @@ class Poller:
         # Pressing the same again finds the result.
         self._made_here: Recent[str, TrackedOperation] = Recent()
         self._ended: Recent[str, None] = Recent()  # the end of each is reported once
-        self._loops: dict[TrackedOperation, asyncio.Task[None]] = {}
+        self._polls: dict[TrackedOperation, asyncio.TimerHandle | asyncio.Task[None]] = {}
+        """The next poll of each operation, or the one under way."""
         self._closed = False
 
     @property
     def in_flight(self) -> int:
         """Operations that are polled for."""
-        return len(self._loops)
+        return len(self._polls)
 
     def tracked(self, operation_id: str, button: Button | None = None) -> TrackedOperation:
         """The one :class:`TrackedOperation` of an id. Sends nothing."""
@@ -120,6 +121,7 @@ class Poller:
             if tracked.is_final and not tracked.timeline.reports:  # a poll was only just ahead of it
                 self._webhooks.on_hit()
             tracked.report_end()
+            self._hurry(tracked)
         elif ended:
             self._webhooks.add_early(operation_id)
         return tracked is not None
@@ -130,20 +132,18 @@ class Poller:
         Raises:
             WaitTimeoutError: this caller's ``timeout`` in seconds is over.
         """
-        if tracked.is_settled and tracked.outcome is not None:
-            return _unwrap(tracked.outcome.result())
-        outcome = self._join(tracked)
-        waiter = Waiter(outcome)
+        if tracked.latest is not None and tracked.is_settled:
+            return tracked.latest
+        waiter = self._join(tracked)
         try:
             async with _NO_TIMEOUT if timeout is None else asyncio.timeout(timeout):
                 await waiter
         except TimeoutError:
             pass
         finally:
-            waiter.leave(outcome)
-            tracked.leave()
-        if outcome.done():
-            return _unwrap(outcome.result())
+            tracked.waiters.remove(waiter)
+        if waiter.done() and not waiter.cancelled():
+            return _unwrap(waiter.result())
         if tracked.latest is not None and tracked.latest.is_final:  # some URLs are missing yet
             return tracked.latest
         raise WaitTimeoutError(tracked.id, timeout or 0.0, tracked.status)
@@ -158,80 +158,94 @@ class Poller:
                 continue
             if tracked.is_settled:
                 return
-            outcome = self._join(tracked)
+            waiter = self._join(tracked)
             try:
-                await asyncio.wait((outcome, tracked.next_change()), return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait((waiter, tracked.next_change()), return_when=asyncio.FIRST_COMPLETED)
             finally:
-                tracked.leave()
-            if outcome.done():
-                _unwrap(outcome.result())
+                tracked.waiters.remove(waiter)
+            if waiter.done():
+                _unwrap(waiter.result())
 
     async def aclose(self) -> None:
-        """End every loop and every wait; the operations themselves run on at AKOOL."""
+        """End all polls and all waits; the operations themselves run on at AKOOL."""
         self._closed = True
-        loops = dict(self._loops)
-        for task in loops.values():
-            task.cancel()
+        polls = dict(self._polls)
+        for poll in polls.values():
+            poll.cancel()
         try:
-            await asyncio.gather(*loops.values(), return_exceptions=True)
+            under_way = [poll for poll in polls.values() if isinstance(poll, asyncio.Task)]
+            await asyncio.gather(*under_way, return_exceptions=True)
         finally:
-            for tracked in loops:  # a loop that was cancelled before its first step has ended nothing
-                self._loops.pop(tracked, None)
-                tracked.fail(SessionClosedError(operation_ids=(tracked.id,)))
-        if loops:
-            logger.info("session closed; still running at AKOOL: %s", ", ".join(tracked.id for tracked in loops))
+            for tracked in list(self._polls):  # a task that was cancelled before its first step has ended nothing
+                self._end(tracked, SessionClosedError(operation_ids=(tracked.id,)))
+        if polls:
+            logger.info("session closed; still running at AKOOL: %s", ", ".join(tracked.id for tracked in polls))
 
     def _join(self, tracked: TrackedOperation) -> asyncio.Future[ImageResult | Exception]:
-        """One more waits. Returns what all who wait share, which nobody may cancel."""
+        """One more waits for an operation. Returns what it awaits, and removes from ``waiters`` in the end."""
         if not tracked.is_settled:
             self._home.require()
             if self._closed:
                 raise SessionClosedError(operation_ids=(tracked.id,))
-        outcome = self._ensure_polled(tracked)
-        tracked.join()
-        return outcome
+        waiter = tracked.waiters.add()
+        self._ensure_polled(tracked)
+        return waiter
 
-    def _ensure_polled(self, tracked: TrackedOperation) -> asyncio.Future[ImageResult | Exception]:
-        outcome = tracked.outcome
-        if outcome is None:
-            outcome = tracked.start()
-            self._loops[tracked] = asyncio.create_task(self._poll(tracked), name=tracked.id)
-        return outcome
+    def _ensure_polled(self, tracked: TrackedOperation) -> None:
+        if tracked in self._polls:
+            return
+        tracked.timeline.begin()
+        age = tracked.timeline.age_at(asyncio.get_running_loop().time())
+        try:
+            delay = self._schedule.first_delay(tracked, age)
+        except Exception as error:  # noqa: BLE001 - a bug of a user's schedule
+            self._end(tracked, error)
+        else:
+            self._poll_after(tracked, delay)
+
+    def _poll_after(self, tracked: TrackedOperation, delay: float) -> None:
+        """Poll in ``delay`` seconds, or now if a webhook has reported the end since the last poll began."""
+        seconds = 0.0 if tracked.is_due else delay
+        self._polls[tracked] = asyncio.get_running_loop().call_later(seconds, self._begin_poll, tracked)
+
+    def _hurry(self, tracked: TrackedOperation) -> None:
+        """Poll now if that is due and no poll is under way."""
+        timer = self._polls.get(tracked)
+        if tracked.is_due and isinstance(timer, asyncio.TimerHandle):
+            timer.cancel()
+            self._begin_poll(tracked)
+
+    def _begin_poll(self, tracked: TrackedOperation) -> None:
+        if tracked.is_needed:
+            self._polls[tracked] = asyncio.create_task(self._poll(tracked), name=tracked.id)
+        else:
+            self._end(tracked, None)
 
     async def _poll(self, tracked: TrackedOperation) -> None:
-        """Poll an operation; whatever ends that, the slot comes back, and all who wait get the result or the error."""
-        failures: ConsecutiveFailures | None = None
-        snapshot: Snapshot | None = None
+        """Poll once and set the timer for the next poll; or end, and hand the result or the error to all who wait."""
         loop = asyncio.get_running_loop()
+        tracked.begin_poll()
+        asked_at = loop.time()
         try:
-            delay: float | None = self._schedule.first_delay(tracked, tracked.timeline.age_at(loop.time()))
-            while delay is not None:
-                timer = loop.call_later(delay, tracked.wake)
-                try:
-                    await tracked.next_wakeup()
-                finally:
-                    timer.cancel()
-                if not tracked.is_needed:
-                    break
-                tracked.begin_poll()
-                asked_at = loop.time()
-                try:
-                    snapshot = await self._endpoints.poll(tracked.id, snapshot)
-                except AkoolError as error:
-                    failures = failures or ConsecutiveFailures(self._timing.poll_failure_timeout)
-                    delay = self._after_failure(tracked, error, failures, loop.time())
-                else:
-                    failures = None
-                    delay = self._after_poll(tracked, snapshot, asked_at, loop.time())
+            try:
+                snapshot = await self._endpoints.poll(tracked.id, tracked.latest)
+            except AkoolError as error:
+                delay: float | None = self._after_failure(tracked, error, loop.time())
+            else:
+                delay = self._after_poll(tracked, snapshot, asked_at, loop.time())
         except (asyncio.CancelledError, SessionClosedError):
             self._end(tracked, SessionClosedError(operation_ids=(tracked.id,)))
         except Exception as error:  # noqa: BLE001 - whatever it is, such as a bug of a user's schedule, ends the waits
             self._end(tracked, error)
         else:
-            self._end(tracked, None)
+            if delay is None:
+                self._end(tracked, None)
+            else:
+                self._poll_after(tracked, delay)
 
     def _after_poll(self, tracked: TrackedOperation, snapshot: Snapshot, asked: float, now: float) -> float | None:
         """Take in what a poll saw. Returns the seconds to the next one; None if nothing more is to come."""
+        tracked.failures = None
         timeline = tracked.timeline  # AKOOL may have accepted the operation since the poll was sent
         asked_at, age = max(timeline.age_at(asked), 0.0), timeline.age_at(now)
         self._reporter.report_poll(tracked.id, tracked.kind, snapshot.image.status, age)
@@ -243,7 +257,7 @@ class Poller:
             grace = missing_urls_grace(tracked.latest, tracked.kind, self._timing)
             ended_for = age - (tracked.timeline.ended_at or 0.0)
             if ended_for >= grace or (not tracked.pressed_here and snapshot.is_old):
-                tracked.finish(tracked.latest)
+                tracked.settle(tracked.latest)
                 return None
             return min(self._schedule.next_delay(tracked, age), self._timing.url_interval)
         if age > self._timing.slot_timeout and tracked.slot is not None:
@@ -251,14 +265,13 @@ class Poller:
             tracked.release_slot()
         return self._schedule.next_delay(tracked, age)
 
-    def _after_failure(
-        self, tracked: TrackedOperation, error: AkoolError, failures: ConsecutiveFailures, now: float
-    ) -> float:
+    def _after_failure(self, tracked: TrackedOperation, error: AkoolError, now: float) -> float:
         """Seconds to the next poll, unless no later poll will mend this error, or too many have failed: then raise."""
         age = tracked.timeline.age_at(now)
         may_be_unknown_yet = tracked.pressed_here and age < self._timing.not_found_grace
         if is_permanent(error) and not (isinstance(error, NotFoundError) and may_be_unknown_yet):
             raise error
+        failures = tracked.failures = tracked.failures or ConsecutiveFailures(self._timing.poll_failure_timeout)
         if failures.add(now):
             raise PollingError(tracked.id, status=tracked.status, age=age, reason=str(error.args[0])) from error
         delay = max(self._schedule.next_delay(tracked, age, failures.stretch), error.retry_after or 0.0)
@@ -266,19 +279,18 @@ class Poller:
         return delay
 
     def _end(self, tracked: TrackedOperation, error: Exception | None) -> None:
-        """The poll loop of an operation is over: it is settled, not needed any more, or ``error`` ended it."""
-        del self._loops[tracked]
+        """The polls of an operation are over: it is settled, not needed any more, or ``error`` ended them."""
+        self._polls.pop(tracked, None)
         if isinstance(error, AkoolError):
             error.about(operation_id=tracked.id)
         if not tracked.is_final:
             self._schedule.learn(tracked)
         if error is None:
-            if not tracked.is_settled:
-                tracked.abandon()
+            tracked.stop()
         elif tracked.latest is not None and tracked.latest.is_final and not isinstance(error, SessionClosedError):
-            tracked.finish(tracked.latest)  # it has ended, and the URLs that it lacks cannot be fetched
+            tracked.settle(tracked.latest)  # it has ended, and the URLs that it lacks cannot be fetched
         else:
-            if not tracked.has_waiters and not isinstance(error, SessionClosedError):
+            if not tracked.waiters and not isinstance(error, SessionClosedError):
                 logger.warning("operation %s is not polled any more: %s", tracked.id, error)
             tracked.fail(error)
 

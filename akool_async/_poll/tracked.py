@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from akool_async._http.event_loop import Waiters
 from akool_async._poll.timeline import Timeline
 
 if TYPE_CHECKING:
     from akool_async._limits.slots import Slot
+    from akool_async._poll.consecutive_failures import ConsecutiveFailures
     from akool_async.models import Button, ImageResult, ImageStatus
 
 MAX_REPORTED_POLLS: Final = 3
@@ -21,17 +23,18 @@ class TrackedOperation:
     __slots__ = (
         "__weakref__",
         "_changed",
-        "_waiters",
-        "_wakeup",
         "expects_webhook",
+        "failures",
         "id",
+        "is_due",
         "is_lesson",
+        "is_settled",
         "kind",
         "latest",
-        "outcome",
         "pressed_here",
         "slot",
         "timeline",
+        "waiters",
     )
 
     def __init__(self, operation_id: str, button: Button | None) -> None:
@@ -45,10 +48,14 @@ class TrackedOperation:
         self.latest: ImageResult | None = None
         self.slot: Slot | None = None
         self.timeline = Timeline()
-        self.outcome: asyncio.Future[ImageResult | Exception] | None = None
-        """What all who wait share: pending while it is polled, done once there is nothing more to be polled for."""
-        self._waiters = 0
-        self._wakeup: asyncio.Future[None] | None = None
+        self.waiters: Waiters[ImageResult | Exception] = Waiters()
+        """Those who wait for its end: they get the result, or the error that ended its polls."""
+        self.is_settled = False
+        """True once it is final and its URLs are there, or were waited for: it is never polled again."""
+        self.is_due = False
+        """True if a webhook has reported the end since the last poll began: the next one is due now."""
+        self.failures: ConsecutiveFailures | None = None
+        """Failed polls since the last good one."""
         self._changed: asyncio.Future[None] | None = None
 
     @property
@@ -62,19 +69,9 @@ class TrackedOperation:
         return self.latest is not None and self.latest.is_final
 
     @property
-    def is_settled(self) -> bool:
-        """True once it is final and its URLs are there, or were waited for: it is never polled again."""
-        return self.outcome is not None and self.outcome.done()
-
-    @property
     def is_needed(self) -> bool:
         """True while somebody waits for it, or it holds a slot."""
-        return self._waiters > 0 or self.slot is not None
-
-    @property
-    def has_waiters(self) -> bool:
-        """True while somebody waits for it."""
-        return self._waiters > 0
+        return bool(self.waiters) or self.slot is not None
 
     @property
     def awaits_webhook(self) -> bool:
@@ -114,8 +111,7 @@ class TrackedOperation:
     def report_end(self) -> None:
         """A webhook reports that it has ended: the next poll is due now."""
         self.timeline.add_report()
-        if self.timeline.reports <= MAX_REPORTED_POLLS and not self.is_final:
-            self.wake()
+        self.is_due = self.timeline.reports <= MAX_REPORTED_POLLS and not self.is_final
 
     def learned(self) -> None:
         """The schedule has learned from it."""
@@ -134,15 +130,7 @@ class TrackedOperation:
             self.slot.release()
             self.slot = None
 
-    # --- those who wait ---
-
-    def join(self) -> None:
-        """One more waits for it."""
-        self._waiters += 1
-
-    def leave(self) -> None:
-        """One fewer waits for it."""
-        self._waiters -= 1
+    # --- its polls ---
 
     def next_change(self) -> asyncio.Future[None]:
         """Done when there is a newer snapshot; shared by all who want to know."""
@@ -150,48 +138,24 @@ class TrackedOperation:
             self._changed = asyncio.get_running_loop().create_future()
         return self._changed
 
-    # --- its poll loop ---
-
-    def start(self) -> asyncio.Future[ImageResult | Exception]:
-        """Its poll loop starts. Returns what those who wait share."""
-        self.timeline.begin()
-        self.outcome = asyncio.get_running_loop().create_future()
-        return self.outcome
-
-    def next_wakeup(self) -> asyncio.Future[None]:
-        """Done when the next poll is due; done already if a webhook has reported the end since the last one began."""
-        if self._wakeup is None:
-            self._wakeup = asyncio.get_running_loop().create_future()
-        return self._wakeup
-
-    def wake(self) -> None:
-        """The next poll is due now."""
-        wakeup = self.next_wakeup()
-        if not wakeup.done():
-            wakeup.set_result(None)
-
     def begin_poll(self) -> None:
         """A poll is about to be sent."""
-        self._wakeup = None
+        self.is_due = False
         self.timeline.polls += 1
 
-    def finish(self, result: ImageResult) -> None:
+    def settle(self, result: ImageResult) -> None:
         """There is nothing more to be polled for: all who wait, now or later, get this."""
-        if self.outcome is not None:
-            self.outcome.set_result(result)
-        self._stop()
+        self.is_settled = True
+        self.release_slot()
+        self.waiters.notify(result)
 
     def fail(self, error: Exception) -> None:
-        """All who wait now get this; the poll loop may start again."""
-        if self.outcome is not None:
-            self.outcome.set_result(error)
-        self.abandon()
+        """All who wait now get this; it may be polled again."""
+        self.stop()
+        self.waiters.notify(error)
 
-    def abandon(self) -> None:
-        """It is not polled any more; the poll loop may start again."""
-        self.outcome = None
-        self._stop()
-
-    def _stop(self) -> None:
-        self._wakeup = None
+    def stop(self) -> None:
+        """It is not polled any more; it may be polled again."""
+        self.is_due = False
+        self.failures = None
         self.release_slot()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from attrs import evolve, frozen
 
 from akool_async._http.codec import TOO_MANY_REQUESTS
+from akool_async._http.event_loop import Waiters
 from akool_async._http.request_body import SendGate
 from akool_async._http.retry import is_account_error
 from akool_async._limits.journal import Made, PaidItem
@@ -97,13 +98,15 @@ class Submission(ABC, Generic[Images, Result]):
         self._webhook_url = webhook_url
         self._gate = SendGate()
         self._lost_replies = 0
-        self._callers = 0
-        self._is_claimed = False
+        self._is_taken = False
+        """True once a caller got the result, or it was kept for want of one."""
         self._is_closing = False
         self.is_dropped = False
         """True once it was ended because nobody waits for it any more, or the session closes."""
         self._delivery: DeliveryRetry | None = None
-        self._result: asyncio.Future[Result | AkoolError] = asyncio.get_running_loop().create_future()
+        self._waiters: Waiters[Result | BaseException] = Waiters()
+        self._outcome: Result | BaseException | None = None
+        """None before its end."""
         self.task = asyncio.create_task(self.run())
         self.task.add_done_callback(self._end)
 
@@ -116,19 +119,21 @@ class Submission(ABC, Generic[Images, Result]):
 
     async def join(self) -> Result:
         """Wait for the outcome. A caller who leaves takes nothing from the others."""
-        self._callers += 1
+        waiter = self._waiters.add()
         try:
-            result = await asyncio.shield(self._result)
-            self._is_claimed = True
+            outcome = await waiter
+            self._is_taken = True
         finally:
-            self._callers -= 1
-            if not self._result.done():
+            self._waiters.remove(waiter)
+            if self._outcome is None:
                 self._drop_if_unwanted()
-            elif not self._callers and not self._is_claimed:
-                self._keep()
-        if isinstance(result, AkoolError):
-            raise result.fresh() from result.__cause__
-        return result
+            elif not self._waiters and not self._is_taken:
+                self._keep(self._outcome)
+        if isinstance(outcome, AkoolError):
+            raise outcome.fresh() from outcome.__cause__
+        if isinstance(outcome, BaseException):  # a bug, here or in an observer
+            raise outcome
+        return outcome
 
     def close(self) -> None:
         """The session closes: end it, unless AKOOL may have accepted it."""
@@ -138,7 +143,7 @@ class Submission(ABC, Generic[Images, Result]):
 
     def _drop_if_unwanted(self) -> None:
         """End it if nobody waits for it and nothing is on its way."""
-        is_wanted = self._callers > 0 or self._lost_replies > 0
+        is_wanted = bool(self._waiters) or self._lost_replies > 0
         if not is_wanted and (self.phase is not Phase.SENT or self._gate.close()):
             self._drop()
 
@@ -294,26 +299,20 @@ class Submission(ABC, Generic[Images, Result]):
             unknown.__cause__ = error
             error = unknown
         self.phase = Phase.ENDED
-        if error is None:
-            self._result.set_result(task.result())
-        elif isinstance(error, AkoolError):
-            self._result.set_result(error)
-        else:  # a bug, here or in an observer: asyncio logs it if nobody waits
-            self._result.set_exception(error)
-            return
-        if not self._callers:
-            self._keep()
+        self._outcome = task.result() if error is None else error
+        self._waiters.notify(self._outcome)
+        if not self._waiters:
+            self._keep(self._outcome)
 
-    def _keep(self) -> None:
-        """Nobody took the result: keep what was accepted, or may have been."""
-        self._is_claimed = True
-        if self._result.exception() is not None:
-            return
-        result = self._result.result()
-        if isinstance(result, AkoolError):
-            self._services.journal.keep_unclaimed_error(result)
+    def _keep(self, outcome: Result | BaseException) -> None:
+        """Nobody took the outcome: keep what was accepted, or may have been."""
+        self._is_taken = True
+        if isinstance(outcome, AkoolError):
+            self._services.journal.keep_unclaimed_error(outcome)
+        elif isinstance(outcome, BaseException):
+            logger.error("%s ended with an unexpected error", self.item.press or "a prompt", exc_info=outcome)
         else:
-            self._services.journal.keep_unclaimed(Made(each.id, each.press) for each in self._operations(result))
+            self._services.journal.keep_unclaimed(Made(each.id, each.press) for each in self._operations(outcome))
 
     def _take_over(self, image: ImageResult, slot: Slot, callback: Callback) -> Operation:
         return self._services.acceptance.accept(
