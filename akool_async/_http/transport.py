@@ -25,7 +25,7 @@ from akool_async._http.auth import (
     KeyAuthenticator,
     TokenAuthenticator,
 )
-from akool_async._http.deadline import Deadline
+from akool_async._http.deadline import Deadlines
 from akool_async._http.failures import describe_route, explain, is_before_sending, is_secretive
 from akool_async._http.proxies import is_loopback, proxy_for
 from akool_async._http.request_body import RequestBody
@@ -100,6 +100,7 @@ class Transport:
         self._throttle_delay = throttle_delay
         self._reporter = reporter
         self._request_timeout = request_timeout
+        self._deadlines = Deadlines(request_timeout)
         self._connections = asyncio.Semaphore(MAX_CONNECTIONS)
         self._authenticator = self._choose_authenticator(credentials)
         self._options = _request_options(request_timeout)
@@ -136,7 +137,7 @@ class Transport:
                 body = None if call.body is None else RequestBody(call.body, call.gate)
                 failure: BaseException
                 try:
-                    with Deadline(self._request_timeout):
+                    with self._deadlines.start():
                         async with self._open_session().request(
                             call.method,
                             call.url,
@@ -229,7 +230,7 @@ class Transport:
 
 def _request_options(request_timeout: float) -> dict[str, Any]:
     """The arguments of every request, whoever owns the aiohttp session."""
-    # Deadline limits the total. `connect` stays unset: it would cost a timer per request even on an open connection.
+    # A deadline limits the total. `connect` stays unset: it would cost a timer per request even on an open connection.
     connect_timeout = min(CONNECT_TIMEOUT, request_timeout / 2)
     options: dict[str, Any] = {
         "timeout": aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout),

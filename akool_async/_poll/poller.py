@@ -228,7 +228,7 @@ class Poller:
         asked_at = loop.time()
         try:
             try:
-                snapshot = await self._endpoints.poll(tracked.id, tracked.latest)
+                snapshot = tracked.snapshot = await self._endpoints.poll(tracked.id, tracked.snapshot)
             except AkoolError as error:
                 delay: float | None = self._after_failure(tracked, error, loop.time())
             else:

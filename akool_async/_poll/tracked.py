@@ -9,6 +9,7 @@ from akool_async._http.event_loop import Waiters
 from akool_async._poll.timeline import Timeline
 
 if TYPE_CHECKING:
+    from akool_async._http.endpoints import Snapshot
     from akool_async._limits.slots import Slot
     from akool_async._poll.consecutive_failures import ConsecutiveFailures
     from akool_async.models import Button, ImageResult, ImageStatus
@@ -33,6 +34,7 @@ class TrackedOperation:
         "latest",
         "pressed_here",
         "slot",
+        "snapshot",
         "timeline",
         "waiters",
     )
@@ -46,6 +48,8 @@ class TrackedOperation:
         self.is_lesson = False
         """True until the schedule has learned from it."""
         self.latest: ImageResult | None = None
+        self.snapshot: Snapshot | None = None
+        """What the last poll saw; None before the first."""
         self.slot: Slot | None = None
         self.timeline = Timeline()
         self.waiters: Waiters[ImageResult | Exception] = Waiters()
@@ -146,7 +150,7 @@ class TrackedOperation:
     def settle(self, result: ImageResult) -> None:
         """There is nothing more to be polled for: all who wait, now or later, get this."""
         self.is_settled = True
-        self.release_slot()
+        self.stop()
         self.waiters.notify(result)
 
     def fail(self, error: Exception) -> None:
@@ -158,4 +162,5 @@ class TrackedOperation:
         """It is not polled any more; it may be polled again."""
         self.is_due = False
         self.failures = None
+        self.snapshot = None
         self.release_slot()
