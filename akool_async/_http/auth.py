@@ -8,6 +8,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 
 from attrs import Attribute, field, frozen
+from multidict import CIMultiDict
 
 from akool_async._http.event_loop import retrieve_exception
 from akool_async.errors import AkoolError, ConfigurationError, SessionClosedError
@@ -15,7 +16,8 @@ from akool_async.errors import AkoolError, ConfigurationError, SessionClosedErro
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-Header = tuple[str, str]
+Header = CIMultiDict[str]
+"""As aiohttp takes it, so that it is not built again for each request."""
 
 MIN_SECRET_LENGTH: Final = 8
 """Characters. A shorter text occurs in many messages by chance, so that it could not be redacted."""
@@ -111,7 +113,8 @@ class KeyAuthenticator(_Unpicklable):
     """Sends an API key."""
 
     def __init__(self, credentials: ApiKey) -> None:
-        self.header = ("x-api-key", credentials.key)
+        self._key = credentials.key
+        self.header = CIMultiDict({"x-api-key": credentials.key})
 
     async def acquire(self) -> Header:  # pragma: no cover - its header is always there
         """The key."""
@@ -123,7 +126,7 @@ class KeyAuthenticator(_Unpicklable):
 
     def redact(self, text: str) -> str:
         """Replace the key."""
-        return _mask(text, [self.header[1]])
+        return _mask(text, [self._key])
 
     def close(self) -> None:
         """Do nothing: a key is not fetched."""
@@ -158,7 +161,7 @@ class TokenAuthenticator(_Unpicklable):
 
     def renew(self, header: Header) -> bool:
         """Drop ``header`` unless another request has replaced it already."""
-        if self.header == header:
+        if self.header is header:
             self.header = None
         return True
 
@@ -175,7 +178,7 @@ class TokenAuthenticator(_Unpicklable):
         try:
             token = await self._fetch(self._credentials)
             self._tokens.append(token)
-            self.header = ("Authorization", f"Bearer {token}")
+            self.header = CIMultiDict(Authorization=f"Bearer {token}")
         finally:
             self._fetching = None
         return self.header

@@ -142,7 +142,7 @@ class Transport:
                             call.method,
                             call.url,
                             data=body,
-                            headers=None if header is None else {header[0]: header[1]},
+                            headers=header,
                             **self._options,
                         ) as response:
                             self._require_no_proxy_page(response.status)
@@ -250,7 +250,8 @@ async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
     size = 0
     try:
         length = response.content_length
-        if length is not None and length <= MAX_BODY and not _is_packed(response):
+        may_grow = "Content-Encoding" in response.headers
+        if length is not None and length <= MAX_BODY and not may_grow:
             return await response.read()
         async for chunk in response.content.iter_any():
             chunks.append(chunk)
@@ -260,11 +261,6 @@ async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
     except aiohttp.ClientPayloadError as error:
         raise ResponseError("the body was cut short", http_status=response.status) from error
     return b"".join(chunks)
-
-
-def _is_packed(response: aiohttp.ClientResponse) -> bool:
-    """True if the body may grow beyond its Content-Length as it is read."""
-    return "Content-Encoding" in response.headers
 
 
 def _is_asked_to_stop() -> bool:
