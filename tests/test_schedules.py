@@ -15,6 +15,9 @@ from akool_async._http.retry import MAX_RETRY_AFTER, retry_after_seconds
 from akool_async._limits.backoff import growing_waits
 from akool_async._limits.ramp import ThrottledRetry
 from akool_async._poll.consecutive_failures import MAX_FAILED_POLLS, ConsecutiveFailures
+from akool_async._poll.schedule import Schedule
+from akool_async._poll.tracked import TrackedOperation
+from akool_async._poll.webhook_statistics import WebhookStatistics
 from akool_async._submit.delivery import MAX_UNDELIVERED, DeliveryRetry
 from tests.support.schedules import progress
 
@@ -132,3 +135,14 @@ def test_failures_in_a_row_end_by_count_or_by_time():
     assert failures.add(MAX_FAILED_POLLS)
     failures = ConsecutiveFailures(timeout=100)
     assert [failures.add(now) for now in (1000, 1099, 1100)] == [False, False, True]
+
+
+def test_failed_polls_do_not_stretch_the_fallback_of_webhooks():
+    """While webhooks arrive, an operation is polled every 60 seconds, also after polls that failed."""
+    timing, webhooks = Timing(), WebhookStatistics(Timing().webhook_grace)
+    schedule = Schedule(ExponentialPolling(initial=5.0, max_interval=5.0, jitter=0), timing, webhooks)
+    tracked = TrackedOperation("image-1", None)
+    tracked.expects_webhook = True
+    assert schedule.next_delay(tracked, 1.0, stretch=10.0) == 50.0
+    webhooks.on_hit()
+    assert schedule.next_delay(tracked, 1.0, stretch=10.0) == timing.fallback_poll_interval

@@ -48,6 +48,14 @@ async def test_waits_until_status_3():
     assert len(server.asked) == 4
 
 
+async def test_between_two_polls_there_is_only_a_timer(emulator):
+    """A hundred operations that nobody awaits hold a hundred slots without a task of their own."""
+    async with emulator.session(polling=SLOW, max_concurrent_upscales=100) as akool:
+        operations = [await akool.upscale(emulator.add_image(), 1) for _ in range(100)]
+        assert akool.counters().in_flight == len(operations)
+        assert len(asyncio.all_tasks()) < len(operations) / 10
+
+
 async def test_an_operation_is_awaited_like_its_wait(emulator, akool):
     """``await operation`` gives the result of wait_until_complete(), and raises what that raises."""
     source = emulator.add_image()
