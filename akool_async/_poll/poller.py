@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import nullcontext
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from akool_async import events
@@ -43,10 +42,6 @@ if TYPE_CHECKING:
     from akool_async.polling import Polling
 
 logger = logging.getLogger("akool_async")
-
-
-_NO_TIMEOUT: Final = nullcontext()
-"""In place of ``asyncio.timeout(None)``, which would take 0.2 KiB for each of thousands who wait."""
 
 
 class Poller:
@@ -136,8 +131,11 @@ class Poller:
             return tracked.latest
         waiter = self._join(tracked)
         try:
-            async with _NO_TIMEOUT if timeout is None else asyncio.timeout(timeout):
+            if timeout is None:
                 await waiter
+            else:
+                async with asyncio.timeout(timeout):
+                    await waiter
         except TimeoutError:
             pass
         finally:
