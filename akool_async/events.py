@@ -120,7 +120,7 @@ __all__ = ["Accepted", "Event", "Finished", "Observer", "OutcomeUnknown", "Polle
 logger = logging.getLogger("akool_async")
 
 MAX_PENDING: Final = 10_000
-"""Events that a slow asynchronous observer may have before it; what comes then it is not told."""
+"""Events that may wait for a slow asynchronous observer. Later ones are dropped."""
 
 
 @attrs.define
@@ -184,11 +184,11 @@ class Reporter:
         else:
             self.totals.polls += 1
 
-    async def aclose(self, patience: float) -> None:
-        """Let an asynchronous observer finish within ``patience`` seconds."""
+    async def aclose(self, seconds: float) -> None:
+        """Let an asynchronous observer finish within ``seconds``."""
         if self._pending:
-            _, late = await asyncio.wait(self._pending, timeout=patience)
-            for task in late:
+            _, unfinished = await asyncio.wait(self._pending, timeout=seconds)
+            for task in unfinished:
                 task.cancel()
 
     def _call(self, observer: Observer, event: Event) -> None:

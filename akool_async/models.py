@@ -82,7 +82,7 @@ FINAL: Final = (ImageStatus.COMPLETED, ImageStatus.FAILED)
 
 @frozen(kw_only=True)
 class ImageResult:
-    """An image as AKOOL last told it. Any field but ``id`` may be missing; ``raw`` keeps all that was sent."""
+    """An image as AKOOL last reported it. Any field but ``id`` may be missing; ``raw`` keeps all that was sent."""
 
     id: str
     status: ImageStatus | int | None = None
@@ -120,8 +120,8 @@ class ImageResult:
     @property
     def urls(self) -> tuple[str, ...]:
         """Every result URL once, single images first, the 2x2 grid last."""
-        told = (*self.upscaled_urls, *self.images, *filter(None, [self.image]))
-        return tuple(dict.fromkeys(told)) or tuple(filter(None, [self.external_img]))
+        listed = (*self.upscaled_urls, *self.images, *filter(None, [self.image]))
+        return tuple(dict.fromkeys(listed)) or tuple(filter(None, [self.external_img]))
 
     @property
     def is_final(self) -> bool:

@@ -33,8 +33,8 @@ PLOTS = Path(__file__).parent / "plots"
 PACKAGES = ("akool-async", "fal-client", "replicate", "runwayml", "openai", "httpx", "aiohttp", "orjson", "backoff")
 YARDSTICK, OURS = "bare", "akool_async"
 TARGETS_AT = 10_000
-MOST_CPU_RATIO = 1.3
-MOST_EXTRA_MEMORY = 8.0
+MOST_CPU_RATIO = 1.15
+MOST_EXTRA_MEMORY = 5.0
 """KiB per job in flight beyond the yardstick's."""
 LONGEST_START, LONGEST_END = 60.0, 3.0
 LONGEST_OVERRUN = 30.0

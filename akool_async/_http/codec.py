@@ -59,7 +59,7 @@ def read_envelope(body: bytes, *, http_status: int = 200, headers: Mapping[str, 
     try:
         value = _load(body)
     except (ValueError, RecursionError):
-        raise _unreadable(_looks_of(body), http_status, headers) from None
+        raise _unreadable(_describe(body), http_status, headers) from None
     code = value.get("code") if isinstance(value, dict) else None
     if type(code) is not int:
         code = _whole(code)
@@ -134,18 +134,18 @@ def read_credit(envelope: Envelope) -> float:
     return credit
 
 
-def _unreadable(looks: str, http_status: int, headers: Mapping[str, str]) -> ResponseError | RateLimitedError:
+def _unreadable(description: str, http_status: int, headers: Mapping[str, str]) -> ResponseError | RateLimitedError:
     retry_after = asked_wait(headers)
     if http_status == TOO_MANY_REQUESTS:  # often a gateway's, without AKOOL's envelope
         return RateLimitedError(http_status, "too many requests", http_status, retry_after=retry_after)
     return ResponseError(
-        f"HTTP {http_status} with {looks}, which is not a reply of AKOOL's image API",
+        f"HTTP {http_status} with {description}, which is not a reply of AKOOL's image API",
         http_status=http_status,
         retry_after=retry_after,
     )
 
 
-def _looks_of(body: bytes) -> str:
+def _describe(body: bytes) -> str:
     if not body.strip():
         return "an empty body"
     kind = "HTML" if body.lstrip()[:1] == b"<" else "a body that is not JSON"

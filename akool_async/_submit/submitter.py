@@ -78,8 +78,8 @@ class Submitter:
         submission.task.add_done_callback(partial(self._forget_prompt, submission))
         return submission
 
-    async def aclose(self, patience: float) -> None:
-        """Drop what was not sent, and let what was sent end within ``patience`` seconds."""
+    async def aclose(self, seconds: float) -> None:
+        """Drop what was not sent, and let what was sent end within ``seconds``."""
         self._is_closed = True
         submissions = list(self._submissions())
         for submission in submissions:
@@ -88,7 +88,7 @@ class Submitter:
         try:
             await self._services.recovery.aclose()
             if tasks:
-                await asyncio.wait(tasks, timeout=patience)
+                await asyncio.wait(tasks, timeout=seconds)
         finally:
             for task in tasks:
                 task.cancel()
