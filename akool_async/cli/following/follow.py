@@ -6,7 +6,7 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from akool_async import AkoolError
+from akool_async import AkoolError, OperationFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable
@@ -62,6 +62,9 @@ async def _wait(table: LiveTable, row: Row, operation: Operation, timeout: float
     try:
         row.result = await operation.wait_until_complete(timeout=timeout)
         row.update(row.result)
+    except OperationFailedError as error:
+        row.update(error.result)
+        raise
     finally:
         showing.cancel()
         await asyncio.gather(showing, return_exceptions=True)
