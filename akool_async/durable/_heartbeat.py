@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 import portalocker
 import psycopg
 
+from akool_async.durable._store_url import SERVER_SETTINGS
+
 if TYPE_CHECKING:
     from io import TextIOWrapper
     from pathlib import Path
@@ -20,11 +22,6 @@ if TYPE_CHECKING:
 SUFFIX: Final = ".alive"
 """Of lock files; earlier versions look for the same."""
 
-# A server does not notice that a machine lost its power unless it asks. Otherwise it would hold the lock for hours.
-SET_KEEPALIVES: Final = """
-    SELECT set_config('tcp_keepalives_idle', '5', false), set_config('tcp_keepalives_interval', '5', false),
-        set_config('tcp_keepalives_count', '3', false)
-"""
 # Two numbers, of the account and of the worker, make one lock. A server that a failover has left behind is read-only,
 # and no other worker looks for locks there.
 TAKE_LOCK: Final = """
@@ -177,7 +174,7 @@ class AdvisoryLockHeartbeat:
                     self._connection = await psycopg.AsyncConnection.connect(self._address, autocommit=True)
                     self._descriptor = self._connection.fileno()
                     _DESCRIPTORS.add(self._descriptor)
-                    await self._connection.execute(SET_KEEPALIVES)
+                    await self._connection.execute(SERVER_SETTINGS)
                 cursor = await self._connection.execute(query.encode(), values)
                 return await cursor.fetchall()
         except TimeoutError:

