@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from attrs import evolve
 
-from akool_async import ButtonPress
+from akool_async import ButtonPress, OutcomeUnknownError
 from akool_async.durable import JobState
 from akool_async.emulator import Emulator, Fault
 from tests.support.durable_faults import (
@@ -75,6 +75,18 @@ async def test_a_press_made_again_has_the_whole_timeout(emulator, store):
         await jobs.resolve(press, operation_id=post.new_ids[0])
         await running
         assert (await jobs.job(press)).outcome.ok
+
+
+async def test_resubmit_lost_false_holds_after_a_takeover_too(emulator, store):
+    """A press that a dead worker may have sent is not sent again, although its button is still offered."""
+    async with open_jobs(emulator, store, resubmit_lost=False, lost_reply_timeout=0) as jobs:
+        press = ButtonPress(emulator.add_image(), "V1")
+        await jobs.submit([press])
+        mark_all_in_doubt(store)
+        await jobs.run()
+        error = (await jobs.job(press)).outcome.error
+    assert (type(error), error.charged) == (OutcomeUnknownError, None)
+    assert emulator.ledger.posts == []
 
 
 async def test_without_a_network_no_job_is_in_doubt(store, unused_tcp_port, caplog):

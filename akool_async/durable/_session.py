@@ -46,7 +46,7 @@ class WorkerSession(AkoolSession):
     async def find_out(self, press: ButtonPress) -> Decision:
         """What to do about an earlier press that may have been sent: press again, or it is charged or in doubt."""
         source = await reconcile(self._endpoints, press, self._settings.timing.reconcile_gap)
-        return after_finding_out(source, lost_replies=1, can_retry=True)
+        return after_finding_out(source, lost_replies=1, can_retry=self._settings.resubmit_lost)
 
     def limit_requests(self, rate: float | None) -> None:
         """Send at most so many requests a second; None for no limit."""
