@@ -224,7 +224,7 @@ class DurableFanOut:
             operation_id: The id that you found: the job is followed to its end. Also possible while a worker waits for
                 the id.
             retry: Press again, unless the id has become known or AKOOL says that the button is used. Also possible for
-                a job that AKOOL refused, or that was abandoned. A worker with ``resubmit_lost=False`` does not press it.
+                a job that AKOOL refused, or that was abandoned. A worker with ``resubmit_lost=False`` does not do so.
             abandon: Count the job as failed.
 
         Raises:
