@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Final
 from weakref import WeakValueDictionary
 
@@ -76,7 +77,7 @@ class Poller:
         # Pressing the same again finds the result.
         self._made_here: Recent[str, TrackedOperation] = Recent()
         self._ended: Recent[str, None] = Recent()  # the end of each is reported once
-        self._polls: dict[TrackedOperation, asyncio.TimerHandle | asyncio.Task[None]] = {}
+        self._polls: dict[TrackedOperation, asyncio.Handle | asyncio.Task[None]] = {}
         """The next poll of each operation, or the one under way."""
         self._closed = False
 
@@ -114,6 +115,7 @@ class Poller:
             self._ensure_polled(tracked)
         else:
             slot.release()
+        self._hurry(tracked)
         return tracked
 
     def on_webhook(self, operation_id: str, *, ended: bool) -> bool:
@@ -181,7 +183,7 @@ class Poller:
             under_way = [poll for poll in polls.values() if isinstance(poll, asyncio.Task)]
             await asyncio.gather(*under_way, return_exceptions=True)
         finally:
-            for tracked in list(self._polls):  # a task that was cancelled before its first step has ended nothing
+            for tracked in list(self._polls):
                 self._end(tracked, SessionClosedError(operation_ids=(tracked.id,)))
         if polls:
             logger.info("session closed; still running at AKOOL: %s", ", ".join(tracked.id for tracked in polls))
@@ -219,15 +221,23 @@ class Poller:
     def _hurry(self, tracked: TrackedOperation) -> None:
         """Poll now if that is due and no poll is under way."""
         timer = self._polls.get(tracked)
-        if tracked.is_due and isinstance(timer, asyncio.TimerHandle):
+        if tracked.is_due and timer is not None and not isinstance(timer, asyncio.Task) and not self._closed:
             timer.cancel()
             self._begin_poll(tracked)
 
     def _begin_poll(self, tracked: TrackedOperation) -> None:
-        if tracked.is_needed:
-            self._polls[tracked] = asyncio.create_task(self._poll(tracked), name=tracked.id)
-        else:
+        if not tracked.is_needed:
             self._end(tracked, None)
+            return
+        poll = asyncio.create_task(self._poll(tracked), name=tracked.id)
+        if not poll.done():  # as an eager task may be
+            self._polls[tracked] = poll
+            poll.add_done_callback(partial(self._end_unbegun, tracked))
+
+    def _end_unbegun(self, tracked: TrackedOperation, poll: asyncio.Task[None]) -> None:
+        """A poll that somebody cancelled before its first step has neither set a timer nor ended."""
+        if self._polls.get(tracked) is poll:
+            self._end(tracked, SessionClosedError(operation_ids=(tracked.id,)))
 
     async def _poll(self, tracked: TrackedOperation) -> None:
         """Poll once and set the timer for the next poll; or end, and hand the result or the error to all who wait."""

@@ -115,7 +115,8 @@ class TrackedOperation:
     def report_end(self) -> None:
         """A webhook reports that it has ended: the next poll is due now."""
         self.timeline.add_report()
-        self.is_due = self.timeline.reports <= MAX_REPORTED_POLLS and not self.is_final
+        if self.timeline.reports <= MAX_REPORTED_POLLS and not self.is_final:
+            self.is_due = True
 
     def learned(self) -> None:
         """The schedule has learned from it."""
