@@ -334,7 +334,7 @@ async def test_wrong_usage_is_reported(slow, store, empty_store, akool, tmp_path
     status, _, errors = await commands.run("worker", cwd=tmp_path, environment=environment)
     assert (status, "Missing option '--store'" in errors) == (ExitStatus.USAGE, True)
     status, _, errors = await commands.run("jobs", "--store", "akool.db", cwd=tmp_path, environment=environment)
-    assert (status, "store must be a URL such as" in errors) == (ExitStatus.ERROR, True)
+    assert (status, "store must be a URL such as" in errors) == (ExitStatus.USAGE, True)
     status, _, errors = await akool("fan-out", "batch.csv", "--timeout", "5")
     assert (status, "--timeout does not go with --store" in errors) == (ExitStatus.USAGE, True)
     status, _, errors = await akool("resolve", "0" * 24, "U1", "--retry", "--abandon")

@@ -7,6 +7,7 @@ import os
 import shlex
 from typing import TYPE_CHECKING, Final, Self, TypedDict
 
+import click
 from attrs import field, frozen
 from dotenv import dotenv_values
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from akool_async.durable import DurableFanOut
+    from akool_async.durable._store_url import StoreUrl
     from akool_async.events import Observer
 
 KEY, ID, SECRET, BASE_URL = "AKOOL_API_KEY", "AKOOL_CLIENT_ID", "AKOOL_CLIENT_SECRET", "AKOOL_BASE_URL"
@@ -77,6 +79,7 @@ class StoreOptions:
         """The recorded presses of the account; the arguments are those of ``DurableFanOut``."""
         from akool_async.durable import DurableFanOut  # noqa: PLC0415 - of another extra, and slow to import
 
+        self._read_url()
         return DurableFanOut(
             store=self.store,
             account=self.account,
@@ -91,23 +94,27 @@ class StoreOptions:
 
     def files(self) -> list[Path]:
         """The files that the store is kept in, its database first; empty for PostgreSQL."""
-        from akool_async.durable._store_url import StoreUrl  # noqa: PLC0415 - as above
-
-        file = StoreUrl.read(self.store).file
+        file = self._read_url().file
         ends = ("", "-wal", "-shm", "-journal", ".lock")
         return [] if file is None else [file.with_name(file.name + end) for end in ends]
 
     def for_shell(self) -> str:
         """The options with which another command finds the same presses, quoted for a shell, without secrets."""
-        from akool_async.durable._store_url import StoreUrl  # noqa: PLC0415 - as above
-
-        url = StoreUrl.read(self.store)
+        url = self._read_url()
         options = ["--store", str(url) if url.file is None else self.store]
         if self.account is not None:
             options += ["--account", self.account]
         if self.key_file is not None:
             options += ["--key-file", str(self.key_file.path)]
         return shlex.join(options)
+
+    def _read_url(self) -> StoreUrl:
+        from akool_async.durable._store_url import StoreUrl  # noqa: PLC0415 - as above
+
+        try:
+            return StoreUrl.read(self.store)
+        except ConfigurationError as error:
+            raise click.BadParameter(str(error), param_hint="--store") from None
 
 
 class Credentials(TypedDict, total=False):
