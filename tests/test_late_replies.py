@@ -140,3 +140,26 @@ async def test_a_reply_that_is_really_late_is_none():
             with pytest.raises(TransportError, match="no reply within"):
                 await akool.get_credit()
             assert loop.time() - began >= PATIENCE
+
+
+async def test_each_request_has_its_own_deadline():
+    """One timer serves all: of twenty requests at different times the ten without an answer end, and no other."""
+    asked = 0
+
+    async def answer_every_second(_):
+        nonlocal asked
+        asked += 1
+        if asked % 2:
+            await asyncio.Event().wait()
+        return web.json_response({"code": 1000, "msg": "OK", "data": {"credit": asked}})
+
+    async with scripted_server(answer_every_second) as server:
+        async with AkoolSession(KEY, base_url=server.base_url, request_timeout=1.0) as akool:
+
+            async def read(place):
+                await asyncio.sleep(place / 1000)
+                return await akool._endpoints.get_credit(tries=1)
+
+            outcomes = await asyncio.gather(*map(read, range(20)), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes].count(TransportError) == 10
+    assert sum(isinstance(outcome, int) for outcome in outcomes) == 10
