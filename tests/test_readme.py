@@ -15,6 +15,7 @@ from akool_async import InsufficientCreditError, OutcomeUnknownError, errors
 from akool_async.emulator import Fault
 from tests.support.looks import look_until
 from tests.support.readme import BLOCKS, README
+from tests.support.schedules import FAST, progress
 from tests.support.workers import worker
 
 
@@ -69,6 +70,18 @@ def test_choosing_a_schedule():
     assert {name: type(names[name]).__name__ for name in ("plain", "patient", "experienced")} == dict.fromkeys(
         ("plain", "patient", "experienced"), "AkoolSession"
     )
+
+
+async def test_a_schedule_of_ones_own(emulator, capsys):
+    """The class of the block is a schedule: a session asks it when to poll, and tells it of the end."""
+    names = names_of("OncePerSecondFromTheTenth")
+    schedule = names["OncePerSecondFromTheTenth"]()
+    assert [schedule.next_delay(progress(age=age)) for age in (0.0, 4.0, 25.0)] == [10.0, 6.0, 1.0]
+    schedule.next_delay = FAST.next_delay
+    async with emulator.session(polling=schedule) as akool:
+        await (await akool.upscale(emulator.add_image(), 1)).wait_until_complete()
+    assert capsys.readouterr().out.startswith("upscale: seen running at ")
+    assert type(names["akool"]).__name__ == "AkoolSession"
 
 
 async def test_observing(emulator, capsys):
@@ -252,7 +265,7 @@ def test_the_fixture_of_the_readme_exists():
 
 def test_every_block_is_run():
     """A block that is added needs a test."""
-    assert len(BLOCKS) == 15
+    assert len(BLOCKS) == 16
 
 
 def test_the_table_of_errors_is_complete():
