@@ -155,11 +155,10 @@ async def test_each_request_has_its_own_deadline():
 
     async with scripted_server(answer_every_second) as server:
         async with AkoolSession(KEY, base_url=server.base_url, request_timeout=1.0) as akool:
-
-            async def read(place):
-                await asyncio.sleep(place / 1000)
-                return await akool._endpoints.get_credit(tries=1)
-
-            outcomes = await asyncio.gather(*map(read, range(20)), return_exceptions=True)
+            reads = []
+            for place in range(20):
+                reads.append(asyncio.create_task(akool._endpoints.get_credit(tries=1)))
+                await look_until(lambda: asked > place)  # noqa: B023 - awaited here
+            outcomes = await asyncio.gather(*reads, return_exceptions=True)
     assert [type(outcome) for outcome in outcomes].count(TransportError) == 10
     assert sum(isinstance(outcome, int) for outcome in outcomes) == 10

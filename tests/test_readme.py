@@ -73,7 +73,7 @@ def test_choosing_a_schedule():
 
 
 async def test_a_schedule_of_ones_own(emulator, capsys):
-    """The class of the block is a schedule: a session asks it when to poll, and tells it of the end."""
+    """The class of the block is a schedule: a session takes its delays from it, and passes it what has ended."""
     names = names_of("OncePerSecondFromTheTenth")
     schedule = names["OncePerSecondFromTheTenth"]()
     assert [schedule.next_delay(progress(age=age)) for age in (0.0, 4.0, 25.0)] == [10.0, 6.0, 1.0]

@@ -120,7 +120,7 @@ class Account:
         rows = {
             "done": self.done,
             "failed (status 4)": self.failed,
-            "unknown and told": f"{self.unknown}, {len(self.in_doubt)} of them reconciled by hand",
+            "reported unknown": f"{self.unknown}, {len(self.in_doubt)} of them reconciled by hand",
             "refused": ", ".join(f"{number} {name}" for name, number in self.refused.most_common()) or 0,
             "pressed twice": self.pressed_twice,
             "lost": self.lost,

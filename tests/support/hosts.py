@@ -24,7 +24,7 @@ class Host:
         return ["ip", "netns", "exec", self.name, *arguments]
 
     def cut(self):
-        """Nothing reaches it any more, and nobody is told."""
+        """From now on no packet reaches it, and its connections are not closed."""
         _ip("link", "set", self.device, "down")
 
 

@@ -75,7 +75,7 @@ class KillReport:
             "kills": self.kills,
             "done": self.done,
             "failed": self.failed,
-            "unknown and told": self.unknown,
+            "reported unknown": self.unknown,
             "pressed twice": self.pressed_twice,
             "lost": self.lost,
             "left open": self.left_open,
