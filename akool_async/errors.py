@@ -226,9 +226,12 @@ class OutcomeUnknownError(AkoolError):
     ``charged`` is True where AKOOL was found to have accepted it, None where that cannot be told.
     """
 
-    def __init__(self, message: str, *, charged: bool | None = None) -> None:
+    def __init__(self, message: str, *, charged: bool | None = None, unread: AkoolError | None = None) -> None:
         super().__init__(message)
         self.charged = charged
+        self.unread = None if unread is None else copy.copy(unread)  # without its frames, since this may be kept
+        """Why the source image could not be read, so that ``session.reconcile`` may find it out later; None if it was
+        read, or if there is none."""
 
 
 class BudgetError(AkoolError):

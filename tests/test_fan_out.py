@@ -367,6 +367,19 @@ async def test_the_budget_holds_whatever_akool_reports_first(price, in_reply, in
     assert len(refused) == len(presses) - 10 / price
 
 
+async def test_the_budget_holds_while_the_price_rises():
+    """The price of a variation rises from 2 to 100 credits midway, with many under way: at most 1,000 are charged."""
+    async with Emulator(speed=50) as emulator, emulator.session(polling=FAST) as akool:
+        presses = [ButtonPress(emulator.add_image(), button) for _ in range(40) for button in VARIATIONS]
+        running = asyncio.create_task(collect(akool.fan_out(presses, max_credits=1_000)))
+        await emulator.ledger.until(lambda ledger: ledger.accepted >= 30)
+        emulator.prices["variation"] = 100
+        outcomes = await running
+    assert emulator.ledger.charged <= 1_000
+    assert akool.counters().credits_charged == emulator.ledger.charged
+    assert sum(isinstance(outcome.error, BudgetError) for outcome in outcomes) == 160 - emulator.ledger.accepted > 0
+
+
 async def test_a_fan_out_that_is_left_holds_nobody_up(emulator, akool):
     """Left while its first press is under way: a caller who joined one of its presses gets it, and so do others."""
     source = emulator.add_image()

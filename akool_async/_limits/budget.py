@@ -6,6 +6,8 @@ import asyncio
 import math
 from typing import TYPE_CHECKING, Final, Self
 
+from attrs import frozen
+
 from akool_async._limits.credits import as_price
 from akool_async.errors import BudgetError, OutcomeUnknownError
 
@@ -15,8 +17,47 @@ if TYPE_CHECKING:
     from akool_async._limits.credits import Prices
     from akool_async.models import Button
 
-CAUTION: Final = 10
-"""Times the expected price that is set aside for a press of a kind that AKOOL has not charged for yet."""
+CAUTION: Final = 50
+"""Times the expected price that is set aside for a press until AKOOL has answered it: prices may rise any time."""
+
+
+@frozen
+class Reservation:
+    """Credits that are set aside for a press."""
+
+    credits: float
+    is_alone: bool
+    """True if it is too little for a surprise: others of its kind wait until its price is confirmed."""
+
+
+def reservation(
+    price: float,
+    *,
+    max_credits: float,
+    charged: float,
+    reserved: float,
+    is_one_unconfirmed: bool,
+    error: type[BudgetError] = BudgetError,
+) -> Reservation | None:
+    """What to set aside for a press; None if it has to wait for what is under way.
+
+    Args:
+        price: The largest price of its kind so far; as long as there is none, the one that AKOOL's pages name.
+        max_credits: The budget.
+        charged: Credits that are spent.
+        reserved: Credits that are set aside for other presses.
+        is_one_unconfirmed: Whether the price of another press of its kind, which is under way, may yet be a surprise.
+        error: What to raise.
+
+    Raises:
+        BudgetError: The credits will not be there, whatever becomes of what is under way.
+    """
+    if charged + price > max_credits:
+        raise error(max_credits=max_credits, charged=charged, price=price)
+    left = max_credits - charged - reserved
+    if price * CAUTION <= left:
+        return Reservation(price * CAUTION, is_alone=False)
+    return None if is_one_unconfirmed or price > left else Reservation(price, is_alone=True)
 
 
 class Budget:
@@ -28,7 +69,8 @@ class Budget:
         self._price_timeout = price_timeout
         self._charged = 0.0
         self._reserved = 0.0
-        self._alone: dict[str, tuple[object, float]] = {}  # by kind: which press goes alone, and how long others wait
+        # By kind: presses whose price may yet be a surprise, and until when others wait for it.
+        self._unconfirmed: dict[str, dict[object, float]] = {}
         self._tried: set[str] = set()  # kinds of which a press went alone and showed no price
         self._changed = asyncio.Condition()
 
@@ -50,28 +92,38 @@ class Budget:
     async def reserve(self, button: Button, buyer: object) -> float:
         """Set credits aside for a press, and return how many, waiting for what is under way if that may suffice.
 
-        Before AKOOL has charged for the kind, a press sets aside several times the expected price. If that much is not
-        there, it goes alone until its result shows what the others cost.
-
         Raises:
             BudgetError: the credits are not there.
         """
         kind = button.kind
         async with self._changed:
             while True:
-                self.refuse_if_spent(button)
-                price, left = self.price_of(button), self._max_credits - self._charged - self._reserved
-                is_known = self._prices.is_known(kind) or kind in self._tried
-                until = None if is_known else self._until_another_is_priced(kind)
-                if not is_known and price * CAUTION <= left:
-                    price *= CAUTION
-                elif until is not None or price > left:
-                    await self._wait_for_change(until)
-                    continue
-                elif not is_known:
-                    self._alone[kind] = (buyer, asyncio.get_running_loop().time() + self._price_timeout)
-                self._reserved += price
-                return price
+                until = self._until_all_are_confirmed(kind)
+                set_aside = reservation(
+                    self.price_of(button),
+                    max_credits=self._max_credits,
+                    charged=self._charged,
+                    reserved=self._reserved,
+                    is_one_unconfirmed=until is not None,
+                )
+                if set_aside is not None:
+                    break
+                await self._wait_for_change(until)
+            until = asyncio.get_running_loop().time() + self._price_timeout
+            self._unconfirmed.setdefault(kind, {})[buyer] = until
+            self._reserved += set_aside.credits
+            return set_aside.credits
+
+    def is_priced(self, button: Button) -> bool:
+        """True if a result has shown what a press of this kind costs, or that AKOOL does not report it."""
+        return self._prices.is_known(button.kind) or button.kind in self._tried
+
+    async def lower(self, button: Button, buyer: object, credits_less: float) -> None:
+        """AKOOL answered a press of a kind whose price is known: less has to be set aside for it."""
+        async with self._changed:
+            self._reserved -= credits_less
+            self._unconfirmed[button.kind].pop(buyer, None)
+            self._changed.notify_all()
 
     async def count(self, *, reserved: float, charged: float) -> None:
         """Of a press ``reserved`` is no longer set aside, and ``charged`` more is spent."""
@@ -83,15 +135,14 @@ class Budget:
     async def end(self, button: Button, buyer: object, *, is_charged: bool) -> None:
         """Nothing more is heard of a press."""
         async with self._changed:
-            if self._alone.get(button.kind, (None, 0.0))[0] is buyer:
-                del self._alone[button.kind]
+            self._unconfirmed[button.kind].pop(buyer, None)
             if is_charged:  # AKOOL may never report a price: then the next ones do not go alone
                 self._tried.add(button.kind)
             self._changed.notify_all()
 
-    def _until_another_is_priced(self, kind: str) -> float | None:
-        """The time until which to wait for the press of this kind that goes alone; None if there is no such press."""
-        _, until = self._alone.get(kind, (None, 0.0))
+    def _until_all_are_confirmed(self, kind: str) -> float | None:
+        """The time until which to wait for the prices of presses under way; None if there is nothing to wait for."""
+        until = max(self._unconfirmed.get(kind, {}).values(), default=0.0)
         return until if until > asyncio.get_running_loop().time() else None
 
     async def _wait_for_change(self, until: float | None) -> None:
@@ -133,6 +184,10 @@ class Purchase:
         self._reported = as_price(reported) or 0.0
         if self._is_open and self._reported >= self._reserved:
             await self._count(self._reported)
+        elif self._is_open and self._budget.is_priced(self._button):
+            still = max(self._reported, self._budget.price_of(self._button))
+            less, self._reserved = self._reserved - still, still
+            await self._budget.lower(self._button, self, less)
 
     async def end(self, reported: float | None) -> None:
         """The result came with this ``deduction_credit``; None and 0 if it has none, or if no result comes.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-import secrets
 from collections import deque
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Protocol
 
 from attrs import define, field, frozen
@@ -12,10 +12,11 @@ from attrs import define, field, frozen
 from akool_async._limits.budget import Budget
 from akool_async._limits.credits import Account
 from akool_async._limits.recent import CACHE_SIZE, Recent
-from akool_async.errors import AkoolError, OutcomeUnknownError
+from akool_async.errors import AkoolError, OutcomeUnknownError, ResponseError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from contextlib import AbstractContextManager
 
     from akool_async._limits.credits import Loss
     from akool_async._limits.slots import Slot, Slots
@@ -51,19 +52,22 @@ class Made:
 
 @frozen
 class Claim:
-    """The right to send one paid POST."""
+    """The right to send one paid POST, and what is known of earlier POSTs for the same item."""
 
-    slots: tuple[Slot, ...]
-    """One for each image."""
-
-    def release(self) -> None:
-        """Give the slots back."""
-        for slot in self.slots:
-            slot.release()
+    slots: tuple[Slot, ...] = ()
+    """One for each image, if this process counts them."""
+    correlation_id: str | None = None
+    """By which its webhook is known; None if the session may choose one."""
+    may_be_sent: bool = False
+    """True if another process may have sent it: it is found out first."""
+    reported_id: str | None = None
+    """The id that a webhook or a person reported; None if nobody did."""
+    seconds_searched: float = 0.0
+    """For how long other processes have waited for a lost id."""
 
 
 class Journal(Protocol):
-    """The memory of a session. A paid POST is claimed, then accepted, refused (the claim is released) or lost."""
+    """The memory of a session. A paid POST is claimed, then recorded as accepted, or released, or lost."""
 
     account: Account
     unclaimed: deque[Made]
@@ -81,10 +85,22 @@ class Journal(Protocol):
         """True for the id of an operation that was accepted before."""
 
     async def claim(self, item: PaidItem) -> Claim:
-        """Wait for the slots of an item, and note that it is about to be sent."""
+        """Wait for the slots of an item, and record that it is about to be sent."""
 
-    def correlation_id(self, item: PaidItem) -> str:
-        """The id by which the webhook of an item's POST is known; nobody can guess it."""
+    def release(self, item: PaidItem, claim: Claim, *, may_be_accepted: bool) -> None:
+        """An item was not accepted, as far as is known: give its slots back."""
+
+    async def record(self, item: PaidItem, images: list[ImageResult]) -> list[ImageResult]:
+        """Record the ids of the images that AKOOL made for an item, and return the images.
+
+        Images that another item has made are left out: they answer an earlier POST, as a cache may do.
+
+        Raises:
+            ResponseError: There are no others.
+        """
+
+    def searching(self, item: PaidItem, seconds_searched: float) -> AbstractContextManager[None]:
+        """In this block the id of an item is waited for, whose reply was lost; it was for some seconds already."""
 
     def accept(self, item: PaidItem, image: ImageResult) -> None:
         """AKOOL accepted an item, and made this image for it."""
@@ -144,9 +160,21 @@ class MemoryJournal:
             slots = tuple(await self._slots.acquire_batch(item.images))
         return Claim(slots)
 
-    def correlation_id(self, item: PaidItem) -> str:  # noqa: ARG002 - a journal that outlives its process has noted one
-        """A new id by which the webhook of an item's POST is known."""
-        return secrets.token_urlsafe(16)
+    def release(self, item: PaidItem, claim: Claim, *, may_be_accepted: bool) -> None:  # noqa: ARG002 - for a store
+        """An item was not accepted, as far as is known: give its slots back."""
+        for slot in claim.slots:
+            slot.release()
+
+    async def record(self, item: PaidItem, images: list[ImageResult]) -> list[ImageResult]:  # noqa: ARG002 - for a store
+        """Return the images whose ids are new."""
+        new = [image for image in images if image.id not in self._accepted]
+        if not new:
+            raise ResponseError(f"a reply with the id of an earlier operation, {images[0].id}")
+        return new
+
+    def searching(self, item: PaidItem, seconds_searched: float) -> AbstractContextManager[None]:  # noqa: ARG002
+        """In this block the id of an item is waited for: this journal does not record it."""
+        return nullcontext()
 
     def accept(self, item: PaidItem, image: ImageResult) -> None:
         """AKOOL accepted an item, and made this image for it."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from akool_async._limits.credits import price_kind
 from akool_async._limits.journal import PaidItem
+from akool_async._limits.slots import Slot
 from akool_async._submit.submission import Submission
 from akool_async.operations import Operation
 
@@ -28,14 +29,14 @@ class ButtonSubmission(Submission["ImageResult", Operation]):
     def _post(self, webhook_url: str | None) -> Awaitable[ImageResult]:
         return self._services.endpoints.create_by_button(self._press, webhook_url, self._gate)
 
-    def _only_new(self, images: ImageResult) -> ImageResult:
-        return self._drop_known([images])[0]
+    async def _record(self, images: ImageResult) -> ImageResult:
+        return (await self._services.journal.record(self.item, [images]))[0]
 
     def _choose(self, found: list[ImageResult]) -> ImageResult:
         return found[0]
 
     def _accept(self, images: ImageResult, claim: Claim, callback: Callback) -> Operation:
-        return self._take_over(images, claim.slots[0], callback)
+        return self._take_over(images, claim.slots[0] if claim.slots else Slot(), callback)
 
     def _operations(self, result: Operation) -> Iterable[Operation]:
         return (result,)

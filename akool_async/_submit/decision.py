@@ -75,6 +75,8 @@ class Unknown:
     reason: str
     charged: bool | None = None
     """True if AKOOL was found to have accepted it."""
+    unread: AkoolError | None = None
+    """Why the source image could not be read."""
 
 
 Decision = Finish | Fail | Retry | FindOut | Unknown

@@ -32,8 +32,8 @@ class PromptSubmission(Submission["list[ImageResult]", "list[Operation]"]):
     def _post(self, webhook_url: str | None) -> Awaitable[list[ImageResult]]:
         return self._services.endpoints.create_by_prompt(self._request, webhook_url, self._gate)
 
-    def _only_new(self, images: list[ImageResult]) -> list[ImageResult]:
-        return self._drop_known(images)
+    async def _record(self, images: list[ImageResult]) -> list[ImageResult]:
+        return await self._services.journal.record(self.item, images)
 
     def _choose(self, found: list[ImageResult]) -> list[ImageResult]:
         return found

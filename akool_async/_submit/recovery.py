@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from functools import partial
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from attrs import frozen
 
-from akool_async._http.origin import has_other_origin
+from akool_async._http.origin import has_other_origin, made_by
 from akool_async._limits.journal import Made
 from akool_async._limits.recent import Recent
 from akool_async._limits.slots import Slot
@@ -24,7 +25,7 @@ from akool_async.models import ImageResult
 if TYPE_CHECKING:
     from akool_async._http.endpoints import Endpoints
     from akool_async._limits.credits import Loss
-    from akool_async._limits.journal import Journal, PaidItem
+    from akool_async._limits.journal import Claim, Journal, PaidItem
     from akool_async._submit.acceptance import Acceptance
 
 logger = logging.getLogger("akool_async")
@@ -38,22 +39,33 @@ MAX_IMAGES: Final = 4
 class Callback:
     """The webhook of one POST, and the ids that it has reported."""
 
-    __slots__ = ("_arrival", "_ids", "_is_closed", "_untaken", "correlation_id", "url")
+    __slots__ = (
+        *("_arrival", "_ids", "_is_closed", "_untaken"),
+        *("correlation_id", "is_expected", "rejected", "seconds_searched", "url"),
+    )
 
-    def __init__(self, url: str | None, correlation_id: str | None) -> None:
+    def __init__(
+        self,
+        url: str | None,
+        correlation_id: str | None,
+        *,
+        is_expected: bool,
+        seconds_searched: float = 0.0,
+    ) -> None:
         self.url = url
         """What AKOOL is to call; None for no webhook."""
         self.correlation_id = correlation_id
-        """None if the address is not this session's."""
+        """None if nobody can report an id to this session."""
+        self.is_expected = is_expected
+        """True if AKOOL was given the address of this session."""
+        self.seconds_searched = seconds_searched
+        """For how long other processes have waited for an id."""
+        self.rejected: str | None = None
+        """Why a reported id was not believed."""
         self._ids: set[str] = set()
         self._untaken: list[str] = []
         self._arrival: asyncio.Future[None] | None = None
         self._is_closed = False
-
-    @property
-    def is_expected(self) -> bool:
-        """True if this session hears of the webhook."""
-        return self.correlation_id is not None
 
     @property
     def has_id(self) -> bool:
@@ -83,7 +95,7 @@ class Callback:
         """The next id that is reported; None if there is none by the deadline, on the event loop's clock."""
         try:
             async with asyncio.timeout_at(deadline):
-                while not self._untaken and not self._is_closed and self.is_expected:
+                while not self._untaken and not self._is_closed and self.correlation_id is not None:
                     self._arrival = asyncio.get_running_loop().create_future()
                     await self._arrival
         except TimeoutError:
@@ -121,15 +133,19 @@ class Recovery:
         self._reads: set[asyncio.Task[None]] = set()
         self._is_closed = False
 
-    def expect(self, item: PaidItem, webhook_url: str | None) -> Callback:
-        """Begin to expect the webhook of a POST.
+    def expect(self, claim: Claim, webhook_url: str | None) -> Callback:
+        """Begin to expect the webhook of a POST, and whoever else can report its id.
 
-        Only the session's own address gets the id: another may lead to somebody who does not know it.
+        Only the session's own address gets the correlation id: another may lead to somebody who does not know it.
         """
-        if webhook_url is None or webhook_url != self._webhook_url:
-            return Callback(webhook_url, None)
-        correlation_id = self._journal.correlation_id(item)
-        callback = Callback(_with_parameter(webhook_url, correlation_id), correlation_id)
+        is_own = webhook_url is not None and webhook_url == self._webhook_url
+        correlation_id = claim.correlation_id or (secrets.token_urlsafe(16) if is_own else None)
+        if correlation_id is None:
+            return Callback(webhook_url, None, is_expected=False)
+        url = _with_parameter(webhook_url, correlation_id) if webhook_url is not None and is_own else webhook_url
+        callback = Callback(url, correlation_id, is_expected=is_own, seconds_searched=claim.seconds_searched)
+        if claim.reported_id is not None:
+            callback.add_id(claim.reported_id)
         self._expected[correlation_id] = callback
         return callback
 
@@ -153,11 +169,11 @@ class Recovery:
     async def find(self, item: PaidItem, callback: Callback) -> list[ImageResult]:
         """The images of a POST that its webhook reports in time."""
         found: list[ImageResult] = []
-        deadline = asyncio.get_running_loop().time() + self._timeout
+        deadline = asyncio.get_running_loop().time() + self._timeout - callback.seconds_searched
         image_id = None
         try:
             while len(found) < item.images and (image_id := await callback.next_id(deadline)) is not None:
-                found += await self._read(item, image_id)
+                found += await self._read(item, image_id, callback)
                 image_id = None
         except asyncio.CancelledError:  # the session closes, and AKOOL does not call again
             found += [ImageResult(id=reported) for reported in (image_id, *callback.take_all()) if reported is not None]
@@ -189,7 +205,7 @@ class Recovery:
         await asyncio.gather(*self._reads, return_exceptions=True)
 
     async def _recover(self, lost: _Lost, image_id: str) -> None:
-        for image in await self._read(lost.item, image_id):
+        for image in await self._read(lost.item, image_id, lost.callback):
             self._accept(lost, image)
 
     def _end_read(self, lost: _Lost, image_id: str, read: asyncio.Task[None]) -> None:
@@ -206,15 +222,16 @@ class Recovery:
         self._acceptance.accept(lost.item, image, Slot(), expects_webhook=True, is_new=False)
         self._journal.keep_unclaimed([Made(image.id, press)])
 
-    async def _read(self, item: PaidItem, image_id: str) -> list[ImageResult]:
-        """The image that a webhook reports, unless AKOOL says that another press made it."""
+    async def _read(self, item: PaidItem, image_id: str, callback: Callback) -> list[ImageResult]:
+        """The image that was reported, unless AKOOL says that another press made it."""
         try:
             image = await self._endpoints.get_image_result(image_id, tries=READ_TRIES)
         except AkoolError as error:
             logger.warning("a webhook reported image %s, which could not be read yet: %s", image_id, error)
             return [ImageResult(id=image_id)]  # rather believed than a paid id lost
         if has_other_origin(image, item.press):
-            logger.warning("a webhook reported image %s, which %s did not make", image_id, item.press or "a prompt")
+            callback.rejected = f"the id {image_id} is that of {made_by(image)}, not of {item.press or 'a prompt'}"
+            logger.warning("an id was reported that is not believed: %s", callback.rejected)
             return []
         return [image]
 

@@ -159,8 +159,10 @@ class Submission(ABC, Generic[Images, Result]):
         services.reporter.report(Queued(press=self.item.press))
         try:
             claim = await services.journal.claim(self.item)
-            callback = services.recovery.expect(self.item, self._webhook_url)
+            callback = services.recovery.expect(claim, self._webhook_url)
             try:
+                if claim.may_be_sent:
+                    await self._rule_out_earlier_post(callback)
                 images = await self._send(callback)
             except OutcomeUnknownError as error:
                 images = await self._find(callback, error)
@@ -169,9 +171,21 @@ class Submission(ABC, Generic[Images, Result]):
             return self._accept(images, claim, callback)
         except BaseException as error:
             if claim is not None:
-                claim.release()
+                services.journal.release(self.item, claim, may_be_accepted=self._leaves_doubt(error))
             self._report_failure(error, callback)
             raise
+
+    async def _rule_out_earlier_post(self, callback: Callback) -> None:
+        """Return if AKOOL did not accept what another process may have sent.
+
+        Raises:
+            OutcomeUnknownError: It did, or may have.
+        """
+        decision = await self._find_out(callback)
+        if isinstance(decision, Unknown):
+            raise self._unknown(decision)
+        callback.seconds_searched = 0.0  # for the id of another POST
+        self.phase = Phase.BACKING_OFF
 
     async def _send(self, callback: Callback) -> Images:
         """Send until AKOOL accepts or refuses; raise :class:`OutcomeUnknownError` if that cannot be found out."""
@@ -182,7 +196,7 @@ class Submission(ABC, Generic[Images, Result]):
                 self._begin_to_send()
                 sent_at = asyncio.get_running_loop().time()
                 try:
-                    answer: Images | AkoolError = self._only_new(await self._post(callback.url))
+                    answer: Images | AkoolError = await self._record(await self._post(callback.url))
                 except AkoolError as error:
                     answer = error
                 reply = reply_of(answer if isinstance(answer, AkoolError) else None)
@@ -237,7 +251,7 @@ class Submission(ABC, Generic[Images, Result]):
         can_retry = self._services.resubmit_lost and not self._is_closing
         decision = after_finding_out(source, lost_replies=self._lost_replies, can_retry=can_retry)
         if problem is not None and isinstance(decision, Unknown):
-            decision = evolve(decision, reason=f"{decision.reason} ({problem})")
+            decision = evolve(decision, reason=f"{decision.reason} ({problem})", unread=problem)
         return decision
 
     async def _read_source(self) -> Source:
@@ -254,12 +268,16 @@ class Submission(ABC, Generic[Images, Result]):
 
     def _unknown(self, decision: Unknown, details: str = "") -> OutcomeUnknownError:
         message = f"{decision.reason} ({details})" if details else decision.reason
-        return OutcomeUnknownError(message, charged=decision.charged).about(press=self.item.press)
+        error = OutcomeUnknownError(message, charged=decision.charged, unread=decision.unread)
+        return error.about(press=self.item.press)
 
     async def _find(self, callback: Callback, error: OutcomeUnknownError) -> Images:
         """The images of a POST of unknown outcome, if its webhook reports them in time; else raise the error."""
-        found = await self._services.recovery.find(self.item, callback)
+        found = await self._find_reported(callback)
         if not found:
+            if callback.rejected is not None:
+                message = f"{error.args[0]}; {callback.rejected}"
+                raise OutcomeUnknownError(message, charged=error.charged).about(press=self.item.press) from error
             if callback.is_expected:
                 logger.warning("no webhook came for a POST of unknown outcome; are webhooks refused? %s", error)
             raise error
@@ -268,14 +286,22 @@ class Submission(ABC, Generic[Images, Result]):
             self._services.recovery.give_up(self.item, callback, losses)
         return self._choose(found)
 
+    async def _find_reported(self, callback: Callback) -> list[ImageResult]:
+        with self._services.journal.searching(self.item, callback.seconds_searched):
+            found = await self._services.recovery.find(self.item, callback)
+        try:
+            return found and await self._services.journal.record(self.item, found)
+        except ResponseError as error:
+            logger.warning("%s was reported: %s", self.item.press or "a prompt", error)
+            return []
+
     # --- its end ---
 
     def _report_failure(self, error: BaseException, callback: Callback | None) -> None:
         """A press or a prompt that queued was not accepted, as far as is known."""
         services, press = self._services, self.item.press
         unknown = error if isinstance(error, OutcomeUnknownError) else None
-        is_unknown = unknown is not None if isinstance(error, AkoolError) else self.may_be_accepted
-        if callback is not None and is_unknown:
+        if callback is not None and self._leaves_doubt(error):
             losses = services.journal.lose(self.item, self.item.images, unknown)
             services.recovery.give_up(self.item, callback, losses)
             services.recovery.keep_reported(callback)
@@ -283,6 +309,10 @@ class Submission(ABC, Generic[Images, Result]):
         else:
             closed = SessionClosedError() if self._is_closing else None
             services.reporter.report(Refused(press=press, error=error if isinstance(error, Exception) else closed))
+
+    def _leaves_doubt(self, error: BaseException) -> bool:
+        """True if AKOOL may have accepted it although it ended with this error."""
+        return isinstance(error, OutcomeUnknownError) if isinstance(error, AkoolError) else self.may_be_accepted
 
     def _closed_error(self) -> AkoolError:
         if self.may_be_accepted:
@@ -319,17 +349,6 @@ class Submission(ABC, Generic[Images, Result]):
             self.item, image, slot, expects_webhook=callback.is_expected, is_new=not callback.has_id
         )
 
-    def _drop_known(self, images: list[ImageResult]) -> list[ImageResult]:
-        """The images without ids that AKOOL gave before: those answer an earlier POST, as a cache may do.
-
-        Raises:
-            ResponseError: There are no others.
-        """
-        new = [image for image in images if not self._services.journal.knows(image.id)]
-        if not new:
-            raise ResponseError(f"a reply with the id of an earlier operation, {images[0].id}")
-        return new
-
     # --- what differs between a press and a prompt ---
 
     @abstractmethod
@@ -337,8 +356,8 @@ class Submission(ABC, Generic[Images, Result]):
         """Send the POST, once."""
 
     @abstractmethod
-    def _only_new(self, images: Images) -> Images:
-        """The images without ids that are known; raises :class:`ResponseError` if there are no others."""
+    async def _record(self, images: Images) -> Images:
+        """Record the ids of a reply; raises :class:`ResponseError` if all of them are of earlier operations."""
 
     @abstractmethod
     def _choose(self, found: list[ImageResult]) -> Images:
