@@ -10,7 +10,6 @@ from sqlalchemy.exc import DBAPIError
 
 from akool_async import Button
 from akool_async.durable import StoreError, WorkerTiming
-from akool_async.durable._heartbeat import AdvisoryLockHeartbeat
 from akool_async.durable._store_url import StoreUrl
 from tests.support.looks import look_until
 from tests.support.workers import Line, open_jobs
@@ -106,25 +105,6 @@ async def test_a_store_that_stays_read_only_is_reported(emulator, postgresql):
             await jobs.submit([(emulator.add_image(), "V1")])
         failover.end()
         assert await jobs.submit([(emulator.add_image(), "V1")]) == 1
-
-
-async def test_a_heartbeat_is_at_the_server_that_others_check(failover):
-    """A lock at a read-only server does not count: the next try takes it at the one that can write."""
-    worker, other = (AdvisoryLockHeartbeat(failover.store, "account", name, AS_LONG) for name in ("a", "b"))
-    await worker.beat()
-    failover.begin()
-    with pytest.raises(psycopg.Error, match="read"):
-        await worker.beat()
-    failover.end()
-    await other.beat()
-
-    async def both_are_seen():
-        await worker.beat()  # the connection of before, which the server has yet to miss, may hold the lock
-        return await other.count_workers() == 2
-
-    await look_until(both_are_seen)
-    await worker.stop()
-    await other.stop()
 
 
 def test_a_server_that_turned_read_only_is_left(postgresql):

@@ -18,8 +18,14 @@ from akool_async import (
     OutcomeUnknownError,
 )
 from akool_async.durable._outcome_codec import decode_outcome, encode_outcome
-from tests.support.durable_faults import format_of, make_as_of, record_half_an_emoji, set_format
-from tests.support.workers import an_unknown_job, open_jobs, outcomes_of
+from tests.support.durable_faults import format_of, load_store, record_half_an_emoji, set_format
+from tests.support.workers import open_jobs
+
+SOURCES = (
+    *("SOURCE_OF_UNKNOWN", "SOURCE_OF_DONE", "SOURCE_OF_REFUSED"),
+    *("SOURCE_OF_RUNNING", "SOURCE_IN_DOUBT", "SOURCE_OF_WAITING"),
+)
+"""Names of source images in the recorded stores."""
 
 
 async def read_ended(jobs, number):
@@ -28,34 +34,36 @@ async def read_ended(jobs, number):
         return [await anext(outcomes) for _ in range(number)]
 
 
-@pytest.mark.parametrize("older", [1, 2])
-async def test_a_store_of_an_older_format_is_brought_up_to_date(emulator, store, older):
-    """What an older version recorded is carried out by this one, and the older one refuses the store from then on.
-
-    Prices are read from the results; a press without one, such as a lost press, counts by estimate.
+@pytest.mark.parametrize("older", [1, 2, 3])
+async def test_a_store_of_an_older_format_is_brought_up_to_date(emulator, empty_store, older):
+    """What an older version recorded is carried out by this one: what waited is pressed, what ran is followed, and what
+    was in doubt is found out. Prices are read from the results; a press without one counts by estimate.
     """
-    emulator.prices["upscale"] = 3
-    async with open_jobs(emulator, store) as jobs:
-        press, _ = await an_unknown_job(emulator, jobs)
-        await jobs.submit([(press.image_id, "U2")])
-        await jobs.run()
-        before = await outcomes_of(jobs)
-        await jobs.submit([(press.image_id, "U3")])
+    store = empty_store
+    names = {name: emulator.add_image() for name in SOURCES}
+    async with emulator.session() as akool:
+        running = (await akool.create_by_button(names["SOURCE_OF_RUNNING"], "V2")).id
+        lost = (await akool.create_by_button(names["SOURCE_OF_UNKNOWN"], "U1")).id
+    load_store(store, older, {**names, "RUNNING_OPERATION": running, "LOST_OPERATION": lost})
     record_half_an_emoji(store)
-    make_as_of(store, older)
-    async with open_jobs(emulator, store) as jobs:
-        assert [outcome.press for outcome in await read_ended(jobs, 2)] == [outcome.press for outcome in before]
+    async with open_jobs(emulator, store, account="acme") as jobs:
         counts = await jobs.status()
-        assert (counts.credits_charged, counts.credits_lost, counts.credits_estimated) == (3, 2, 0)
-        await jobs.resolve(press, retry=True)
+        assert (counts.open, counts.done, counts.failed, counts.unknown) == (4, 1, 1, 1)
+        assert (counts.credits_charged, counts.credits_lost) == (5, 2)
+        assert [outcome.press.image_id for outcome in await read_ended(jobs, 3)] == [
+            names[name] for name in ("SOURCE_OF_UNKNOWN", "SOURCE_OF_DONE", "SOURCE_OF_REFUSED")
+        ]
         await jobs.run()
         counts = await jobs.status()
-        assert (counts.done, counts.unknown) == (2, 1)
-        assert (counts.credits_charged, counts.credits_lost, counts.credits_in_doubt) == (6, 2, 0)
-        assert len(await outcomes_of(jobs)) == 3
-    assert format_of(store) == 3
-    async with open_jobs(emulator, store) as jobs:
-        assert (await jobs.status()).done == 2
+        assert (counts.open, counts.done, counts.unknown) == (0, 5, 1)
+        assert (await jobs.job((names["SOURCE_OF_RUNNING"], "V2"))).operation_id == running
+        await jobs.resolve((names["SOURCE_OF_UNKNOWN"], "U1"), operation_id=lost)
+        await jobs.run()
+        assert (await jobs.status()).done == 6
+    assert emulator.ledger.pressed_twice() == []
+    assert format_of(store) == 4
+    async with open_jobs(emulator, store, account="acme") as jobs:
+        assert (await jobs.status()).done == 6
 
 
 async def test_a_store_of_a_newer_format_is_refused(emulator, tmp_path):
@@ -65,7 +73,7 @@ async def test_a_store_of_a_newer_format_is_refused(emulator, tmp_path):
         await jobs.submit([(emulator.add_image(), "U1")])
     set_format(store, 99)
     with pytest.raises(
-        ConfigurationError, match=r"is of format 99, and this version .* knows up to 3: install a newer"
+        ConfigurationError, match=r"is of format 99, and this version .* knows up to 4: install a newer"
     ):
         await open_jobs(emulator, store).__aenter__()
 

@@ -1,13 +1,21 @@
-"""Hosts that vanish: what their connections held is free for the others within 30 seconds."""
+"""Hosts that vanish: what they held is free for the others within 30 seconds, and they may come back any time."""
 
+import asyncio
 import subprocess
 import sys
+from contextlib import suppress
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 
-from tests.support.hosts import HERE, other_host
+from akool_async import Button
+from akool_async.emulator import Emulator
+from tests.support.durable_faults import count_workers
+from tests.support.hosts import HERE, forwarded, other_host
+from tests.support.looks import look_until
 from tests.support.postgresql import network_postgresql
+from tests.support.workers import open_jobs
 
 HOLD_A_LOCK = """
 import sys
@@ -42,3 +50,75 @@ def test_a_host_that_vanishes_in_the_middle_of_a_statement_does_not_keep_its_loc
                 connection.execute(f"SET lock_timeout = '{MAX_SECONDS}s'")
                 connection.execute("UPDATE things SET number = 3")
                 holder.kill()
+
+
+WORKER = """
+import asyncio, sys
+from akool_async import ExponentialPolling, Timing
+from akool_async.durable import DurableFanOut, WorkerTiming
+
+async def main(key, base_url, store):
+    async with DurableFanOut(
+        key,
+        store,
+        base_url=base_url,
+        allow_http=True,
+        polling=ExponentialPolling(initial=0.2, max_interval=0.2),
+        timing=Timing().scaled(1 / 32),
+        worker_timing=WorkerTiming().scaled(1 / 32),
+        lost_reply_timeout=1,
+    ) as jobs:
+        await jobs.run(until_empty=False)
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("seconds", [5, 40])
+async def test_a_worker_whose_host_vanishes_is_replaced_within_30_seconds(seconds):
+    """Its jobs are ended by another host's worker, and when its own comes back it presses nothing twice."""
+    with (
+        other_host() as host,
+        network_postgresql(HERE) as store,
+        Emulator(speed=32, sigma=0, queue_sigma=0) as emulator,
+    ):
+        presses = [(emulator.add_image(), button) for _ in range(4) for button in Button]
+        async with open_jobs(emulator, store) as jobs, forwarded(urlsplit(emulator.base_url).port) as port:
+            arguments = (sys.executable, "-c", WORKER, emulator.api_key, f"http://{HERE}:{port}", store)
+            there = await asyncio.create_subprocess_exec(*host.command(*arguments))
+            try:
+                await look_until(lambda: count_workers(store) == 1)
+                await jobs.submit(presses)
+                await emulator.ledger.until(lambda ledger: ledger.accepted >= 4)
+                here = await asyncio.create_subprocess_exec(*arguments)
+                try:
+                    await look_until(lambda: count_workers(store) == 2)
+                    host.cut()
+                    mended = asyncio.create_task(_heal_after(host, seconds))
+
+                    async def are_ended():
+                        return (await jobs.status()).open == 0
+
+                    async with asyncio.timeout(30):
+                        await look_until(are_ended)
+                    await mended
+                    await jobs.submit([(emulator.add_image(), "V1")])
+                    await look_until(are_ended)
+                    await look_until(lambda: count_workers(store) == 2)
+                finally:
+                    here.kill()
+                    await here.wait()
+            finally:
+                with suppress(ProcessLookupError):
+                    there.kill()
+                await there.wait()
+            counts = await jobs.status()
+        assert counts.failed == 0
+        assert emulator.ledger.pressed_twice() == []
+        assert emulator.ledger.peak_upscales <= 4
+
+
+async def _heal_after(host, seconds):
+    await asyncio.sleep(seconds)
+    host.heal()

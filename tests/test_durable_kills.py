@@ -13,8 +13,8 @@ from attrs import evolve
 from akool_async import Button, ButtonPress, OutcomeUnknownError
 from akool_async.cli import ExitStatus
 from akool_async.durable import JobState, StoreError
-from akool_async.durable._heartbeat import AdvisoryLockHeartbeat
 from akool_async.emulator import Emulator, Fault
+from tests.support.durable_faults import count_workers
 from tests.support.kills import KillScenario, run
 from tests.support.looks import look_until
 from tests.support.postgresql import new_postgresql
@@ -163,13 +163,7 @@ async def test_postgresql_restarted_under_load(slow, tmp_path, own_postgresql):
         worker(slow, store, tmp_path, *options) as first,
         worker(slow, store, tmp_path, *options) as second,
     ):
-        observer = AdvisoryLockHeartbeat(store, "both", "nobody", SHORT)
-
-        async def both_have_heartbeats():
-            return await observer.count_workers() == 2
-
-        await look_until(both_have_heartbeats)
-        await observer.stop()
+        await look_until(lambda: count_workers(store) == 2)
         await jobs.submit(presses)
         for accepted in (10, 25):
             await slow.ledger.until(lambda ledger: ledger.accepted >= accepted)  # noqa: B023 - awaited here

@@ -17,7 +17,7 @@ from akool_async import (
 )
 from akool_async.durable import JobState
 from akool_async.emulator import Emulator, Fault
-from tests.support.durable_faults import count_waiting
+from tests.support.durable_faults import count_batches_waiting
 from tests.support.workers import open_jobs, outcomes_of
 
 
@@ -159,7 +159,7 @@ async def test_leaving_the_block_waits_for_a_worker_that_nobody_waits_for(store)
                 await asyncio.sleep(0)
             with pytest.raises(asyncio.CancelledError):
                 await running
-        assert count_waiting(store) == 1
+        assert count_batches_waiting(store) == 1
 
 
 async def test_one_runs_in_a_process_at_a_time(emulator, tmp_path):

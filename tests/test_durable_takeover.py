@@ -7,10 +7,11 @@ from attrs import evolve
 
 from akool_async import ButtonPress, OutcomeUnknownError
 from akool_async.durable import JobState
+from akool_async.durable._batch_queue import MAX_BATCHES
 from akool_async.emulator import Emulator, Fault
 from tests.support.durable_faults import (
     count_in_doubt,
-    count_running,
+    count_leased,
     drop_workflow,
     garble_the_id,
     lose_a_dequeue,
@@ -21,6 +22,7 @@ from tests.support.durable_faults import (
     take_over_from_the_living,
 )
 from tests.support.looks import look_until
+from tests.support.schedules import QUICK
 from tests.support.workers import SHORT, an_unknown_job, open_jobs
 
 
@@ -69,7 +71,7 @@ async def test_a_press_made_again_has_the_whole_timeout(emulator, store):
         lose_an_earlier_press(store)
         emulator.faults.script("create_by_button", Fault.reset("after"))
         running = asyncio.create_task(jobs.run())
-        await look_until(lambda: (seconds_searched(store) or 3_600) < 3_600)
+        await look_until(lambda: seconds_searched(store) == 0)
         assert (await jobs.job(press)).state is JobState.OPEN
         (post,) = emulator.ledger.posts
         await jobs.resolve(press, operation_id=post.new_ids[0])
@@ -131,34 +133,64 @@ async def test_presses_in_doubt_hold_up_no_others(emulator, store):
     assert set(emulator.ledger.presses_accepted.values()) == {1}
 
 
-async def test_a_job_that_was_dropped_is_requeued(store):
-    """A job that only the record says a worker runs, and one that DBOS has abandoned, are run by that worker."""
+async def test_a_batch_that_was_dropped_is_requeued(store):
+    """A batch that only DBOS says a worker runs, and one that DBOS has abandoned, are carried out by that worker."""
     async with Emulator(speed=1) as slow, open_jobs(slow, store, max_concurrent_upscales=1) as jobs:
-        first, lost, abandoned = (ButtonPress(slow.add_image(), button) for button in ("U1", "U2", "V1"))
-        await jobs.submit([first, abandoned])
+        lost, abandoned = (ButtonPress(slow.add_image(), button) for button in ("U2", "V1"))
+        await jobs.submit([abandoned])
         drop_workflow(store, abandoned)
+        for _ in range(MAX_BATCHES["upscale"]):
+            await jobs.submit([(slow.add_image(), "U1")])
         running = asyncio.create_task(jobs.run())
-        await slow.ledger.until(lambda ledger: ledger.presses_accepted[first.image_id, "U1"])
-        await jobs.submit([lost])
-        lose_a_dequeue(store, lost, worker_of=first)
+        await look_until(lambda: count_leased(store) == MAX_BATCHES["upscale"])
+        await jobs.submit([lost])  # for which the worker has no place yet
+        lose_a_dequeue(store, lost)
 
         async def are_done():
             slow.advance(100)
-            return (await jobs.status()).done == 3
+            return (await jobs.status()).done == MAX_BATCHES["upscale"] + 2
 
         await look_until(are_done)
         await running
-    assert slow.ledger.accepted == 3
+    assert slow.ledger.accepted == MAX_BATCHES["upscale"] + 2
 
 
-async def test_a_worker_that_was_taken_for_dead_goes_on_with_its_own_jobs(store):
-    """Its jobs are requeued while it carries them out: it runs them again, presses nothing, and loses no slot."""
+async def test_what_runs_at_akool_is_followed_whatever_waits(store):
+    """The cap is full of what an earlier worker pressed, and many upscales wait for it: none keeps it from ending."""
+    async with Emulator(speed=100) as emulator, open_jobs(emulator, store) as jobs:
+        await jobs.submit([(emulator.add_image(), "U1") for _ in range(20)])
+        running = asyncio.create_task(jobs.run())
+        await emulator.ledger.until(lambda ledger: ledger.accepted == 4)
+        running.cancel()
+        await asyncio.wait([running])
+        await jobs.submit([(emulator.add_image(), "U1") for _ in range(20)])
+        await jobs.run()
+        assert (await jobs.status()).done == 40
+    assert emulator.ledger.peak_upscales == 4
+
+
+async def test_what_is_polled_again_later_is_followed_whatever_waits(emulator, tmp_path):
+    """AKOOL answers no poll for a while, so that all four in the cap wait for another try behind many others."""
+    timing = evolve(QUICK, poll_failure_timeout=0.2)
+    async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db", timing=timing) as jobs:
+        await jobs.submit([(emulator.add_image(), "U1") for _ in range(20)])
+        emulator.faults.rate(1.0, Fault.code(1108), endpoints=["get_image_result"])
+        running = asyncio.create_task(jobs.run())
+        await emulator.ledger.until(lambda ledger: ledger.requests["get_image_result"] >= 150)
+        emulator.faults.clear()
+        await running
+        assert (await jobs.status()).done == 20
+    assert emulator.ledger.accepted == 20
+
+
+async def test_a_worker_that_was_taken_for_dead_begins_anew(store):
+    """Its jobs are taken from it while it carries them out: it takes them again, presses nothing, and loses no slot."""
     async with Emulator(speed=1) as slow, open_jobs(slow, store, max_concurrent_upscales=4) as jobs:
         await jobs.submit([(slow.add_image(), button) for button in ("U1", "U2")])
         running = asyncio.create_task(jobs.run(until_empty=False))
         await slow.ledger.until(lambda ledger: ledger.accepted == 2)
-        assert take_over_from_the_living(store) == 2
-        await look_until(lambda: count_running(store) == 2)
+        take_over_from_the_living(store)
+        await look_until(lambda: count_leased(store) == 2)
 
         async def are_done():
             slow.advance(100)
@@ -168,20 +200,45 @@ async def test_a_worker_that_was_taken_for_dead_goes_on_with_its_own_jobs(store)
         await jobs.submit([(slow.add_image(), button) for button in ("U1", "U2", "U3", "U4")])
         await slow.ledger.until(lambda ledger: ledger.accepted == 6)
         running.cancel()
+        await asyncio.wait([running])
     assert slow.ledger.peak_upscales == 4
 
 
-async def test_an_error_of_our_own_leaves_no_job_open(emulator, tmp_path):
+class Broken:
+    """A schedule that fails."""
+
+    def next_delay(self, progress):
+        raise ValueError("a mistake of the user's")
+
+    def learn(self, finished):
+        pass
+
+
+async def test_an_unexpected_error_leaves_no_job_open(emulator, tmp_path):
     """Whatever a worker did not expect makes the job unknown, with what it was; a person can settle it."""
+    store = f"sqlite:///{tmp_path}/a.db"
+    press = ButtonPress(emulator.add_image(), "U1")
+    async with open_jobs(emulator, store, polling=Broken()) as jobs:
+        await jobs.submit([press])
+        await jobs.run()
+        job = await jobs.job(press)
+        assert job.state is JobState.UNKNOWN
+        assert "ValueError" in str(job.outcome.error)
+    async with open_jobs(emulator, store) as jobs:
+        await jobs.resolve(press, operation_id=job.operation_id)
+        await jobs.run()
+        assert (await jobs.job(press)).outcome.ok
+
+
+async def test_an_id_that_akool_calls_malformed_is_left_to_be_resolved(emulator, tmp_path):
+    """An id was recorded that is none: the job is unknown, and the right id ends it."""
     store = f"sqlite:///{tmp_path}/a.db"
     async with open_jobs(emulator, store) as jobs:
         press, operation_id = await an_unknown_job(emulator, jobs)
         await jobs.resolve(press, operation_id=operation_id)
         garble_the_id(store)
         await jobs.run()
-        job = await jobs.job(press)
-        assert job.state is JobState.UNKNOWN
-        assert "ValueError" in str(job.outcome.error)
+        assert (await jobs.job(press)).state is JobState.UNKNOWN
         await jobs.resolve(press, operation_id=operation_id)
         await jobs.run()
         assert (await jobs.job(press)).outcome.ok

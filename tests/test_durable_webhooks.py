@@ -17,7 +17,7 @@ async def test_a_webhook_gives_the_id_of_a_lost_reply(emulator, store):
     press = ButtonPress(emulator.add_image(), "U1")
     emulator.faults.script("create_by_button", Fault.reset("after"))
     async with (
-        open_jobs(emulator, store, webhook_url="http://127.0.0.1:9/hook") as jobs,
+        open_jobs(emulator, store, webhook_url="http://127.0.0.1:9/hook", lost_reply_timeout=3_600) as jobs,
         open_jobs(emulator, store) as receiver,
     ):
         await jobs.submit([press])

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Final, TypeVar
+import threading
+from concurrent.futures import Future
+from functools import partial
+from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, TypeVar
 
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError
@@ -25,42 +27,63 @@ if TYPE_CHECKING:
     from akool_async.durable._store_url import StoreUrl
     from akool_async.durable._worker_timing import WorkerTiming
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
-THREADS: Final = 4
 NOT_ENTERED: Final = "DurableFanOut works within its block only: async with DurableFanOut(...) as jobs"
+UNAVAILABLE: Final = (DBAPIError, NoConnectionError, TimeoutError)
+"""Errors with which a transaction is tried again."""
 
 logger = logging.getLogger("akool_async")
 
 
+class Availability:
+    """Whether a store can be used, so that one outage is logged once."""
+
+    def __init__(self, store_url: StoreUrl) -> None:
+        self.name = f"store {store_url}"
+        self._is_unavailable = False
+
+    def on_failure(self, reason: object) -> None:
+        """A transaction failed, and is tried again."""
+        if not self._is_unavailable:
+            logger.warning("%s cannot be used (%s): trying again", self.name, reason)
+        self._is_unavailable = True
+
+    def on_success(self) -> None:
+        """A transaction succeeded."""
+        if self._is_unavailable:
+            logger.warning("%s can be used again", self.name)
+        self._is_unavailable = False
+
+
 class Database:
-    """A pool of connections to a store, and the threads that wait for its answers."""
+    """A pool of connections to a store."""
 
     def __init__(self, store_url: StoreUrl, timing: WorkerTiming) -> None:
         self.engine = store_url.engine()
+        self.timing = timing
+        self.availability = Availability(store_url)
         self._readers = self.engine.execution_options(**{READ_ONLY_OPTION: True})
-        self._name = f"store {store_url}"
-        self._timing = timing
         self._is_closed = False
-        self._is_unavailable = False  # so that one outage is logged once
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="akool-store")
 
-    async def read(self, work: Callable[[Connection], T]) -> T:
-        """Return what ``work`` returns, in a transaction that only reads. Raises as :meth:`write`."""
-        return await self.attempt(lambda: _transact(self._readers, work))
+    async def read(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return what ``query`` returns for a connection and these arguments, in a transaction that only reads.
 
-    async def write(self, work: Callable[[Connection], T], *, timeout: float | None = None) -> T:  # noqa: ASYNC109
-        """Return what ``work`` returns, in one transaction: if it raises, nothing is written.
+        Raises:
+            StoreError: It could not be done within ``database_timeout``.
+            ConfigurationError: The database is closed.
+        """
+        return await self.attempt(partial(_transact, self._readers, query, *args, **kwargs))
 
-        Args:
-            work: Called in a thread with a connection, once for each try.
-            timeout: Seconds; ``database_timeout`` unless given.
+    async def write(self, change: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return what ``change`` returns, in one transaction: if it raises, nothing is written.
 
         Raises:
             StoreError: It could not be done in time. If the database did not answer, it may still be done.
             ConfigurationError: The database is closed.
         """
-        return await self.attempt(lambda: _transact(self.engine, work), timeout)
+        return await self.attempt(partial(_transact, self.engine, change, *args, **kwargs))
 
     async def attempt(
         self,
@@ -77,26 +100,24 @@ class Database:
             try_timeout: Seconds that one try may take, also beyond ``timeout``.
         """
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + (self._timing.database_timeout if timeout is None else timeout)
-        waits = growing_waits(self._timing.first_database_pause, self._timing.max_database_pause)
+        deadline = loop.time() + (self.timing.database_timeout if timeout is None else timeout)
+        waits = growing_waits(self.timing.first_database_pause, self.timing.max_database_pause)
         reason: object = "no answer"  # until a try gives another
         while True:
+            if self._is_closed:
+                raise ConfigurationError(NOT_ENTERED)
             try:
                 limit = deadline if try_timeout is None else loop.time() + try_timeout
                 async with asyncio.timeout_at(limit if limit < math.inf else None):
-                    done = await self._run(work)
-            except (DBAPIError, NoConnectionError, TimeoutError) as error:
-                reason = getattr(error, "orig", None) or str(error) or reason
+                    done = await in_thread(work)
+            except UNAVAILABLE as error:
+                reason = reason_of(error) or reason
                 pause = next(waits)
                 if loop.time() + pause > deadline:
-                    raise StoreError(f"{self._name} cannot be used ({reason})") from error
-                if not self._is_unavailable:
-                    logger.warning("%s cannot be used (%s): trying again", self._name, reason)
-                self._is_unavailable = True
+                    raise StoreError(f"{self.availability.name} cannot be used ({reason})") from error
+                self.availability.on_failure(reason)
             else:
-                if self._is_unavailable:
-                    logger.warning("%s can be used again", self._name)
-                self._is_unavailable = False
+                self.availability.on_success()
                 return done
             await asyncio.sleep(pause)
 
@@ -104,25 +125,38 @@ class Database:
         """Close all connections. A thread that is still at work closes its own at its end."""
         self._is_closed = True
         event.listen(self.engine.pool, "checkin", _close)
-        self._threads.shutdown(wait=False, cancel_futures=True)
         self.engine.dispose()
 
-    async def _run(self, work: Callable[[], T]) -> T:
-        if self._is_closed:
-            raise ConfigurationError(NOT_ENTERED)
+
+def reason_of(error: BaseException) -> object:
+    """What a database says of an error."""
+    return getattr(error, "orig", None) or str(error)
+
+
+async def in_thread(work: Callable[[], T]) -> T:
+    """Return what ``work`` returns, in a thread that no program waits for at its end: the database may be silent."""
+    done: Future[T] = Future()
+    done.set_running_or_notify_cancel()
+
+    def run() -> None:
         try:
-            done = asyncio.get_running_loop().run_in_executor(self._threads, work)
-        # The interpreter is ending and starts no threads. What must be recorded still is.
-        except RuntimeError:  # pragma: no cover - after coverage is measured
-            return work()
-        return await done
+            done.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - for whoever awaits it
+            done.set_exception(error)
+
+    try:
+        threading.Thread(target=run, name="akool-store", daemon=True).start()
+    # The interpreter is ending and starts no threads. What must be recorded still is.
+    except RuntimeError:  # pragma: no cover - after coverage is measured
+        run()
+    return await asyncio.wrap_future(done)
+
+
+def _transact(engine: Engine, work: Callable[..., T], *args: object, **kwargs: object) -> T:
+    with engine.begin() as connection:
+        return work(connection, *args, **kwargs)
 
 
 def _close(connection: DBAPIConnection | None, _: object) -> None:
     if connection is not None:
         connection.close()
-
-
-def _transact(engine: Engine, work: Callable[[Connection], T]) -> T:
-    with engine.begin() as connection:
-        return work(connection)

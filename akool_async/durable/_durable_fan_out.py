@@ -6,9 +6,11 @@ import os
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Self, Unpack
+from typing import TYPE_CHECKING, Any, Final, Self, Unpack
 
-from akool_async import ConfigurationError
+from attrs import evolve
+
+from akool_async import ConfigurationError, _validate
 from akool_async._limits.timing import Timing, read_scale
 from akool_async.durable._arguments import (
     batches_of,
@@ -21,18 +23,19 @@ from akool_async.durable._arguments import (
     read_resolution,
     read_state,
 )
+from akool_async.durable._batch_queue import BatchQueue
+from akool_async.durable._changes import Limits
 from akool_async.durable._database import NOT_ENTERED, Database
-from akool_async.durable._job import Job, JobCounts, JobState
-from akool_async.durable._job_store import JobStore
-from akool_async.durable._job_transactions import JobTransactions
+from akool_async.durable._job import Job, JobCounts, JobState, write_moment
+from akool_async.durable._leased_run import WorkerSetup
 from akool_async.durable._opening import open_store
 from akool_async.durable._outcome_reader import OutcomeReader
-from akool_async.durable._session import WorkerSession
+from akool_async.durable._store import Store
+from akool_async.durable._store_journal import WorkerSession
 from akool_async.durable._store_url import StoreError, StoreUrl
-from akool_async.durable._work_queue import WorkQueue
 from akool_async.durable._worker import Worker
-from akool_async.durable._worker_setup import WorkerSetup
 from akool_async.durable._worker_timing import WorkerTiming
+from akool_async.session import AkoolSession
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable
@@ -41,8 +44,15 @@ if TYPE_CHECKING:
 
     from akool_async import ApiKey, ButtonPress, ClientCredentials, Outcome, WebhookEvent
     from akool_async._fan_out.items import Items
+    from akool_async._http.auth import Credentials
     from akool_async.durable._arguments import Press
+    from akool_async.durable._changes import JobChange
+    from akool_async.durable._group_writer import GroupWriter
     from akool_async.session import SessionOptions
+
+
+SHORTEST: Final = 1e-9
+"""Seconds. A session's waits are above 0, and ``lost_reply_timeout=0`` is allowed."""
 
 
 class DurableFanOut:
@@ -65,6 +75,8 @@ class DurableFanOut:
             most recently started worker's cap applies to all.
         max_requests_per_second: The rate of all workers of the account together, divided evenly. Start every worker
             with the same.
+        max_credits_per_day: What all workers of the account together may spend in a day (UTC). Once it is spent, jobs
+            stay open until the next day. Start every worker with the same: the most recent press's applies to all.
         lost_reply_timeout: In seconds. Default: that of the session's ``timing``, 60 seconds; AKOOL's jobs hardly ever
             take longer.
         worker_timing: How often workers and readers poll the store, and how long they wait for it.
@@ -85,6 +97,7 @@ class DurableFanOut:
         create: bool = True,
         max_concurrent_upscales: int = 4,
         max_requests_per_second: float | None = None,
+        max_credits_per_day: float | None = None,
         lost_reply_timeout: float | None = None,
         worker_timing: WorkerTiming | None = None,
         **session_options: Unpack[SessionOptions],
@@ -96,31 +109,37 @@ class DurableFanOut:
         scale = read_scale(os.environ)
         timing = WorkerTiming().scaled(scale) if worker_timing is None else check_worker_timing(worker_timing)
         store_url = StoreUrl.read(store)
-        make_session = partial(
-            WorkerSession,
-            auth,
-            max_concurrent_upscales=max_concurrent_upscales,
-            max_requests_per_second=max_requests_per_second,
+        options: dict[str, Any] = {
             **session_options,
-        )
-        account_of_key = make_session().account_id  # which checks the session's arguments too
-        if lost_reply_timeout is None:
-            lost_reply_timeout = (session_options.get("timing") or Timing().scaled(scale)).lost_reply_timeout
-        self._store = JobStore(account or account_of_key)
-        self._queue = WorkQueue(store_url, self._store.account)
+            "max_concurrent_upscales": max_concurrent_upscales,
+            "max_requests_per_second": max_requests_per_second,
+        }
+        account_of_key = AkoolSession(auth, **options).account_id  # which checks the session's arguments too
+        session_timing = session_options.get("timing") or Timing().scaled(scale)
+        if lost_reply_timeout is not None:
+            seconds = check_lost_reply_timeout(lost_reply_timeout)
+            options["timing"] = session_timing = evolve(session_timing, lost_reply_timeout=seconds or SHORTEST)
+        if max_credits_per_day is not None:
+            _validate.amount("max_credits_per_day", max_credits_per_day)
+        self._account = account or account_of_key
         self._setup = WorkerSetup(
             store_url=store_url,
-            store=self._store,
-            queue=self._queue,
-            make_session=make_session,
-            max_concurrent_upscales=max_concurrent_upscales,
+            account=self._account,
+            make_session=partial(_make_session, auth, options),
+            has_own_polling=session_options.get("polling") is not None,
+            limits=Limits(
+                max_upscales=max_concurrent_upscales,
+                max_operations=session_options.get("max_concurrent_operations"),
+                max_credits_per_day=max_credits_per_day,
+                price_timeout=session_timing.price_timeout,
+            ),
             max_requests_per_second=max_requests_per_second,
-            lost_reply_timeout=check_lost_reply_timeout(lost_reply_timeout),
             timing=timing,
         )
-        self._transactions = JobTransactions(self._store, self._queue)
+        self._queue = BatchQueue(store_url, self._account)
         self._create = create
         self._database: Database | None = None
+        self._store: Store | None = None
         self._workers: set[Worker] = set()
 
     async def __aenter__(self) -> Self:
@@ -130,19 +149,24 @@ class DurableFanOut:
         database = Database(setup.store_url, setup.timing)
         try:
             await database.attempt(
-                lambda: open_store(database.engine, setup.store_url, self._queue, create=self._create, timeout=timeout),
+                partial(
+                    open_store,
+                    *(database.engine, setup.store_url, self._queue, self._account),
+                    create=self._create,
+                    timeout=timeout,
+                ),
                 try_timeout=timeout,
             )
         except BaseException:
             database.close()
             raise
-        self._database = database
+        self._database, self._store = database, Store(self._account, database, self._queue)
         return self
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        database, self._database = self._database, None
+        database, self._database, self._store = self._database, None, None
         try:
             for worker in list(self._workers):
                 await worker.stop()
@@ -154,22 +178,29 @@ class DurableFanOut:
 
     # --- submitting and carrying out ---
 
-    async def submit(self, items: Items) -> int:
+    async def submit(self, items: Items, *, max_credits: float | None = None) -> int:
         """Record presses, and return how many of them are new; nothing is pressed here.
 
         (image id, button) identifies a job forever: a press that anybody submitted before stays the same job, whatever
-        became of it. Presses are recorded by the thousand, and the rest when the input ends or when a press is bad.
+        became of it. Only what ended as over its budget, and so was not pressed, is opened again. Presses are recorded
+        by the thousand, and the rest when the input ends or when a press is bad.
+
+        Args:
+            items: Each a :class:`ButtonPress` or an ``(image_id, button)`` pair.
+            max_credits: What those that are new may cost in all, whoever carries them out. A press that could pass it
+                is not made: its job fails with :class:`BudgetError`.
 
         Raises:
             ValueError: One of the items is bad; those before it are recorded.
         """
-        self._entered()
+        store = self._entered()
+        budget = None
+        if max_credits is not None:
+            budget = await store.open_budget(_validate.amount("max_credits", max_credits))
         new = 0
         async with aclosing(batches_of(items)) as batches:
             async for batch in batches:
-                new += await self._entered().write(
-                    lambda connection: self._transactions.submit(connection, batch)  # noqa: B023 - awaited here
-                )
+                new += await self._entered().submit(batch, budget)
         return new
 
     async def run(self, *, until_empty: bool = True) -> None:
@@ -185,6 +216,8 @@ class DurableFanOut:
         Raises:
             AuthenticationError, AccountBannedError: No other job would fare better; they stay open.
             InsufficientCreditError, NotPermittedError (1004): The same, once the jobs that were paid for have ended.
+            BudgetError: The same, if ``max_credits_per_day`` is spent and ``until_empty`` is True.
+            StoreError: The file of the store was deleted or replaced.
             ConfigurationError: Another worker runs in this process.
         """
         self._entered()
@@ -210,9 +243,7 @@ class DurableFanOut:
         """
         if correlation_id is not None and not (correlation_id.isascii() and correlation_id.isprintable()):
             correlation_id = None  # nobody signs it, and not every text can be stored
-        return await self._entered().write(
-            lambda connection: self._transactions.record_webhook(connection, event, correlation_id)
-        )
+        return await self._entered().record_webhook(event, correlation_id)
 
     async def resolve(
         self, press: Press, *, operation_id: str | None = None, retry: bool = False, abandon: bool = False
@@ -232,8 +263,7 @@ class DurableFanOut:
                 press's.
         """
         resolution = read_resolution(press, operation_id, retry=retry, abandon=abandon)
-        is_settled = await self._entered().write(lambda connection: self._transactions.resolve(connection, resolution))
-        if not is_settled:
+        if not await self._entered().resolve(resolution):
             job = await self.job(resolution.press)
             state = "was not submitted" if job is None else f"is {job.state}"
             raise ValueError(f"press: {resolution.press} {state}; only an unknown outcome can be resolved")
@@ -253,7 +283,7 @@ class DurableFanOut:
             ValueError: One of ``presses`` was not submitted, or is pruned.
         """
         interval = self._setup.timing.outcomes_poll_interval
-        reader = OutcomeReader(self._store, self._entered(), poll_interval=interval)
+        reader = OutcomeReader(self._entered(), poll_interval=interval)
         ended = (
             reader.all() if presses is None else reader.of([press async for press in read_presses("presses", presses)])
         )
@@ -270,9 +300,7 @@ class DurableFanOut:
         """Return the jobs of presses as they are now; presses that were not submitted are left out."""
         found: list[Job] = []
         for page in pages([press async for press in read_presses("presses", presses)]):
-            found += await self._entered().read(
-                lambda connection: self._store.find(connection, page)  # noqa: B023 - awaited here
-            )
+            found += await self._entered().find(page)
         return found
 
     async def jobs(self, *states: JobState | str) -> AsyncGenerator[Job, None]:
@@ -283,16 +311,14 @@ class DurableFanOut:
         """
         wanted = [read_state(state) for state in states] or list(JobState)
         last: ButtonPress | None = None
-        while page := await self._entered().read(
-            lambda connection: self._store.page(connection, wanted, last)  # noqa: B023 - awaited here
-        ):
+        while page := await self._entered().page(wanted, last):
             for job in page:
                 yield job
             last = page[-1].press
 
     async def status(self) -> JobCounts:
         """Count the jobs in each state, and sum up what AKOOL charged for them."""
-        return await self._entered().read(self._store.count)
+        return await self._entered().count()
 
     async def prune(self, older_than: timedelta) -> int:
         """Delete the jobs that ended as done or failed longer ago than this, and return how many.
@@ -303,15 +329,23 @@ class DurableFanOut:
         Raises:
             ValueError: ``older_than`` is negative, or more than 36,500 days.
         """
-        before = datetime.now(UTC) - check_age(older_than)
-        database = self._entered()
+        before = write_moment(datetime.now(UTC) - check_age(older_than))
         pruned = 0
-        while old := await database.read(lambda connection: self._store.prunable(connection, before)):
-            await database.attempt(lambda: self._queue.delete(old))
-            pruned += await database.write(lambda connection: self._store.delete(connection, old, before))
+        while page := await self._entered().prune(before):
+            pruned += page
         return pruned
 
-    def _entered(self) -> Database:
-        if self._database is None:
+    def _entered(self) -> Store:
+        if self._store is None:
             raise ConfigurationError(NOT_ENTERED)
-        return self._database
+        return self._store
+
+
+def _make_session(
+    auth: Credentials | str | None,
+    options: dict[str, Any],
+    writer: GroupWriter[JobChange],
+    lease: int,
+    **others: object,
+) -> WorkerSession:
+    return WorkerSession(writer, lease, auth, **{**options, **others})

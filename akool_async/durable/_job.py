@@ -1,22 +1,23 @@
-"""The values of durable runs: jobs as their users see them, as workers claim them and as the queue holds them."""
+"""The values of durable runs: jobs as their users see them, and as a worker has them."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
-from attrs import frozen
+from attrs import define, field, frozen
 
-from akool_async import Button
+from akool_async import InvalidParameterError, NotFoundError, OutcomeUnknownError
+from akool_async.durable._outcome_codec import decode_outcome
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from akool_async import ButtonPress, Outcome
 
-BUTTON_KINDS: Final = tuple(dict.fromkeys(button.kind for button in Button))
 PAGE_SIZE: Final = 1_000
 """Jobs that are read or written in one statement."""
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class JobState(StrEnum):
@@ -32,7 +33,7 @@ class JobState(StrEnum):
     """Pressed, but the reply was lost or AKOOL does not know the id: see ``DurableFanOut.resolve``."""
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, slots=False)  # slots have no room for a cached property
 class Job:
     """A submitted press and what became of it."""
 
@@ -44,8 +45,12 @@ class Job:
     """Aware, in UTC."""
     ended_at: datetime | None
     """Aware, in UTC; None for an open job."""
-    outcome: Outcome | None
-    """None for an open job."""
+    _outcome_text: str | None = field(repr=False)
+
+    @cached_property
+    def outcome(self) -> Outcome | None:
+        """None for an open job. Its operation is detached from any session, as an unpickled one is."""
+        return None if self._outcome_text is None else decode_outcome(self.press, self._outcome_text)
 
 
 @frozen(kw_only=True)
@@ -82,35 +87,42 @@ class JobCounts:
         return self.waiting + self.running
 
 
-@frozen(kw_only=True)
-class Claim:
-    """A job that a worker has claimed, as earlier workers left it."""
+@define(kw_only=True, eq=False)
+class LeasedJob:
+    """An open job as a worker has it, with what earlier workers left."""
 
+    job_id: str
+    press: ButtonPress
     correlation_id: str
     """Travels with the press; its webhook carries it."""
     operation_id: str | None
-    in_doubt: bool
+    reported_id: str | None
+    is_claimed: bool
+    """True if it counts against the cap already."""
+    may_be_sent: bool
     """True if another worker may have pressed."""
+    seconds_searched: float
+    credits: float | None
+    """What AKOOL reported so far."""
+    spent: float
+    """What it counts for in its budgets already."""
+    budget: str | None
 
 
-@frozen(kw_only=True)
-class QueueEntry:
-    """A job's place in the work queue."""
+def state_of(outcome: Outcome) -> JobState:
+    """The state of a job that ended with this outcome."""
+    if outcome.ok:
+        return JobState.DONE
+    is_refused = isinstance(outcome.error, NotFoundError | InvalidParameterError)
+    has_wrong_id = outcome.operation is not None and is_refused
+    return JobState.UNKNOWN if has_wrong_id or isinstance(outcome.error, OutcomeUnknownError) else JobState.FAILED
 
-    job_id: str
-    submitted_at: int
-    """Microseconds since the epoch."""
-    attempt: int
-    """Counts how often the job was opened."""
-    button: Button
-    may_run: bool
-    """True if AKOOL may be working on it already."""
 
-    def workflow_id(self, attempt: int | None = None) -> str:
-        """The id of the workflow, which is new for each attempt, and after a job was pruned and submitted again."""
-        return f"{self.job_id}#{self.submitted_at}.{attempt or self.attempt}"
+def read_moment(microseconds: int) -> datetime:
+    """A moment as a store keeps it."""
+    return EPOCH + timedelta(microseconds=microseconds)
 
-    @staticmethod
-    def job_id_of(workflow_id: str) -> str:
-        """The id of the job that a workflow carries out."""
-        return workflow_id.rpartition("#")[0]
+
+def write_moment(moment: datetime) -> int:
+    """A moment as a store keeps it."""
+    return (moment - EPOCH) // timedelta(microseconds=1)

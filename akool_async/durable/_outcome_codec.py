@@ -6,6 +6,7 @@ import json
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+import orjson
 from attrs import asdict, fields_dict
 
 import akool_async
@@ -24,7 +25,10 @@ def encode_outcome(outcome: Outcome) -> str:
         "image": None if outcome.result is None else _encode_result(outcome.result),
         "error": None if outcome.error is None else _encode_error(outcome.error),
     }
-    return json.dumps(fields, separators=(",", ":"))  # ASCII, since no database takes the half of an emoji
+    try:
+        return orjson.dumps(fields).decode()
+    except TypeError:  # it holds the half of an emoji, which no database takes: here it is written in ASCII
+        return json.dumps(fields, separators=(",", ":"))
 
 
 def decode_outcome(press: ButtonPress, text: str) -> Outcome:

@@ -12,9 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from akool_async import ButtonPress, Outcome
-    from akool_async.durable._database import Database
     from akool_async.durable._job import Job
-    from akool_async.durable._job_store import JobStore
+    from akool_async.durable._store import Store
 
 LOOKUP_LIMIT: Final = 100
 """Presses that are looked up by their ids. With more, it is cheaper to read whatever has ended."""
@@ -23,16 +22,15 @@ LOOKUP_LIMIT: Final = 100
 class OutcomeReader:
     """Reads the outcomes of an account."""
 
-    def __init__(self, store: JobStore, database: Database, *, poll_interval: float) -> None:
+    def __init__(self, store: Store, *, poll_interval: float) -> None:
         self._store = store
-        self._database = database
         self._poll_interval = poll_interval
 
     async def all(self, after: int = 0) -> AsyncGenerator[Outcome, None]:
         """Yield the outcomes of jobs whose end has a higher number than ``after``, until no job is open."""
         while True:
-            is_last = not await self._database.read(self._store.has_open)
-            while page := await self._ended_after(after):
+            is_last = not await self._store.has_open()
+            while page := await self._store.ended_after(after):
                 for number, job in page:
                     after = number
                     if job.outcome is not None:  # pragma: no branch - it has ended
@@ -49,7 +47,7 @@ class OutcomeReader:
         """
         left = set(presses)
         while left:
-            last_end = await self._database.read(self._store.last_end)
+            last_end = await self._store.last_end()
             for page in pages([press for press in dict.fromkeys(presses) if press in left]):
                 for job in await self._find(page):
                     if job.outcome is not None:
@@ -69,11 +67,8 @@ class OutcomeReader:
                         return
 
     async def _find(self, presses: list[ButtonPress]) -> list[Job]:
-        found = await self._database.read(lambda connection: self._store.find(connection, presses))
+        found = await self._store.find(presses)
         missing = set(presses) - {job.press for job in found}
         if missing:
             raise ValueError(f"presses: {missing.pop()} was not submitted, or is pruned")
         return found
-
-    async def _ended_after(self, number: int) -> list[tuple[int, Job]]:
-        return await self._database.read(lambda connection: self._store.ended_after(connection, number))

@@ -7,17 +7,22 @@ import sqlite3
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
+from urllib.parse import quote, urlencode
 
 import portalocker
+import psycopg
 from attrs import frozen
+from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import URL, create_engine, event, make_url
+from sqlalchemy.dialects import plugins
+from sqlalchemy.engine import CreateEnginePlugin
 from sqlalchemy.exc import ArgumentError
 
 from akool_async import AkoolError, ConfigurationError
 from akool_async.durable._sqlite import CLOCK_PLUGIN, check_sqlite
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from sqlalchemy import Connection, Engine
     from sqlalchemy.engine import ExceptionContext
@@ -25,6 +30,12 @@ if TYPE_CHECKING:
 EXAMPLES: Final = "such as 'sqlite:///akool.db' or 'postgresql://user:password@host/database'"
 POSTGRESQL_SCHEMES: Final = {"postgresql", "postgres", "postgresql+psycopg"}
 """As libpq, many hosts and SQLAlchemy write it."""
+URL_PARTS: Final = {"user": "username", "host": "host", "port": "port"}
+"""Options that may contradict a part of the URL about which store it is, and SQLAlchemy's name of the part."""
+REFUSED_OPTIONS: Final = {
+    "dbname": "name the database in the path of the URL",  # where DBOS looks for it
+    "service": "name the server and the database in the URL",  # each machine has its own file of services
+}
 SECRET_PARAMETERS: Final = ("password", "sslpassword")
 """Secrets in the query of a URL."""
 OPENING_INTERVAL: Final = 0.05
@@ -52,6 +63,8 @@ SERVER_SETTINGS: Final = """
 """With these, PostgreSQL frees the locks of a host that vanished within 20 seconds: in an idle transaction by its
 time-out, in the middle of a statement by keepalives, which by default begin after two hours.
 https://www.postgresql.org/docs/current/runtime-config-connection.html"""
+SETTINGS_PLUGIN: Final = "akool_settings"
+"""The name of a plugin in a database URL. Every engine made from that URL has it, including DBOS's own."""
 READ_ONLY_SQLSTATE: Final = "25006"
 """https://www.postgresql.org/docs/current/errcodes-appendix.html"""
 PRIMARY_CODE_MASK: Final = 0xFF
@@ -80,8 +93,12 @@ class StoreUrl:
 
     @property
     def address(self) -> str:
-        """The whole address for libpq, including the password."""
-        return self._url_with_timeouts.render_as_string(hide_password=False)
+        """The whole address of a PostgreSQL database for libpq, including the password.
+
+        It consists of options alone, the same that SQLAlchemy passes to libpq. SQLAlchemy's way to write a URL has
+        spaces and plus signs that libpq reads otherwise.
+        """
+        return f"postgresql://?{urlencode(_connection_options(self._url_with_timeouts), safe='', quote_via=quote)}"
 
     @property
     def driver_address(self) -> str:
@@ -93,7 +110,7 @@ class StoreUrl:
         """Check an address.
 
         Raises:
-            ConfigurationError: It is neither an SQLite file nor a PostgreSQL database.
+            ConfigurationError: It is neither an SQLite file nor a PostgreSQL database, or it is read in two ways.
         """
         try:
             parts = make_url(url)
@@ -102,7 +119,9 @@ class StoreUrl:
         if "@" in (parts.host or ""):
             raise ConfigurationError("store must be a URL with %40 for each @ in the user or the password")
         if parts.drivername in POSTGRESQL_SCHEMES:
-            return cls(parts.set(drivername="postgresql"), None)
+            parts = parts.set(drivername="postgresql")
+            _check_options(url, parts)
+            return cls(parts, None)
         shown = repr(_without_secrets(parts))
         if parts.drivername != "sqlite":
             raise ConfigurationError(f"store must be a URL {EXAMPLES}, not {shown}")
@@ -118,13 +137,17 @@ class StoreUrl:
         """Make a pool of connections."""
         if self.file is None:
             engine = create_engine(self._driver_url, pool_pre_ping=True)
-            event.listen(engine, "connect", _set_up_postgresql)
         else:
             engine = create_engine(self._driver_url, connect_args={"timeout": WRITE_LOCK_TIMEOUT})
             event.listen(engine, "connect", _set_up_sqlite)
             event.listen(engine, "begin", _begin_sqlite)
         event.listen(engine, "handle_error", _discard_if_read_only)
         return engine
+
+    @property
+    def lock_file(self) -> Path:
+        """The file beside an SQLite file that is locked while its tables are made."""
+        return Path(f"{self.file}.lock")
 
     @contextmanager
     def opening_lock(self, timeout: float) -> Iterator[None]:
@@ -139,7 +162,7 @@ class StoreUrl:
         if self.file is None:
             yield
             return
-        lock = portalocker.Lock(f"{self.file}.lock", timeout=timeout, check_interval=OPENING_INTERVAL)
+        lock = portalocker.Lock(self.lock_file, timeout=timeout, check_interval=OPENING_INTERVAL)
         try:
             lock.acquire()
         except portalocker.LockException as error:
@@ -156,7 +179,8 @@ class StoreUrl:
     def _driver_url(self) -> URL:
         if self.file is not None:
             return self.url.update_query_dict({"plugin": CLOCK_PLUGIN})
-        return self._url_with_timeouts.set(drivername="postgresql+psycopg")
+        url = self._url_with_timeouts.set(drivername="postgresql+psycopg")
+        return url.update_query_dict({"plugin": SETTINGS_PLUGIN})
 
     @property
     def _url_with_timeouts(self) -> URL:
@@ -165,6 +189,64 @@ class StoreUrl:
 
 def _without_secrets(url: URL) -> str:
     return url.difference_update_query(SECRET_PARAMETERS).render_as_string(hide_password=True)
+
+
+def _check_options(url: str, parts: URL) -> None:
+    """Raise if a PostgreSQL URL, as it was given, is another address for libpq than its parts are for SQLAlchemy."""
+    if not parts.database:  # DBOS would make a database with the name "None"
+        raise ConfigurationError(f"store must name a database, {EXAMPLES}")
+    known = {option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults()}
+    for name in parts.query:
+        if name not in known:
+            raise ConfigurationError(f"store: PostgreSQL's libpq knows no option {name!r}")
+        if name in REFUSED_OPTIONS:
+            raise ConfigurationError(f"store: the option {name!r} is refused: {REFUSED_OPTIONS[name]}")
+        if name in URL_PARTS and getattr(parts, URL_PARTS[name]):
+            raise ConfigurationError(f"store: the {name} is given twice, in the URL and as the option {name!r}")
+    try:
+        by_libpq = _without_defaults(conninfo_to_dict(f"postgresql:{url.partition(':')[2]}"))
+        by_sqlalchemy = _connection_options(make_url(parts.render_as_string(hide_password=False)))
+    except (psycopg.Error, ArgumentError, ValueError):  # whose texts may hold the password
+        raise ConfigurationError("store: PostgreSQL's libpq or SQLAlchemy cannot read the URL") from None
+    for name in sorted(by_libpq.keys() | by_sqlalchemy.keys()):
+        if by_libpq.get(name) != by_sqlalchemy.get(name):
+            raise ConfigurationError(
+                f"store: libpq and SQLAlchemy read the option {name!r} differently: give it once, with %20 for a space "
+                "and %2B for a plus, a socket's folder as ?host=/folder, and several hosts as ?host=a,b&port=1,2"
+            )
+
+
+def _connection_options(url: URL) -> dict[str, str]:
+    """What SQLAlchemy passes to libpq."""
+    dialect = url.set(drivername="postgresql+psycopg").get_dialect()()
+    return _without_defaults(dialect.create_connect_args(url)[1])
+
+
+def _without_defaults(options: Mapping[str, object]) -> dict[str, str]:
+    """Leave out what libpq treats as if it were not given."""
+    texts = {name: str(value) for name, value in options.items()}
+    if not texts.get("port", "").strip(","):  # the usual port for each of several hosts
+        texts.pop("port", None)
+    return {name: value for name, value in texts.items() if value}
+
+
+class SettingsPlugin(CreateEnginePlugin):
+    """Applies ``SERVER_SETTINGS`` to each connection.
+
+    Not by libpq's ``options``: PgBouncer and others refuse a connection that asks for such settings at its start.
+    https://www.pgbouncer.org/config.html#ignore_startup_parameters
+    """
+
+    def update_url(self, url: URL) -> URL:
+        """The plugin has no options in the URL."""
+        return url
+
+    def engine_created(self, engine: Engine) -> None:
+        """Set up every connection."""
+        event.listen(engine, "connect", _set_up_postgresql)
+
+
+plugins.register(SETTINGS_PLUGIN, SettingsPlugin.__module__, SettingsPlugin.__qualname__)
 
 
 def _set_up_postgresql(connection: Any, _: object) -> None:  # noqa: ANN401 - DB-API's, which has no type

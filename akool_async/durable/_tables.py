@@ -1,20 +1,19 @@
 """The tables in which a store keeps what became of each press, and their upgrades from older formats.
 
-DBOS keeps the queue and who works on what (:mod:`._work_queue`). What became of a press is in a table of our own, since
-DBOS's record of a step can neither be found by an operation id, which is what a webhook carries, nor be written again
-after the disk was full.
+The table of jobs is the only truth about a press: that it was claimed, before its POST; its operation id, right after
+it; its end. DBOS keeps the queue of batches in tables of its own, which nothing here touches.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from akool_async import ConfigurationError
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 """The format of the tables, raised with each change that an older version of this library cannot work with."""
 
 METADATA: Final = sa.MetaData()
@@ -27,69 +26,107 @@ JOBS: Final = sa.Table(
     sa.Column("image_id", sa.Text, nullable=False),
     sa.Column("button", sa.Text, nullable=False),
     sa.Column("state", sa.Text, nullable=False),
-    sa.Column("attempt", sa.Integer, nullable=False),
-    sa.Column("submitted_at", sa.BigInteger, nullable=False),
-    sa.Column("ended_at", sa.BigInteger),
-    sa.Column("run_id", sa.Text, key="worker"),
+    sa.Column("batch", sa.Text),
+    sa.Column("lease", sa.BigInteger),
+    sa.Column("claimed", sa.Boolean, nullable=False),
     sa.Column("in_doubt", sa.Boolean, nullable=False),
-    sa.Column("word", sa.Text, nullable=False, unique=True, key="correlation_id"),
-    sa.Column("operation_id", sa.Text, index=True),
-    sa.Column("told_id", sa.Text, key="webhook_id"),
-    sa.Column("told_status", sa.Integer, key="webhook_status"),
-    sa.Column("outcome", sa.Text),
-    sa.Column("looked_for", sa.BigInteger, key="search_time"),
+    sa.Column("submitted_at", sa.BigInteger, nullable=False),
+    sa.Column("claimed_at", sa.BigInteger),
+    sa.Column("ended_at", sa.BigInteger),
     sa.Column("ended_number", sa.BigInteger),
+    sa.Column("correlation_id", sa.Text, nullable=False, unique=True),
+    sa.Column("operation_id", sa.Text, index=True),
+    sa.Column("reported_id", sa.Text),
+    sa.Column("webhook_status", sa.Integer),
+    sa.Column("search_time", sa.BigInteger),
+    sa.Column("outcome", sa.Text),
     sa.Column("charged", sa.Boolean),
     sa.Column("credits", sa.Double),
     sa.Column("estimate", sa.Double),
+    sa.Column("reserved", sa.Double),
+    sa.Column("goes_alone", sa.Boolean, nullable=False),
+    sa.Column("budget", sa.Text),
+    sa.Column("day", sa.Text),
+    sa.Column("over_budget", sa.Boolean, nullable=False),
 )
-"""A ``key`` is the name in Python of a column that older versions named in SQL.
-
-``..._at``: whole microseconds since the epoch, for people and for pruning, since clocks may be set back;
-``worker``: the last one that claimed the job; ``in_doubt``: true if another worker may have pressed;
-``webhook_id``, ``webhook_status``: what the latest webhook reported; ``search_time``: microseconds for which workers
-have waited for a lost id; ``ended_number``: see :data:`ENDS`; ``charged``: true once AKOOL is known to have accepted
-the press; ``credits``, ``estimate``: see :mod:`._charges`."""
-ENDS: Final = sa.Table(
-    "akool_ends",
+"""``batch``: the workflow that carries it out; ``lease``: the worker that has it, see :data:`LEASES`;
+``claimed``: true from before its POST until its end, while it counts against the cap; ``in_doubt``: true if an earlier
+worker may have pressed; ``..._at``: whole microseconds since the epoch, for people and for pruning, since clocks may be
+set back; ``ended_number``: see :data:`ACCOUNTS`; ``operation_id``: that of AKOOL's reply; ``reported_id``: that of a
+webhook or a person, which is checked before it is believed; ``search_time``: microseconds for which workers have waited
+for a lost id; ``charged``: true once AKOOL is known to have accepted the press; ``credits``: what AKOOL reported, the
+larger of the reply and the result; ``estimate``: set while AKOOL may have charged, and counts if it has reported
+nothing; ``reserved``: set aside in its budgets, until its end; ``goes_alone``: others of its kind wait until its price
+is known; ``budget``, ``day``: keys of :data:`BUDGETS`; ``over_budget``: it ended without a POST, since its budget was
+spent."""
+ACCOUNTS: Final = sa.Table(
+    "akool_accounts",
     METADATA,
     sa.Column("account", sa.Text, primary_key=True),
-    sa.Column("number", sa.BigInteger, nullable=False),
+    sa.Column("ended_number", sa.BigInteger, nullable=False),
+    sa.Column("last_lease", sa.BigInteger, nullable=False),
+    sa.Column("learned", sa.Text),
 )
-"""The number of the latest end of an account. The transaction that ends a job raises it, and locks the row until it
-commits. So numbers become visible in order: whoever has read up to one has missed none before it."""
+"""The numbers of an account's latest end and of its latest lease, and what was learned of durations.
+
+Whoever writes for a worker locks the row until the commit. So the caps and budgets that it has read still hold when it
+commits, and the numbers of ends become visible in order: whoever has read up to one has missed none before it."""
+LEASES: Final = sa.Table(
+    "akool_leases",
+    METADATA,
+    sa.Column("account", sa.Text, primary_key=True),
+    sa.Column("number", sa.BigInteger, primary_key=True),
+    sa.Column("worker", sa.Text, nullable=False),
+    sa.Column("beats", sa.BigInteger, nullable=False),
+)
+"""The workers that are alive: each counts ``beats`` up. If one stands still for too long, another worker deletes the
+row and takes the jobs over. No clock is compared with that of another machine."""
+BUDGETS: Final = sa.Table(
+    "akool_budgets",
+    METADATA,
+    sa.Column("account", sa.Text, primary_key=True),
+    sa.Column("budget", sa.Text, primary_key=True),
+    sa.Column("max_credits", sa.Double, nullable=False),
+    sa.Column("spent", sa.Double, nullable=False),
+    sa.Column("reserved", sa.Double, nullable=False),
+)
+"""What the jobs of one submission, or all of one day, may cost. Each transaction that changes the credits of a job
+changes the sums of its budgets."""
 PRICES: Final = sa.Table(
     "akool_prices",
     METADATA,
     sa.Column("account", sa.Text, primary_key=True),
     sa.Column("kind", sa.Text, primary_key=True),
-    sa.Column("credits", sa.Double, nullable=False),
+    sa.Column("credits", sa.Double),
+    sa.Column("largest", sa.Double, nullable=False),
 )
-"""Credits charged for the last press of a kind that ended with a result."""
-sa.Index("akool_jobs_by_state", JOBS.c.account, JOBS.c.state, JOBS.c.job_id)
-sa.Index("akool_jobs_by_end", JOBS.c.account, JOBS.c.ended_at, JOBS.c.job_id)
-IS_CLAIMED: Final = JOBS.c.worker.is_not(None) & JOBS.c.ended_at.is_(None)
-sa.Index("akool_jobs_by_run", JOBS.c.worker, postgresql_where=IS_CLAIMED, sqlite_where=IS_CLAIMED)
+"""Credits for a press of a kind: those of the last one that ended with a result, None before, and the largest that
+AKOOL has reported."""
+
+IS_CLAIMED: Final = JOBS.c.claimed.is_(True)
+"""In these words: SQLite uses a partial index only for the condition that it was made with."""
 IS_REPORTED: Final = JOBS.c.credits.is_not(None)
 """AKOOL reported what it charged."""
 IS_ESTIMATED: Final = JOBS.c.estimate.is_not(None) & JOBS.c.credits.is_(None)
 """AKOOL charged, or may have, and has not reported how much."""
-LATER_INDEXES: Final = (
-    sa.Index("akool_jobs_by_number", JOBS.c.account, JOBS.c.ended_number),
-    sa.Index(
-        "akool_jobs_by_credits",
-        *(JOBS.c.account, JOBS.c.credits),
-        postgresql_where=IS_REPORTED,
-        sqlite_where=IS_REPORTED,
-    ),
-    sa.Index(
-        "akool_jobs_by_estimate",
-        *(JOBS.c.account, JOBS.c.charged, JOBS.c.estimate, JOBS.c.operation_id, JOBS.c.webhook_id, JOBS.c.credits),
-        postgresql_where=IS_ESTIMATED,
-        sqlite_where=IS_ESTIMATED,
-    ),
+
+
+def _partial_index(name: str, where: sa.ColumnElement[bool], *columns: sa.Column[object]) -> None:
+    sa.Index(name, *columns, postgresql_where=where, sqlite_where=where)
+
+
+sa.Index("akool_jobs_by_state", JOBS.c.account, JOBS.c.state, JOBS.c.job_id)
+sa.Index("akool_jobs_by_end", JOBS.c.account, JOBS.c.ended_at, JOBS.c.job_id)
+sa.Index("akool_jobs_by_batch", JOBS.c.batch)
+sa.Index("akool_jobs_by_number", JOBS.c.account, JOBS.c.ended_number)
+_partial_index("akool_jobs_by_lease", JOBS.c.lease.is_not(None), JOBS.c.account, JOBS.c.lease)
+_partial_index("akool_jobs_claimed", IS_CLAIMED, JOBS.c.account, JOBS.c.button)
+_partial_index("akool_jobs_by_credits", IS_REPORTED, JOBS.c.account, JOBS.c.credits)
+_partial_index(
+    "akool_jobs_by_estimate",
+    IS_ESTIMATED,
+    *(JOBS.c.account, JOBS.c.charged, JOBS.c.estimate, JOBS.c.operation_id, JOBS.c.reported_id, JOBS.c.credits),
 )
-"""Indexes that older formats lack."""
 
 _SET_REPORTED_CREDITS: Final = {
     "sqlite": """
@@ -117,9 +154,15 @@ UPGRADES: Final[dict[int, list[str | dict[str, str]]]] = {
             FROM akool_jobs WHERE ended_at IS NOT NULL
         ) AS ends WHERE ends.job = akool_jobs.job
         """,
+        "CREATE TABLE akool_ends (account TEXT PRIMARY KEY, number BIGINT NOT NULL)",
         """
         INSERT INTO akool_ends SELECT account, max(ended_number) FROM akool_jobs
         WHERE ended_number IS NOT NULL GROUP BY account
+        """,
+        """
+        CREATE TABLE akool_prices (
+            account TEXT NOT NULL, kind TEXT NOT NULL, credits DOUBLE PRECISION NOT NULL, PRIMARY KEY (account, kind)
+        )
         """,
         "ALTER TABLE akool_jobs ADD COLUMN charged BOOLEAN",
         "ALTER TABLE akool_jobs ADD COLUMN credits DOUBLE PRECISION",
@@ -136,6 +179,44 @@ UPGRADES: Final[dict[int, list[str | dict[str, str]]]] = {
         """,
         _SET_REPORTED_CREDITS,
     ],
+    3: [
+        "DROP INDEX akool_jobs_by_run",
+        "DROP INDEX IF EXISTS akool_jobs_by_estimate",
+        "ALTER TABLE akool_jobs RENAME COLUMN word TO correlation_id",
+        "ALTER TABLE akool_jobs RENAME COLUMN told_id TO reported_id",
+        "ALTER TABLE akool_jobs RENAME COLUMN told_status TO webhook_status",
+        "ALTER TABLE akool_jobs RENAME COLUMN looked_for TO search_time",
+        *(
+            f"ALTER TABLE akool_jobs ADD COLUMN {column}"
+            for column in (
+                *("batch TEXT", "lease BIGINT", "claimed_at BIGINT", "reserved DOUBLE PRECISION"),
+                *("budget TEXT", "day TEXT", "claimed BOOLEAN NOT NULL DEFAULT false"),
+                *("goes_alone BOOLEAN NOT NULL DEFAULT false", "over_budget BOOLEAN NOT NULL DEFAULT false"),
+            )
+        ),
+        "UPDATE akool_jobs SET claimed = true WHERE ended_at IS NULL AND run_id IS NOT NULL",
+        """
+        UPDATE akool_jobs SET in_doubt = (
+            ended_at IS NULL AND operation_id IS NULL AND (in_doubt OR run_id IS NOT NULL)
+            OR state = 'unknown' OR state = 'failed' AND search_time IS NOT NULL
+        )
+        """,
+        "ALTER TABLE akool_jobs DROP COLUMN run_id",
+        "ALTER TABLE akool_jobs DROP COLUMN attempt",
+        "ALTER TABLE akool_ends RENAME TO akool_accounts",
+        "ALTER TABLE akool_accounts RENAME COLUMN number TO ended_number",
+        "ALTER TABLE akool_accounts ADD COLUMN last_lease BIGINT NOT NULL DEFAULT 0",
+        "ALTER TABLE akool_accounts ADD COLUMN learned TEXT",
+        "ALTER TABLE akool_prices RENAME TO akool_last_prices",  # SQLite cannot make a column nullable
+        """
+        CREATE TABLE akool_prices (
+            account TEXT NOT NULL, kind TEXT NOT NULL, credits DOUBLE PRECISION, largest DOUBLE PRECISION NOT NULL,
+            PRIMARY KEY (account, kind)
+        )
+        """,
+        "INSERT INTO akool_prices SELECT account, kind, credits, credits FROM akool_last_prices",
+        "DROP TABLE akool_last_prices",
+    ],
 }
 """The statements that upgrade a store from each older format to the next. A dict has one for each kind of database."""
 
@@ -150,13 +231,38 @@ def insert_into(connection: sa.Connection, table: sa.Table) -> postgresql.Insert
     return postgresql.insert(table) if is_postgresql(connection) else sqlite.insert(table)
 
 
+def prefer_indexes(connection: sa.Connection) -> None:
+    """Let this connection find rows by their keys, also in a table that has just grown.
+
+    Before PostgreSQL has counted the rows again, it would rather read the whole table.
+    """
+    if is_postgresql(connection):
+        for setting in ("enable_seqscan", "enable_hashjoin", "enable_mergejoin"):
+            connection.execute(sa.text(f"SET {setting} = off"))
+        connection.commit()
+
+
+def rows_from_json(is_postgresql: bool, **kinds: sa.types.TypeEngine[Any]) -> sa.FromClause:
+    """The rows in the parameter ``rows`` of a statement, a JSON array of objects, as a table with these columns."""
+    rows = sa.bindparam("rows", type_=sa.Text)
+    if is_postgresql:
+        columns = [sa.column(name, kind) for name, kind in kinds.items()]
+        table = sa.func.json_to_recordset(sa.cast(rows, sa.JSON)).table_valued(*columns, name="changed")
+        return table.render_derived(with_types=True)
+    each = sa.func.json_each(rows).table_valued("value", name="each")
+    fields = [
+        sa.cast(sa.func.json_extract(each.c.value, f"$.{name}"), kind).label(name) for name, kind in kinds.items()
+    ]
+    return sa.select(*fields).subquery("changed")
+
+
 def tables_exist(connection: sa.Connection) -> bool:
     """Whether the tables have been made."""
     return sa.inspect(connection).has_table(FORMATS.name)
 
 
-def create_or_upgrade(connection: sa.Connection) -> None:
-    """Make the tables if they are missing, and upgrade those of older versions.
+def create_or_upgrade(connection: sa.Connection) -> bool:
+    """Make the tables if they are missing, and upgrade those of older versions; True if it did upgrade some.
 
     Raises:
         ConfigurationError: A newer version of this library made them.
@@ -164,14 +270,19 @@ def create_or_upgrade(connection: sa.Connection) -> None:
     if is_postgresql(connection):  # two concurrent CREATE TABLE IF NOT EXISTS may fail there
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(FORMATS.name))))
     found = connection.execute(sa.select(sa.func.max(FORMATS.c.format))).scalar() if tables_exist(connection) else None
+    if found == FORMAT:
+        return False
     if found is not None and found > FORMAT:
         raise ConfigurationError(
             f"store is of format {found}, and this version of akool_async knows up to {FORMAT}: install a newer one"
         )
-    METADATA.create_all(connection)
-    if found is not None and found < FORMAT:
+    if found is not None:
         _upgrade(connection, found)
-    connection.execute(insert_into(connection, FORMATS).values(format=FORMAT).on_conflict_do_nothing())
+    METADATA.create_all(connection)
+    for index in JOBS.indexes:
+        index.create(connection, checkfirst=True)
+    connection.execute(sa.insert(FORMATS).values(format=FORMAT))
+    return found is not None
 
 
 def _upgrade(connection: sa.Connection, found: int) -> None:
@@ -180,5 +291,3 @@ def _upgrade(connection: sa.Connection, found: int) -> None:
             for statement in statements:
                 text = statement if isinstance(statement, str) else statement[connection.dialect.name]
                 connection.execute(sa.text(text))
-    for index in LATER_INDEXES:
-        index.create(connection, checkfirst=True)

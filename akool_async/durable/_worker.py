@@ -8,15 +8,11 @@ import socket
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
-from akool_async.durable._database import Database
-from akool_async.durable._heartbeat import make_heartbeat
-from akool_async.durable._job_runner import JobRunner
-from akool_async.durable._supervisor import Supervisor
+from akool_async.durable._leased_run import LeasedRun
 
 if TYPE_CHECKING:
-    from akool_async.durable._worker_setup import WorkerSetup
+    from akool_async.durable._leased_run import WorkerSetup
 
 
 class Worker:
@@ -25,7 +21,6 @@ class Worker:
     def __init__(self, setup: WorkerSetup, *, until_empty: bool) -> None:
         self._setup = setup
         self._until_empty = until_empty
-        self._name = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = asyncio.Event()  # of the worker's own loop
         self._was_stopped = False
@@ -61,26 +56,10 @@ class Worker:
         self._loop = asyncio.get_running_loop()
         if self._was_stopped:
             self._stopping.set()
-        setup = self._setup
-        database = Database(setup.store_url, setup.timing)
-        heartbeat = make_heartbeat(setup.store_url, setup.store.account, self._name, setup.timing)
-        try:
-            akool = setup.make_session()
-            runner = JobRunner(
-                akool,
-                database,
-                setup.store,
-                self._name,
-                lost_reply_timeout=setup.lost_reply_timeout,
-                timing=setup.timing,
-            )
-            supervisor = Supervisor(setup, self._name, akool, runner, database, heartbeat, self._stopping)
-            try:
-                await supervisor.run(until_empty=self._until_empty)
-            finally:
-                await akool.aclose()
-        finally:
-            await heartbeat.stop()
-            database.close()
-        if runner.stopped_by is not None:
-            raise runner.stopped_by.fresh()
+        runs: list[LeasedRun] = []
+        name = f"{socket.gethostname()}-{os.getpid()}"
+        while not self._stopping.is_set():
+            run = LeasedRun(self._setup, name, self._stopping, until_empty=self._until_empty)
+            runs.append(run)  # DBOS has tasks that wait for something of it until this loop ends
+            if await run.run():
+                return

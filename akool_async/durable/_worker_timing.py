@@ -23,11 +23,11 @@ class WorkerTiming:
     ``environment()`` shortens these waits and those of sessions together.
 
     Args:
-        heartbeat_interval: Between two heartbeats of a worker. At each it takes over the jobs of dead workers.
-        poll_interval: Between two polls of a worker for recorded webhooks, and for whether any job is open.
-        queue_poll_interval: Between two polls for a job while a slot is free. The most recently started worker's
+        heartbeat_interval: Between two heartbeats of a worker. If it misses four, others take its jobs over.
+        poll_interval: Between two polls of a worker for what others have changed, in case a notification is lost.
+        queue_poll_interval: Between two polls for a batch while jobs are open. The most recently started worker's
             applies to all.
-        lost_id_poll_interval: Between two polls for the id of a press whose reply was lost.
+        file_poll_interval: Between two polls for whether another process has changed an SQLite file.
         outcomes_poll_interval: Between two polls of ``outcomes()`` for jobs that have ended.
         first_retry_pause: Before AKOOL is asked again for a job. It doubles with every try, and half of it is random.
         max_retry_pause: The longest such pause.
@@ -38,7 +38,7 @@ class WorkerTiming:
         database_timeout: For an unavailable database, before a caller gets a :class:`StoreError`. A restart of
             PostgreSQL takes less.
         opening_timeout: For another process that makes the tables of the same store.
-        lock_timeout: For an answer of PostgreSQL about heartbeats.
+        listen_timeout: For a connection to PostgreSQL that notifications come through.
         drain_timeout: For POSTs under way to end and to be recorded, when a worker ends.
         hand_over_timeout: For the hand-over of its jobs, when a worker ends. Others take them over in any case once
             its heartbeat is missing.
@@ -48,9 +48,9 @@ class WorkerTiming:
     """
 
     heartbeat_interval: float = wait(3.0)
-    poll_interval: float = wait(0.5)
-    queue_poll_interval: float = wait(0.1)
-    lost_id_poll_interval: float = wait(1.0)
+    poll_interval: float = wait(1.0)
+    queue_poll_interval: float = wait(0.5)
+    file_poll_interval: float = wait(0.1)
     outcomes_poll_interval: float = wait(0.5)
     first_retry_pause: float = wait(1.0)
     max_retry_pause: float = wait(60.0)
@@ -60,7 +60,7 @@ class WorkerTiming:
     key_timeout: float = wait(10.0)
     database_timeout: float = wait(10.0)
     opening_timeout: float = wait(60.0)
-    lock_timeout: float = wait(10.0)
+    listen_timeout: float = wait(10.0)
     drain_timeout: float = wait(10.0)
     hand_over_timeout: float = wait(3.0)
 
@@ -83,7 +83,7 @@ class WorkerTiming:
             heartbeat_interval=scale(self.heartbeat_interval, MIN_HEARTBEAT),
             poll_interval=scale(self.poll_interval),
             queue_poll_interval=scale(self.queue_poll_interval),
-            lost_id_poll_interval=scale(self.lost_id_poll_interval),
+            file_poll_interval=scale(self.file_poll_interval),
             outcomes_poll_interval=scale(self.outcomes_poll_interval),
             first_retry_pause=scale(self.first_retry_pause),
             max_retry_pause=scale(self.max_retry_pause),

@@ -5,8 +5,10 @@ Nothing of the library's own leads to these: they are what a killed worker, a lo
 
 import sqlite3
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Final
 
+import psycopg
 from sqlalchemy import create_engine, make_url, text
 
 HOUR: Final = 3_600_000_000
@@ -38,9 +40,6 @@ def _read(store, query, **values):
         return execute(query, **values).scalar()
 
 
-_IS_OF: Final = "workflow_uuid LIKE '%:' || :image || ':' || :button || '#%'"
-
-
 def _names(press):
     return {"image": press.image_id, "button": press.button.value}
 
@@ -55,12 +54,12 @@ def mark_all_in_doubt(store):
 
 def lose_an_earlier_press(store):
     """A worker was killed with its POST under way, and others waited for the id for an hour before they ended too."""
-    assert _change(store, "UPDATE akool_jobs SET looked_for = :hour, in_doubt = true", hour=HOUR) == 1
+    assert _change(store, "UPDATE akool_jobs SET search_time = :hour, in_doubt = true", hour=HOUR) == 1
 
 
 def search_for_an_hour(store):
     """Other workers have waited for the id for an hour, and ended."""
-    assert _change(store, "UPDATE akool_jobs SET looked_for = looked_for + :hour", hour=HOUR) == 1
+    assert _change(store, "UPDATE akool_jobs SET search_time = coalesce(search_time, 0) + :hour", hour=HOUR)
 
 
 def record_late(store, operation_id):
@@ -73,43 +72,61 @@ def garble_the_id(store):
     assert _change(store, "UPDATE akool_jobs SET operation_id = ''") == 1
 
 
+def take_over_from_the_living(store):
+    """Other workers took all for dead that were merely not seen for a while, and their jobs over."""
+    assert _change(store, "DELETE FROM akool_leases")
+    assert _change(store, "UPDATE akool_jobs SET lease = NULL WHERE ended_at IS NULL")
+
+
 # --- the queue ---
 
 
 def drop_workflow(store, press):
-    """A worker failed while it ran this job, and DBOS, which has its limits, has abandoned the workflow."""
+    """DBOS, which has its limits, has abandoned the workflow of this job's batch."""
     with _opened(store) as execute:
-        taken = "UPDATE akool_jobs SET run_id = 'a worker that failed' WHERE image_id = :image AND button = :button"
-        assert execute(taken, **_names(press)).rowcount == 1
-        assert execute(f"DELETE FROM {{workflows}} WHERE {_IS_OF}", **_names(press)).rowcount == 1
+        batch = "SELECT batch FROM akool_jobs WHERE image_id = :image AND button = :button"
+        assert execute(f"DELETE FROM {{workflows}} WHERE workflow_uuid = ({batch})", **_names(press)).rowcount == 1
 
 
-def lose_a_dequeue(store, press, *, worker_of):
-    """The worker that carries out ``worker_of`` took this job from the queue, and never got the answer."""
+def lose_a_dequeue(store, press):
+    """The only worker took this job's batch from the queue, and never got the answer."""
+    batch = "SELECT batch FROM akool_jobs WHERE image_id = :image AND button = :button"
+    executor = "SELECT account || ':' || number FROM akool_leases"
     taken = _change(
         store,
-        "UPDATE {workflows} SET status = 'PENDING', executor_id = "
-        "(SELECT run_id FROM akool_jobs WHERE image_id = :other_image AND button = :other_button) "
-        f"WHERE status = 'ENQUEUED' AND {_IS_OF}",
+        f"UPDATE {{workflows}} SET status = 'PENDING', executor_id = ({executor}) "
+        f"WHERE status = 'ENQUEUED' AND workflow_uuid = ({batch})",
         **_names(press),
-        **{f"other_{name}": value for name, value in _names(worker_of).items()},
     )
     assert taken == 1
 
 
-def take_over_from_the_living(store):
-    """Other workers took one for dead that was merely not seen for a while, and put its jobs back; how many."""
-    return _change(store, "UPDATE {workflows} SET status = 'ENQUEUED'")
-
-
-def count_waiting(store):
-    """How many jobs wait in the queue."""
+def count_batches_waiting(store):
+    """How many batches wait in the queue."""
     return _read(store, "SELECT count(*) FROM {workflows} WHERE status = 'ENQUEUED'")
 
 
-def count_running(store):
-    """How many jobs some worker has taken from the queue."""
-    return _read(store, "SELECT count(*) FROM {workflows} WHERE status = 'PENDING'")
+def count_workers(store):
+    """How many workers hold a lease."""
+    return _read(store, "SELECT count(*) FROM akool_leases")
+
+
+def count_leased(store):
+    """How many open jobs some worker has."""
+    return _read(store, "SELECT count(*) FROM akool_jobs WHERE lease IS NOT NULL AND ended_at IS NULL")
+
+
+def is_locked(store):
+    """Whether some process is in the middle of writing to an SQLite file."""
+    url = make_url(store)
+    if url.drivername != "sqlite":
+        return False
+    with closing(sqlite3.connect(url.database, isolation_level=None, timeout=0)) as database:
+        try:
+            database.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return True
+    return False
 
 
 # --- clocks and transactions ---
@@ -146,13 +163,13 @@ def hold_up_the_end_of(connection, button):
 
 def seconds_searched(store):
     """For how long workers waited for its id; None if they did not."""
-    looked_for = _read(store, "SELECT looked_for FROM akool_jobs")
-    return None if looked_for is None else looked_for / 1_000_000
+    search_time = _read(store, "SELECT search_time FROM akool_jobs")
+    return None if search_time is None else search_time / 1_000_000
 
 
 def correlation_id_of(store):
     """The correlation id under which a webhook can bring its id."""
-    return _read(store, "SELECT word FROM akool_jobs")
+    return _read(store, "SELECT correlation_id FROM akool_jobs")
 
 
 def count_in_doubt(store):
@@ -162,6 +179,8 @@ def count_in_doubt(store):
 
 # --- other versions of the library ---
 
+STORES: Final = Path(__file__).parents[1] / "stores"
+"""What versions of the library left that made these formats."""
 _OLDER: Final = {
     2: [
         "DROP INDEX akool_jobs_by_number",
@@ -177,12 +196,24 @@ _OLDER: Final = {
 }
 
 
-def make_as_of(store, older):
-    """Make of a store what the version left that knew formats up to ``older``."""
-    for number in range(2, older - 1, -1):
-        for statement in _OLDER[number]:
+def load_store(store, number, ids):
+    """Fill an empty store with what a version left that made this format; ``ids`` are put in the place of its names."""
+    url = make_url(store)
+    kind = "sqlite" if url.drivername == "sqlite" else "postgresql"
+    text = (STORES / f"format-3-{kind}.sql").read_text()
+    for name, image_id in ids.items():
+        text = text.replace(name, image_id)
+    if kind == "sqlite":
+        with closing(sqlite3.connect(url.database)) as database:
+            database.executescript(text)
+    else:
+        with psycopg.connect(store, autocommit=True) as connection:
+            connection.execute(text)
+    for older in range(2, number - 1, -1):
+        for statement in _OLDER[older]:
             _change(store, statement)
-    set_format(store, older)
+    if number < 3:
+        set_format(store, number)
 
 
 def set_format(store, number):

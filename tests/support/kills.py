@@ -43,6 +43,11 @@ class KillScenario:
     pause: float = 0.85
     """Seconds between two kills, on average."""
 
+    @property
+    def budget(self) -> int:
+        """Credits: a tenth more than all presses cost, for presses in doubt that AKOOL did not take."""
+        return round(1.1 * PRICE * self.presses)
+
 
 @define
 class KillReport:
@@ -58,6 +63,7 @@ class KillReport:
     lost: int = 0
     cap: int = 0
     peak: int = 0
+    budget: int = 0
     charged: int = 0
     accounted_for: float = 0
     """By ``deduction_credit`` of the results, and ``charged=True`` of the unknown outcomes."""
@@ -67,7 +73,8 @@ class KillReport:
     def holds(self) -> bool:
         """True if every promise was kept."""
         is_complete = self.left_open == self.pressed_twice == self.lost == 0
-        return is_complete and self.peak <= self.cap and self.charged == self.accounted_for > 0
+        is_within = self.peak <= self.cap and self.charged <= self.budget
+        return is_complete and is_within and self.charged == self.accounted_for > 0
 
     def table(self) -> str:
         """The report as text."""
@@ -80,7 +87,7 @@ class KillReport:
             "lost": self.lost,
             "left open": self.left_open,
             "upscales at once": f"{self.peak}, cap {self.cap}",
-            "credits charged": self.charged,
+            "credits charged": f"{self.charged}, budget {self.budget}",
             "credits accounted for": f"{self.accounted_for:g}",
             "seconds": f"{self.seconds:.1f}",
         }
@@ -126,9 +133,9 @@ async def run(scenario: KillScenario) -> KillReport:
         )
         images = [emulator.add_image() for _ in range(-(-scenario.presses // len(Button)))]
         presses = [(image_id, button) for image_id in images for button in Button][: scenario.presses]
-        report = KillReport(cap=scenario.cap)
+        report = KillReport(cap=scenario.cap, budget=scenario.budget)
         began = time.monotonic()
-        await jobs.submit(presses)
+        await jobs.submit(presses, max_credits=scenario.budget)
         await _work_and_kill(scenario, store, emulator, jobs, report)
         report.seconds = time.monotonic() - began
         await _settle(report, jobs, emulator)

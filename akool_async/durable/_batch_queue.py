@@ -1,0 +1,212 @@
+"""The queue of batches, on DBOS: it holds them, gives each to one worker and keeps those of dead workers.
+
+The only module that knows DBOS, and only its public interface. Each batch is a workflow; what became of its presses is
+in the table of jobs. https://docs.dbos.dev/python/reference/client
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Final
+
+from dbos import DBOS, DBOSClient, DBOSPortableJSONSerializer
+
+from akool_async import ConfigurationError
+from akool_async.durable._database import NOT_ENTERED
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+    import sqlalchemy as sa
+
+    from akool_async.durable._store_url import StoreUrl
+
+APPLICATION: Final = "akool_async"
+WORKFLOW: Final = "akool_batch"
+WORKFLOW_OF_FORMAT_3: Final = "akool_press"
+VERSION: Final = "2"
+"""The version of a workflow's arguments. DBOS gives a worker only workflows of its own version, so this is not the
+library's."""
+BATCH_SIZE: Final = 100
+"""Presses of one batch, which one worker has at a time."""
+MAX_BATCHES: Final = {"upscale": 2, "variation": 8}
+"""Batches of each kind that one worker takes, unless others left them: enough to have the next press ready."""
+LEFT: Final = "left"
+"""The queue of batches that a worker left. It has no limit: what runs at AKOOL is followed, whatever else is to do."""
+UNUSED_INTERVAL: Final = 0.1
+"""Seconds between two wake-ups of DBOS's threads for messages and events, which we do not use. They also notice then
+that DBOS ends: with its default, a second, every end would take that second."""
+MAX_RECOVERIES: Final = 1_000_000
+"""DBOS abandons a workflow after this many recoveries. Our workers die for reasons unrelated to the batch, so never
+abandon one."""
+WAITING, RUNNING = "ENQUEUED", "PENDING"
+
+dbos_logger: Final = logging.getLogger("dbos")
+
+_run_batch: Callable[[str], Awaitable[None]] | None = None  # DBOS is one per process, and knows functions, not objects
+
+
+class BatchQueue:
+    """The batches of one account. The methods wait for the database; call them in a thread."""
+
+    def __init__(self, store_url: StoreUrl, account: str) -> None:
+        self._address = store_url.driver_address
+        self._account = account
+        self._queues = {kind: f"akool_async:{account}:{kind}" for kind in (*MAX_BATCHES, LEFT)}
+        self._client: DBOSClient | None = None
+
+    def migrate(self) -> None:
+        """Make or migrate DBOS's tables."""
+        _quieten_dbos()
+        DBOS.migrate(self._address)
+
+    def connect(self, database: sa.Engine) -> None:
+        """Use these connections from now on."""
+        _quieten_dbos()
+        self._client = DBOSClient(
+            system_database_engine=database,
+            serializer=DBOSPortableJSONSerializer(),
+            application_name=APPLICATION,
+            retry_connection_errors=False,
+        )
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._connected.destroy()
+        self._client = None
+
+    def enqueue(self, connection: sa.Connection, batch: str, kind: str) -> None:
+        """Put a batch of a kind into the queue, in the caller's transaction; of the kind ``LEFT``, before others."""
+        self._connected.enqueue_in_transaction(
+            connection,
+            {
+                "workflow_name": WORKFLOW,
+                "queue_name": self._queues[kind],
+                "workflow_id": batch,
+                "app_version": VERSION,
+            },
+            batch,
+        )
+
+    def requeue(self, batches: Iterable[str]) -> None:
+        """Put batches back into the queue that a worker left, or never began."""
+        if batches := list(batches):
+            self._connected.resume_workflows(batches, queue_name=self._queues[LEFT])
+
+    def running(self, lease: int) -> set[str]:
+        """The batches that DBOS gave to a worker."""
+        running = self._connected.list_workflows(
+            executor_id=self._executor(lease), status=RUNNING, load_input=False, load_output=False
+        )
+        return {workflow.workflow_id for workflow in running}
+
+    def lost(self, batches: Iterable[str], workers: Iterable[int]) -> set[str]:
+        """Those of these batches that are neither waiting nor running at one of these workers."""
+        batches = list(batches)
+        if not batches:
+            return set()
+        executors = {self._executor(lease) for lease in workers}
+        known = self._connected.list_workflows(
+            workflow_ids=batches, status=[WAITING, RUNNING], load_input=False, load_output=False
+        )
+        return set(batches) - {
+            workflow.workflow_id
+            for workflow in known
+            if workflow.status == WAITING or workflow.executor_id in executors
+        }
+
+    def delete(self, batches: Iterable[str]) -> None:
+        """Forget batches."""
+        if batches := list(batches):
+            self._connected.delete_workflows(batches)
+
+    def delete_those_of_format_3(self) -> None:
+        """Forget workflows that carried out one press each."""
+        old = self._connected.list_workflows(name=WORKFLOW_OF_FORMAT_3, load_input=False, load_output=False)
+        self.delete(workflow.workflow_id for workflow in old)
+
+    # --- the one worker of this process ---
+
+    def start(
+        self, lease: int, run_batch: Callable[[str], Awaitable[None]], database: sa.Engine, poll_interval: float
+    ) -> None:
+        """Begin to take batches, in this thread's event loop.
+
+        Args:
+            lease: The worker.
+            run_batch: Carries out the batch with an id.
+            database: The connections to use.
+            poll_interval: Seconds between two polls for a batch.
+
+        Raises:
+            ConfigurationError: DBOS runs in this process already.
+        """
+        global _run_batch  # noqa: PLW0603
+        if _run_batch is not None:
+            raise ConfigurationError(
+                "one DurableFanOut runs in a process at a time, and another is running or still handing over: run this "
+                "in another process"
+            )
+        executor = self._executor(lease)
+        DBOS(
+            config={
+                "name": APPLICATION,
+                "system_database_engine": database,
+                "executor_id": executor,
+                "application_version": VERSION,
+                "serializer": DBOSPortableJSONSerializer(),
+                "log_level": logging.getLevelName(dbos_logger.level),
+                "run_migrations": False,
+                "notification_listener_polling_interval_sec": UNUSED_INTERVAL,
+                "notification_coalesce_sec": UNUSED_INTERVAL,
+            }
+        )
+        if DBOS.executor_id != executor:  # it is one per process, and was made before
+            raise ConfigurationError("DBOS is used in this process otherwise: run DurableFanOut in another process")
+        _run_batch = run_batch
+        try:
+            DBOS.listen_queues(list(self._queues.values()))
+            for kind, queue in self._queues.items():
+                self._connected.register_queue(
+                    queue,
+                    worker_concurrency=MAX_BATCHES.get(kind),
+                    polling_interval_sec=poll_interval,
+                    on_conflict="always_update",
+                )
+            DBOS.launch()
+        except BaseException:  # pragma: no cover - if the database goes away at this very moment
+            self.stop()
+            raise
+
+    @staticmethod
+    def stop() -> None:
+        """Take no more batches; those under way stay this worker's until they are requeued."""
+        global _run_batch  # noqa: PLW0603
+        DBOS.destroy()
+        _run_batch = None
+
+    def _executor(self, lease: int) -> str:
+        return f"{self._account}:{lease}"
+
+    @property
+    def _connected(self) -> DBOSClient:
+        if self._client is None:  # pragma: no cover - the fan-out checks it before
+            raise ConfigurationError(NOT_ENTERED)
+        return self._client
+
+
+def _quieten_dbos() -> None:
+    """Keep DBOS's log quiet, since ours reports what matters, unless somebody has set the level of its logger."""
+    if dbos_logger.level == logging.NOTSET:
+        dbos_logger.setLevel(logging.CRITICAL)
+    if not dbos_logger.handlers:  # else DBOS adds one that writes to today's stderr for the rest of the process
+        dbos_logger.addHandler(logging.NullHandler())
+
+
+@DBOS.workflow(name=WORKFLOW, max_recovery_attempts=MAX_RECOVERIES)
+async def _run_workflow(batch: str) -> None:
+    if _run_batch is None:  # pragma: no cover - taken at the moment when the worker ended; requeued with the others
+        await asyncio.get_running_loop().create_future()
+    else:
+        await _run_batch(batch)

@@ -1,0 +1,597 @@
+"""What a worker writes of its jobs: claims, ids and ends, many in one transaction, under the caps and budgets of all.
+
+Each change carries the lease of its worker. Once another worker has taken a job over, only facts are written of it: an
+id that AKOOL gave, and a result.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from contextlib import nullcontext
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import orjson
+import sqlalchemy as sa
+from attrs import asdict, define, evolve, field, frozen
+
+from akool_async import BudgetError, Button
+from akool_async._limits.budget import reservation
+from akool_async._limits.credits import EXPECTED_PRICES, as_price
+from akool_async.durable._budgets import DailyBudgetError, budgets_follow, day_of, open_budget, read_budgets
+from akool_async.durable._group_writer import HAS_TO_WAIT
+from akool_async.durable._job import JobState
+from akool_async.durable._notifications import notify
+from akool_async.durable._reopening import reopen
+from akool_async.durable._tables import (
+    ACCOUNTS,
+    BUDGETS,
+    IS_CLAIMED,
+    JOBS,
+    LEASES,
+    PRICES,
+    insert_into,
+    is_postgresql,
+    rows_from_json,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from contextlib import AbstractContextManager
+
+    from akool_async.durable._batch_queue import BatchQueue
+    from akool_async.durable._budgets import BudgetRow
+    from akool_async.durable._job import LeasedJob
+
+T = TypeVar("T")
+
+logger = logging.getLogger("akool_async")
+
+
+@frozen
+class Limits:
+    """What holds for all workers of an account together."""
+
+    max_upscales: int
+    max_operations: int | None
+    max_credits_per_day: float | None
+    price_timeout: float
+    """Seconds for which others wait for the price of a press that goes alone."""
+
+
+@frozen(eq=False)
+class ClaimJob:
+    """The press is about to be made. True once it may be; False if another worker has it, or it has ended.
+
+    It has to wait while the cap is reached, or while its budget has no room for a surprise.
+    """
+
+    job: LeasedJob
+    lease: int
+    makes_room = False
+    is_optional = True
+
+
+@frozen(eq=False)
+class WithdrawClaim:
+    """AKOOL did not take the press."""
+
+    job: LeasedJob
+    lease: int
+    makes_room = True
+    is_optional = False
+
+
+@frozen(eq=False)
+class AcceptJob:
+    """AKOOL accepted the press. True once that is recorded; False if another press has the same operation."""
+
+    job: LeasedJob
+    operation_id: str
+    reported: float | None
+    makes_room = True
+    is_optional = False
+
+    def __str__(self) -> str:
+        return f"{self.job.press} was accepted as {self.operation_id}, which could not be recorded"
+
+
+@frozen(eq=False)
+class EndJob:
+    """The job ended, unless another worker has it. A result also replaces an end without one.
+
+    True once it has ended; False if another worker goes on with it, or if its lost id is known.
+    """
+
+    job: LeasedJob
+    lease: int
+    state: JobState
+    outcome: str
+    operation_id: str | None
+    reported: float | None
+    is_charged: bool
+    """True if AKOOL is known to have accepted the press."""
+    is_refused: bool
+    """True if AKOOL surely did not accept it."""
+    has_result: bool
+    is_over_budget: bool
+    makes_room = True
+    is_optional = False
+
+
+@frozen(eq=False)
+class SearchForId:
+    """Workers have waited so long for a lost id, all together."""
+
+    job: LeasedJob
+    lease: int
+    seconds: float
+    makes_room = False
+    is_optional = False
+
+
+JobChange = SearchForId | ClaimJob | WithdrawClaim | AcceptJob | EndJob
+
+POSTGRESQL_NOW: Final = sa.cast(sa.extract("epoch", sa.func.clock_timestamp()) * 1_000_000, sa.BigInteger)
+_IS_ONE: Final = JOBS.c.job_id.in_(sa.bindparam("its_jobs", expanding=True))
+_IS_MINE: Final = (JOBS.c.lease == sa.bindparam("its_lease")) & JOBS.c.ended_at.is_(None)
+_OTHER: Final = JOBS.alias("other")
+_HAS_NO_RESULT: Final = JOBS.c.ended_at.is_(None) | (JOBS.c.state != JobState.DONE) & JOBS.c.in_doubt
+
+
+@frozen
+class _Statements:
+    """What is written of many jobs by one statement each, made once for each kind of database.
+
+    The rows come as JSON: a statement for each row would take most of the time, and let go of the interpreter's lock
+    each time.
+    """
+
+    withdraw: sa.Update
+    set_search_time: sa.Update
+    accept: sa.Executable
+    end: sa.Update
+
+    @classmethod
+    def of(cls, connection: sa.Connection) -> _Statements:
+        return _make_statements(is_postgresql=is_postgresql(connection))
+
+
+@cache
+def _make_statements(*, is_postgresql: bool) -> _Statements:
+    searched = rows_from_json(is_postgresql, job=sa.Text(), microseconds=sa.BigInteger())
+    accepted = rows_from_json(
+        is_postgresql, job=sa.Text(), id=sa.Text(), reported=sa.Double(), still=sa.Double(), is_alone=sa.Boolean()
+    )
+    ended = rows_from_json(
+        is_postgresql,
+        **{name: sa.Text() for name in ("job", "state", "outcome", "id", "reported_id")},
+        **{name: sa.Boolean() for name in ("has_result", "is_unknown", "is_charged", "is_refused", "is_over_budget")},
+        number=sa.BigInteger(),
+        reported=sa.Double(),
+        price=sa.Double(),
+    )
+    # Not of the same account alone: SQLite would look through all jobs of the account, and ids differ everywhere.
+    has_other = sa.exists().where(_OTHER.c.operation_id == accepted.c.id, _OTHER.c.job_id != JOBS.c.job_id)
+    return _Statements(
+        withdraw=sa.update(JOBS)
+        .where(_IS_ONE, _IS_MINE, JOBS.c.operation_id.is_(None))
+        .values(claimed=False, reserved=None, goes_alone=False, estimate=sa.case((JOBS.c.in_doubt, JOBS.c.estimate))),
+        set_search_time=sa.update(JOBS)
+        .where(JOBS.c.job_id == searched.c.job, _IS_MINE)
+        .values(search_time=searched.c.microseconds),
+        accept=sa.update(JOBS)
+        .where(JOBS.c.job_id == accepted.c.job, ~has_other)
+        .values(
+            operation_id=accepted.c.id,
+            charged=True,
+            credits=_larger_charge(accepted.c.reported),
+            reserved=sa.case(
+                (JOBS.c.reserved.is_(None), None), else_=sa.func.coalesce(accepted.c.still, JOBS.c.reserved)
+            ),
+            goes_alone=JOBS.c.goes_alone & accepted.c.is_alone,
+        )
+        .returning(JOBS.c.job_id, JOBS.c.ended_at),
+        end=sa.update(JOBS)
+        .where(
+            JOBS.c.job_id == ended.c.job,
+            _IS_MINE | (ended.c.has_result & _HAS_NO_RESULT),
+            # A worker that was cut off, or a webhook, may have brought the id meanwhile.
+            ~ended.c.is_unknown
+            | ended.c.id.is_not(None)
+            | (JOBS.c.operation_id.is_(None) & JOBS.c.reported_id.is_not_distinct_from(ended.c.reported_id)),
+        )
+        .values(
+            state=ended.c.state,
+            lease=None,
+            claimed=False,
+            in_doubt=ended.c.is_unknown,
+            ended_at=sa.bindparam("moment", type_=sa.BigInteger),
+            ended_number=ended.c.number,
+            outcome=ended.c.outcome,
+            operation_id=sa.func.coalesce(ended.c.id, JOBS.c.operation_id),
+            charged=sa.case((ended.c.is_charged, True), else_=JOBS.c.charged),
+            credits=_larger_charge(ended.c.reported),
+            estimate=sa.case(
+                (ended.c.is_refused, None),
+                # Of a budget it counts for as much as it may have cost, as far as is known.
+                (JOBS.c.charged & (JOBS.c.budget.is_(None) | (JOBS.c.estimate > ended.c.price)), JOBS.c.estimate),
+                else_=ended.c.price,
+            ),
+            reserved=None,
+            goes_alone=False,
+            over_budget=ended.c.is_over_budget,
+        ),
+    )
+
+
+def _larger_charge(reported: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    return sa.case((JOBS.c.credits > reported, JOBS.c.credits), else_=sa.func.coalesce(reported, JOBS.c.credits))
+
+
+_CLAIM: Final = (
+    sa.update(JOBS)
+    .where(_IS_ONE, _IS_MINE)
+    .values(
+        claimed=True,
+        claimed_at=sa.bindparam("moment", type_=sa.BigInteger),
+        estimate=sa.func.coalesce(JOBS.c.estimate, sa.bindparam("expected", type_=sa.Double)),
+        reserved=sa.bindparam("set_aside", type_=sa.Double),
+        goes_alone=sa.bindparam("is_alone", type_=sa.Boolean),
+        day=sa.bindparam("today"),
+    )
+    .returning(JOBS.c.job_id)
+)
+_PRICES: Final = sa.select(PRICES.c.kind, PRICES.c.credits, PRICES.c.largest).where(
+    PRICES.c.account == sa.bindparam("its_account")
+)
+_COUNT_END: Final = (
+    sa.update(ACCOUNTS)
+    .where(ACCOUNTS.c.account == sa.bindparam("its_account"))
+    .values(ended_number=ACCOUNTS.c.ended_number + sa.bindparam("more"))
+)
+_CLAIM_AGAIN: Final = sa.select(JOBS.c.job_id).where(_IS_ONE, _IS_MINE)
+_IS_UPSCALE: Final = JOBS.c.button.like("U%")
+_COUNT_CLAIMED: Final = sa.select(
+    sa.func.count().filter(_IS_UPSCALE).label("upscales"), sa.func.count().label("all")
+).where(JOBS.c.account == sa.bindparam("its_account"), IS_CLAIMED)
+_RESERVED: Final = sa.select(JOBS.c.budget, JOBS.c.day, JOBS.c.button, JOBS.c.reserved, JOBS.c.goes_alone).where(
+    JOBS.c.account == sa.bindparam("its_account"),
+    IS_CLAIMED,
+    JOBS.c.reserved.is_not(None),
+    JOBS.c.claimed_at > sa.bindparam("since", type_=sa.BigInteger),
+)
+
+
+@define
+class _Prices:
+    """What presses of each kind cost an account."""
+
+    last: dict[str, float]
+    largest: dict[str, float]
+
+    @classmethod
+    def read(cls, connection: sa.Connection, account: str) -> _Prices:
+        prices = cls({}, {})
+        for kind, last, largest in connection.execute(_PRICES, {"its_account": account}):
+            prices.largest[kind] = largest
+            if last is not None:
+                prices.last[kind] = last
+        return prices
+
+    def expected(self, kind: str) -> float:
+        return self.last.get(kind, EXPECTED_PRICES[kind])
+
+    def largest_of(self, kind: str) -> float:
+        return self.largest.get(kind) or max(EXPECTED_PRICES[kind], *self.largest.values(), 0.0)
+
+
+@define
+class _Room:
+    """What the caps and the budgets of an account allow, in one transaction."""
+
+    limits: Limits
+    prices: _Prices
+    budgets: dict[str, BudgetRow] = field(factory=dict)
+    upscales: int = 0
+    operations: int = 0
+    unconfirmed: set[tuple[str, str]] = field(factory=set)
+    """Budgets and kinds of which a press is under way whose price may yet be a surprise."""
+
+    def admit(self, job: LeasedJob, today: str) -> _Terms | None:
+        """Take room for a press; None if it has to wait.
+
+        Raises:
+            BudgetError: It will not fit its budget, whatever becomes of the others.
+        """
+        is_upscale = job.press.button.is_upscale
+        max_operations = self.limits.max_operations
+        if is_upscale and self.upscales >= self.limits.max_upscales:
+            return None
+        if max_operations is not None and self.operations >= max_operations:
+            return None
+        terms = self._reserve(job, today)
+        if terms is not None:
+            self.upscales += is_upscale
+            self.operations += 1
+        return terms
+
+    def _reserve(self, job: LeasedJob, today: str) -> _Terms | None:
+        kind = job.press.button.kind
+        price = self.prices.largest_of(kind)
+        # What has an id is paid for already.
+        names = [] if job.reported_id else [name for name in (job.budget, today) if name in self.budgets]
+        terms = _Terms(self.prices.expected(kind), None, is_alone=False)
+        for name in names:
+            budget = self.budgets[name]
+            set_aside = reservation(
+                price,
+                max_credits=budget.max_credits,
+                charged=budget.spent - (job.spent if name == job.budget else 0.0),
+                reserved=budget.reserved,
+                is_one_unconfirmed=(name, kind) in self.unconfirmed,
+                error=DailyBudgetError if name == today else BudgetError,
+            )
+            if set_aside is None:
+                return None
+            # Of two budgets the smaller reservation counts, since the press costs the same for both.
+            least = min(terms.set_aside or math.inf, set_aside.credits)
+            terms = _Terms(terms.expected, least, is_alone=terms.is_alone or set_aside.is_alone)
+        for name in names:
+            budget = self.budgets[name]
+            self.budgets[name] = evolve(budget, reserved=budget.reserved + (terms.set_aside or 0.0))
+            self.unconfirmed.add((name, kind))
+        return terms
+
+
+@frozen
+class _Terms:
+    """On which a press is claimed."""
+
+    expected: float
+    set_aside: float | None
+    is_alone: bool
+
+
+class ChangeWriter:
+    """Writes the changes of one worker."""
+
+    def __init__(self, account: str, limits: Limits, queue: BatchQueue) -> None:
+        self._account = account
+        self._limits = limits
+        self._queue = queue
+
+    def write_all(self, connection: sa.Connection, changes: Sequence[JobChange], is_retry: bool) -> list[object]:
+        """Write all of them, and return the result of each. What makes room comes before what needs it.
+
+        Args:
+            connection: In a transaction.
+            changes: What to write.
+            is_retry: True if it may have been written already, and the database's answer was lost.
+        """
+        account = lock_account(connection, self._account)
+        prices = _Prices.read(connection, self._account)
+        results: dict[JobChange, object] = {}
+        claims = _of(ClaimJob, changes)
+        others = [change for change in changes if not isinstance(change, ClaimJob)]
+        with self._budgets_follow(connection, account, others):
+            results |= self._end(connection, _of(EndJob, changes), account, prices)
+            if withdrawn := _of(WithdrawClaim, changes):
+                jobs = [change.job.job_id for change in withdrawn]
+                its = {"its_jobs": jobs, "its_lease": withdrawn[0].lease}
+                connection.execute(_Statements.of(connection).withdraw, its)
+            if searched := _of(SearchForId, changes):
+                more = [{"job": each.job.job_id, "microseconds": round(each.seconds * 1_000_000)} for each in searched]
+                its = {"rows": _dumps(more), "its_lease": searched[0].lease}
+                connection.execute(_Statements.of(connection).set_search_time, its)
+            results |= self._accept(connection, _of(AcceptJob, changes), prices)
+        if claims:
+            if is_retry:
+                self._mark_claimed(connection, claims)
+            results |= self._claim(connection, claims, account, prices)
+        if account.has_others and any(change.makes_room for change in changes):
+            notify(connection, self._account)
+        return [results.get(change) for change in changes]
+
+    def _end(
+        self, connection: sa.Connection, ends: list[EndJob], account: AccountRow, prices: _Prices
+    ) -> dict[JobChange, object]:
+        rows = []
+        for number, end in enumerate(ends, account.ended_number + 1):
+            kind = end.job.press.button.kind
+            reported = as_price(end.reported)
+            if end.has_result:
+                self._learn_price(connection, kind, max(reported or 0.0, end.job.credits or 0.0) or None, prices)
+            rows.append(
+                {
+                    "job": end.job.job_id,
+                    "has_result": end.has_result,
+                    "state": end.state,
+                    "is_unknown": end.state is JobState.UNKNOWN,
+                    "number": number,
+                    "outcome": end.outcome,
+                    "id": end.operation_id,
+                    "reported_id": end.job.reported_id,
+                    "is_charged": end.is_charged,
+                    "reported": reported,
+                    "is_refused": end.is_refused,
+                    "price": prices.largest_of(kind),
+                    "is_over_budget": end.is_over_budget,
+                }
+            )
+        if rows:
+            connection.execute(_COUNT_END, {"its_account": self._account, "more": len(rows)})
+            its = {"rows": _dumps(rows), "its_lease": ends[0].lease, "moment": account.moment}
+            if connection.execute(_Statements.of(connection).end, its).rowcount < len(rows):
+                still_open = sa.select(JOBS.c.job_id).where(_IS_ONE, JOBS.c.ended_at.is_(None))
+                found = connection.execute(still_open, {"its_jobs": [row["job"] for row in rows]})
+                left = set(found.scalars())
+                return {end: end.job.job_id not in left for end in ends}
+        return dict.fromkeys(ends, True)
+
+    def _accept(self, connection: sa.Connection, accepted: list[AcceptJob], prices: _Prices) -> dict[JobChange, object]:
+        rows = []
+        by_id = {change.operation_id: change for change in reversed(accepted)}  # the first of each id
+        for change in by_id.values():
+            kind, reported = change.job.press.button.kind, as_price(change.reported)
+            if reported is not None and reported > prices.largest.get(kind, 0.0):
+                self._write_price(connection, kind, prices.last.get(kind), reported, prices)
+            is_known = kind in prices.last
+            rows.append(
+                {
+                    "job": change.job.job_id,
+                    "id": change.operation_id,
+                    "reported": reported,
+                    # A smaller report is not believed before the result confirms it.
+                    "still": max(reported or 0.0, prices.largest_of(kind)) if is_known else None,
+                    "is_alone": not is_known,
+                }
+            )
+        if not rows:
+            return {}
+        written = connection.execute(_Statements.of(connection).accept, {"rows": _dumps(rows)})
+        ended_at: dict[str, int | None] = {job_id: ended for job_id, ended in written}  # noqa: C416 - rows
+        for job_id, ended in ended_at.items():
+            if ended is not None:  # as unknown, by another worker: the id is followed now
+                reopen(connection, self._queue, job_id, None)
+        if len(ended_at) < len(accepted):
+            for change in self._pruned(connection, [each for each in accepted if each.job.job_id not in ended_at]):
+                logger.warning("%s, since its job was pruned", change)
+                ended_at[change.job.job_id] = None
+        return {change: change.job.job_id in ended_at for change in accepted}
+
+    def _pruned(self, connection: sa.Connection, accepted: list[AcceptJob]) -> list[AcceptJob]:
+        found = sa.select(JOBS.c.job_id).where(_IS_ONE)
+        there = set(connection.execute(found, {"its_jobs": [each.job.job_id for each in accepted]}).scalars())
+        return [each for each in accepted if each.job.job_id not in there]
+
+    def _claim(
+        self, connection: sa.Connection, claims: list[ClaimJob], account: AccountRow, prices: _Prices
+    ) -> dict[JobChange, object]:
+        today, lease = day_of(account.moment), claims[0].lease
+        if self._limits.max_credits_per_day is not None:
+            open_budget(connection, self._account, today, self._limits.max_credits_per_day)
+            account = evolve(account, has_budgets=True)
+        room = self._room(connection, claims, account, prices, today)
+        results: dict[JobChange, object] = {}
+        admitted: dict[_Terms | None, list[ClaimJob]] = {}
+        for claim in claims:
+            try:
+                terms = None if claim.job.is_claimed else room.admit(claim.job, today)
+            except BudgetError as error:
+                results[claim] = error
+                continue
+            if terms is None and not claim.job.is_claimed:
+                results[claim] = HAS_TO_WAIT
+            else:
+                admitted.setdefault(terms, []).append(claim)
+        with self._budgets_follow(connection, account, [claim for some in admitted.values() for claim in some]):
+            for terms, some in admitted.items():
+                rows: dict[str, Any] = {"its_jobs": [claim.job.job_id for claim in some], "its_lease": lease}
+                if terms is None:
+                    mine = set(connection.execute(_CLAIM_AGAIN, rows).scalars())
+                else:
+                    rows |= {"moment": account.moment, "today": today, **asdict(terms)}
+                    mine = set(connection.execute(_CLAIM, rows).scalars())
+                results |= {claim: claim.job.job_id in mine for claim in some}
+        return results
+
+    def _mark_claimed(self, connection: sa.Connection, claims: list[ClaimJob]) -> None:
+        claimed = sa.select(JOBS.c.job_id).where(_IS_ONE, _IS_MINE, IS_CLAIMED)
+        its = {"its_jobs": [claim.job.job_id for claim in claims], "its_lease": claims[0].lease}
+        found = set(connection.execute(claimed, its).scalars())
+        for claim in claims:
+            claim.job.is_claimed |= claim.job.job_id in found
+
+    def _room(
+        self, connection: sa.Connection, claims: list[ClaimJob], account: AccountRow, prices: _Prices, today: str
+    ) -> _Room:
+        room = _Room(self._limits, prices)
+        its = {"its_account": self._account}
+        if self._limits.max_operations is not None or any(claim.job.press.button.is_upscale for claim in claims):
+            room.upscales, room.operations = connection.execute(_COUNT_CLAIMED, its).one()
+        if account.has_budgets:
+            names = {today, *(claim.job.budget for claim in claims if claim.job.budget is not None)}
+            room.budgets = read_budgets(connection, self._account, names)
+            since = account.moment - round(self._limits.price_timeout * 1_000_000)
+            for budget, day, button, reserved, goes_alone in connection.execute(_RESERVED, {**its, "since": since}):
+                kind = Button(button).kind
+                if goes_alone or reserved > prices.largest_of(kind):
+                    room.unconfirmed |= {(name, kind) for name in (budget, day)}
+        return room
+
+    def _learn_price(self, connection: sa.Connection, kind: str, charged: float | None, prices: _Prices) -> None:
+        """Keep what a result has confirmed; if AKOOL reports no price, the expected one, so that others go on."""
+        price = charged or prices.expected(kind)
+        if prices.last.get(kind) != price and (charged is not None or kind not in prices.last):
+            self._write_price(connection, kind, price, max(price, prices.largest.get(kind, 0.0)), prices)
+
+    def _write_price(
+        self, connection: sa.Connection, kind: str, last: float | None, largest: float, prices: _Prices
+    ) -> None:
+        prices.largest[kind] = largest
+        if last is not None:
+            prices.last[kind] = last
+        price = insert_into(connection, PRICES).values(account=self._account, kind=kind, credits=last, largest=largest)
+        connection.execute(
+            price.on_conflict_do_update(
+                index_elements=[PRICES.c.account, PRICES.c.kind], set_={"credits": last, "largest": largest}
+            )
+        )
+
+    def _budgets_follow(
+        self, connection: sa.Connection, account: AccountRow, changes: Sequence[JobChange]
+    ) -> AbstractContextManager[None]:
+        if not account.has_budgets or not changes:
+            return nullcontext()
+        return budgets_follow(connection, self._account, [change.job.job_id for change in changes])
+
+
+@frozen
+class AccountRow:
+    """The row that a worker has locked until its commit."""
+
+    ended_number: int
+    has_budgets: bool
+    has_others: bool
+    """True if more than one worker is there."""
+    moment: int
+    """Now, in microseconds since the epoch, by the database's clock."""
+
+
+def lock_account(connection: sa.Connection, account: str) -> AccountRow:
+    """Keep all other workers of an account from writing until the commit."""
+    if is_postgresql(connection):  # first, or what is read is what was so before the lock
+        locked = sa.select(ACCOUNTS.c.account).where(ACCOUNTS.c.account == account).with_for_update()
+        connection.execute(locked)
+    ended_number, is_limited, workers, moment = connection.execute(
+        _lock_statement(is_postgresql=is_postgresql(connection)), {"its_account": account}
+    ).one()
+    return AccountRow(ended_number, bool(is_limited), workers > 1, moment or now(connection))
+
+
+@cache
+def _lock_statement(*, is_postgresql: bool) -> sa.Select[Any]:
+    has_budgets = sa.exists().where(BUDGETS.c.account == ACCOUNTS.c.account)
+    workers = sa.select(sa.func.count()).where(LEASES.c.account == ACCOUNTS.c.account).scalar_subquery()
+    moment = POSTGRESQL_NOW if is_postgresql else sa.null()
+    row = sa.select(ACCOUNTS.c.ended_number, has_budgets, workers, moment)
+    return row.where(ACCOUNTS.c.account == sa.bindparam("its_account"))
+
+
+def now(connection: sa.Connection) -> int:
+    """Microseconds since the epoch, by the database's clock."""
+    if not is_postgresql(connection):
+        return time.time_ns() // 1_000
+    microseconds: int = connection.execute(sa.select(POSTGRESQL_NOW)).scalar_one()
+    return microseconds
+
+
+def _dumps(rows: list[dict[str, Any]]) -> str:
+    return orjson.dumps(rows).decode()
+
+
+def _of(kind: type[T], changes: Iterable[object]) -> list[T]:
+    return [change for change in changes if isinstance(change, kind)]

@@ -1,0 +1,439 @@
+"""The jobs of one account in a store, as awaitable verbs."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any, Final
+from uuid import uuid4
+
+import orjson
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from akool_async import AkoolError, ButtonPress, Outcome
+from akool_async._limits.credits import EXPECTED_PRICES
+from akool_async.durable._batch_queue import BATCH_SIZE, LEFT
+from akool_async.durable._budgets import open_budget
+from akool_async.durable._changes import lock_account, now
+from akool_async.durable._job import PAGE_SIZE, Job, JobCounts, JobState, LeasedJob, read_moment
+from akool_async.durable._notifications import notify
+from akool_async.durable._outcome_codec import encode_outcome
+from akool_async.durable._reopening import reopen
+from akool_async.durable._tables import (
+    ACCOUNTS,
+    IS_CLAIMED,
+    IS_ESTIMATED,
+    IS_REPORTED,
+    JOBS,
+    LEASES,
+    is_postgresql,
+    rows_from_json,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from akool_async import WebhookEvent
+    from akool_async.durable._arguments import Resolution
+    from akool_async.durable._batch_queue import BatchQueue
+    from akool_async.durable._database import Database
+
+SECOND: Final = 1_000_000
+"""In microseconds."""
+KNOWN_ID: Final = sa.func.coalesce(JOBS.c.operation_id, JOBS.c.reported_id)
+IS_OPEN: Final = JOBS.c.ended_at.is_(None)
+JOB_COLUMNS: Final = (
+    *(JOBS.c[name] for name in ("image_id", "button", "state", "submitted_at", "ended_at", "ended_number", "outcome")),
+    KNOWN_ID.label("operation_id"),
+)
+LEASE_COLUMNS: Final = tuple(
+    JOBS.c[name]
+    for name in (
+        *("job_id", "image_id", "button", "correlation_id", "operation_id", "reported_id", "claimed", "in_doubt"),
+        *("search_time", "credits", "estimate", "reserved", "budget"),
+    )
+)
+
+logger = logging.getLogger("akool_async")
+
+
+class Store:
+    """The jobs of one account. All methods raise as those of :class:`Database`."""
+
+    def __init__(self, account: str, database: Database, queue: BatchQueue) -> None:
+        self.account = account
+        self._database = database
+        self._queue = queue
+        self._is_mine = JOBS.c.account == account
+
+    def job_id(self, press: ButtonPress) -> str:
+        """The id of the job that makes a press."""
+        return f"{self.account}:{press.image_id}:{press.button}"
+
+    # --- submitting ---
+
+    async def submit(self, presses: Sequence[ButtonPress], budget: str | None) -> int:
+        """Record presses and enqueue those that are new, or that ended over a budget; return how many."""
+        return await self._database.write(self._submit, presses, budget)
+
+    async def open_budget(self, max_credits: float) -> str:
+        """Make a budget for jobs that are submitted, and return its name."""
+        name = f"batch {uuid4().hex}"
+        await self._database.write(open_budget, self.account, name, max_credits)
+        return name
+
+    def _submit(self, connection: sa.Connection, presses: Sequence[ButtonPress], budget: str | None) -> int:
+        kinds: dict[str, str] = {}
+        rows = []
+        for kind in EXPECTED_PRICES:
+            of_kind = [press for press in dict.fromkeys(presses) if press.button.kind == kind]
+            for start in range(0, len(of_kind), BATCH_SIZE):
+                batch = uuid4().hex
+                kinds[batch] = kind
+                rows += [self._row_of(press, batch) for press in of_kind[start : start + BATCH_SIZE]]
+        if not rows:
+            return 0
+        statement = _insert_statement(is_postgresql=is_postgresql(connection))
+        its = {"its_account": self.account, "its_budget": budget, "moment": now(connection)}
+        added = connection.execute(statement, {"rows": orjson.dumps(rows).decode(), **its})
+        new = list(added.scalars())
+        for batch in dict.fromkeys(new):
+            self._queue.enqueue(connection, batch, kinds[batch])
+        if new:
+            notify(connection, self.account)
+        return len(new)
+
+    def _row_of(self, press: ButtonPress, batch: str) -> dict[str, str]:
+        return {
+            "job": self.job_id(press),
+            "image_id": press.image_id,
+            "button": press.button.value,
+            "batch": batch,
+            "correlation_id": secrets.token_urlsafe(16),
+        }
+
+    # --- webhooks, and jobs that people settle ---
+
+    async def record_webhook(self, event: WebhookEvent, correlation_id: str | None) -> bool:
+        """Record a webhook, and reopen an unsettled job whose id it carries; True if it concerns any job."""
+        return await self._database.write(self._record_webhook, event, correlation_id)
+
+    async def resolve(self, resolution: Resolution) -> bool:
+        """Settle a job as somebody asks; False if it cannot be settled so.
+
+        Raises:
+            ValueError: The operation id belongs to another job.
+        """
+        return await self._database.write(self._resolve, resolution)
+
+    def _record_webhook(self, connection: sa.Connection, event: WebhookEvent, correlation_id: str | None) -> bool:
+        is_meant = JOBS.c.operation_id == event.id
+        if correlation_id is not None:
+            is_meant |= (JOBS.c.correlation_id == correlation_id) & JOBS.c.operation_id.is_(None)
+        meant = sa.update(JOBS).where(self._is_mine, is_meant)
+        recorded = meant.values(reported_id=event.id, webhook_status=event.status)
+        job_ids = list(connection.execute(recorded.returning(JOBS.c.job_id)).scalars())
+        for job_id in job_ids:
+            reopen(connection, self._queue, job_id, event.id)
+        if job_ids:
+            notify(connection, self.account)
+        return bool(job_ids)
+
+    def _resolve(self, connection: sa.Connection, resolution: Resolution) -> bool:
+        job_id = self.job_id(resolution.press)
+        if resolution.abandon:
+            return self._abandon(connection, job_id)
+        operation_id = resolution.operation_id
+        if operation_id is not None:
+            has_it = self._is_mine & (JOBS.c.operation_id == operation_id) & (JOBS.c.job_id != job_id)
+            owner = connection.execute(sa.select(JOBS.c.image_id, JOBS.c.button).where(has_it)).first()
+            if owner is not None:
+                raise ValueError(f"operation_id: {operation_id} is that of {ButtonPress(*owner)}")
+        is_settled = reopen(connection, self._queue, job_id, operation_id)
+        if not is_settled and operation_id is not None:  # a worker may be waiting for it
+            awaited = sa.update(JOBS).where(JOBS.c.job_id == job_id, IS_OPEN, JOBS.c.claimed, KNOWN_ID.is_(None))
+            is_settled = bool(connection.execute(awaited.values(reported_id=operation_id)).rowcount)
+        notify(connection, self.account)
+        return is_settled
+
+    def _abandon(self, connection: sa.Connection, job_id: str) -> bool:
+        """Count an unknown job as failed; False if it is not unknown."""
+        for job in self._read(connection, JOBS.c.job_id == job_id, JOBS.c.state == JobState.UNKNOWN):
+            if job.outcome is not None and job.outcome.error is not None:  # pragma: no branch - it is unknown
+                error = AkoolError(f"abandoned: {job.outcome.error.args[0]}").about(press=job.press)
+                outcome = encode_outcome(Outcome(job.press, job.outcome.operation, error=error))
+                unknown = sa.update(JOBS).where(JOBS.c.job_id == job_id, JOBS.c.state == JobState.UNKNOWN)
+                return bool(connection.execute(unknown.values(state=JobState.FAILED, outcome=outcome)).rowcount)
+        return False
+
+    # --- reading ---
+
+    async def find(self, presses: Iterable[ButtonPress]) -> list[Job]:
+        """The jobs of these presses, in the order of their ends; presses that were not submitted are left out."""
+        return await self._database.read(self._read, JOBS.c.job_id.in_([self.job_id(press) for press in presses]))
+
+    async def page(self, states: Sequence[JobState], after: ButtonPress | None) -> list[Job]:
+        """The next page of jobs in these states, ordered by image id and button."""
+        where = [self._is_mine, JOBS.c.state.in_(states)]
+        if after is not None:
+            where.append(JOBS.c.job_id > self.job_id(after))
+        return await self._database.read(self._read, *where, order=JOBS.c.job_id)
+
+    async def ended_after(self, number: int) -> list[tuple[int, Job]]:
+        """The next page of jobs whose end has a higher number than this, each with its number."""
+        return await self._database.read(self._read_ended_after, number)
+
+    async def last_end(self) -> int:
+        """The number of the latest end; 0 before the first."""
+        latest = sa.select(ACCOUNTS.c.ended_number).where(ACCOUNTS.c.account == self.account)
+        return await self._database.read(_scalar, latest) or 0
+
+    async def has_open(self) -> bool:
+        """Whether any job is open."""
+        is_open = sa.select(sa.literal(1)).where(self._is_mine, JOBS.c.state == JobState.OPEN)
+        return await self._database.read(_scalar, is_open.limit(1)) is not None
+
+    async def count(self) -> JobCounts:
+        """Count the jobs of each state, and sum up what AKOOL charged for them."""
+        return await self._database.read(self._count)
+
+    def _read(
+        self, connection: sa.Connection, *where: sa.ColumnElement[bool], order: sa.ColumnElement[Any] | None = None
+    ) -> list[Job]:
+        order_by = (JOBS.c.ended_number, JOBS.c.job_id) if order is None else (order,)
+        jobs = sa.select(*JOB_COLUMNS).where(*where).order_by(*order_by).limit(PAGE_SIZE)
+        return [_read_job(row) for row in connection.execute(jobs)]
+
+    def _read_ended_after(self, connection: sa.Connection, number: int) -> list[tuple[int, Job]]:
+        ended = sa.select(*JOB_COLUMNS).where(self._is_mine, JOBS.c.ended_number > number)
+        in_order = ended.order_by(JOBS.c.ended_number).limit(PAGE_SIZE)
+        return [(row.ended_number, _read_job(row)) for row in connection.execute(in_order)]
+
+    def _count(self, connection: sa.Connection) -> JobCounts:
+        by_state = sa.select(JOBS.c.state, sa.func.count()).where(self._is_mine).group_by(JOBS.c.state)
+        counts: dict[str, int] = {state: count for state, count in connection.execute(by_state)}  # noqa: C416 - rows
+        claimed = sa.select(sa.func.count()).where(self._is_mine, IS_CLAIMED)
+        running = connection.execute(claimed).scalar_one()
+        waiting = max(counts.get(JobState.OPEN, 0) - running, 0)
+        done, failed, unknown = (counts.get(state, 0) for state in (JobState.DONE, JobState.FAILED, JobState.UNKNOWN))
+        sums = self._sum_credits(connection)
+        return JobCounts(waiting=waiting, running=running, done=done, failed=failed, unknown=unknown, **sums)
+
+    def _sum_credits(self, connection: sa.Connection) -> dict[str, float]:
+        of_reported = sa.select(sa.func.sum(JOBS.c.credits)).where(self._is_mine, IS_REPORTED)
+        reported = connection.execute(of_reported).scalar() or 0.0
+        known = sa.case((JOBS.c.charged, KNOWN_ID.is_not(None))).label("known")  # NULL if it may not have been charged
+        by_estimate = sa.select(known, sa.func.sum(JOBS.c.estimate)).where(self._is_mine, IS_ESTIMATED).group_by(known)
+        sums: dict[bool | None, float] = {is_known: total for is_known, total in connection.execute(by_estimate)}  # noqa: C416 - rows
+        return {
+            "credits_charged": reported + sums.get(True, 0.0),
+            "credits_lost": sums.get(False, 0.0),
+            "credits_in_doubt": sums.get(None, 0.0),
+            "credits_estimated": sums.get(True, 0.0),
+        }
+
+    # --- pruning ---
+
+    async def prune(self, before: int) -> int:
+        """Delete a page of jobs that ended before a moment and that nobody has to resolve; return how many."""
+        pruned, batches = await self._database.write(self._delete, before)
+        await self._database.attempt(partial(self._queue.delete, batches))
+        return pruned
+
+    def _delete(self, connection: sa.Connection, before: int) -> tuple[int, set[str]]:
+        is_settled = JOBS.c.state.in_([JobState.DONE, JobState.FAILED])
+        old = sa.select(JOBS.c.job_id).where(self._is_mine, JOBS.c.ended_at < before, is_settled).limit(PAGE_SIZE)
+        deleted = sa.delete(JOBS).where(JOBS.c.job_id.in_(old)).returning(JOBS.c.batch)
+        batches = list(connection.execute(deleted).scalars())
+        in_use = sa.select(JOBS.c.batch).where(JOBS.c.batch.in_(set(batches)))
+        return len(batches), {batch for batch in batches if batch} - set(connection.execute(in_use).scalars())
+
+    # --- workers ---
+
+    async def open_lease(self, worker: str) -> int:
+        """Begin to work, and return the number under which this worker writes."""
+        return await self._database.write(self._open_lease, worker)
+
+    async def renew(self, lease: int) -> dict[int, int] | None:
+        """Show that this worker is alive, and return the beats of all workers; None if it was taken for dead."""
+        return await self._database.write(self._renew, lease)
+
+    async def end_lease(self, lease: int, beats: int | None = None) -> int | None:
+        """Take the jobs of a worker away from it, and return how many; None if it is alive.
+
+        Args:
+            lease: The worker.
+            beats: Those that it stands at; None for a worker that ends itself.
+        """
+        left = await self._database.write(self._end_lease, lease, beats)
+        if left is not None or beats is None:
+            # If this fails, or the process dies here, find_lost finds the batches.
+            batches = await self._database.attempt(partial(self._queue.running, lease))
+            await self._database.attempt(partial(self._queue.requeue, batches))
+        return left
+
+    async def lease_batch(self, batch: str, lease: int) -> list[LeasedJob] | None:
+        """Take the open jobs of a batch; None if this worker was taken for dead, or if another has some of them."""
+        return await self._database.write(self._lease_batch, batch, lease)
+
+    async def find_leased(self, job_id: str, lease: int) -> LeasedJob | None:
+        """A job as it is now; None if it has ended, or another worker has it."""
+        its = sa.select(*LEASE_COLUMNS).where(JOBS.c.job_id == job_id, JOBS.c.lease == lease, IS_OPEN)
+        rows = await self._database.read(_rows, its)
+        return _read_leased(rows[0]) if rows else None
+
+    async def has_open_in(self, batch: str) -> bool:
+        """Whether any job of a batch is open."""
+        is_open = sa.select(sa.literal(1)).where(JOBS.c.batch == batch, IS_OPEN).limit(1)
+        return await self._database.read(_scalar, is_open) is not None
+
+    async def find_lost(self, others: Collection[int], *, only_claimed: bool) -> set[str]:
+        """Batches of open jobs that no worker has, and that are neither in the queue nor at one of these workers.
+
+        Args:
+            others: The other workers.
+            only_claimed: Whether to look at those alone that hold up others. All others may be very many.
+        """
+        idle = sa.select(JOBS.c.batch).where(self._is_mine, JOBS.c.lease.is_(None), JOBS.c.batch.is_not(None))
+        idle = idle.where(IS_CLAIMED if only_claimed else JOBS.c.state == JobState.OPEN).group_by(JOBS.c.batch)
+        oldest = idle.order_by(sa.func.min(JOBS.c.submitted_at)).limit(PAGE_SIZE)
+        batches = await self._database.read(_scalars, oldest)
+        return await self._database.attempt(partial(self._queue.lost, batches, others))
+
+    async def requeue(self, batches: Collection[str]) -> None:
+        """Put the jobs of lost batches into the queue again."""
+        await self._database.write(self._requeue, batches)
+
+    async def webhooks_for(self, lease: int) -> set[tuple[str, str, int]]:
+        """What was reported of the claimed jobs of a worker: correlation id, operation id and status of each."""
+        recorded = sa.select(JOBS.c.correlation_id, JOBS.c.reported_id, sa.func.coalesce(JOBS.c.webhook_status, 0))
+        mine = recorded.where(self._is_mine, JOBS.c.lease == lease, JOBS.c.claimed, JOBS.c.reported_id.is_not(None))
+        return {tuple(row) for row in await self._database.read(_rows, mine)}
+
+    async def learned(self) -> str | None:
+        """What workers have learned of durations, as ``AdaptivePolling.to_json`` writes it."""
+        learned = sa.select(ACCOUNTS.c.learned).where(ACCOUNTS.c.account == self.account)
+        return await self._database.read(_scalar, learned)
+
+    async def keep_learned(self, text: str) -> None:
+        """Keep what a worker has learned of durations."""
+        mine = sa.update(ACCOUNTS).where(ACCOUNTS.c.account == self.account)
+        await self._database.write(_execute, mine.values(learned=text))
+
+    def _open_lease(self, connection: sa.Connection, worker: str) -> int:
+        lock_account(connection, self.account)
+        next_number = sa.update(ACCOUNTS).where(ACCOUNTS.c.account == self.account)
+        next_number = next_number.values(last_lease=ACCOUNTS.c.last_lease + 1)
+        number: int = connection.execute(next_number.returning(ACCOUNTS.c.last_lease)).scalar_one()
+        connection.execute(sa.insert(LEASES).values(account=self.account, number=number, worker=worker, beats=0))
+        return number
+
+    def _renew(self, connection: sa.Connection, lease: int) -> dict[int, int] | None:
+        its = sa.update(LEASES).where(LEASES.c.account == self.account, LEASES.c.number == lease)
+        if not connection.execute(its.values(beats=LEASES.c.beats + 1)).rowcount:
+            return None
+        rows = connection.execute(sa.select(LEASES.c.number, LEASES.c.beats).where(LEASES.c.account == self.account))
+        return {number: beats for number, beats in rows}  # noqa: C416 - rows
+
+    def _end_lease(self, connection: sa.Connection, lease: int, beats: int | None) -> int | None:
+        lock_account(connection, self.account)
+        ended = sa.delete(LEASES).where(LEASES.c.account == self.account, LEASES.c.number == lease)
+        if beats is not None:
+            ended = ended.where(LEASES.c.beats == beats)
+        if not connection.execute(ended).rowcount:
+            return None
+        was_sent = JOBS.c.in_doubt | (JOBS.c.claimed & JOBS.c.operation_id.is_(None))
+        its = sa.update(JOBS).where(self._is_mine, JOBS.c.lease == lease, IS_OPEN)
+        left = connection.execute(its.values(lease=None, in_doubt=was_sent)).rowcount
+        notify(connection, self.account)
+        return left
+
+    def _lease_batch(self, connection: sa.Connection, batch: str, lease: int) -> list[LeasedJob] | None:
+        lock_account(connection, self.account)
+        alive = set(connection.execute(sa.select(LEASES.c.number).where(LEASES.c.account == self.account)).scalars())
+        is_its = self._is_mine & (JOBS.c.batch == batch) & IS_OPEN
+        owners = set(connection.execute(sa.select(JOBS.c.lease).where(is_its, JOBS.c.lease.is_not(None))).scalars())
+        if lease not in alive or owners & (alive - {lease}):
+            return None
+        was_sent = JOBS.c.in_doubt | (JOBS.c.claimed & JOBS.c.operation_id.is_(None))
+        taken = sa.update(JOBS).where(is_its).values(lease=lease, in_doubt=was_sent)
+        return [_read_leased(row) for row in connection.execute(taken.returning(*LEASE_COLUMNS))]
+
+    def _requeue(self, connection: sa.Connection, batches: Collection[str]) -> None:
+        for lost in batches:  # under a new name, since DBOS knows each of a workflow only once
+            batch = uuid4().hex
+            its = sa.update(JOBS).where(self._is_mine, JOBS.c.batch == lost, IS_OPEN, JOBS.c.lease.is_(None))
+            if connection.execute(its.values(batch=batch)).rowcount:
+                self._queue.enqueue(connection, batch, LEFT)
+
+
+@cache
+def _insert_statement(*, is_postgresql: bool) -> sa.Executable:
+    """Record the rows that are new, or that ended over a budget, and return the batch of each."""
+    names = ("job", "image_id", "button", "batch", "correlation_id")
+    rows = rows_from_json(is_postgresql, **{name: sa.Text() for name in names})
+    values = {
+        JOBS.c.job_id: rows.c.job,
+        **{JOBS.c[name]: rows.c[name] for name in names[1:]},
+        JOBS.c.account: sa.bindparam("its_account"),
+        JOBS.c.budget: sa.bindparam("its_budget", type_=sa.Text),
+        JOBS.c.submitted_at: sa.bindparam("moment", type_=sa.BigInteger),
+        JOBS.c.state: sa.literal(JobState.OPEN.value),
+        **{JOBS.c[name]: sa.false() for name in ("claimed", "in_doubt", "goes_alone", "over_budget")},
+    }
+    insert = postgresql.insert(JOBS) if is_postgresql else sqlite.insert(JOBS)
+    inserted = insert.from_select(
+        [column.key for column in values],
+        sa.select(*values.values()).where(sa.true()),  # SQLite takes ON CONFLICT for a join without a WHERE
+        include_defaults=False,
+    )
+    again: dict[str, Any] = {name: inserted.excluded[name] for name in ("state", "batch", "budget", "over_budget")}
+    again |= dict.fromkeys(("ended_at", "ended_number", "outcome"))
+    return inserted.on_conflict_do_update(
+        index_elements=[JOBS.c.job_id], set_=again, where=JOBS.c.over_budget.is_(True)
+    ).returning(JOBS.c.batch)
+
+
+def _read_job(row: sa.Row[*tuple[Any, ...]]) -> Job:
+    return Job(
+        press=ButtonPress(row.image_id, row.button),
+        state=JobState(row.state),
+        operation_id=row.operation_id,
+        submitted_at=read_moment(row.submitted_at),
+        ended_at=None if row.ended_at is None else read_moment(row.ended_at),
+        outcome_text=row.outcome,
+    )
+
+
+def _read_leased(row: sa.Row[*tuple[Any, ...]]) -> LeasedJob:
+    return LeasedJob(
+        job_id=row.job_id,
+        press=ButtonPress(row.image_id, row.button),
+        correlation_id=row.correlation_id,
+        operation_id=row.operation_id,
+        reported_id=row.reported_id,
+        is_claimed=row.claimed,
+        may_be_sent=row.in_doubt or (row.operation_id is None and row.reported_id is not None),
+        seconds_searched=(row.search_time or 0) / SECOND,
+        credits=row.credits,
+        spent=0.0 if row.reserved is not None else row.credits or row.estimate or 0.0,
+        budget=row.budget,
+    )
+
+
+def _scalar(connection: sa.Connection, query: sa.Select[Any]) -> Any:  # noqa: ANN401 - any column
+    return connection.execute(query).scalar()
+
+
+def _scalars(connection: sa.Connection, query: sa.Select[Any]) -> list[Any]:
+    return list(connection.execute(query).scalars())
+
+
+def _rows(connection: sa.Connection, query: sa.Select[Any]) -> list[Any]:
+    return list(connection.execute(query))
+
+
+def _execute(connection: sa.Connection, statement: sa.Executable) -> None:
+    connection.execute(statement)
