@@ -1,16 +1,12 @@
 """What the command prints, on narrow and dumb terminals, in files, and in encodings that lack what it would say."""
 
 import asyncio
-import fcntl
 import io
 import json
 import logging
 import os
-import pty
 import re
-import struct
 import sys
-import termios
 from contextlib import asynccontextmanager
 
 import click
@@ -27,6 +23,7 @@ from akool_async.cli.output.terminal import print_whole
 from akool_async.emulator import Emulator, Fault
 from tests.support.commands import read_terminal, run, start, write_batch
 from tests.support.scripted import KEY, scripted_server
+from tests.support.terminals import open_terminal, run_on_terminal, without_escapes
 
 STAMP = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d\d:\d\d "
 TITLE, CLEAR = "\x1b]0;PWNED\x07", "\x1b[2J"
@@ -39,32 +36,12 @@ HARMFUL = [
 LINE_BREAKS = ["\n", "\r\n", "\v", "\f", "\x1c", "\x85", "\u2028", "\u2029"]
 
 
-def open_terminal(columns):
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    return ours, theirs
-
-
-async def run_on_terminal(*arguments, cwd, environment, columns=80):
-    """The status, and all that reached a terminal of so many columns."""
-    ours, theirs = open_terminal(columns)
-    environment = {"TERM": "xterm-256color"} | environment
-    process = await start(*arguments, cwd=cwd, environment=environment, stdin=theirs, stdout=theirs, stderr=theirs)
-    os.close(theirs)
-    shown = await asyncio.to_thread(read_terminal, ours)
-    return await process.wait(), shown
-
-
 def show_here(columns, show):
     """What a function prints on a console on such a terminal, in this process."""
     ours, theirs = open_terminal(columns)
     with os.fdopen(theirs, "w") as file:
         show(Console(file=file, width=columns, color_system=None))
     return without_escapes(read_terminal(ours))
-
-
-def without_escapes(shown):
-    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown).replace("\r", "")
 
 
 # --- narrow terminals ---

@@ -15,7 +15,7 @@ from akool_async import AkoolSession, ApiKey, ClientCredentials, ConfigurationEr
 from akool_async._limits.timing import SCALE_VARIABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from akool_async.durable import DurableFanOut
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 KEY, ID, SECRET, BASE_URL = "AKOOL_API_KEY", "AKOOL_CLIENT_ID", "AKOOL_CLIENT_SECRET", "AKOOL_BASE_URL"
 MAX_KEY_FILE: Final = 64 * 2**10
+DEFAULT_CAP: Final = 4
+"""Upscales that may run at AKOOL concurrently."""
 
 
 @frozen
@@ -70,7 +72,7 @@ class StoreOptions:
         self,
         *,
         create: bool = False,
-        max_concurrent_upscales: int = 4,
+        max_concurrent_upscales: int = DEFAULT_CAP,
         max_requests_per_second: float | None = None,
         lost_reply_timeout: float | None = None,
         webhook_url: str | None = None,
@@ -98,6 +100,10 @@ class StoreOptions:
         ends = ("", "-wal", "-shm", "-journal", ".lock")
         return [] if file is None else [file.with_name(file.name + end) for end in ends]
 
+    def worker_command(self, *, until_empty: bool = False) -> str:
+        """The command that carries out what is recorded, for a shell."""
+        return f"akool worker {'--until-empty ' if until_empty else ''}{self.for_shell()}"
+
     def for_shell(self) -> str:
         """The options with which another command finds the same presses, quoted for a shell, without secrets."""
         url = self._read_url()
@@ -117,6 +123,42 @@ class StoreOptions:
             raise click.BadParameter(str(error), param_hint="--store") from None
 
 
+@frozen(kw_only=True)
+class WorkerStoreOptions(StoreOptions):
+    """A store, and how this process carries out what is recorded there."""
+
+    max_concurrent_upscales: int
+    max_requests_per_second: float | None
+    lost_reply_timeout: float | None
+    webhook_url: str | None
+
+    def open_for_work(self, *, observer: Observer | None = None) -> DurableFanOut:
+        """The recorded presses of the account; makes the store if it does not exist."""
+        return self.open(
+            create=True,
+            max_concurrent_upscales=self.max_concurrent_upscales,
+            max_requests_per_second=self.max_requests_per_second,
+            lost_reply_timeout=self.lost_reply_timeout,
+            webhook_url=self.webhook_url,
+            observer=observer,
+        )
+
+    def worker_command(self, *, until_empty: bool = False) -> str:
+        """The command that goes on in the same way: the cap of the worker that starts last applies to all."""
+        return " ".join([super().worker_command(until_empty=until_empty), *map(shlex.quote, self._settings())])
+
+    def _settings(self) -> Iterator[str]:
+        """The options that differ from the defaults. A URL that may hold a secret is left out."""
+        if self.max_concurrent_upscales != DEFAULT_CAP:
+            yield from ("--max-concurrent-upscales", str(self.max_concurrent_upscales))
+        if self.max_requests_per_second is not None:
+            yield from ("--max-requests-per-second", str(self.max_requests_per_second))
+        if self.lost_reply_timeout is not None:
+            yield from ("--lost-reply-timeout", str(self.lost_reply_timeout))
+        if self.webhook_url is not None and not set("?@") & set(self.webhook_url):
+            yield from ("--webhook-url", self.webhook_url)
+
+
 class Credentials(TypedDict, total=False):
     """What a key file gives a session."""
 
@@ -127,7 +169,7 @@ class Credentials(TypedDict, total=False):
 def open_session(
     key_file: KeyFile | None,
     *,
-    max_concurrent_upscales: int = 4,
+    max_concurrent_upscales: int = DEFAULT_CAP,
     max_requests_per_second: float | None = None,
     observer: Observer | None = None,
 ) -> AkoolSession:

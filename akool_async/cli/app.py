@@ -21,13 +21,14 @@ from akool_async.cli.commands.worker import worker
 from akool_async.cli.exit_status import ExitStatus, status_of
 from akool_async.cli.messages import explain
 from akool_async.cli.output.broken_pipe import PipeAwareGroup, release_stdout
-from akool_async.cli.output.stderr import LogLines, print_message, print_usage_error
+from akool_async.cli.output.stderr import LogLines, print_error, print_message, print_usage_error, use_formatter
 from akool_async.cli.output.streams import prepare_streams
 
 
 def run(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit status."""
     prepare_streams()
+    use_formatter(None)  # until a command chooses another
     logging.basicConfig(handlers=[LogLines()])
     try:
         status = akool.main(args=arguments, prog_name="akool", standalone_mode=False)
@@ -38,10 +39,10 @@ def run(arguments: list[str] | None = None) -> int:
         print_message("interrupted")
         status = ExitStatus.INTERRUPTED
     except (click.ClickException, AkoolError, OSError, OutputFileError, ModuleNotFoundError) as error:
-        print_message(f"akool: {explain(error)}")
+        print_error(explain(error))
         status = status_of(error, otherwise=ExitStatus.ERROR)
     except ValueError as error:
-        print_message(f"akool: {error}")
+        print_error(str(error))
         status = ExitStatus.ERROR if isinstance(error, UnicodeError) else ExitStatus.USAGE
     release_stdout()
     return status if isinstance(status, int) else ExitStatus.DONE

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from akool_async.cli.account import KeyFile
+from akool_async.cli.account import DEFAULT_CAP, KeyFile
 from akool_async.cli.batch.buttons import expand
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ download = click.option("--download", type=FOLDER, metavar="DIR", help="Save the
 max_concurrent_upscales = click.option(
     "--max-concurrent-upscales",
     type=click.IntRange(min=1),
-    default=4,
+    default=DEFAULT_CAP,
     show_default=True,
     help="How many upscales may run at AKOOL concurrently.",
 )
@@ -124,7 +124,20 @@ max_requests_per_second = click.option(
     "--max-requests-per-second",
     type=Number(above_zero=True),
     metavar="RATE",
-    help="Maximum requests per second, shared by all workers of the store. Planning and downloading do not count.",
+    help="Maximum requests to AKOOL per second. With a store, all its workers share it; planning and downloading do "
+    "not count.",
+)
+lost_reply_timeout = click.option(
+    "--lost-reply-timeout",
+    type=Number(),
+    metavar="SECONDS",
+    help="How long to wait for the id of a press whose reply was lost. After that the press is unknown and its slot is "
+    "free. Default: 60.",
+)
+webhook_url = click.option(
+    "--webhook-url",
+    metavar="URL",
+    help="The public address of your webhook receiver. AKOOL calls it when an image has ended.",
 )
 store = click.option(
     "--store",

@@ -1,14 +1,19 @@
 """Another host: a network namespace of the test's own, joined to this one by a pair of virtual network devices."""
 
+import asyncio
 import os
 import shutil
 import subprocess
-from contextlib import ExitStack, contextmanager
+import tempfile
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from pathlib import Path
 from uuid import uuid4
 
+import portalocker
 import pytest
 from attrs import frozen
 
+ONE_AT_A_TIME = Path(tempfile.gettempdir()) / "akool-hosts.lock"
 HERE, THERE = "10.213.7.1", "10.213.7.2"
 
 
@@ -27,6 +32,10 @@ class Host:
         """From now on no packet reaches it, and its connections are not closed."""
         _ip("link", "set", self.device, "down")
 
+    def heal(self):
+        """Packets reach it again."""
+        _ip("link", "set", self.device, "up")
+
 
 @contextmanager
 def other_host():
@@ -36,6 +45,7 @@ def other_host():
     name = f"akool-{uuid4().hex[:6]}"
     device, peer = f"{name}-a"[-15:], f"{name}-b"[-15:]
     with ExitStack() as stack:
+        stack.enter_context(portalocker.Lock(ONE_AT_A_TIME, timeout=300))  # there is one pair of addresses
         try:
             _ip("netns", "add", name)
             stack.callback(_ip, "netns", "delete", name)
@@ -47,6 +57,34 @@ def other_host():
         _ip("-n", name, "address", "add", f"{THERE}/24", "dev", peer)
         _ip("-n", name, "link", "set", peer, "up")
         yield Host(name, device)
+
+
+@asynccontextmanager
+async def forwarded(port):
+    """A port of ``HERE`` that leads to one of this host's loopback addresses."""
+    ends = []
+
+    async def connect(reader, writer):
+        beyond, to_beyond = await asyncio.open_connection("127.0.0.1", port)
+        ends.extend((writer, to_beyond))
+        await asyncio.gather(_carry(reader, to_beyond), _carry(beyond, writer))
+
+    server = await asyncio.start_server(connect, HERE, 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        for end in ends:
+            end.transport.abort()
+        await server.wait_closed()
+
+
+async def _carry(reader, writer):
+    with suppress(ConnectionError):
+        while data := await reader.read(65_536):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
 
 
 def _ip(*arguments):

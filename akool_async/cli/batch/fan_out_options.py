@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 from attrs import frozen
 
-from akool_async.cli.account import KeyFile, StoreOptions
+from akool_async.cli.account import KeyFile, WorkerStoreOptions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,6 +27,8 @@ class FanOutOptions:
     max_requests_per_second: float | None
     store: str | None
     account: str | None
+    lost_reply_timeout: float | None
+    webhook_url: str | None
     timeout: float | None
     download: Path | None
     gallery: Path | None
@@ -41,20 +43,37 @@ class FanOutOptions:
             click.UsageError: some do not.
         """
         if self.store is not None and self.timeout is not None:
-            raise click.UsageError("--timeout does not go with --store: recorded presses are carried out to their end")
-        if self.account is not None and self.store is None:
-            raise click.UsageError("--account goes with --store: it names whose the recorded presses are")
+            raise click.UsageError("--timeout cannot be used with --store: recorded presses are followed to their end")
+        if self.store is None:
+            self._refuse_options_of_a_store()
         if self.key_file is not None and self.key_file.is_open_as(self.file.fileno()):
             raise click.UsageError(
                 "FILE and --key-file are the same file or pipe, which can be read for one of them alone"
             )
 
+    def _refuse_options_of_a_store(self) -> None:
+        for name, value in (
+            ("--account", self.account),
+            ("--lost-reply-timeout", self.lost_reply_timeout),
+            ("--webhook-url", self.webhook_url),
+        ):
+            if value is not None:
+                raise click.UsageError(f"{name} requires --store: it is for presses that are recorded in a store")
+
     @property
-    def store_options(self) -> StoreOptions | None:
-        """Where presses are recorded; None without --store."""
+    def store_options(self) -> WorkerStoreOptions | None:
+        """Where presses are recorded, and how this run carries them out; None without --store."""
         if self.store is None:
             return None
-        return StoreOptions(store=self.store, account=self.account, key_file=self.key_file)
+        return WorkerStoreOptions(
+            store=self.store,
+            account=self.account,
+            key_file=self.key_file,
+            max_concurrent_upscales=self.max_concurrent_upscales,
+            max_requests_per_second=self.max_requests_per_second,
+            lost_reply_timeout=self.lost_reply_timeout,
+            webhook_url=self.webhook_url,
+        )
 
     @property
     def store_for_shell(self) -> str | None:

@@ -52,8 +52,13 @@ def _rows(plan: Plan, budget: float | None) -> Iterator[Row]:
 def _earlier(plan: Plan) -> Iterator[Row]:
     for name, count, detail, style in (
         ("to fetch", len(plan.to_fetch), "pressed by an earlier run, which paid for them", ""),
-        ("recorded", len(plan.recorded), "in the store: open ones are carried out, ended ones are reported again", ""),
-        ("waiting", plan.waiting.total(), "in the store, of this file or not: pressed by this run as well", ""),
+        (
+            "recorded",
+            len(plan.recorded),
+            "in the store already: open ones are carried out, and all are reported",
+            "",
+        ),
+        ("waiting", plan.waiting.total(), "in the store, from this file or another: this run presses them too", ""),
         ("done already", len(plan.done), "by an earlier run", ""),
         ("failed already", len(plan.failed), "at AKOOL; a button works once", "red"),
         *_lost(plan),

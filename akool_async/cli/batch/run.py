@@ -70,7 +70,9 @@ class BatchRun:
             self._early_end.note(error)
         except asyncio.CancelledError:
             if self._early_end.interrupt():
-                print_message("stopping: no new presses; replies under way come first (Ctrl-C again does not wait)")
+                print_message(
+                    "stopping: no new presses are made; waiting for replies under way (Ctrl-C again does not wait)"
+                )
         finally:
             await self._end()
 
@@ -102,7 +104,8 @@ class BatchRun:
     def _outcomes(self, presses: list[ButtonPress], budget: float | None) -> AsyncGenerator[Outcome, None]:
         """The outcomes of presses that are made in this process, or carried out in the store."""
         if self._store is not None:
-            return carry_out(self._store, presses + [entry.press for entry in self._plan.recorded])
+            left = None if budget is None else max(budget - self._plan.credits_waiting, 0.0)
+            return carry_out(self._store, presses, [entry.press for entry in self._plan.recorded], left)
         return self._akool.fan_out(presses, preflight=False, max_credits=budget, timeout=self._options.timeout)
 
     async def _write_gallery(self, page: Path) -> None:

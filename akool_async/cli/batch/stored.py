@@ -38,13 +38,22 @@ class StoredPresses:
         return cls(presses, waiting)
 
 
-async def carry_out(store: DurableFanOut, presses: list[ButtonPress]) -> AsyncGenerator[Outcome, None]:
+async def carry_out(
+    store: DurableFanOut, new: list[ButtonPress], recorded: list[ButtonPress], max_credits: float | None
+) -> AsyncGenerator[Outcome, None]:
     """Record presses and work on them, together with other workers: their outcomes as they come.
+
+    Args:
+        store: Where they are recorded.
+        new: Presses to record.
+        recorded: Presses of the batch that are recorded there already.
+        max_credits: What the new ones may cost, whoever carries them out; None for no limit.
 
     Raises:
         AkoolError: the work cannot go on; what is open stays recorded.
     """
-    await store.submit(presses)
+    await store.submit(new, max_credits=max_credits)
+    presses = new + recorded
     working = asyncio.create_task(store.run(until_empty=False))
     try:
         async with aclosing(store.outcomes(presses)) as outcomes:

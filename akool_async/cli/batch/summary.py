@@ -11,7 +11,7 @@ from akool_async.cli.messages import explain
 from akool_async.cli.outcomes.charges import charges_of, explain_account
 from akool_async.cli.outcomes.line import OutcomeLine, PressState
 from akool_async.cli.outcomes.lost import explain_lost
-from akool_async.cli.output.stderr import amount, count_presses, print_message
+from akool_async.cli.output.stderr import amount, count_presses, print_command, print_message
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,7 +77,7 @@ class Summary:
         parts = [
             f"{done:,} of {len(self.plan.batch.entries):,} presses done",
             f", {self.tally.charges} credits charged by this run",
-            f", {_credits(lost_now)} of them for {count_presses(lost_now)} whose id is lost" if lost_now else "",
+            f", {_credits(lost_now)} of them for {count_presses(len(lost_now))} whose id is lost" if lost_now else "",
             "" if self.balance is None else f", {amount(self.balance)} left",
             "" if self.options.output is None else f": {self.options.output}",
             _describe_invalid(self.plan.batch),
@@ -86,9 +86,11 @@ class Summary:
         print_message("".join(parts))
         for text in () if self.counters is None else explain_account(self.counters):
             print_message(text)
-        if self.early_end.came and self.options.store is not None:
-            print_message(
-                f"what is open stays recorded: run the same again, or akool worker {self.options.store_for_shell}"
+        if self.early_end.came and self.options.store_options is not None:
+            print_command(
+                "recorded presses that have not ended stay in the store; to go on, run the same command again, or only "
+                "carry them out with",
+                self.options.store_options.worker_command(until_empty=True),
             )
 
 
@@ -97,7 +99,7 @@ def _credits(lines: Sequence[OutcomeLine]) -> str:
 
 
 def _describe_earlier_losses(lines: Sequence[OutcomeLine]) -> str:
-    presses = count_presses(lines)
+    presses = count_presses(len(lines))
     return f"; earlier runs were charged {_credits(lines)} credits for {presses} whose id is lost" if lines else ""
 
 

@@ -35,41 +35,52 @@ if TYPE_CHECKING:
     from akool_async.durable import DurableFanOut
 
 UNRECORDED: Final = (
-    "only stdout records the ids of this run: with -o FILE the same command, run again, continues where this one ends"
+    "the ids of this run are only printed on stdout; with -o FILE, the same command can be run again to continue"
 )
 
 
 @click.command("fan-out")
 @click.argument("file", type=options.Input("rb"))
-@click.option("--yes", is_flag=True, help="Press. Without it nothing is spent: the plan is printed.")
+@click.option("--yes", is_flag=True, help="Press. Without this, the plan is printed and nothing is spent.")
 @click.option(
-    "-o", "--output", type=options.FILE, help="Write a line of JSON per press; run again, it does what is missing."
+    "-o",
+    "--output",
+    type=options.FILE,
+    help="Write a line of JSON per press. The same command, run again, does what is missing.",
 )
-@click.option("--max-credits", type=options.Number(), metavar="CREDITS", help="The most that this run may be charged.")
+@click.option("--max-credits", type=options.Number(), metavar="CREDITS", help="The most that this run may spend.")
 @click.option("--reserve", type=options.Number(), metavar="CREDITS", help="Keep this much of the current balance.")
 @click.option(
-    "--store", metavar="URL", help="Record the presses there (sqlite:///FILE or postgresql://HOST/DATABASE) first."
+    "--store",
+    metavar="URL",
+    help="Record the presses in this store before they are made: sqlite:///FILE or postgresql://HOST/DATABASE.",
 )
 @options.account
+@options.lost_reply_timeout
+@options.webhook_url
 @options.max_concurrent_upscales
 @options.max_requests_per_second
 @options.timeout
 @options.download
-@click.option("--gallery", type=options.FILE, help="Write a page that shows all images.")
+@click.option("--gallery", type=options.FILE, help="Write an HTML page that shows all images.")
 @options.key_file
 @options.as_json
 @options.quiet
 @options.typed(FanOutOptions)
 def fan_out(options: FanOutOptions) -> int:
-    """Plan the presses in FILE, and press them with --yes.
+    """Plan the presses in FILE. With --yes, press them.
 
-    FILE is CSV with a header image_id,button, or JSONL with the same keys; - is
+    FILE is CSV with the header image_id,button, or JSONL with the same keys; - is
     stdin. A button may be a list, such as "U1 V2", or U*, V* or *.
 
-    With --store, presses survive whatever ends this run. Every akool worker of the
-    store carries them out as well, under one cap. Run again with the same file, it
-    continues.
-    """
+    With --store, presses are recorded first and survive the end of this run,
+    however it ends: run the same command again to continue. Every akool worker of
+    the store carries them out too, under the same cap.
+
+    \b
+    Only with --store: --account, --lost-reply-timeout, --webhook-url.
+    Only without --store: --timeout.
+    """  # noqa: D301 - the backspace is click's word for a paragraph that stays as it is
     options.check()
     return signals.run(run(options, _read_file(options)))
 
@@ -134,12 +145,7 @@ async def _plan_and_press(
 def _open_store(options: FanOutOptions, observer: RunObserver) -> AbstractAsyncContextManager[DurableFanOut | None]:
     if options.store_options is None:
         return nullcontext()
-    return options.store_options.open(
-        create=True,
-        max_concurrent_upscales=options.max_concurrent_upscales,
-        max_requests_per_second=options.max_requests_per_second,
-        observer=observer.on_store_event,
-    )
+    return options.store_options.open_for_work(observer=observer.on_store_event)
 
 
 def _read_file(options: FanOutOptions) -> Batch:
@@ -157,8 +163,9 @@ def _require_budget_for_waiting(plan: Plan, budget: float | None) -> None:
     cost = plan.credits_waiting
     if budget is not None and cost > budget:
         raise click.UsageError(
-            f"{plan.waiting.total():,} presses wait in the store and cost up to {amount(cost)} credits, more than the "
-            f"{amount(budget)} that may be spent: raise that, or leave them to akool worker; nothing was spent"
+            f"{plan.waiting.total():,} presses wait in the store and cost up to {amount(cost)} credits, but only "
+            f"{amount(budget)} may be spent. Raise --max-credits or lower --reserve, or let akool worker make these "
+            "presses first. Nothing was spent"
         )
 
 

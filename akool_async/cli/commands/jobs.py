@@ -1,4 +1,4 @@
-"""`akool jobs`, `resolve` and `prune`: show, settle and forget presses that are recorded in a store."""
+"""`akool jobs`, `resolve` and `prune`: show, settle and delete presses that are recorded in a store."""
 
 from __future__ import annotations
 
@@ -17,15 +17,18 @@ from akool_async.cli.exit_status import ExitStatus, status_of_jobs
 from akool_async.cli.messages import reason_of
 from akool_async.cli.outcomes.charges import describe_job_charges
 from akool_async.cli.outcomes.describe import fields_of_job
-from akool_async.cli.outcomes.job_counts import LISTED, describe_counts, explain_unknown, warn_if_empty
+from akool_async.cli.outcomes.job_counts import LISTED, describe_counts, explain_open, explain_unknown, warn_if_empty
 from akool_async.cli.output.rows import Column, print_rows
-from akool_async.cli.output.stderr import plain, print_message
+from akool_async.cli.output.stderr import count_presses, plain, print_command, print_message
 from akool_async.cli.output.terminal import open_console
+from akool_async.cli.output.times import utc
 
 if TYPE_CHECKING:
     from akool_async.durable import Job
 
-_COLUMNS: Final = tuple(map(Column, ("image", "button", "state", "operation", "reason")))
+_COLUMNS: Final = tuple(map(Column, ("image", "button", "state", "submitted", "ended", "operation", "reason")))
+_PLACEHOLDER: Final = "ID"
+"""What stands for an id in the commands that are printed."""
 
 
 @frozen(kw_only=True)
@@ -55,17 +58,27 @@ class PruneOptions(StoreOptions):
 
 
 @click.command()
-@click.argument("states", nargs=-1, type=click.Choice(["open", "done", "failed", "unknown"]))
+@click.argument("states", nargs=-1, metavar="[STATE]...", type=click.Choice(["open", "done", "failed", "unknown"]))
 @options.store
 @options.account
 @options.key_file
 @options.as_json
 @options.typed(JobsOptions)
 def jobs(options: JobsOptions) -> int:
-    """Show recorded presses and their states.
+    """Show the presses that are recorded in a store.
 
-    With STATES, list those in these states; without, those that are not done.
-    """
+    STATE is one of these; without any, all presses that are not done are listed.
+
+    \b
+      open      waiting for a worker, or running at AKOOL
+      done      completed
+      failed    refused by AKOOL, failed there, or abandoned
+      unknown   perhaps charged, but the id of the new image is not known
+
+    The first line counts all recorded presses of the account. Times are in UTC. The
+    exit status is 5 if a press of the account is unknown, listed or not, else 3 if
+    a listed press has failed, else 0.
+    """  # noqa: D301 - the backspace is click's word for a paragraph that stays as it is
     return signals.run(show_jobs(options))
 
 
@@ -74,13 +87,21 @@ def jobs(options: JobsOptions) -> int:
 @click.argument("button", type=click.Choice(list(Button)))
 @options.store
 @options.account
-@click.option("--id", "operation_id", metavar="ID", help="AKOOL accepted it, and this is the new image's id.")
-@click.option("--retry", is_flag=True, help="Press again, unless AKOOL reports that the button is used.")
-@click.option("--abandon", is_flag=True, help="Count it as failed.")
+@click.option("--id", "operation_id", metavar="ID", help="The id of the new image. A worker waits for that image.")
+@click.option(
+    "--retry",
+    is_flag=True,
+    help="Press again, unless AKOOL says that the button is used. This is also for a press that AKOOL refused or that "
+    "was abandoned.",
+)
+@click.option("--abandon", is_flag=True, help="Count the press as failed.")
 @options.key_file
 @options.typed(ResolveOptions)
 def resolve(options: ResolveOptions) -> int:
-    """Settle a recorded press whose outcome is unknown."""
+    """Settle a recorded press whose outcome is unknown.
+
+    IMAGE_ID is the source image. Use exactly one of --id, --retry and --abandon.
+    """
     return signals.run(resolve_job(options))
 
 
@@ -88,17 +109,20 @@ def resolve(options: ResolveOptions) -> int:
 @options.store
 @options.account
 @click.option(
-    "--days", type=options.Number(at_most=36_500), required=True, help="Forget presses that ended longer ago."
+    "--days",
+    type=options.Number(at_most=36_500),
+    required=True,
+    help="Delete presses that ended longer ago than this many days.",
 )
 @options.key_file
 @options.typed(PruneOptions)
 def prune(options: PruneOptions) -> int:
-    """Forget recorded presses that are done or have failed."""
+    """Delete recorded presses that are done or have failed from a store."""
     return signals.run(prune_jobs(options))
 
 
 async def show_jobs(options: JobsOptions) -> ExitStatus:
-    """Print the recorded presses; the exit status is that of the most severe state that is listed."""
+    """Print the recorded presses, and the next command for those that are open or unknown."""
     states = options.states or LISTED
     async with options.open() as store:
         counts = await store.status()
@@ -110,28 +134,37 @@ async def show_jobs(options: JobsOptions) -> ExitStatus:
             click.echo(describe_counts(counts) + describe_job_charges(counts))
             warn_if_empty(counts)
             _print_table([job async for job in listed])
-        if "unknown" in states:
-            await explain_unknown(store, counts, options.for_shell())
+        if "open" in states:
+            explain_open(counts, options.worker_command())
+        await explain_unknown(store, counts, options.for_shell(), are_listed="unknown" in states)
     return status_of_jobs(counts, states)
 
 
 async def resolve_job(options: ResolveOptions) -> ExitStatus:
-    """Settle one press."""
+    """Settle one press, and print the next command."""
     if [options.operation_id is not None, options.retry, options.abandon].count(True) != 1:
-        raise click.UsageError("resolve takes one of --id, --retry and --abandon")
+        raise click.UsageError("use exactly one of --id, --retry and --abandon")
+    if options.operation_id == _PLACEHOLDER:
+        raise click.UsageError(f"--id {_PLACEHOLDER}: put the id of the new image in place of {_PLACEHOLDER}")
     press = (options.image_id, options.button)
     async with options.open() as store:
         await store.resolve(press, operation_id=options.operation_id, retry=options.retry, abandon=options.abandon)
-    settled = "counts as failed" if options.abandon else "is open again: akool worker carries it out"
-    print_message(f"{options.button} of {options.image_id} {settled}")
+    name = f"{options.button} of {options.image_id}"
+    if options.abandon:
+        print_message(f"{name} is abandoned and counts as failed")
+    else:
+        print_command(
+            f"{name} is open again; if no worker is running, carry it out with",
+            options.worker_command(until_empty=True),
+        )
     return ExitStatus.DONE
 
 
 async def prune_jobs(options: PruneOptions) -> ExitStatus:
-    """Forget what ended long ago."""
+    """Delete what ended long ago."""
     async with options.open() as store:
         pruned = await store.prune(timedelta(days=options.days))
-    print_message(f"{pruned:,} presses that ended more than {options.days:g} days ago are forgotten")
+    print_message(f"{count_presses(pruned)} deleted that ended more than {options.days:g} days ago")
     return ExitStatus.DONE
 
 
@@ -143,5 +176,6 @@ def _print_table(jobs: list[Job]) -> None:
 def _cells(job: Job) -> list[Text]:
     error = None if job.outcome is None else job.outcome.error
     reason = "" if error is None else reason_of(error)
-    texts = (job.press.image_id, job.press.button, job.state, job.operation_id or "", reason)
+    submitted, ended = utc(job.submitted_at), "" if job.ended_at is None else utc(job.ended_at)
+    texts = (job.press.image_id, job.press.button, job.state, submitted, ended, job.operation_id or "", reason)
     return [Text(plain(text)) for text in texts]

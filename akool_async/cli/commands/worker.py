@@ -6,60 +6,72 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+import attrs
 import click
 from attrs import frozen
 
 from akool_async import AkoolError
 from akool_async.cli import options, signals
-from akool_async.cli.account import StoreOptions
+from akool_async.cli.account import WorkerStoreOptions
 from akool_async.cli.exit_status import ExitStatus, status_of_jobs
-from akool_async.cli.outcomes.job_counts import LISTED, describe_counts, explain_unknown, warn_if_empty
-from akool_async.cli.output.stderr import print_message, stamped
+from akool_async.cli.outcomes.job_counts import LISTED, describe_counts, explain_open, explain_unknown, warn_if_empty
+from akool_async.cli.output import json_log
+from akool_async.cli.output.stderr import print_message, print_progress
 
 if TYPE_CHECKING:
-    from akool_async.durable import DurableFanOut
+    from akool_async.durable import DurableFanOut, JobCounts
 
 PROGRESS_INTERVAL: Final = 2.0
 """Seconds between two lines of a worker's progress."""
 LAST_READ_TIMEOUT: Final = 3.0
-"""Seconds for the last line of a worker that is stopped."""
+"""Seconds for the last lines of a worker that is stopped."""
 
 
 @frozen(kw_only=True)
-class WorkerOptions(StoreOptions):
+class WorkerOptions(WorkerStoreOptions):
     """What the command line says."""
 
     until_empty: bool
-    max_requests_per_second: float | None
-    webhook_url: str | None
-    lost_reply_timeout: float | None
-    max_concurrent_upscales: int
     quiet: bool
+
+
+def _choose_log_format(_: click.Context, __: click.Parameter, log_format: str) -> None:
+    if log_format == "json":
+        json_log.begin()
 
 
 @click.command()
 @options.store
 @options.account
-@click.option("--until-empty", is_flag=True, help="End when no press is open, rather than wait for more.")
-@options.max_requests_per_second
-@click.option("--webhook-url", metavar="URL", help="The address that AKOOL calls back.")
-@click.option(
-    "--lost-reply-timeout",
-    type=options.Number(),
-    show_default="60",
-    metavar="SECONDS",
-    help="How long a press whose reply was lost keeps its slot before it is reported as unknown.",
-)
+@click.option("--until-empty", is_flag=True, help="End when no press is open. Without this, wait for more presses.")
 @options.max_concurrent_upscales
+@options.max_requests_per_second
+@options.lost_reply_timeout
+@options.webhook_url
 @options.key_file
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    is_eager=True,  # errors in other options are printed in this format too
+    expose_value=False,
+    callback=_choose_log_format,
+    help="The format of stderr. With json, every line is an object with time, level, logger and message, and a line of "
+    "progress has the counts as fields.",
+)
 @options.quiet
 @options.typed(WorkerOptions)
 def worker(options: WorkerOptions) -> int:
     """Carry out the presses that are recorded in a store.
 
-    Start as many as you like, on as many machines as reach the store: they share
-    one cap. Ctrl-C or SIGTERM stops one: it makes no new presses, and what runs at
-    AKOOL is left to the others, or to the next.
+    Start as many workers as you like, on all machines that reach the store. They
+    share one cap and one rate. Ctrl-C or SIGTERM stops a worker with exit status 0:
+    it makes no new presses, and other workers, or the next one that you start, wait
+    for what is running at AKOOL.
+
+    With --until-empty, the exit status is 5 if a press of the account is unknown,
+    else 3 if one has failed, else 0.
     """
     return signals.run(run(options))
 
@@ -68,26 +80,19 @@ async def run(options: WorkerOptions) -> ExitStatus:
     """Carry out recorded presses until Ctrl-C, SIGTERM or SIGHUP, or until none is open."""
     files = options.files()
     is_new = bool(files) and not files[0].exists()
-    store = options.open(
-        create=True,
-        max_concurrent_upscales=options.max_concurrent_upscales,
-        max_requests_per_second=options.max_requests_per_second,
-        lost_reply_timeout=options.lost_reply_timeout,
-        webhook_url=options.webhook_url,
-    )
-    async with store:
+    async with options.open_for_work() as store:
         if not options.quiet:
             if is_new:
-                print_message(f"a new store was made, in which nothing is recorded yet: {files[0]}")
+                print_message(f"a new store was made; nothing is recorded in it yet: {files[0]}")
             warn_if_empty(await store.status())
         if await _is_stopped(store, options):
             if not options.quiet:
-                await _print_last_progress(store)
+                await _print_state_at_stop(store, options)
             return ExitStatus.DONE
         counts = await store.status()
         if not options.quiet:
-            print_message(stamped(describe_counts(counts)))
-        await explain_unknown(store, counts, options.for_shell())
+            _print_counts(counts)
+        await explain_unknown(store, counts, options.for_shell(), are_listed=False)
     return status_of_jobs(counts, LISTED)
 
 
@@ -101,7 +106,7 @@ async def _is_stopped(store: DurableFanOut, options: WorkerOptions) -> bool:
             with suppress(asyncio.CancelledError):
                 await working
             if not options.quiet:
-                print_message(stamped("stopped: what was running is left to other workers, and to the next"))
+                print_progress("stopped: other workers, or the next one, wait for what is running at AKOOL")
     finally:
         if printing is not None:
             printing.cancel()
@@ -112,14 +117,21 @@ async def _print_progress(store: DurableFanOut) -> None:
     printed = ""
     while True:
         with suppress(AkoolError):  # the store is not reachable, which its users report
-            counts = describe_counts(await store.status())
-            if counts != printed:  # pragma: no branch - a test would take seconds
-                print_message(stamped(counts))
-            printed = counts
+            counts = await store.status()
+            if describe_counts(counts) != printed:  # pragma: no branch - a test would take seconds
+                _print_counts(counts)
+            printed = describe_counts(counts)
         await asyncio.sleep(PROGRESS_INTERVAL)
 
 
-async def _print_last_progress(store: DurableFanOut) -> None:
+async def _print_state_at_stop(store: DurableFanOut, options: WorkerOptions) -> None:
     with suppress(AkoolError, TimeoutError):  # the work is done, and the store may not be reachable
         async with asyncio.timeout(LAST_READ_TIMEOUT):
-            print_message(stamped(describe_counts(await store.status())))
+            counts = await store.status()
+            _print_counts(counts)
+            explain_open(counts, options.worker_command(until_empty=options.until_empty))
+            await explain_unknown(store, counts, options.for_shell(), are_listed=False)
+
+
+def _print_counts(counts: JobCounts) -> None:
+    print_progress(describe_counts(counts), attrs.asdict(counts))

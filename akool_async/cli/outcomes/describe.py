@@ -10,6 +10,7 @@ from attrs import evolve
 from akool_async import APIError, ImageStatus, Outcome, OutcomeUnknownError
 from akool_async.cli.messages import reason_of
 from akool_async.cli.outcomes.line import OutcomeLine
+from akool_async.cli.output.times import utc
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,8 +62,8 @@ def fields_of_job(job: Job) -> dict[str, Any]:
         "ok": job.outcome is not None and job.outcome.ok,
         "id": job.operation_id,
         "state": job.state,
-        "submitted_at": job.submitted_at.isoformat(),
-        "ended_at": None if job.ended_at is None else job.ended_at.isoformat(),
+        "submitted_at": utc(job.submitted_at),
+        "ended_at": None if job.ended_at is None else utc(job.ended_at),
     }
 
 

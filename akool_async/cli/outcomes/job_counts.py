@@ -1,12 +1,13 @@
-"""Sentences about recorded presses."""
+"""Sentences about recorded presses, and the next command for those that have not ended well."""
 
 from __future__ import annotations
 
+import logging
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
-from akool_async.cli.outcomes.lost import resolve_command
-from akool_async.cli.output.stderr import print_message
+from akool_async.cli.outcomes.lost import SETTLE, resolve_command
+from akool_async.cli.output.stderr import count_presses, print_command, print_message
 
 if TYPE_CHECKING:
     from akool_async.durable import DurableFanOut, JobCounts
@@ -24,22 +25,34 @@ def describe_counts(counts: JobCounts) -> str:
 
 
 def warn_if_empty(counts: JobCounts) -> None:
-    """Print how presses are found if there are none."""
+    """If an account has no presses, print which account that is."""
     if not (counts.open or counts.done or counts.failed or counts.unknown):
         print_message(
-            "nothing is recorded of this account: presses are found by the key, or the --account, that recorded them"
+            "nothing is recorded for this account; the account is that of your key, or the one that --account names",
+            level=logging.WARNING,
         )
 
 
-async def explain_unknown(store: DurableFanOut, counts: JobCounts, store_options: str) -> None:
-    """Print how to settle what is unknown: it may have been charged, and stays until somebody does."""
-    if not counts.unknown:
-        return
+def explain_open(counts: JobCounts, worker_command: str) -> None:
+    """If presses are open, print the command that carries them out."""
+    if counts.open:
+        are_open = "is open" if counts.open == 1 else "are open"
+        print_command(f"{count_presses(counts.open)} {are_open}; if no worker is running, start one", worker_command)
+
+
+async def explain_unknown(store: DurableFanOut, counts: JobCounts, store_options: str, *, are_listed: bool) -> None:
+    """If presses are unknown, print how to list them, unless that was done, and how to settle them."""
     async with aclosing(store.jobs("unknown")) as unknown:
-        async for job in unknown:  # pragma: no branch - unless others settle all at this very moment
-            print_message(
-                f"{counts.unknown:,} unknown: charged, or perhaps so, and the new id is lost. Settle each with --id if "
-                "you find it, otherwise with --retry or --abandon:"
-            )
-            print_message(resolve_command(job.press, store_options))
-            return
+        job = await anext(unknown, None) if counts.unknown else None
+    if job is None:  # there were none, or somebody has settled the last one
+        return
+    summary = (
+        f"the outcome of {count_presses(counts.unknown)} is unknown: credits were charged or may have been, and the id "
+        "of the new image is not known"
+    )
+    if are_listed:
+        print_message(summary, level=logging.WARNING)
+    else:
+        command = f"akool jobs unknown {store_options}"
+        print_command(f"{summary}; to list what is unknown, run", command, level=logging.WARNING)
+    print_command(SETTLE, resolve_command(job.press, store_options), level=logging.WARNING)

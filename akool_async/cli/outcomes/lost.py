@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 
 MAX_COMMANDS: Final = 8
 """Commands that are printed; all presses are in the output."""
+SETTLE: Final = (
+    "to settle a press, put the id of its new image in place of ID, if you find it; otherwise put --retry or --abandon "
+    "in place of --id ID"
+)
+"""What to do with the command that settles a recorded press."""
 LOST_PROMPT: Final = (
     "the prompt's outcome is unknown: AKOOL may have charged for it, and no id is known; akool credit shows the balance"
 )
@@ -32,7 +37,7 @@ def explain_lost(lines: Iterable[OutcomeLine], *, ids: Path | None, store: str |
         some = [line for line in lines if line.state is state]
         if not some:
             continue
-        yield f"{count_presses(some)} {state}: {_advise(state, ids, is_recorded=store is not None)}"
+        yield f"{count_presses(len(some))} {state}: {_advise(state, ids, is_recorded=store is not None)}"
         commands = dict.fromkeys(_command_for(line, ids, store) for line in some)
         yield from list(commands)[:MAX_COMMANDS]
         if len(commands) > MAX_COMMANDS:
@@ -46,7 +51,7 @@ def resolve_command(press: ButtonPress, store: str) -> str:
 
 def _advise(state: PressState, ids: Path | None, *, is_recorded: bool) -> str:
     if is_recorded:
-        return "settle each with --id if you learn its id, otherwise with --retry or --abandon"
+        return SETTLE
     if state is PressState.IN_DOUBT:
         again = "run the same again, or check" if ids is not None else "check"
         return f"{again} whether the button is among the used buttons: only then it was charged"
