@@ -11,10 +11,14 @@ import resource
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from importlib.metadata import version
+from itertools import pairwise
+from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import sqlalchemy as sa
 
 from akool_async import AkoolSession, ButtonPress, ExponentialPolling
@@ -31,6 +35,9 @@ POLLING = ExponentialPolling(initial=0.1, max_interval=0.1)
 VARIATIONS = ("V1", "V2", "V3", "V4")
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 WORKERS = (1, 2, 4)
+CONTENDERS = (("AkoolSession.fan_out", ""), *((f"DurableFanOut, {kind}", kind) for kind in BACKENDS))
+SETTLED = 12.0
+"""Seconds after which a worker without jobs is at rest."""
 FILLED_TOGETHER = 100_000
 GROWTH = (
     *("disk, bytes/job", "enter, s", "status(), s", "job(), ms", "list unknown, s", "list all, s"),
@@ -73,7 +80,7 @@ async def carry_out(store: str, presses: list[tuple[str, str]]) -> dict[str, flo
 def measure_costs(jobs: int, runs: int) -> None:
     """Medians of several runs, side by side."""
     print(f"{'':<26}{'jobs/s':>10}{'CPU ms/job':>12}{'submitted/s':>13}{'MiB':>7}")
-    for name, backend in (("AkoolSession.fan_out", ""), *((f"DurableFanOut, {kind}", kind) for kind in BACKENDS)):
+    for name, backend in CONTENDERS:
         figures = [_measure_once(backend, jobs) for _ in range(runs)]
         row = {figure: median(one[figure] for one in figures) for figure in figures[0]}
         print(
@@ -91,15 +98,99 @@ def _measure_once(backend: str, jobs: int) -> dict[str, float]:
             return _in_a_process(emulator, store, images)
 
 
+# --- what a worker costs that has nothing to do, and how soon it acts ---
+
+
+async def work(store: str) -> None:
+    """A worker until it is killed."""
+    async with DurableFanOut(store=store, polling=POLLING) as jobs:
+        await jobs.run(until_empty=False)
+
+
+async def press_one_by_one(store: str, presses: list[tuple[str, str]]) -> None:
+    """Upscales under a cap of one."""
+    if not store:
+        async with AkoolSession(polling=POLLING, max_concurrent_upscales=1) as akool:
+            async for _ in akool.fan_out(presses, preflight=False):
+                pass
+    else:
+        async with DurableFanOut(store=store, polling=POLLING, max_concurrent_upscales=1) as jobs:
+            await jobs.submit(presses)
+            await jobs.run()
+
+
+def measure_idle(seconds: float) -> None:
+    """CPU, transactions and connections of a worker without jobs, and the time until it presses what is submitted."""
+    print(f"{'':<14}{'% of a core':>12}{'transactions/s':>16}{'connections':>13}{'to the POST, s':>16}")
+    for backend in BACKENDS:
+        with new_store(backend) as store, Emulator() as emulator:
+            process = _start(emulator, store, "--work")
+            try:
+                time.sleep(SETTLED)
+                cpu, (transactions, connections) = _cpu_of(process.pid), _activity(store)
+                time.sleep(seconds)
+                cpu, (after, _) = _cpu_of(process.pid) - cpu, _activity(store)
+                press = (emulator.add_image(), "V1")
+                began = time.time()
+                asyncio.run(_submit(emulator, store, [press]))
+                while not emulator.ledger.posts:
+                    time.sleep(0.01)
+                delay = time.time() - began
+            finally:
+                process.kill()
+                process.wait()
+        per_second = (after - transactions) / seconds
+        print(
+            f"{backend:<14}{100 * cpu / seconds:>12.2f}{per_second:>16.1f}{connections:>13}{delay:>16.2f}", flush=True
+        )
+
+
+def _cpu_of(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+TRANSACTIONS = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()"
+CONNECTIONS = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+"""
+
+
+def _activity(store: str) -> tuple[int, int]:
+    """Transactions so far, and connections of others; both 0 for SQLite."""
+    if store.startswith("sqlite"):
+        return 0, 0
+    with psycopg.connect(store, autocommit=True) as connection:
+        time.sleep(1.1)  # the server counts at the end of a second what a connection has done
+        return connection.execute(TRANSACTIONS).fetchone()[0], connection.execute(CONNECTIONS).fetchone()[0]
+
+
+def measure_slots(jobs: int) -> None:
+    """Median time between two POSTs of upscales under a cap of one, beside the session's own fan-out."""
+    print(f"{'':<26}{'between POSTs, ms':>18}{'above the session':>19}")
+    of_session = 0.0
+    for name, backend in CONTENDERS:
+        with ExitStack() as stack:
+            emulator = stack.enter_context(Emulator(speed=SPEED, sigma=0, queue_sigma=0))
+            store = stack.enter_context(new_store(backend)) if backend else ""
+            images = [emulator.add_image() for _ in range(jobs)]
+            _start(emulator, store, "--one-by-one").communicate(json.dumps(images))
+            times = sorted(post.time for post in emulator.ledger.posts)
+        gap = 1000 * median(later - earlier for earlier, later in pairwise(times))
+        of_session = of_session or gap
+        print(f"{name:<26}{gap:>18.1f}{gap - of_session:>19.1f}", flush=True)
+
+
 def _in_a_process(emulator: Emulator, store: str, images: list[str]) -> dict[str, float]:
     process = _start(emulator, store)
     figures: dict[str, float] = json.loads(process.communicate(json.dumps(images))[0])
     return figures
 
 
-def _start(emulator: Emulator, store: str) -> subprocess.Popen[str]:
+def _start(emulator: Emulator, store: str, task: str = "--contender") -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.durable", "--contender"],
+        [sys.executable, "-m", "benchmarks.durable", task],
         env={**os.environ, **emulator.environment(), "STORE": store},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -180,8 +271,8 @@ async def _print_size(
         await _time(lambda: jobs.submit(fresh)),
     ]
     with engine.begin() as connection:  # they are of no emulator's
-        for table, key in _tables(engine):
-            connection.execute(sa.delete(table).where(key.contains(f":{filled:012x}")))
+        table = _table(engine)
+        connection.execute(sa.delete(table).where(table.c.job.contains(f":{filled:012x}")))
     await jobs.submit(others)
     figures.append(await _time(jobs.run))
     print(f"{filled:>18,}" + "".join(f"{figure:>18,.3f}" for figure in figures), flush=True)
@@ -193,27 +284,23 @@ async def _time(ask: Callable[[], Awaitable[object]]) -> float:
     return time.perf_counter() - began
 
 
-def _tables(engine: sa.Engine) -> list[tuple[sa.Table, sa.Column[str]]]:
-    """Ours and DBOS's, each with the column that names the job."""
-    schema = "dbos" if engine.dialect.name == "postgresql" else None
-    ours = sa.Table("akool_jobs", sa.MetaData(), autoload_with=engine)
-    theirs = sa.Table("workflow_status", sa.MetaData(), autoload_with=engine, schema=schema)
-    return [(ours, ours.c.job), (theirs, theirs.c.workflow_uuid)]
+def _table(engine: sa.Engine) -> sa.Table:
+    return sa.Table("akool_jobs", sa.MetaData(), autoload_with=engine)
 
 
 def _fill(engine: sa.Engine, seed: ButtonPress, filled: int, number: int) -> int:
-    """Copies of the job and of its workflow, under other image ids."""
+    """Copies of the job, under other image ids."""
     numbers = sa.select(sa.cast(filled, sa.BigInteger).label("i")).cte("numbers", recursive=True)
     numbers = numbers.union_all(sa.select(numbers.c.i + 1).where(numbers.c.i < filled + number - 1))
     new_id = sa.literal("ffffffff") + sa.cast(10**15 + numbers.c.i, sa.String)
+    table = _table(engine)
     with engine.begin() as connection:
-        for table, key in _tables(engine):
-            copy = {column.name: column for column in table.c}
-            copy |= {name: new_id for name in ("image_id", "operation_id", "word") if name in copy}
-            copy[key.name] = sa.func.replace(key, seed.image_id, new_id)
-            its_key = connection.execute(sa.select(key).where(key.contains(seed.image_id))).scalar_one()
-            source = sa.select(*copy.values()).where(key == its_key).select_from(table.join(numbers, sa.true()))
-            connection.execute(table.insert().from_select(list(copy), source))
+        copy = dict(table.c)
+        copy |= dict.fromkeys(("image_id", "operation_id", "correlation_id"), new_id)
+        copy["job"] = sa.func.replace(table.c.job, seed.image_id, new_id)
+        of_seed = table.c.image_id == seed.image_id
+        source = sa.select(*copy.values()).where(of_seed).select_from(table.join(numbers, sa.true()))
+        connection.execute(table.insert().from_select(list(copy), source))
     if engine.dialect.name == "postgresql":
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.execute(sa.text("ANALYZE"))
@@ -234,14 +321,26 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1_000)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--largest", type=int, default=SIZES[-1])
-    parser.add_argument("--contender", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--idle-seconds", type=float, default=20.0)
+    for task in ("--contender", "--work", "--one-by-one"):
+        parser.add_argument(task, action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.work:
+        asyncio.run(work(os.environ["STORE"]))
+        return
+    if options.one_by_one:
+        asyncio.run(press_one_by_one(os.environ["STORE"], [(image_id, "U1") for image_id in json.load(sys.stdin)]))
+        return
     if options.contender:
         print(json.dumps(asyncio.run(carry_out(os.environ["STORE"], presses_of(json.load(sys.stdin))))))
         return
     print(f"akool_async {our_version}, dbos {version('dbos')}, Python {platform.python_version()}")
     print(f"\nWhat a job costs ({options.jobs:,} variations, medians of {options.runs})")
     measure_costs(options.jobs, options.runs)
+    print("\nA worker without jobs")
+    measure_idle(options.idle_seconds)
+    print("\nA slot that comes free")
+    measure_slots(40)
     print(f"\nJobs a second by several workers ({options.jobs:,} variations, medians of {options.runs})")
     measure_workers(options.jobs, options.runs)
     print("\nHow a store grows")
