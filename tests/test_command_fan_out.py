@@ -323,7 +323,7 @@ async def test_a_line_that_is_cut_short_names_what_fetches_it(tmp_path, options)
         process.send_signal(signal.SIGTERM)
         output, errors = await process.communicate()
         assert process.returncode == 130
-        assert ("only stdout records the ids" in errors.decode()) is not bool(options)
+        assert ("the ids of this run are only printed on stdout" in errors.decode()) is not bool(options)
         if not options:
             lines = [json.loads(line) for line in output.splitlines()]
             assert [f"akool result {line['id']} --wait" in line["error"] for line in lines] == [True] * 4
