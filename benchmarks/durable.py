@@ -189,7 +189,7 @@ def _in_a_process(emulator: Emulator, store: str, images: list[str]) -> dict[str
 
 
 def _start(emulator: Emulator, store: str, task: str = "--contender") -> subprocess.Popen[str]:
-    return subprocess.Popen(
+    return subprocess.Popen(  # noqa: S603 - this file itself
         [sys.executable, "-m", "benchmarks.durable", task],
         env={**os.environ, **emulator.environment(), "STORE": store},
         stdin=subprocess.PIPE,

@@ -17,7 +17,7 @@ from akool_async import (
 )
 from akool_async.durable import JobState
 from akool_async.emulator import Emulator, Fault
-from tests.support.durable_faults import count_batches_waiting
+from tests.support.durable_faults import count_batches_waiting, learned_in
 from tests.support.workers import open_jobs, outcomes_of
 
 
@@ -175,3 +175,19 @@ async def test_one_runs_in_a_process_at_a_time(emulator, tmp_path):
             await running
         await jobs.run()
         assert (await jobs.status()).done == 1
+
+
+async def test_what_was_learned_of_durations_is_kept_in_the_store(emulator, store):
+    """A worker that polls by the default schedule keeps what it has seen, and the next worker begins with that."""
+    options = {"polling": None, "account": "a"}
+    async with open_jobs(emulator, store, **options) as jobs:
+        await jobs.submit([(emulator.add_image(), "V1")])
+        await jobs.run()
+    first = learned_in(store)
+    assert set(first["kinds"]) == {"variation"}
+    async with open_jobs(emulator, store, **options) as jobs:
+        await jobs.submit([(emulator.add_image(), "V1")])
+        await jobs.run()
+    (seen,) = first["kinds"]["variation"]
+    assert learned_in(store)["kinds"]["variation"][0] == seen
+    assert len(learned_in(store)["kinds"]["variation"]) == 2

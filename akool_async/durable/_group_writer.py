@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
@@ -68,6 +69,7 @@ class GroupWriter(Generic[C]):
         self._incoming: list[_Entry[C]] = []
         self._writing: list[_Entry[C]] = []
         self._waiting: list[_Entry[C]] = []
+        self._writing_since: float | None = None
         self._is_woken = False
         self._is_closing = False
         self._is_given_up = threading.Event()
@@ -89,6 +91,11 @@ class GroupWriter(Generic[C]):
             self._is_woken = True
             self._changed.notify()
 
+    def is_stuck(self, seconds: float) -> bool:
+        """True if the database has not answered for so long."""
+        since = self._writing_since
+        return since is not None and time.monotonic() - since > seconds
+
     async def aclose(self, timeout: float) -> list[C]:  # noqa: ASYNC109
         """Write what is left within ``timeout`` seconds, and return what could not be written."""
         with self._changed:
@@ -106,7 +113,9 @@ class GroupWriter(Generic[C]):
     def _run(self) -> None:
         try:
             while (group := self._next_group()) is not None:
+                self._writing_since = time.monotonic()
                 results = self._commit(group)
+                self._writing_since = None
                 waiting = [entry for entry, result in zip(group, results, strict=True) if result is HAS_TO_WAIT]
                 self._waiting = waiting + self._waiting
                 self._writing = []

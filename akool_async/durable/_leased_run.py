@@ -279,7 +279,13 @@ class LeasedRun:
         if self._is_drained:
             return
         self._is_drained = True
-        await self._akool.aclose()
+        with suppress(*TRANSIENT_DB_ERRORS):
+            await self._keep_learned()
+        closing = asyncio.create_task(self._akool.aclose())
+        await asyncio.wait([closing], timeout=self._timing.drain_timeout)
+        if self._writer.is_stuck(self._timing.drain_timeout / 2):
+            closing.cancel()  # what was accepted cannot be recorded, and is logged below
+        await asyncio.gather(closing, return_exceptions=True)
         for change in await self._writer.aclose(self._timing.drain_timeout):
             if isinstance(change, AcceptJob):
                 logger.warning("%s", change)

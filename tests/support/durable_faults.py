@@ -3,6 +3,7 @@
 Nothing of the library's own leads to these: they are what a killed worker, a lost answer or an older version leave.
 """
 
+import json
 import sqlite3
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -170,6 +171,11 @@ def seconds_searched(store):
 def correlation_id_of(store):
     """The correlation id under which a webhook can bring its id."""
     return _read(store, "SELECT correlation_id FROM akool_jobs")
+
+
+def learned_in(store):
+    """What workers of the account "a" have learned of durations."""
+    return json.loads(_read(store, "SELECT learned FROM akool_accounts WHERE account = 'a'"))
 
 
 def count_in_doubt(store):
