@@ -210,10 +210,12 @@ def test_a_url_that_is_read_in_one_way_is_accepted(scheme, rest, expected):
 
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1)
+DATABASES = st.text(ascii_lowercase + digits + "_-", min_size=1)
+"""Others would be percent-encoded, which SQLAlchemy 2.0 does not decode: such a URL is refused there."""
 HOSTS = st.text(ascii_lowercase + digits + ".-", min_size=1) | st.ip_addresses(v=6).map(str)
 
 
-@given(user=TEXTS, password=TEXTS, host=HOSTS, port=st.integers(1, 65535), database=TEXTS, name=TEXTS)
+@given(user=TEXTS, password=TEXTS, host=HOSTS, port=st.integers(1, 65535), database=DATABASES, name=TEXTS)
 def test_both_libraries_read_the_same(user, password, host, port, database, name):
     """Every user, password, host, port, database and option reaches libpq unchanged, on both ways."""
     expected = {"user": user, "password": password, "host": host, "port": str(port), "dbname": database}
