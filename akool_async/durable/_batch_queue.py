@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from dbos import DBOS, DBOSClient, DBOSPortableJSONSerializer
@@ -16,7 +18,7 @@ from akool_async import ConfigurationError
 from akool_async.durable._database import NOT_ENTERED
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable, Iterator
 
     import sqlalchemy as sa
 
@@ -44,6 +46,7 @@ WAITING, RUNNING = "ENQUEUED", "PENDING"
 
 dbos_logger: Final = logging.getLogger("dbos")
 
+_only_worker: Final = threading.Lock()
 _run_batch: Callable[[str], Awaitable[None]] | None = None  # DBOS is one per process, and knows functions, not objects
 
 
@@ -128,6 +131,24 @@ class BatchQueue:
 
     # --- the one worker of this process ---
 
+    @staticmethod
+    @contextmanager
+    def as_only_worker() -> Iterator[None]:
+        """Be the one worker of this process, since DBOS is one per process.
+
+        Raises:
+            ConfigurationError: Another is at work.
+        """
+        if not _only_worker.acquire(blocking=False):
+            raise ConfigurationError(
+                "one DurableFanOut runs in a process at a time, and another is running or still handing over: run this "
+                "in another process"
+            )
+        try:
+            yield
+        finally:
+            _only_worker.release()
+
     def start(
         self, lease: int, run_batch: Callable[[str], Awaitable[None]], database: sa.Engine, poll_interval: float
     ) -> None:
@@ -140,14 +161,9 @@ class BatchQueue:
             poll_interval: Seconds between two polls for a batch.
 
         Raises:
-            ConfigurationError: DBOS runs in this process already.
+            ConfigurationError: A program uses DBOS in this process itself.
         """
         global _run_batch  # noqa: PLW0603
-        if _run_batch is not None:
-            raise ConfigurationError(
-                "one DurableFanOut runs in a process at a time, and another is running or still handing over: run this "
-                "in another process"
-            )
         executor = self._executor(lease)
         DBOS(
             config={

@@ -149,10 +149,11 @@ class LeasedRun:
             AkoolError: The account is in trouble, or the store is gone.
         """
         try:
-            await self._begin()
-            self._file = OpenedFile.of(self._setup.store_url)
-            if self._lease:
-                await self._work()
+            with self._queue.as_only_worker():
+                await self._begin()
+                self._file = OpenedFile.of(self._setup.store_url)
+                if self._lease:
+                    await self._work()
         finally:
             await self._writer.aclose(0.0)  # if there was nothing to drain
             self._database.close()

@@ -50,6 +50,7 @@ def other_host():
             _ip("netns", "add", name)
             stack.callback(_ip, "netns", "delete", name)
             _ip("link", "add", device, "type", "veth", "peer", "name", peer, "netns", name)
+            stack.callback(_ip, "link", "delete", device)  # now, since the kernel deletes a namespace in its own time
         except subprocess.CalledProcessError as error:
             pytest.skip(f"network namespaces cannot be made here: {error.stderr.decode().strip()}")
         _ip("address", "add", f"{HERE}/24", "dev", device)
