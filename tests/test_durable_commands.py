@@ -152,7 +152,7 @@ async def test_a_budget_counts_what_waits_in_the_store(slow, store, akool, tmp_p
 
 
 async def test_two_runs_of_overlapping_files_keep_each_its_budget(slow, akool, tmp_path):
-    """A press that both want is made within the budget of the first to record it; together they are charged no more."""
+    """The first run to record a press pays for it. Both together are charged at most the sum of their budgets."""
     images = [slow.add_image() for _ in range(3)]
     for name, some in (("one.csv", images[:2]), ("two.csv", images[1:])):
         rows = [f"{image_id},V{index}" for image_id in some for index in (1, 2, 3, 4)]

@@ -45,7 +45,7 @@ async def test_the_jobs_of_a_worker_that_was_killed_are_taken_over(slow, store, 
 
 
 async def test_a_worker_that_was_stopped_presses_nothing_that_another_took(slow, store, tmp_path):
-    """SIGSTOP as AKOOL accepts: others take the jobs over. Woken by SIGCONT, it records what it knows, and no more."""
+    """Another worker takes over its jobs after SIGSTOP. After SIGCONT it only records the ids that it knows."""
     presses = [ButtonPress(slow.add_image(), button) for _ in range(2) for button in ("U1", "U2", "U3")]
     slow.faults.script("create_by_button", *[Fault.slow(1, "after")] * 4)
     async with open_jobs(slow, store) as jobs:

@@ -197,7 +197,7 @@ class BatchQueue:
 
     @staticmethod
     def stop() -> None:
-        """Take no more batches; those under way stay this worker's until they are requeued."""
+        """Stop taking batches. Those under way belong to this worker until they are requeued."""
         global _run_batch  # noqa: PLW0603
         DBOS.destroy()
         _run_batch = None

@@ -120,7 +120,7 @@ async def end_of(outcome: Outcome, job: LeasedJob, lease: int, akool: WorkerSess
 
 
 async def _checked(outcome: Outcome, job: LeasedJob, akool: WorkerSession) -> Outcome:
-    """An outcome that claims no more than is known."""
+    """Correct an outcome that says more than is known."""
     press, operation, error = outcome.press, outcome.operation, outcome.error
     if outcome.result is not None and operation is not None and contradiction(outcome.result, press) is not None:
         # Whoever reported the id may have mixed it up.

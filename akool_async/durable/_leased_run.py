@@ -412,7 +412,7 @@ class LeasedRun:
             try:
                 beats = await self._store.renew(self._lease)
                 if beats is None:
-                    logger.warning("other workers took this one for dead, and its jobs over: it begins anew")
+                    logger.warning("other workers took this worker for dead and took over its jobs; it starts again")
                     self._is_lost = True
                     self._changed.set()
                     return
