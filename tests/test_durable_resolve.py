@@ -137,3 +137,22 @@ async def test_an_id_of_another_press_leaves_the_job_to_be_resolved(emulator, tm
         await jobs.resolve(press, operation_id=operation_id)
         await jobs.run()
         assert (await jobs.job(press)).outcome.ok
+
+
+async def test_a_press_can_be_retried_after_a_wrong_id(emulator, store):
+    """The id of another press was given for one that AKOOL never took: retry=True presses."""
+    press = ButtonPress(emulator.add_image(), "U1")
+    emulator.faults.script("create_by_button", Fault.reset("before"))
+    async with open_jobs(emulator, store, resubmit_lost=False) as jobs:
+        await jobs.submit([press])
+        await jobs.run()
+        assert (await jobs.job(press)).state is JobState.UNKNOWN
+        async with emulator.session() as akool:
+            other_id = (await akool.vary(emulator.add_image(), 3)).id
+        await jobs.resolve(press, operation_id=other_id)
+        await jobs.run()
+        assert (await jobs.job(press)).state is JobState.UNKNOWN
+    async with open_jobs(emulator, store) as jobs:
+        await jobs.resolve(press, retry=True)
+        await jobs.run()
+        assert (await jobs.job(press)).outcome.ok

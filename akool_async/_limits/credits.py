@@ -55,6 +55,10 @@ class Prices:
         """True once AKOOL charged for one of this kind."""
         return kind in self._last
 
+    def of(self, kind: str) -> tuple[float | None, float | None]:
+        """The last price of a kind that a result confirmed, and the largest that AKOOL reported."""
+        return self._last.get(kind), self._largest.get(kind)
+
     def expected(self, kind: str) -> float:
         """What the next one is likely to cost: as the last one, or else as AKOOL's pages say."""
         return self._last.get(kind, EXPECTED_PRICES[kind])

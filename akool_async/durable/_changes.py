@@ -19,7 +19,7 @@ from attrs import asdict, define, evolve, field, frozen
 
 from akool_async import BudgetError, Button
 from akool_async._limits.budget import reservation
-from akool_async._limits.credits import EXPECTED_PRICES, as_price
+from akool_async._limits.credits import Prices, as_price
 from akool_async.durable._budgets import DailyBudgetError, budgets_follow, day_of, open_budget, read_budgets
 from akool_async.durable._group_writer import HAS_TO_WAIT
 from akool_async.durable._job import JobState
@@ -213,6 +213,8 @@ def _make_statements(*, is_postgresql: bool) -> _Statements:
             outcome=ended.c.outcome,
             operation_id=sa.func.coalesce(ended.c.id, JOBS.c.operation_id),
             charged=sa.case((ended.c.is_charged, True), else_=JOBS.c.charged),
+            # The worker has checked it, and it is not this press's.
+            reported_id=sa.case((ended.c.is_unknown, None), else_=JOBS.c.reported_id),
             credits=_larger_charge(ended.c.reported),
             estimate=sa.case(
                 (ended.c.is_refused, None),
@@ -266,34 +268,11 @@ _RESERVED: Final = sa.select(JOBS.c.budget, JOBS.c.day, JOBS.c.button, JOBS.c.re
 
 
 @define
-class _Prices:
-    """What presses of each kind cost an account."""
-
-    last: dict[str, float]
-    largest: dict[str, float]
-
-    @classmethod
-    def read(cls, connection: sa.Connection, account: str) -> _Prices:
-        prices = cls({}, {})
-        for kind, last, largest in connection.execute(_PRICES, {"its_account": account}):
-            prices.largest[kind] = largest
-            if last is not None:
-                prices.last[kind] = last
-        return prices
-
-    def expected(self, kind: str) -> float:
-        return self.last.get(kind, EXPECTED_PRICES[kind])
-
-    def largest_of(self, kind: str) -> float:
-        return self.largest.get(kind) or max(EXPECTED_PRICES[kind], *self.largest.values(), 0.0)
-
-
-@define
 class _Room:
     """What the caps and the budgets of an account allow, in one transaction."""
 
     limits: Limits
-    prices: _Prices
+    prices: Prices
     budgets: dict[str, BudgetRow] = field(factory=dict)
     upscales: int = 0
     operations: int = 0
@@ -320,7 +299,7 @@ class _Room:
 
     def _reserve(self, job: LeasedJob, today: str) -> _Terms | None:
         kind = job.press.button.kind
-        price = self.prices.largest_of(kind)
+        price = self.prices.largest(kind)
         # What has an id is paid for already.
         names = [] if job.reported_id else [name for name in (job.budget, today) if name in self.budgets]
         terms = _Terms(self.prices.expected(kind), None, is_alone=False)
@@ -372,7 +351,7 @@ class ChangeWriter:
             is_retry: True if it may have been written already, and the database's answer was lost.
         """
         account = lock_account(connection, self._account)
-        prices = _Prices.read(connection, self._account)
+        prices = self._read_prices(connection)
         results: dict[JobChange, object] = {}
         claims = _of(ClaimJob, changes)
         others = [change for change in changes if not isinstance(change, ClaimJob)]
@@ -396,7 +375,7 @@ class ChangeWriter:
         return [results.get(change) for change in changes]
 
     def _end(
-        self, connection: sa.Connection, ends: list[EndJob], account: AccountRow, prices: _Prices
+        self, connection: sa.Connection, ends: list[EndJob], account: AccountRow, prices: Prices
     ) -> dict[JobChange, object]:
         rows = []
         for number, end in enumerate(ends, account.ended_number + 1):
@@ -417,7 +396,7 @@ class ChangeWriter:
                     "is_charged": end.is_charged,
                     "reported": reported,
                     "is_refused": end.is_refused,
-                    "price": prices.largest_of(kind),
+                    "price": prices.largest(kind),
                     "is_over_budget": end.is_over_budget,
                 }
             )
@@ -431,21 +410,23 @@ class ChangeWriter:
                 return {end: end.job.job_id not in left for end in ends}
         return dict.fromkeys(ends, True)
 
-    def _accept(self, connection: sa.Connection, accepted: list[AcceptJob], prices: _Prices) -> dict[JobChange, object]:
+    def _accept(self, connection: sa.Connection, accepted: list[AcceptJob], prices: Prices) -> dict[JobChange, object]:
         rows = []
         by_id = {change.operation_id: change for change in reversed(accepted)}  # the first of each id
         for change in by_id.values():
             kind, reported = change.job.press.button.kind, as_price(change.reported)
-            if reported is not None and reported > prices.largest.get(kind, 0.0):
-                self._write_price(connection, kind, prices.last.get(kind), reported, prices)
-            is_known = kind in prices.last
+            if reported is not None:
+                before = prices.of(kind)
+                prices.observe(kind, reported)
+                self._write_price(connection, kind, before, prices)
+            is_known = prices.is_known(kind)
             rows.append(
                 {
                     "job": change.job.job_id,
                     "id": change.operation_id,
                     "reported": reported,
                     # A smaller report is not believed before the result confirms it.
-                    "still": max(reported or 0.0, prices.largest_of(kind)) if is_known else None,
+                    "still": max(reported or 0.0, prices.largest(kind)) if is_known else None,
                     "is_alone": not is_known,
                 }
             )
@@ -468,7 +449,7 @@ class ChangeWriter:
         return [each for each in accepted if each.job.job_id not in there]
 
     def _claim(
-        self, connection: sa.Connection, claims: list[ClaimJob], account: AccountRow, prices: _Prices
+        self, connection: sa.Connection, claims: list[ClaimJob], account: AccountRow, prices: Prices
     ) -> dict[JobChange, object]:
         today, lease = day_of(account.moment), claims[0].lease
         if self._limits.max_credits_per_day is not None:
@@ -506,7 +487,7 @@ class ChangeWriter:
             claim.job.is_claimed |= claim.job.job_id in found
 
     def _room(
-        self, connection: sa.Connection, claims: list[ClaimJob], account: AccountRow, prices: _Prices, today: str
+        self, connection: sa.Connection, claims: list[ClaimJob], account: AccountRow, prices: Prices, today: str
     ) -> _Room:
         room = _Room(self._limits, prices)
         its = {"its_account": self._account}
@@ -518,22 +499,31 @@ class ChangeWriter:
             since = account.moment - round(self._limits.price_timeout * 1_000_000)
             for budget, day, button, reserved, goes_alone in connection.execute(_RESERVED, {**its, "since": since}):
                 kind = Button(button).kind
-                if goes_alone or reserved > prices.largest_of(kind):
+                if goes_alone or reserved > prices.largest(kind):
                     room.unconfirmed |= {(name, kind) for name in (budget, day)}
         return room
 
-    def _learn_price(self, connection: sa.Connection, kind: str, charged: float | None, prices: _Prices) -> None:
+    def _learn_price(self, connection: sa.Connection, kind: str, charged: float | None, prices: Prices) -> None:
         """Keep what a result has confirmed; if AKOOL reports no price, the expected one, so that others go on."""
-        price = charged or prices.expected(kind)
-        if prices.last.get(kind) != price and (charged is not None or kind not in prices.last):
-            self._write_price(connection, kind, price, max(price, prices.largest.get(kind, 0.0)), prices)
+        if charged is not None or not prices.is_known(kind):
+            before = prices.of(kind)
+            prices.learn(kind, charged or prices.expected(kind))
+            self._write_price(connection, kind, before, prices)
+
+    def _read_prices(self, connection: sa.Connection) -> Prices:
+        prices = Prices()
+        for kind, last, largest in connection.execute(_PRICES, {"its_account": self._account}):
+            if last is not None:
+                prices.learn(kind, last)
+            prices.observe(kind, largest)
+        return prices
 
     def _write_price(
-        self, connection: sa.Connection, kind: str, last: float | None, largest: float, prices: _Prices
+        self, connection: sa.Connection, kind: str, before: tuple[float | None, float | None], prices: Prices
     ) -> None:
-        prices.largest[kind] = largest
-        if last is not None:
-            prices.last[kind] = last
+        last, largest = prices.of(kind)
+        if (last, largest) == before:
+            return
         price = insert_into(connection, PRICES).values(account=self._account, kind=kind, credits=last, largest=largest)
         connection.execute(
             price.on_conflict_do_update(
