@@ -17,6 +17,7 @@ from akool_async.errors import (
     NotFoundError,
     NotOperableError,
     NotPermittedError,
+    NotPressedError,
     OperationFailedError,
     OutcomeUnknownError,
     PollingError,
@@ -28,7 +29,8 @@ from akool_async.errors import (
     WaitTimeoutError,
     WebhookError,
 )
-from akool_async.models import Button, ButtonPress, Counters, ImageResult, ImageStatus, WebhookEvent
+from akool_async.items import Button, ButtonPress, Prompt, SourcePrompt
+from akool_async.models import Counters, ImageResult, ImageStatus, WebhookEvent
 from akool_async.operations import Operation, Outcome
 from akool_async.polling import AdaptivePolling, ExponentialPolling, Polling
 from akool_async.session import AkoolSession
@@ -60,16 +62,19 @@ __all__ = [
     "NotFoundError",
     "NotOperableError",
     "NotPermittedError",
+    "NotPressedError",
     "Operation",
     "OperationFailedError",
     "Outcome",
     "OutcomeUnknownError",
     "Polling",
     "PollingError",
+    "Prompt",
     "RateLimitedError",
     "ResponseError",
     "ResultExpiredError",
     "SessionClosedError",
+    "SourcePrompt",
     "Timing",
     "TransportError",
     "WaitTimeoutError",

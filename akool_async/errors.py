@@ -19,6 +19,7 @@
     │   └── AccountBannedError      1200
     ├── OutcomeUnknownError         a POST that spends credits was sent and its reply was lost
     ├── BudgetError                 pressing could pass max_credits; nothing was sent
+    ├── NotPressedError             there is no source image to press: making it failed; nothing was sent
     ├── OperationFailedError        image_status 4; carries the result
     ├── WaitTimeoutError            the caller's time is up, the job runs on (also TimeoutError)
     ├── PollingError                a long streak of failed polls, the job may run on
@@ -38,21 +39,30 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from attrs import frozen
 
 if TYPE_CHECKING:
-    from akool_async.models import ButtonPress, ImageResult
+    from akool_async.items import ButtonPress, Prompt, SourcePrompt
+    from akool_async.models import ImageResult
 
 
 class AkoolError(Exception):
-    """The root. ``operation_id`` and ``press`` say which operation an error is about, where it is about one."""
+    """The root. ``operation_id``, ``press`` and ``prompt`` say what an error is about, if it is about one of them."""
 
     operation_id: str | None = None
     press: ButtonPress | None = None
+    prompt: Prompt | SourcePrompt | None = None
     retry_after: float | None = None
     """Seconds that AKOOL asked to wait by a Retry-After header."""
 
-    def about(self, *, operation_id: str | None = None, press: ButtonPress | None = None) -> Self:
+    def about(
+        self,
+        *,
+        operation_id: str | None = None,
+        press: ButtonPress | None = None,
+        prompt: Prompt | SourcePrompt | None = None,
+    ) -> Self:
         """Note what the error is about, unless that is known already."""
         self.operation_id = self.operation_id or operation_id
         self.press = self.press or press
+        self.prompt = self.prompt or prompt
         return self
 
     def fresh(self) -> Self:
@@ -65,6 +75,8 @@ class AkoolError(Exception):
         message = str(self.args[0]) if self.args else type(self).__name__
         if self.press is not None:
             message += f" [button {self.press}]"
+        if self.prompt is not None:
+            message += f" [{self.prompt}]"
         if self.operation_id is not None:
             message += f" [operation {self.operation_id}]"
         return message
@@ -245,6 +257,10 @@ class BudgetError(AkoolError):
         self.charged = charged
         """Credits that this fan-out may have been charged so far."""
         self.price = price
+
+
+class NotPressedError(AkoolError):
+    """A fan-out was to press a button of an image that was not made; nothing was sent."""
 
 
 class OperationFailedError(AkoolError):

@@ -1,8 +1,9 @@
 """What an observer receives: typed values, in the order in which things happen.
 
 A press or a prompt begins with :class:`Queued`. It goes on with :class:`Accepted` (for each image of a batch), or ends
-with :class:`Refused` or :class:`OutcomeUnknown`. A press that a fan-out refuses before it queues has a
-:class:`Refused` alone.
+with :class:`Refused` or :class:`OutcomeUnknown`. A prompt, of whose lost reply nothing can be found out, has a
+:class:`Sending` before each POST, and a :class:`Deferred` if AKOOL did not take that one and it is sent again later. A
+press that a fan-out refuses before it queues has a :class:`Refused` alone.
 An operation that was pressed ends with one :class:`Finished`, unless nobody polls for it any more.
 
 A coroutine function is started in that order, each event in a task of its own; what it awaits may change the order.
@@ -21,20 +22,39 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 from attrs import frozen
 
-from akool_async.models import ButtonPress, ImageStatus
+from akool_async.models import ImageStatus
+
+if TYPE_CHECKING:
+    from akool_async.items import ButtonPress, Prompt, SourcePrompt
 
 
 @frozen(kw_only=True)
 class Queued:
     """A press or a prompt waits for its turn; nothing was sent yet."""
 
-    press: ButtonPress | None
+    press: ButtonPress | None = None
     """None for a prompt."""
+    prompt: Prompt | SourcePrompt | None = None
+    """None for a press."""
+
+
+@frozen(kw_only=True)
+class Sending:
+    """A prompt is about to be sent: from here on AKOOL may accept it."""
+
+    prompt: Prompt | SourcePrompt
+
+
+@frozen(kw_only=True)
+class Deferred:
+    """AKOOL did not take a prompt that was sent, and nothing was charged: it waits, to be sent again."""
+
+    prompt: Prompt | SourcePrompt
 
 
 @frozen(kw_only=True)
@@ -42,8 +62,10 @@ class Accepted:
     """AKOOL accepted a press or one image of a prompt."""
 
     operation_id: str
-    press: ButtonPress | None
+    press: ButtonPress | None = None
     """None for a prompt."""
+    prompt: Prompt | SourcePrompt | None = None
+    """None for a press."""
     credits: float | None
     """Credits charged, as the reply reports them (``deduction_credit``); None if it does not."""
 
@@ -52,8 +74,10 @@ class Accepted:
 class Refused:
     """A press or a prompt ended without being accepted. Nothing was charged."""
 
-    press: ButtonPress | None
-    """None for a prompt."""
+    press: ButtonPress | None = None
+    """None for a prompt, and for a press whose source image was not made."""
+    prompt: Prompt | SourcePrompt | None = None
+    """None for a press."""
     error: Exception | None
     """What its callers get; None if all of them were cancelled before anything was sent."""
 
@@ -96,8 +120,10 @@ class Finished:
 class OutcomeUnknown:
     """The reply to a POST that spends credits was lost, and its id was not found."""
 
-    press: ButtonPress | None
+    press: ButtonPress | None = None
     """None for a prompt."""
+    prompt: Prompt | SourcePrompt | None = None
+    """None for a press."""
     charged: bool | None
     """True if AKOOL was found to have accepted it, None if that is not known."""
 
@@ -112,10 +138,22 @@ class Throttled:
     """Seconds for which nothing of that sort is sent."""
 
 
-Event = Queued | Accepted | Refused | Polled | Finished | OutcomeUnknown | Throttled
+Event = Queued | Sending | Deferred | Accepted | Refused | Polled | Finished | OutcomeUnknown | Throttled
 Observer = Callable[[Event], Awaitable[None] | None]
 
-__all__ = ["Accepted", "Event", "Finished", "Observer", "OutcomeUnknown", "Polled", "Queued", "Refused", "Throttled"]
+__all__ = [
+    "Accepted",
+    "Deferred",
+    "Event",
+    "Finished",
+    "Observer",
+    "OutcomeUnknown",
+    "Polled",
+    "Queued",
+    "Refused",
+    "Sending",
+    "Throttled",
+]
 
 logger = logging.getLogger("akool_async")
 

@@ -1,71 +1,17 @@
-"""The values users hold: buttons, statuses, results and requests. Nothing here knows AKOOL's wire names."""
+"""The values that AKOOL answers with: statuses, results and webhooks. Nothing here knows AKOOL's wire names."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping  # noqa: TC003 - cattrs reads the annotations at run time
 from datetime import UTC, datetime, timedelta
-from enum import IntEnum, StrEnum
+from enum import IntEnum
 from typing import Any, Final
 
 from attrs import field, frozen
 
-from akool_async import _validate
-
-SCALES: Final = ("1:1", "4:3", "3:4", "16:9", "9:16", "3:2", "2:3")
 _MILLISECONDS: Final = re.compile(r"(\d{13})(?!\d)", re.ASCII)
 RESULT_LIFETIME: Final = timedelta(days=7)  # the Create By Button page: resources are valid for 7 days
-
-
-class Button(StrEnum):
-    """What can be pressed on a finished image. Each can be pressed once per image."""
-
-    U1 = "U1"
-    U2 = "U2"
-    U3 = "U3"
-    U4 = "U4"
-    V1 = "V1"
-    V2 = "V2"
-    V3 = "V3"
-    V4 = "V4"
-
-    @property
-    def is_upscale(self) -> bool:
-        """True for U1-U4, which make one 4K image; False for V1-V4, which make variations."""
-        return self.startswith("U")
-
-    @property
-    def kind(self) -> str:
-        """What the button makes: "upscale" or "variation"."""
-        return "upscale" if self.startswith("U") else "variation"
-
-    @classmethod
-    def parse(cls, value: str) -> Button:
-        """Read a button's name; a ``ValueError`` names the eight there are."""
-        try:
-            return cls[value]
-        except (KeyError, TypeError):
-            raise ValueError(f"button must be one of {', '.join(cls)}, not {value!r}") from None
-
-    @classmethod
-    def unlisted(cls, name: str) -> Button:
-        """A stand-in that names a button which this version does not know, in an outcome. It cannot be pressed."""
-        button = str.__new__(cls, name)
-        button._name_ = button._value_ = name
-        return button
-
-    def __reduce_ex__(self, protocol: object) -> tuple[Any, ...]:
-        return Button if self.value in Button.__members__ else Button.unlisted, (self.value,)
-
-    @classmethod
-    def upscale(cls, index: int) -> Button:
-        """U1-U4 from the image's place, 1 to 4."""
-        return cls(f"U{_validate.count('index', index, at_most=4)}")
-
-    @classmethod
-    def vary(cls, index: int) -> Button:
-        """V1-V4 from the image's place, 1 to 4."""
-        return cls(f"V{_validate.count('index', index, at_most=4)}")
 
 
 class ImageStatus(IntEnum):
@@ -94,7 +40,7 @@ class ImageResult:
     images: tuple[str, ...] = ()
     external_img: str | None = None
     buttons: tuple[str, ...] = ()
-    """Buttons that can still be pressed. Compares equal to :class:`Button`; may hold names not known here."""
+    """Buttons that can still be pressed. Compares equal to ``Button``; may hold names not known here."""
     used_buttons: tuple[str, ...] = ()
     source_image_id: str | None = None
     """The image whose button was pressed (``image_content_model_id``)."""
@@ -150,25 +96,6 @@ class ImageResult:
 def _stored_at(url: str) -> datetime | None:
     found = _MILLISECONDS.match(url.partition("?")[0].rpartition("/")[2])
     return None if found is None else datetime.fromtimestamp(int(found[1]) / 1000, UTC)
-
-
-def _as_button(value: str) -> Button:
-    return value if isinstance(value, Button) else Button.parse(value)
-
-
-@frozen
-class ButtonPress:
-    """A button of an image: the natural name of an operation, since each can be pressed once."""
-
-    image_id: str = field()
-    button: Button = field(converter=_as_button)
-
-    @image_id.validator
-    def _check_image_id(self, _: object, value: str) -> None:
-        _validate.image_id("image_id", value)
-
-    def __str__(self) -> str:
-        return f"{self.button} of image {self.image_id}"
 
 
 @frozen(kw_only=True)
@@ -230,55 +157,3 @@ class Counters:
     """Seconds that a finished operation took, on average: by AKOOL's clock if its result tells, or as polls saw it."""
     detection_delay: float
     """Seconds between the end of an operation and the poll that saw it, on average; as exact as ``duration``."""
-
-
-@frozen(kw_only=True)
-class PromptRequest:
-    """What Create By Prompt takes."""
-
-    prompt: str = field()
-    scale: str = field(default="1:1")
-    source_image: str | None = field(default=None)
-    webhook_url: str | None = field(default=None)
-
-    def __attrs_post_init__(self) -> None:
-        _validate.text("prompt", self.prompt)
-        _validate.one_of("scale", self.scale, SCALES)
-        _check_optional_url("source_image", self.source_image)
-        _check_optional_url("webhook_url", self.webhook_url)
-
-
-@frozen(kw_only=True)
-class SourcePromptRequest:
-    """What Create By Source Prompt (v4) takes."""
-
-    prompt: str
-    model_name: str | None = None
-    source_images: tuple[str, ...] = ()
-    scale: str | None = None
-    resolution: str | None = None
-    batch_quantity: int = 1
-    similar: float | None = None
-    negative_prompt: str | None = None
-    webhook_url: str | None = None
-
-    def __attrs_post_init__(self) -> None:
-        _validate.text("prompt", self.prompt)
-        if self.scale is not None:
-            _validate.one_of("scale", self.scale, (*SCALES, "Original"))
-            if self.scale == "Original" and not self.source_images:
-                raise ValueError("scale 'Original' is for image to image: pass source_images, or another scale")
-        if self.resolution is not None:
-            _validate.one_of("resolution", self.resolution, ("1080p", "4k"))
-        if self.similar is not None:
-            _validate.number_between("similar", self.similar, 0, 1)
-        for name in ("model_name", "negative_prompt"):
-            if getattr(self, name) is not None:
-                _validate.text(name, getattr(self, name))
-        _validate.count("batch_quantity", self.batch_quantity, at_most=4)
-        _check_optional_url("webhook_url", self.webhook_url)
-
-
-def _check_optional_url(name: str, value: str | None) -> None:
-    if value is not None:
-        _validate.web_url(name, value)

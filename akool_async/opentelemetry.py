@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
 
-    from akool_async import ButtonPress
 
 SCOPE: Final = "akool_async"
 NANOSECONDS: Final = 1_000_000_000
@@ -63,12 +62,12 @@ class OpenTelemetryObserver:
         """Record one event."""
         match event:
             case events.Accepted():
-                self._accepted.add(1, _attributes_of(event.press))
+                self._accepted.add(1, _attributes_of(event))
                 self._credits.add(event.credits or 0)
             case events.Polled():
                 self._polls.add(1)
             case events.Refused():
-                self._refused.add(1, _attributes_of(event.press))
+                self._refused.add(1, _attributes_of(event))
             case events.OutcomeUnknown():
                 self._unknown.add(1, {"akool.charged": str(event.charged)})
             case events.Throttled():
@@ -93,5 +92,8 @@ class OpenTelemetryObserver:
         span.end(now)
 
 
-def _attributes_of(press: ButtonPress | None) -> dict[str, str]:
-    return {"akool.kind": "prompt" if press is None else press.button.kind}
+def _attributes_of(event: events.Accepted | events.Refused) -> dict[str, str]:
+    """The kind of what an event is about; a press that has no source image has none."""
+    if event.press is not None:
+        return {"akool.kind": event.press.button.kind}
+    return {"akool.kind": "unknown" if event.prompt is None else "prompt"}

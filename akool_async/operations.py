@@ -1,21 +1,23 @@
-"""The handle of one accepted operation, and the outcome of one press of many."""
+"""The handle of one accepted operation, and the outcome of one press or prompt of many."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from attrs import frozen
+from attrs import Factory, field, frozen
 
 from akool_async import _validate
 from akool_async.errors import AkoolError, ConfigurationError, OperationFailedError
-from akool_async.models import Button, ButtonPress, ImageResult, ImageStatus
+from akool_async.items import Button, ButtonPress
+from akool_async.models import ImageResult, ImageStatus
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
 
     from akool_async._poll.poller import Poller
     from akool_async._poll.tracked import TrackedOperation
+    from akool_async.items import Item, Prompt, SourcePrompt
 
 _JSON_VERSION = 1
 
@@ -136,28 +138,52 @@ class Operation:
         return self._tracked, self._poller
 
 
+def _button_of(outcome: Outcome) -> Button | None:
+    return None if outcome.press is None else outcome.press.button
+
+
 @frozen
 class Outcome:
-    """What became of one press of a fan-out: a result or an error, and the operation where AKOOL accepted it."""
+    """What became of one press or prompt of a fan-out: a result or an error, and the operation if AKOOL accepted it."""
 
-    press: ButtonPress
+    press: ButtonPress | None = None
+    """None for a prompt, and for a press whose source image was never accepted."""
     operation: Operation | None = None
     result: ImageResult | None = None
     """The final result; of an operation that failed too."""
     error: Exception | None = None
     """An :class:`AkoolError`, unless code of the caller's own, such as a polling schedule, failed."""
+    prompt: Prompt | SourcePrompt | None = field(default=None, kw_only=True)
+    """None for a press."""
+    button: Button | None = field(default=Factory(_button_of, takes_self=True), kw_only=True)
+    """The button that was or would have been pressed; None for a prompt."""
+    parent: Outcome | None = field(default=None, kw_only=True, repr=False)
+    """The outcome on whose result this was or would have been pressed; None for an item of the fan-out itself."""
+    number: int = field(default=1, kw_only=True)
+    """Which image of a prompt's batch it is, counted from 1."""
 
     @property
     def ok(self) -> bool:
         """True for a completed operation."""
         return self.error is None
 
+    @property
+    def item(self) -> Item | None:
+        """The item of the fan-out that this is part of."""
+        return (self.prompt or self.press) if self.parent is None else self.parent.item
+
+    @property
+    def path(self) -> tuple[Button, ...]:
+        """The buttons from the item to here, such as ``(V1, U3)``; empty for a prompt."""
+        before = () if self.parent is None else self.parent.path
+        return before if self.button is None else (*before, self.button)
+
     def unwrap(self) -> ImageResult:
         """The result; raises the error where there is one."""
         if self.error is not None:
             raise self.error
         if self.result is None:
-            raise ValueError(f"the outcome of {self.press} holds neither a result nor an error")
+            raise ValueError(f"the outcome of {self.prompt or self.press} holds neither a result nor an error")
         return self.result
 
 

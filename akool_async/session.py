@@ -34,14 +34,11 @@ from akool_async._submit.submission import SubmissionServices
 from akool_async._submit.submitter import Submitter
 from akool_async.errors import ConfigurationError, SessionClosedError
 from akool_async.events import Reporter
+from akool_async.items import Button, ButtonPress, Prompt, SourcePrompt
 from akool_async.models import (
     FINAL,
-    Button,
-    ButtonPress,
     Counters,
     ImageResult,
-    PromptRequest,
-    SourcePromptRequest,
     WebhookEvent,
 )
 from akool_async.operations import Operation, read_operation
@@ -241,7 +238,7 @@ class AkoolSession:
             journal=self._journal,
             reporter=self._reporter,
             home=self._home,
-            upscale_cap=self._slots.upscales.limit,
+            slots=self._slots,
             webhook_url=settings.webhook_url,
         )
 
@@ -287,10 +284,8 @@ class AkoolSession:
         ``scale`` is "1:1", "4:3", "3:4", "16:9", "9:16", "3:2" or "2:3". Raises as :meth:`create_by_button`, but a lost
         reply is always of unknown outcome, unless the session's webhook tells: AKOOL offers no other way to find out.
         """
-        request = PromptRequest(
-            prompt=prompt, scale=scale, source_image=source_image, webhook_url=self._webhook(webhook_url)
-        )
-        return (await self._submitter.submit_prompt(request).join())[0]
+        item = Prompt(_validate.text("prompt", prompt), scale=scale, source_image=source_image)
+        return (await self._submitter.submit_prompt(item, self._webhook(webhook_url)).join())[0]
 
     async def create_by_source_prompt(
         self,
@@ -310,23 +305,22 @@ class AkoolSession:
         ``scale`` may also be "Original" where there are ``source_images`` (URLs); ``resolution`` is "1080p" or "4k"
         (AKOOL's default), ``similar`` 0 to 1 (AKOOL's default 0.5). Raises as :meth:`create_by_prompt`.
         """
-        request = SourcePromptRequest(
-            prompt=prompt,
+        item = SourcePrompt(
+            _validate.text("prompt", prompt),
             model_name=model_name,
-            source_images=_validate.urls("source_images", source_images),
+            source_images=source_images,
             scale=scale,
             resolution=resolution,
             batch_quantity=batch_quantity,
             similar=similar,
             negative_prompt=negative_prompt,
-            webhook_url=self._webhook(webhook_url),
         )
         cap = self._slots.operations
         if cap is not None and batch_quantity > cap.limit:
             raise ValueError(
                 f"batch_quantity must not pass max_concurrent_operations ({cap.limit}), not {batch_quantity}"
             )
-        return await self._submitter.submit_prompt(request).join()
+        return await self._submitter.submit_prompt(item, self._webhook(webhook_url)).join()
 
     # --- reads: they cost nothing, and are tried again ---
 
@@ -374,27 +368,36 @@ class AkoolSession:
         max_credits: float | None = None,
         timeout: float | None = None,
     ) -> AsyncGenerator[Outcome, None]:
-        """Press many buttons and yield an :class:`Outcome` for each as it finishes.
+        """Press many buttons, and send many prompts, and yield an :class:`Outcome` for each as it finishes.
 
-        ``items`` may be endless and may be an async iterable; each is a :class:`ButtonPress` or an
-        ``(image_id, button)`` pair. It is pulled lazily: at most ``max_in_flight`` presses run or have an outcome that
-        was not taken yet, and at most as many wait. Every press pulled comes out in exactly one outcome, and a failure
-        never touches another press. Variations go on while upscales wait for their slots.
+        Each item may say what is pressed on its result: ``Prompt("a fox", then="U* V1>U2")`` makes an image, upscales
+        its four pictures, varies the first one, and upscales one of those. Each prompt and press of such a tree comes
+        out once, with the outcome that it followed as its ``parent``. If an image was not made, what was to be pressed
+        on it comes out with :class:`NotPressedError`, or with :class:`BudgetError` if the budget was spent.
 
-        ``preflight`` reads each source image once and refuses a button that is used or absent without pressing it
-        (:class:`NotOperableError`). ``max_credits`` is never passed by what is charged, as far as AKOOL reports
-        prices: a press that could pass it is refused with :class:`BudgetError`. ``timeout`` is in seconds, for each
-        operation once it is pressed.
+        Items are pulled lazily, and a failure touches no other item. Upscales, variations and prompts go on beside each
+        other. Presses on images that were made here go before new prompts, and no more trees with upscales are open
+        than keep the slots busy.
 
-        Bad authentication, a banned account or exhausted credit end new presses: the rest of the input comes out with
-        that error, unpressed. Leaving the loop or cancelling its task ends new presses too, as soon as the generator is
+        Bad authentication, a banned account or exhausted credit end new POSTs: the rest of the input comes out with
+        that error, unsent. Leaving the loop or cancelling its task ends new POSTs too, as soon as the generator is
         closed: by ``contextlib.aclosing``, by Python in its own time, or by :meth:`aclose`. What was accepted and not
         yielded then stands in :attr:`unclaimed`. An error of ``items`` itself, a bad item included, is raised once
-        everything that was pressed has come out.
+        everything that was sent has come out.
+
+        Args:
+            items: An iterable or an async iterable, which may be endless. Each item is a :class:`ButtonPress`, an
+                ``(image_id, button)`` pair, a :class:`Prompt` or a :class:`SourcePrompt`.
+            max_in_flight: How many may be under way or have an outcome that was not taken yet. At most as many more
+                items wait, and what is pressed on images that are there.
+            preflight: Whether to read each source image once, and refuse a button that is used or absent without
+                pressing it (:class:`NotOperableError`).
+            max_credits: The most that may be charged, as far as AKOOL reports prices. What could pass it is not sent.
+            timeout: Seconds that each operation may take once it is accepted.
 
         Raises:
-            ValueError: a bad argument, before anything is pulled; a bad item, naming its place.
-            SessionClosedError: the session is closed, or was while the outcomes came.
+            ValueError: An argument is wrong, before anything is pulled; or an item is, which is named by its place.
+            SessionClosedError: The session is closed, or was while the outcomes came.
         """
         if self._closed:
             raise SessionClosedError
@@ -482,7 +485,9 @@ class AkoolSession:
         handle = self._attach(operation)
         return await handle.wait_until_complete(timeout=timeout, raise_on_failure=raise_on_failure)
 
-    async def download(self, result: ImageResult, directory: str | os.PathLike[str]) -> list[Path]:
+    async def download(
+        self, result: ImageResult, directory: str | os.PathLike[str], *, name: str | None = None
+    ) -> list[Path]:
         """Save every picture of a result as ``ID-1.png``, ``ID-2.png``, ... and return the paths, in ``urls`` order.
 
         A few at once, 8 in the whole session. One that breaks off is asked for again a few times, from there on where
@@ -491,7 +496,14 @@ class AkoolSession:
         in total. Nothing is overwritten: an equal file is kept, another one is an error. No key goes to the pictures'
         host; of an injected ``http`` only the proxy is used.
 
+        Args:
+            result: The result.
+            directory: The folder, which is made if it is not there.
+            name: Name the pictures after this: ``NAME-1.png``, ... and ``NAME-grid.png`` for the grid of four, and
+                ``NAME.png`` for the only picture of an upscale.
+
         Raises:
+            ValueError: an argument is wrong, such as a name that leads out of the folder; nothing was requested.
             ResultExpiredError: the host refuses, and AKOOL does not have the result any more or its 7 days are over, by
                 the servers' clocks.
             DownloadError: a picture could not be saved whole, or there is none.
@@ -500,8 +512,10 @@ class AkoolSession:
             raise ValueError(f"result must be an ImageResult, such as wait_until_complete() returns, not {result!r}")  # noqa: TRY004
         if not isinstance(directory, str | os.PathLike) or not str(directory):
             raise ValueError(f"directory must be a path, such as 'pictures', not {directory!r}")
+        if name is not None:
+            _validate.file_name("name", name)
         self._home.require()
-        return await self._downloads.save(result, Path(directory))
+        return await self._downloads.save(result, Path(directory), name)
 
     # --- lifecycle ---
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from akool_async._http import codec
 from akool_async.errors import AkoolError, APIError, RateLimitedError, ResponseError
-from akool_async.models import ButtonPress, ImageResult, ImageStatus, SourcePromptRequest
+from akool_async.items import ButtonPress, SourcePrompt
+from akool_async.models import ImageResult, ImageStatus
 from tests.support.codes import each_code
 from tests.support.examples import CREATE_BY_BUTTON_REPLY, CREATE_BY_PROMPT_REPLY, GET_IMAGE_RESULT_REPLY
 
@@ -290,4 +291,4 @@ def test_the_documented_body_of_create_by_button():
 
 def test_what_is_left_at_akools_default_is_not_sent():
     """A v4 request of only a prompt is only a prompt."""
-    assert orjson.loads(codec.prompt_body(SourcePromptRequest(prompt="a fox"))) == {"prompt": "a fox"}
+    assert orjson.loads(codec.prompt_body(SourcePrompt("a fox"), None)) == {"prompt": "a fox"}

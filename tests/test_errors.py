@@ -16,7 +16,7 @@ CLASSES = {
 PARENTS = {
     "AkoolError": "ConfigurationError TransportError ResponseError APIError OutcomeUnknownError BudgetError "
     "OperationFailedError WaitTimeoutError PollingError ResultExpiredError DownloadError SessionClosedError "
-    "WebhookError",
+    "WebhookError NotPressedError",
     "APIError": "AuthenticationError InvalidParameterError RateLimitedError InsufficientCreditError NotFoundError "
     "NotPermittedError NotOperableError GenerationError AccountBannedError",
     "NotOperableError": "AlreadyUsedError",

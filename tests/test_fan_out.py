@@ -772,3 +772,13 @@ async def test_an_image_that_is_not_finished_is_read_once_for_all_who_wait(emula
     outcomes = await collect(akool.fan_out([(source.id, "V1"), (source.id, "V2")]))
     assert [type(outcome.error) for outcome in outcomes] == [NotOperableError] * 2
     assert emulator.ledger.requests["create_by_button"] == 0
+
+
+async def test_a_tight_budget_leaves_no_slot_idle(emulator):
+    """Once a price is known, presses go one after the other only until AKOOL has answered, and run together."""
+    async with emulator.session(polling=FAST) as akool:
+        await (await akool.upscale(emulator.add_image(), 1)).wait_until_complete()
+        presses = [(emulator.add_image(), "U1") for _ in range(8)]
+        outcomes = await collect(akool.fan_out(presses, max_credits=20))
+    assert all(outcome.ok for outcome in outcomes)
+    assert emulator.ledger.peak_upscales == 4

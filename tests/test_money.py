@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from akool_async import ButtonPress, OutcomeUnknownError
-from akool_async._limits.credits import Account, Prices, price_kind
+from akool_async._limits.credits import Account, Prices
 from akool_async.emulator import Emulator, Fault
-from akool_async.models import PromptRequest, SourcePromptRequest
+from akool_async.items import Prompt, SourcePrompt
 from tests.support.commands import start, write_batch
 from tests.support.schedules import FAST
 
@@ -81,15 +81,15 @@ async def test_a_refund_or_a_top_up_is_told(emulator, akool):
     [
         (ButtonPress("image-1", "U1"), "upscale"),
         (ButtonPress("image-1", "V1"), "variation"),
-        (PromptRequest(prompt="a fox"), "prompt"),
-        (SourcePromptRequest(prompt="a fox"), "v4 4k"),
-        (SourcePromptRequest(prompt="a fox", resolution="4k"), "v4 4k"),
-        (SourcePromptRequest(prompt="a fox", resolution="1080p"), "v4 1080p"),
+        (Prompt("a fox"), "prompt"),
+        (SourcePrompt("a fox"), "v4 4k"),
+        (SourcePrompt("a fox", resolution="4k"), "v4 4k"),
+        (SourcePrompt("a fox", resolution="1080p"), "v4 1080p"),
     ],
 )
 def test_prices_are_learned_by_kind_endpoint_and_resolution(made_by, kind):
     """What is not told about the resolution is AKOOL's default."""
-    assert price_kind(made_by) == kind
+    assert made_by.kind == kind
 
 
 def test_a_price_is_what_was_charged_last_and_the_budget_takes_the_largest():

@@ -15,6 +15,7 @@ from akool_async import (
     InvalidParameterError,
     NotOperableError,
     OutcomeUnknownError,
+    Prompt,
     SessionClosedError,
     events,
 )
@@ -97,6 +98,23 @@ async def test_an_unknown_outcome_is_told(emulator):
     assert seen[-1] == events.OutcomeUnknown(press=ButtonPress(source, "U1"), charged=True)
 
 
+async def test_a_prompt_is_reported_before_each_post(emulator):
+    """Sending comes before every POST of a prompt, and Deferred after each that AKOOL did not take."""
+    seen = []
+    async with emulator.session(observer=seen.append) as akool:
+        emulator.faults.script("create_by_prompt", Fault.code(1005))
+        await akool.create_by_prompt("a fox")
+    prompt = Prompt("a fox")
+    told = [event for event in seen if not isinstance(event, events.Accepted | events.Throttled)]
+    assert told == [
+        events.Queued(prompt=prompt),
+        events.Sending(prompt=prompt),
+        events.Deferred(prompt=prompt),
+        events.Sending(prompt=prompt),
+    ]
+    assert isinstance(seen[-1], events.Accepted)
+
+
 async def test_a_refused_press_and_prompt_are_events(emulator):
     """What AKOOL refuses ends with Refused, which carries the error, and is counted."""
     seen = []
@@ -110,12 +128,11 @@ async def test_a_refused_press_and_prompt_are_events(emulator):
             await akool.create_by_prompt("a fox")
         counters = akool.counters()
     press = ButtonPress(source, "U1")
-    assert [(type(event), event.press) for event in seen] == [
-        (events.Queued, press),
-        (events.Refused, press),
-        (events.Queued, None),
-        (events.Refused, None),
+    assert [type(event) for event in seen] == [
+        *(events.Queued, events.Refused),
+        *(events.Queued, events.Sending, events.Refused),
     ]
+    assert [event.press for event in seen if isinstance(event, events.Refused)] == [press, None]
     assert [event.error.code for event in seen if isinstance(event, events.Refused)] == [1010, 1003]
     assert (counters.refused, counters.pressed, counters.unknown) == (2, 0, 0)
 
@@ -185,13 +202,13 @@ async def test_a_press_that_waits_for_a_budget_in_vain_has_one_end(emulator):
 
 
 async def test_what_ended_immediately_was_pressed_before_it_finished():
-    """A reply that shows the end already: Queued, Accepted, Finished, and its price is known."""
+    """A reply that shows the end already: Queued, Sending, Accepted, Finished, and its price is known."""
     seen = []
     made = {"code": 1000, "data": {"_id": "image-1", "image_status": 3, "image": "https://a.example/1.jpeg"}}
     async with scripted_server(made) as server:
         async with AkoolSession(KEY, base_url=server.base_url, observer=seen.append) as akool:
             await akool.create_by_prompt("a fox")
-    assert [type(event) for event in seen] == [events.Queued, events.Accepted, events.Finished]
+    assert [type(event) for event in seen] == [events.Queued, events.Sending, events.Accepted, events.Finished]
 
 
 async def test_closing_is_the_reason_of_what_it_refuses(emulator):

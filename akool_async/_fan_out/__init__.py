@@ -1,1 +1,1 @@
-"""Many presses, pulled lazily, bounded, within a budget."""
+"""Many presses and prompts, pulled lazily, bounded, within a budget."""

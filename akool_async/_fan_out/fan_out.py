@@ -1,60 +1,42 @@
-"""Many presses, pulled lazily, bounded, each ending in an :class:`Outcome`; see ``AkoolSession.fan_out``."""
+"""Presses and prompts, pulled lazily, bounded, each ending in an :class:`Outcome`; see ``AkoolSession.fan_out``."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
 from contextlib import aclosing
+from functools import partial
 from typing import TYPE_CHECKING
 
-from attrs import define, field, frozen
+from attrs import frozen
 
 from akool_async import _validate
-from akool_async._fan_out.items import check_items, pull, read_press
+from akool_async._fan_out.items import check_items, pull, read_item
+from akool_async._fan_out.lanes import Lanes
 from akool_async._fan_out.preflight import Preflight
+from akool_async._fan_out.tree import children, copy_about, outcome_of, outcomes_below, roots
 from akool_async._http.retry import is_account_error
 from akool_async._limits.budget import Purchase
 from akool_async._limits.journal import Made
 from akool_async.errors import AkoolError, BudgetError, OutcomeUnknownError, SessionClosedError
 from akool_async.events import Refused
-from akool_async.models import Button, ButtonPress
-from akool_async.operations import Outcome, failure_of
+from akool_async.items import Button, ButtonPress, count_upscales, press_of, prompt_of
+from akool_async.operations import failure_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Iterator
 
     from akool_async._fan_out.items import Items
+    from akool_async._fan_out.tree import Node
     from akool_async._http.endpoints import Endpoints
     from akool_async._http.event_loop import HomeLoop
     from akool_async._limits.journal import Journal
+    from akool_async._limits.slots import Slots
     from akool_async._submit.submitter import Submitter
     from akool_async.events import Reporter
+    from akool_async.items import Branch, Item, Prompt, SourcePrompt
     from akool_async.models import ImageResult
-    from akool_async.operations import Operation
-
-
-@define(eq=False)
-class _Job:
-    """A press that has begun."""
-
-    press: ButtonPress
-    task: asyncio.Task[Outcome] | None = None
-    has_begun_pressing: bool = False
-    operation: Operation | None = None
-
-
-@define
-class _Lane:
-    """The presses of one kind: those that wait, and how many have begun."""
-
-    limit: int
-    waiting: deque[ButtonPress] = field(factory=deque)
-    begun: int = 0
-
-    @property
-    def is_open(self) -> bool:
-        """True where another may begin."""
-        return self.begun < self.limit
+    from akool_async.operations import Operation, Outcome
 
 
 @frozen
@@ -66,7 +48,7 @@ class FanOutServices:
     journal: Journal
     reporter: Reporter
     home: HomeLoop
-    upscale_cap: int
+    slots: Slots
     webhook_url: str | None
 
 
@@ -98,13 +80,15 @@ class FanOut:
         self._preflight = Preflight(services.endpoints) if options.preflight else None
         self._budget = services.journal.open_budget(options.max_credits)
         self._max_in_flight = options.max_in_flight
-        # Some beyond the cap: the next upscale has passed its preflight when a slot comes free. More of them would only
-        # wait for slots in the place of variations.
-        ready = min(services.upscale_cap, options.max_in_flight // 4)
-        self._upscales, self._variations = _Lane(services.upscale_cap + ready), _Lane(options.max_in_flight)
-        self._jobs: set[_Job] = set()
+        operations = services.slots.operations
+        operation_cap = None if operations is None else operations.limit
+        self._lanes = Lanes(services.slots.upscales.limit, operation_cap, options.max_in_flight)
+        self._begun: set[Node] = set()
         self._pressing: dict[ButtonPress, asyncio.Event] = {}
-        self._done: deque[Outcome] = deque()
+        self._done: deque[tuple[Outcome, tuple[Branch, ...]]] = deque()
+        """Outcomes that nobody has taken, each with what cannot be pressed because of it."""
+        self._not_made: Iterator[Outcome] = iter(())
+        """Outcomes of presses that have no source image, made as they are taken: they may be many."""
         self._news = asyncio.Event()  # something was done, or all is over
         self._wanted = asyncio.Event()  # more items are wanted
         self._stopped_by: AkoolError | None = None
@@ -114,15 +98,14 @@ class FanOut:
         self._is_left = False
 
     async def outcomes(self) -> AsyncGenerator[Outcome, None]:
-        """Every press's outcome, as they come."""
+        """The outcome of every node, as they come."""
         self._services.home.require()
         if self._is_left:
             raise SessionClosedError
         self._pulling = asyncio.create_task(self._pull())
         try:
-            while self._done or not self._is_over():
-                if self._done:
-                    outcome = self._done.popleft()
+            while (outcome := self._take_outcome()) is not None or not self._is_over():
+                if outcome is not None:
                     self._advance()
                     yield outcome
                 else:
@@ -136,6 +119,8 @@ class FanOut:
         if self._input_error is not None:
             raise self._input_error
 
+    # --- the input ---
+
     async def _pull(self) -> None:
         """Take items while they are wanted."""
         try:
@@ -144,14 +129,8 @@ class FanOut:
             await self._wanted.wait()
             async with aclosing(pull(self._items)) as items:
                 async for item in items:
-                    press = read_press(f"items[{place}]", item)
+                    self._add(read_item(f"items[{place}]", item))
                     place += 1
-                    try:
-                        Button.parse(press.button)
-                    except ValueError as error:  # AKOOL lists a button that this version does not know
-                        self._done.append(self._refuse(press, error))
-                    else:
-                        self._lane_of(press).waiting.append(press)
                     self._advance()
                     if self._is_left:
                         break
@@ -166,21 +145,27 @@ class FanOut:
             self._input_ended = True
             self._news.set()
 
+    def _add(self, item: Item) -> None:
+        for node in roots(item):
+            try:
+                if isinstance(item, ButtonPress):
+                    Button.parse(item.button)
+            except ValueError as error:  # AKOOL lists a button that this version does not know
+                self._report_refused(node, error)
+                self._done.append((outcome_of(node, error), ()))
+            else:
+                self._lanes.add(node)
+
+    # --- its course ---
+
     def _advance(self) -> None:
-        """Begin what may begin, the two kinds in turn, and say whether more input is wanted."""
-        lanes = (self._upscales, self._variations)
+        """Begin what may begin, and say whether more input is wanted."""
         if self._stopped_by is not None:
-            for lane in lanes:
-                while lane.waiting:
-                    press = lane.waiting.popleft()
-                    self._done.append(self._refuse(press, _because_of(self._stopped_by, press)))
-        while ready := [lane for lane in lanes if lane.waiting and lane.is_open and self._has_room]:
-            for lane in ready:
-                if self._has_room:
-                    self._begin(lane)
-        waiting = sum(len(lane.waiting) for lane in lanes)
-        missing = any(lane.is_open and not lane.waiting for lane in lanes)
-        if self._has_room and missing and waiting < self._max_in_flight:
+            for node in self._lanes.clear():
+                self._refuse(node, _because_of(self._stopped_by, node))
+        while self._has_room and (taken := self._lanes.take(len(self._begun))) is not None:
+            self._begin(taken)
+        if self._has_room and self._lanes.want_items(self._max_in_flight):
             self._wanted.set()
         else:
             self._wanted.clear()
@@ -188,117 +173,181 @@ class FanOut:
 
     @property
     def _has_room(self) -> bool:
-        return len(self._jobs) + len(self._done) < self._max_in_flight
+        return len(self._begun) + len(self._done) < self._max_in_flight
 
     def _is_over(self) -> bool:
-        return self._input_ended and not (self._jobs or self._upscales.waiting or self._variations.waiting)
+        return self._input_ended and self._lanes.is_empty and not (self._begun or self._done)
 
-    def _lane_of(self, press: ButtonPress) -> _Lane:
-        return self._upscales if press.button.is_upscale else self._variations
+    def _begin(self, node: Node) -> None:
+        self._begun.add(node)
+        node.task = asyncio.create_task(self._carry_out(node))
+        node.task.add_done_callback(partial(self._end, node))
 
-    def _begin(self, lane: _Lane) -> None:
-        job = _Job(lane.waiting.popleft())
-        lane.begun += 1
-        self._jobs.add(job)
-        job.task = asyncio.create_task(self._carry_out(job))
-        job.task.add_done_callback(lambda task: self._end(job, task))
-
-    def _end(self, job: _Job, task: asyncio.Task[Outcome]) -> None:
-        self._lane_of(job.press).begun -= 1
-        self._jobs.discard(job)
-        if self._is_left:
-            self._keep(Outcome(job.press, job.operation) if task.cancelled() else task.result())
-        elif not task.cancelled():
-            self._done.append(task.result())
-        elif self._stopped_by is not None:  # pragma: no branch - else it is the end of the event loop that cancels
-            error = _because_of(self._stopped_by, job.press)
-            self._done.append(
-                Outcome(job.press, error=error) if job.has_begun_pressing else self._refuse(job.press, error)
-            )
+    def _end(self, node: Node, task: asyncio.Task[None]) -> None:
+        self._begun.discard(node)
+        if not node.has_left_lane:
+            self._lanes.leave(node)
+        if task.cancelled():
+            self._end_cancelled(node)
+        else:
+            task.result()
         self._advance()
 
-    async def _carry_out(self, job: _Job) -> Outcome:
+    def _end_cancelled(self, node: Node) -> None:
+        if self._is_left:
+            self._keep(outcome_of(node, None))
+        elif self._stopped_by is not None:  # pragma: no branch - else it is the end of the event loop that cancels
+            error = _because_of(self._stopped_by, node)
+            if node.is_submitted:
+                self._finish(node, outcome_of(node, error))
+            else:
+                self._refuse(node, error)
+
+    async def _carry_out(self, node: Node) -> None:
         result: ImageResult | None = None
         error: Exception | None = None
         try:
-            await self._check(job.press)
-            async with Purchase(self._budget, job.press.button) as purchase:
-                operation = await self._press(job, purchase)
+            await self._check(node)
+            async with Purchase(self._budget, node.item) as purchase:
+                operation = await self._submit(node, purchase)
                 result = await operation.wait_until_complete(timeout=self._options.timeout, raise_on_failure=False)
                 await purchase.end(result.deduction_credit)
             error = failure_of(result)
-        except Exception as caught:  # noqa: BLE001 - whatever it is, it is this press's and touches no other
+        except Exception as caught:  # noqa: BLE001 - whatever it is, it is this node's and touches no other
             error = caught
-            if isinstance(caught, AkoolError) and is_account_error(caught):
-                self._stop(caught)
-        return Outcome(job.press, job.operation, result, error)
+        self._finish(node, outcome_of(node, error, result))
 
-    async def _press(self, job: _Job, purchase: Purchase) -> Operation:
-        """Press within the budget. If the same press stands in the input twice, the second waits for the first."""
-        while (first := self._pressing.get(job.press)) is not None:
-            await first.wait()
-        pressed = self._pressing[job.press] = asyncio.Event()
-        try:
-            if not self._services.submitter.has_sent(job.press):  # or else it is charged to whoever sent it
-                await self._reserve(job.press, purchase)
-            job.has_begun_pressing = True
-            submitter, webhook_url = self._services.submitter, self._services.webhook_url
-            operation = submitter.recall(job.press) or await submitter.submit(job.press, webhook_url).join()
-            job.operation = operation  # before anything else is awaited: from here on it is this run's to keep
-            await purchase.accept(None if operation.latest is None else operation.latest.deduction_credit)
-        finally:
-            del self._pressing[job.press]
-            pressed.set()
+    async def _submit(self, node: Node, purchase: Purchase) -> Operation:
+        """Press a button or send a prompt, within the budget."""
+        if isinstance(node.item, ButtonPress):
+            operation = await self._press(node, node.item, purchase)
+        else:
+            operation = await self._send_prompt(node, node.item, purchase)
+        await purchase.accept(None if operation.latest is None else operation.latest.deduction_credit)
         return operation
 
-    async def _reserve(self, press: ButtonPress, purchase: Purchase) -> None:
+    async def _press(self, node: Node, press: ButtonPress, purchase: Purchase) -> Operation:
+        """Press a button. If the same press stands in the input twice, the second waits for the first."""
+        while (first := self._pressing.get(press)) is not None:
+            await first.wait()
+        pressed = self._pressing[press] = asyncio.Event()
+        submitter, webhook_url = self._services.submitter, self._services.webhook_url
+        try:
+            if not submitter.has_sent(press):  # or else it is charged to whoever sent it
+                await self._reserve(node, purchase)
+            node.is_submitted = True
+            # Before anything else is awaited: from here on the operation is this run's to keep.
+            node.operation = submitter.recall(press) or await submitter.submit(press, webhook_url).join()
+        finally:
+            del self._pressing[press]
+            pressed.set()
+        return node.operation
+
+    async def _send_prompt(self, node: Node, prompt: Prompt | SourcePrompt, purchase: Purchase) -> Operation:
+        node.operation = self._services.submitter.recall(prompt)
+        if node.operation is None:
+            await self._reserve(node, purchase)
+            node.is_submitted = True
+            node.submission = self._services.submitter.submit_prompt(prompt, self._services.webhook_url)
+            node.operation, *others = await node.submission.join()
+            # AKOOL may make more than it was asked for.
+            self._services.journal.keep_unclaimed(Made(other.id, None) for other in others)
+        self._lanes.leave(node)
+        node.has_left_lane = True
+        self._advance()
+        return node.operation
+
+    async def _reserve(self, node: Node, purchase: Purchase) -> None:
         try:
             await purchase.reserve()
         except BudgetError as error:
-            self._services.reporter.report(Refused(press=press, error=error))
+            self._report_refused(node, error)
             raise
 
-    async def _check(self, press: ButtonPress) -> None:
+    async def _check(self, node: Node) -> None:
         """Refuse a press that cannot be made, before it queues."""
-        if self._services.submitter.knows(press):
+        item = node.item
+        if isinstance(item, ButtonPress) and self._services.submitter.knows(item):
             return
         try:
-            self._budget.refuse_if_spent(press.button)
-            if self._preflight is not None:
-                await self._preflight.check(press)
+            self._budget.refuse_if_spent(item)
+            if self._preflight is not None and isinstance(item, ButtonPress):
+                await self._preflight.check(item, known=None if node.parent is None else node.parent.result)
         except Exception as error:
-            self._services.reporter.report(Refused(press=press, error=error))
+            self._report_refused(node, error)
             raise
+
+    # --- ends ---
+
+    def _finish(self, node: Node, outcome: Outcome) -> None:
+        """The outcome of a node is there; what is pressed on its result comes next."""
+        error = outcome.error
+        if self._is_left:
+            self._keep(outcome)
+            return
+        if isinstance(error, AkoolError) and is_account_error(error):
+            self._stop(error)
+        self._done.append((outcome, () if error is None else node.then))
+        upscales = int(outcome.button is not None and outcome.button.is_upscale)
+        if error is None:
+            for child in children(outcome, node.then):
+                self._lanes.add(child)
+        else:
+            upscales += count_upscales(node.then)
+        self._lanes.count_ended(upscales)
+        self._news.set()
+
+    def _refuse(self, node: Node, error: Exception) -> None:
+        """The outcome of a node that the submitter never saw."""
+        self._report_refused(node, error)
+        self._finish(node, outcome_of(node, error))
+
+    def _report_refused(self, node: Node, error: Exception) -> None:
+        self._services.reporter.report(Refused(press=press_of(node.item), prompt=prompt_of(node.item), error=error))
+
+    def _take_outcome(self) -> Outcome | None:
+        """The next outcome that nobody has taken."""
+        below = next(self._not_made, None)
+        if below is not None:
+            self._services.reporter.report(Refused(press=below.press, error=below.error))
+            return below
+        if not self._done:
+            return None
+        outcome, then = self._done.popleft()
+        self._not_made = outcomes_below(outcome, then)
+        return outcome
 
     def _stop(self, error: AkoolError) -> None:
         """No new presses: those not sent yet come out with the error that makes them pointless."""
         if self._stopped_by is None:
             self._stopped_by = error
-            for job in self._jobs:
-                # If the submitter no longer knows the press, it has failed; the job will see that error shortly.
-                has_ended = job.has_begun_pressing and not self._services.submitter.knows(job.press)
-                unsent = job.operation is None and not has_ended and not self._services.submitter.has_sent(job.press)
-                if unsent and job.task is not None and job.task is not asyncio.current_task():
-                    job.task.cancel()
+            for node in self._begun:
+                if node.task is not None and node.task is not asyncio.current_task() and self._is_unsent(node):
+                    node.task.cancel()
 
-    def _refuse(self, press: ButtonPress, error: Exception) -> Outcome:
-        """The outcome of a press that the submitter never saw."""
-        self._services.reporter.report(Refused(press=press, error=error))
-        return Outcome(press, error=error)
+    def _is_unsent(self, node: Node) -> bool:
+        submitter = self._services.submitter
+        if node.operation is not None:
+            return False
+        if isinstance(node.item, ButtonPress):
+            # If the submitter no longer knows the press, it has failed; the node will see that error shortly.
+            has_ended = node.is_submitted and not submitter.knows(node.item)
+            return not has_ended and not submitter.has_sent(node.item)
+        return node.submission is None or node.submission.is_unsent
 
     async def aclose(self) -> None:
         """The loop is over, or was left early: no new presses; what was accepted and not yielded is kept."""
         if self._is_left:
             return
-        # All that is known is kept before the first await, and the rest as each job ends: a caller who is cancelled
+        # All that is known is kept before the first await, and the rest as each node ends: a caller who is cancelled
         # twice may end this one early.
         self._is_left = self._input_ended = True
         self._max_in_flight = 0
-        for lane in (self._upscales, self._variations):
-            lane.waiting.clear()
+        deque(self._lanes.clear(), maxlen=0)
+        self._not_made = iter(())
         while self._done:
-            self._keep(self._done.popleft())
-        begun = [self._pulling, *(job.task for job in self._jobs)]
+            self._keep(self._done.popleft()[0])
+        begun = [self._pulling, *(node.task for node in self._begun)]
         # The input itself may close the session: it runs in the task that pulls.
         tasks = [task for task in begun if task is not None and task is not asyncio.current_task()]
         for task in tasks:
@@ -316,8 +365,7 @@ class FanOut:
             self._services.journal.keep_unclaimed_error(outcome.error)
 
 
-def _because_of(reason: AkoolError, press: ButtonPress) -> AkoolError:
-    error = reason.fresh()
+def _because_of(reason: AkoolError, node: Node) -> AkoolError:
+    error = copy_about(reason, node.item)
     error.args = (f"not pressed, as another press met: {reason.args[0]}",)
-    error.operation_id, error.press = None, press
     return error

@@ -15,7 +15,8 @@ from akool_async.errors import CODES, AkoolError, AlreadyUsedError, NotFoundErro
 
 if TYPE_CHECKING:
     from akool_async._http.endpoints import Endpoints
-    from akool_async.models import ButtonPress, ImageResult
+    from akool_async.items import ButtonPress
+    from akool_async.models import ImageResult
 
 MAX_READS: Final = 8
 """Reads under way: a bad key costs no more of them."""
@@ -52,14 +53,20 @@ class Preflight:
         self._places = asyncio.Semaphore(MAX_READS)
         self._reads: Recent[str, asyncio.Task[ImageResult]] = Recent()
 
-    async def check(self, press: ButtonPress) -> None:
+    async def check(self, press: ButtonPress, *, known: ImageResult | None = None) -> None:
         """Return if the button is offered.
+
+        Args:
+            press: The press.
+            known: The source image, if it was read already: it is read again if it does not offer the button.
 
         Raises:
             AlreadyUsedError: It is used; nothing was sent.
             NotOperableError: It is not there; nothing was sent.
             AkoolError: The source image could not be read.
         """
+        if known is not None and obstacle_of(known, press.button) is None:
+            return
         try:
             source = await self._source(press.image_id)
         except AkoolError as error:

@@ -20,7 +20,8 @@ from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, overrid
 
 from akool_async._http.retry import asked_wait
 from akool_async.errors import CODES, APIError, RateLimitedError, ResponseError
-from akool_async.models import ButtonPress, ImageResult, ImageStatus, PromptRequest, SourcePromptRequest
+from akool_async.items import ButtonPress, Prompt, SourcePrompt
+from akool_async.models import ImageResult, ImageStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -255,15 +256,17 @@ _structure: Final = _converter.get_structure_hook(ImageResult)
 
 # --- writing ---------------------------------------------------------------------------------------------------------
 
-for _request, _webhook_name in {PromptRequest: "webhookUrl", SourcePromptRequest: "webhookurl"}.items():
-    attrs.resolve_types(_request)
+for _prompt in (Prompt, SourcePrompt):
+    attrs.resolve_types(_prompt)
     _converter.register_unstructure_hook(
-        _request,
+        _prompt,
         make_dict_unstructure_fn(
-            _request,
+            _prompt,
             _converter,
             _cattrs_omit_if_default=True,
-            webhook_url=override(rename=_webhook_name),  # v3 and v4 spell it differently
+            text=override(rename="prompt"),
+            then=override(omit=True),
+            key=override(omit=True),
         ),
     )
 
@@ -276,9 +279,12 @@ def button_body(press: ButtonPress, webhook_url: str | None) -> bytes:
     return orjson.dumps(body)
 
 
-def prompt_body(request: PromptRequest | SourcePromptRequest) -> bytes:
+def prompt_body(prompt: Prompt | SourcePrompt, webhook_url: str | None) -> bytes:
     """The body of Create By Prompt and of Create By Source Prompt; what is left at AKOOL's default is not sent."""
-    return orjson.dumps(_converter.unstructure(request))
+    body = _converter.unstructure(prompt)
+    if webhook_url is not None:
+        body["webhookUrl" if isinstance(prompt, Prompt) else "webhookurl"] = webhook_url  # v3 and v4 differ
+    return orjson.dumps(body)
 
 
 def token_body(client_id: str, client_secret: str) -> bytes:

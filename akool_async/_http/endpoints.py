@@ -6,7 +6,7 @@ import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from akool_async._http import codec
 from akool_async._http.origin import contradiction
@@ -14,7 +14,7 @@ from akool_async._http.retry import is_transient, read_date
 from akool_async._http.transport import Call, Transport
 from akool_async._limits.backoff import growing_waits
 from akool_async.errors import AkoolError, ResponseError
-from akool_async.models import PromptRequest
+from akool_async.items import Prompt
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from akool_async._http.request_body import SendGate
     from akool_async._limits.timing import Timing
-    from akool_async.models import ButtonPress, ImageResult, SourcePromptRequest
+    from akool_async.items import ButtonPress, SourcePrompt
+    from akool_async.models import ImageResult
 
 READ_TRIES: Final = 4
 OLD_AGE: Final = timedelta(minutes=10)
@@ -74,14 +75,14 @@ class Endpoints:
         return image
 
     async def create_by_prompt(
-        self, request: PromptRequest | SourcePromptRequest, webhook_url: str | None, gate: SendGate
+        self, prompt: Prompt | SourcePrompt, webhook_url: str | None, gate: SendGate
     ) -> list[ImageResult]:
         """Create By Prompt, or Create By Source Prompt (v4): one image, or several for a batch. Spends credits."""
-        if isinstance(request, PromptRequest):
+        if isinstance(prompt, Prompt):
             endpoint, url = "Create By Prompt", self._create_by_prompt
         else:
             endpoint, url = "Create By Source Prompt", self._create_by_source_prompt
-        body = codec.prompt_body(evolve(request, webhook_url=webhook_url))
+        body = codec.prompt_body(prompt, webhook_url)
         images = codec.read_images(await self._transport.request(Call(endpoint, "POST", url, body, gate)))
         answers = [image for image in images if contradiction(image, None) is None]
         if not answers:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from akool_async.models import ButtonPress, ImageResult
+    from akool_async.items import ButtonPress
+    from akool_async.models import ImageResult
 
 
 def contradiction(image: ImageResult, press: ButtonPress | None) -> str | None:

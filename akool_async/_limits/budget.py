@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from akool_async._limits.credits import Prices
-    from akool_async.models import Button
+    from akool_async.items import Item
 
 CAUTION: Final = 50
 """Times the expected price that is set aside for a press until AKOOL has answered it: prices may rise any time."""
@@ -27,7 +27,7 @@ class Reservation:
 
     credits: float
     is_alone: bool
-    """True if it is too little for a surprise: others of its kind wait until its price is confirmed."""
+    """True if it is too little for a surprise: others of the budget wait until its price is confirmed."""
 
 
 def reservation(
@@ -46,7 +46,7 @@ def reservation(
         max_credits: The budget.
         charged: Credits that are spent.
         reserved: Credits that are set aside for other presses.
-        is_one_unconfirmed: Whether the price of another press of its kind, which is under way, may yet be a surprise.
+        is_one_unconfirmed: Whether the price of another POST that is under way may yet be a surprise.
         error: What to raise.
 
     Raises:
@@ -79,28 +79,27 @@ class Budget:
         """False without ``max_credits``."""
         return self._max_credits < math.inf
 
-    def refuse_if_spent(self, button: Button) -> None:
-        """Raise :class:`BudgetError` if the credits for a press will not be there, whatever else happens."""
-        price = self._prices.largest(button.kind)
+    def refuse_if_spent(self, item: Item) -> None:
+        """Raise :class:`BudgetError` if the credits for an item will not be there, whatever else happens."""
+        price = self.price_of(item)
         if self._charged + price > self._max_credits:
             raise BudgetError(max_credits=self._max_credits, charged=self._charged, price=price)
 
-    def price_of(self, button: Button) -> float:
-        """What a press may cost, as far as is known."""
-        return self._prices.largest(button.kind)
+    def price_of(self, item: Item) -> float:
+        """What an item may cost, as far as is known."""
+        return self._prices.largest(item.kind) * item.images
 
-    async def reserve(self, button: Button, buyer: object) -> float:
-        """Set credits aside for a press, and return how many, waiting for what is under way if that may suffice.
+    async def reserve(self, item: Item, buyer: object) -> float:
+        """Set credits aside for an item, and return how many, waiting for what is under way if that may suffice.
 
         Raises:
             BudgetError: the credits are not there.
         """
-        kind = button.kind
         async with self._changed:
             while True:
-                until = self._until_all_are_confirmed(kind)
+                until = self._until_all_are_confirmed()
                 set_aside = reservation(
-                    self.price_of(button),
+                    self.price_of(item),
                     max_credits=self._max_credits,
                     charged=self._charged,
                     reserved=self._reserved,
@@ -110,39 +109,38 @@ class Budget:
                     break
                 await self._wait_for_change(until)
             until = asyncio.get_running_loop().time() + self._price_timeout
-            self._unconfirmed.setdefault(kind, {})[buyer] = until
+            self._unconfirmed.setdefault(item.kind, {})[buyer] = until
             self._reserved += set_aside.credits
             return set_aside.credits
 
-    def is_priced(self, button: Button) -> bool:
-        """True if a result has shown what a press of this kind costs, or that AKOOL does not report it."""
-        return self._prices.is_known(button.kind) or button.kind in self._tried
+    def is_priced(self, kind: str) -> bool:
+        """True if a result has shown what an image of this kind costs, or that AKOOL does not report it."""
+        return self._prices.is_known(kind) or kind in self._tried
 
-    async def lower(self, button: Button, buyer: object, credits_less: float) -> None:
-        """AKOOL answered a press of a kind whose price is known: less has to be set aside for it."""
+    async def confirm(self, kind: str, buyer: object) -> None:
+        """AKOOL answered a POST of a kind whose price is known: nobody has to wait for its price."""
         async with self._changed:
-            self._reserved -= credits_less
-            self._unconfirmed[button.kind].pop(buyer, None)
+            self._unconfirmed[kind].pop(buyer, None)
             self._changed.notify_all()
 
     async def count(self, *, reserved: float, charged: float) -> None:
-        """Of a press ``reserved`` is no longer set aside, and ``charged`` more is spent."""
+        """Of a POST ``reserved`` is no longer set aside, and ``charged`` more is spent."""
         async with self._changed:
             self._reserved -= reserved
             self._charged += charged
             self._changed.notify_all()
 
-    async def end(self, button: Button, buyer: object, *, is_charged: bool) -> None:
-        """Nothing more is heard of a press."""
+    async def end(self, kind: str, buyer: object, *, is_charged: bool) -> None:
+        """Nothing more is heard of a POST."""
         async with self._changed:
-            self._unconfirmed[button.kind].pop(buyer, None)
+            self._unconfirmed[kind].pop(buyer, None)
             if is_charged:  # AKOOL may never report a price: then the next ones do not go alone
-                self._tried.add(button.kind)
+                self._tried.add(kind)
             self._changed.notify_all()
 
-    def _until_all_are_confirmed(self, kind: str) -> float | None:
-        """The time until which to wait for the prices of presses under way; None if there is nothing to wait for."""
-        until = max(self._unconfirmed.get(kind, {}).values(), default=0.0)
+    def _until_all_are_confirmed(self) -> float | None:
+        """The time until which to wait for the prices of POSTs under way; None if there is nothing to wait for."""
+        until = max((until for kind in self._unconfirmed.values() for until in kind.values()), default=0.0)
         return until if until > asyncio.get_running_loop().time() else None
 
     async def _wait_for_change(self, until: float | None) -> None:
@@ -154,11 +152,11 @@ class Budget:
 
 
 class Purchase:
-    """The credits of one press, from before its POST until its result: an async context manager around both."""
+    """The credits of one POST, from before it is sent until its result: an async context manager around both."""
 
-    def __init__(self, budget: Budget, button: Button) -> None:
+    def __init__(self, budget: Budget, item: Item) -> None:
         self._budget = budget
-        self._button = button
+        self._item = item
         self._reserved = 0.0
         self._charged = 0.0
         self._reported = 0.0
@@ -166,28 +164,33 @@ class Purchase:
         self._is_accepted = False
 
     async def reserve(self) -> None:
-        """Set the credits aside. Not to be called for a press that was sent already: it is charged once.
+        """Set the credits aside. Not to be called for what was sent already: it is charged once.
 
         Raises:
             BudgetError: they are not there.
         """
         if self._budget.is_limited:
-            self._reserved = await self._budget.reserve(self._button, self)
+            self._reserved = await self._budget.reserve(self._item, self)
             self._is_open = True
 
     async def accept(self, reported: float | None) -> None:
-        """AKOOL accepted the press, with this ``deduction_credit`` in its reply.
+        """AKOOL accepted it, with this ``deduction_credit`` in its reply: of a batch, in all.
 
         A price below what was set aside is not believed before the result confirms it.
         """
         self._is_accepted = True
         self._reported = as_price(reported) or 0.0
-        if self._is_open and self._reported >= self._reserved:
+        if not self._is_open:
+            return
+        is_priced = self._budget.is_priced(self._item.kind)
+        if self._reported >= self._reserved:
             await self._count(self._reported)
-        elif self._is_open and self._budget.is_priced(self._button):
-            still = max(self._reported, self._budget.price_of(self._button))
+        elif is_priced:
+            still = max(self._reported, self._budget.price_of(self._item))
             less, self._reserved = self._reserved - still, still
-            await self._budget.lower(self._button, self, less)
+            await self._budget.count(reserved=less, charged=0.0)
+        if is_priced:
+            await self._budget.confirm(self._item.kind, self)
 
     async def end(self, reported: float | None) -> None:
         """The result came with this ``deduction_credit``; None and 0 if it has none, or if no result comes.
@@ -197,7 +200,7 @@ class Purchase:
         if self._is_open:
             reported = as_price(reported)
             known = max(reported, self._reported) if reported else 0.0
-            await self._close(max(known or self._reported, self._charged) or self._budget.price_of(self._button))
+            await self._close(max(known or self._reported, self._charged) or self._budget.price_of(self._item))
 
     async def __aenter__(self) -> Self:
         return self
@@ -213,7 +216,7 @@ class Purchase:
     async def _close(self, charged: float) -> None:
         self._is_open = False
         await self._count(charged)
-        await self._budget.end(self._button, self, is_charged=charged > 0)
+        await self._budget.end(self._item.kind, self, is_charged=charged > 0)
 
     async def _count(self, charged: float) -> None:
         reserved, self._reserved = self._reserved, 0.0

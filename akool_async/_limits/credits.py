@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from attrs import define, field, frozen
 
 from akool_async._limits.recent import Recent
-from akool_async.models import ButtonPress, SourcePromptRequest
-
-if TYPE_CHECKING:
-    from akool_async.models import PromptRequest
 
 EXPECTED_PRICES: Final = {"upscale": 2.0, "variation": 2.0, "prompt": 2.0, "v4 4k": 4.0, "v4 1080p": 3.0}
 """Credits for one image: ``deduction_credit`` of the examples in AKOOL's pages; for v4, as seen in use."""
-DEFAULT_RESOLUTION: Final = "4k"
 MAX_PRICE: Final = 1_000.0
 """Credits for one image. A report beyond it makes no sense, and would end all presses under a budget."""
 MAX_OPEN: Final = 100_000
 """Operations whose result is awaited for its price."""
-
-
-def price_kind(made_by: ButtonPress | PromptRequest | SourcePromptRequest) -> str:
-    """What a price is learned for: the kind of a button, the endpoint of a prompt and its resolution."""
-    if isinstance(made_by, ButtonPress):
-        return made_by.button.kind
-    if isinstance(made_by, SourcePromptRequest):
-        return f"v4 {made_by.resolution or DEFAULT_RESOLUTION}"
-    return "prompt"
 
 
 def as_price(reported: float | None) -> float | None:

@@ -13,6 +13,7 @@ from akool_async._limits.budget import Budget
 from akool_async._limits.credits import Account
 from akool_async._limits.recent import CACHE_SIZE, Recent
 from akool_async.errors import AkoolError, OutcomeUnknownError, ResponseError
+from akool_async.items import press_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,25 +21,10 @@ if TYPE_CHECKING:
 
     from akool_async._limits.credits import Loss
     from akool_async._limits.slots import Slot, Slots
-    from akool_async.models import Button, ButtonPress, ImageResult
+    from akool_async.items import ButtonPress, Item
+    from akool_async.models import ImageResult
 
 logger = logging.getLogger("akool_async")
-
-
-@frozen
-class PaidItem:
-    """What a paid POST is for."""
-
-    kind: str
-    """What its price is learned for; see ``price_kind``."""
-    press: ButtonPress | None = None
-    """None for a prompt."""
-    images: int = 1
-
-    @property
-    def button(self) -> Button | None:
-        """The button that is pressed; None for a prompt."""
-        return None if self.press is None else self.press.button
 
 
 @frozen
@@ -75,8 +61,8 @@ class Journal(Protocol):
     unclaimed_errors: deque[OutcomeUnknownError]
     """Unknown outcomes of POSTs whose callers had all left; the newest 10,000."""
 
-    def operation_id(self, press: ButtonPress) -> str | None:
-        """The operation of a press that AKOOL accepted; None if none is remembered."""
+    def operation_id(self, item: Item) -> str | None:
+        """The operation of an item that AKOOL accepted; None if none is remembered."""
 
     def lost(self, press: ButtonPress) -> OutcomeUnknownError | None:
         """The error of a press that was charged and whose id is lost; None if none is remembered."""
@@ -84,13 +70,13 @@ class Journal(Protocol):
     def knows(self, operation_id: str) -> bool:
         """True for the id of an operation that was accepted before."""
 
-    async def claim(self, item: PaidItem) -> Claim:
+    async def claim(self, item: Item) -> Claim:
         """Wait for the slots of an item, and record that it is about to be sent."""
 
-    def release(self, item: PaidItem, claim: Claim, *, may_be_accepted: bool) -> None:
+    def release(self, item: Item, claim: Claim, *, may_be_accepted: bool) -> None:
         """An item was not accepted, as far as is known: give its slots back."""
 
-    async def record(self, item: PaidItem, images: list[ImageResult]) -> list[ImageResult]:
+    async def record(self, item: Item, images: list[ImageResult]) -> list[ImageResult]:
         """Record the ids of the images that AKOOL made for an item, and return the images.
 
         Images that another item has made are left out: they answer an earlier POST, as a cache may do.
@@ -99,13 +85,13 @@ class Journal(Protocol):
             ResponseError: There are no others.
         """
 
-    def searching(self, item: PaidItem, seconds_searched: float) -> AbstractContextManager[None]:
+    def searching(self, item: Item, seconds_searched: float) -> AbstractContextManager[None]:
         """In this block the id of an item is waited for, whose reply was lost; it was for some seconds already."""
 
-    def accept(self, item: PaidItem, image: ImageResult) -> None:
+    def accept(self, item: Item, image: ImageResult) -> None:
         """AKOOL accepted an item, and made this image for it."""
 
-    def lose(self, item: PaidItem, images: int, error: OutcomeUnknownError | None) -> list[Loss]:
+    def lose(self, item: Item, images: int, error: OutcomeUnknownError | None) -> list[Loss]:
         """The reply for so many images of an item was lost. Returns what that counts for each of them."""
 
     def find(self, press: ButtonPress | None, losses: list[Loss]) -> None:
@@ -133,16 +119,16 @@ class MemoryJournal:
     account: Account = field(factory=Account)
     unclaimed: deque[Made] = field(factory=lambda: deque(maxlen=CACHE_SIZE))
     unclaimed_errors: deque[OutcomeUnknownError] = field(factory=lambda: deque(maxlen=CACHE_SIZE))
-    _operation_ids: Recent[ButtonPress, str] = field(factory=Recent)
+    _operation_ids: Recent[Item, str] = field(factory=Recent)
     _lost: Recent[ButtonPress, OutcomeUnknownError] = field(factory=Recent)
     _accepted: Recent[str, None] = field(factory=Recent)
 
-    def operation_id(self, press: ButtonPress) -> str | None:
-        """The operation of a press that AKOOL accepted; None if none is remembered."""
-        if press not in self._operation_ids:
+    def operation_id(self, item: Item) -> str | None:
+        """The operation of an item that AKOOL accepted; None if none is remembered."""
+        if item not in self._operation_ids:
             return None
-        self._operation_ids.move_to_end(press)
-        return self._operation_ids[press]
+        self._operation_ids.move_to_end(item)
+        return self._operation_ids[item]
 
     def lost(self, press: ButtonPress) -> OutcomeUnknownError | None:
         """The error of a press that was charged and whose id is lost; None if none is remembered."""
@@ -152,42 +138,45 @@ class MemoryJournal:
         """True for the id of an operation that was accepted before."""
         return operation_id in self._accepted
 
-    async def claim(self, item: PaidItem) -> Claim:
+    async def claim(self, item: Item) -> Claim:
         """Wait for the slots of an item."""
         if item.images == 1:
-            slots: tuple[Slot, ...] = (await self._slots.acquire(item.button),)
+            slots: tuple[Slot, ...] = (
+                await self._slots.acquire(None if (press := press_of(item)) is None else press.button),
+            )
         else:
             slots = tuple(await self._slots.acquire_batch(item.images))
         return Claim(slots)
 
-    def release(self, item: PaidItem, claim: Claim, *, may_be_accepted: bool) -> None:  # noqa: ARG002 - for a store
+    def release(self, item: Item, claim: Claim, *, may_be_accepted: bool) -> None:  # noqa: ARG002 - for a store
         """An item was not accepted, as far as is known: give its slots back."""
         for slot in claim.slots:
             slot.release()
 
-    async def record(self, item: PaidItem, images: list[ImageResult]) -> list[ImageResult]:  # noqa: ARG002 - for a store
+    async def record(self, item: Item, images: list[ImageResult]) -> list[ImageResult]:  # noqa: ARG002 - for a store
         """Return the images whose ids are new."""
         new = [image for image in images if image.id not in self._accepted]
         if not new:
             raise ResponseError(f"a reply with the id of an earlier operation, {images[0].id}")
         return new
 
-    def searching(self, item: PaidItem, seconds_searched: float) -> AbstractContextManager[None]:  # noqa: ARG002
+    def searching(self, item: Item, seconds_searched: float) -> AbstractContextManager[None]:  # noqa: ARG002
         """In this block the id of an item is waited for: this journal does not record it."""
         return nullcontext()
 
-    def accept(self, item: PaidItem, image: ImageResult) -> None:
+    def accept(self, item: Item, image: ImageResult) -> None:
         """AKOOL accepted an item, and made this image for it."""
         self._accepted[image.id] = None
         self.account.accept(image.id, item.kind, image.deduction_credit)
-        if item.press is not None:
-            self._operation_ids[item.press] = image.id
+        if (press := press_of(item)) is not None:
+            self._operation_ids[press] = image.id
 
-    def lose(self, item: PaidItem, images: int, error: OutcomeUnknownError | None) -> list[Loss]:
+    def lose(self, item: Item, images: int, error: OutcomeUnknownError | None) -> list[Loss]:
         """The reply for so many images of an item was lost. Returns what that counts for each of them."""
         charged = None if error is None else error.charged
-        if charged and error is not None and item.press is not None:
-            self._lost[item.press] = _without_frames(error)
+        press = press_of(item)
+        if charged and error is not None and press is not None:
+            self._lost[press] = _without_frames(error)
         return self.account.lose(item.kind, images, charged=charged)
 
     def find(self, press: ButtonPress | None, losses: list[Loss]) -> None:

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from akool_async.models import Button
+    from akool_async.items import Button
 
 
 class Cap(asyncio.Semaphore):

@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     from akool_async._limits.slots import Slot
     from akool_async._limits.timing import Timing
     from akool_async.events import Reporter
-    from akool_async.models import Button, ImageResult, ImageStatus
+    from akool_async.items import Button
+    from akool_async.models import ImageResult, ImageStatus
     from akool_async.polling import Polling
 
 logger = logging.getLogger("akool_async")

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from akool_async._http.endpoints import Snapshot
     from akool_async._limits.slots import Slot
     from akool_async._poll.consecutive_failures import ConsecutiveFailures
-    from akool_async.models import Button, ImageResult, ImageStatus
+    from akool_async.items import Button
+    from akool_async.models import ImageResult, ImageStatus
 
 MAX_REPORTED_POLLS: Final = 3
 """Polls of one operation that webhooks can cause; the ordinary schedule goes on beyond them."""

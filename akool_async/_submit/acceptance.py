@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from akool_async.events import Accepted
+from akool_async.items import press_of, prompt_of
 from akool_async.operations import Operation
 
 if TYPE_CHECKING:
-    from akool_async._limits.journal import Journal, PaidItem
+    from akool_async._limits.journal import Journal
     from akool_async._limits.slots import Slot
     from akool_async._poll.poller import Poller
     from akool_async.events import Reporter
+    from akool_async.items import Item
     from akool_async.models import ImageResult
 
 
@@ -25,9 +27,7 @@ class Acceptance:
     _poller: Poller
     _reporter: Reporter
 
-    def accept(
-        self, item: PaidItem, image: ImageResult, slot: Slot, *, expects_webhook: bool, is_new: bool
-    ) -> Operation:
+    def accept(self, item: Item, image: ImageResult, slot: Slot, *, expects_webhook: bool, is_new: bool) -> Operation:
         """AKOOL accepted an item, and made this image for it.
 
         Args:
@@ -38,7 +38,9 @@ class Acceptance:
             is_new: False if it was accepted some time ago, and its id was lost meanwhile.
         """
         self._journal.accept(item, image)
-        self._reporter.report(Accepted(operation_id=image.id, press=item.press, credits=image.deduction_credit))
-        tracked = self._poller.track(image, item.button, slot, expects_webhook=expects_webhook, is_new=is_new)
-        source_image_id = None if item.press is None else item.press.image_id
-        return Operation(image.id, item.button, source_image_id, tracked=tracked, poller=self._poller)
+        press, prompt = press_of(item), prompt_of(item)
+        accepted = Accepted(operation_id=image.id, press=press, prompt=prompt, credits=image.deduction_credit)
+        self._reporter.report(accepted)
+        button, source_image_id = (None, None) if press is None else (press.button, press.image_id)
+        tracked = self._poller.track(image, button, slot, expects_webhook=expects_webhook, is_new=is_new)
+        return Operation(image.id, button, source_image_id, tracked=tracked, poller=self._poller)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from akool_async._limits.credits import price_kind
-from akool_async._limits.journal import PaidItem
 from akool_async._limits.slots import Slot
 from akool_async._submit.submission import Submission
 from akool_async.operations import Operation
@@ -16,14 +14,15 @@ if TYPE_CHECKING:
     from akool_async._limits.journal import Claim
     from akool_async._submit.recovery import Callback
     from akool_async._submit.submission import SubmissionServices
-    from akool_async.models import ButtonPress, ImageResult
+    from akool_async.items import ButtonPress
+    from akool_async.models import ImageResult
 
 
 class ButtonSubmission(Submission["ImageResult", Operation]):
     """Create By Button: one image, of a press that works once."""
 
     def __init__(self, services: SubmissionServices, press: ButtonPress, webhook_url: str | None) -> None:
-        super().__init__(services, PaidItem(price_kind(press), press), webhook_url)
+        super().__init__(services, press, webhook_url)
         self._press = press
 
     def _post(self, webhook_url: str | None) -> Awaitable[ImageResult]:

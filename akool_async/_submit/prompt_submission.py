@@ -5,11 +5,8 @@ from __future__ import annotations
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
-from akool_async._limits.credits import price_kind
-from akool_async._limits.journal import PaidItem
 from akool_async._limits.slots import Slot
 from akool_async._submit.submission import Submission
-from akool_async.models import SourcePromptRequest
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable
@@ -17,20 +14,20 @@ if TYPE_CHECKING:
     from akool_async._limits.journal import Claim
     from akool_async._submit.recovery import Callback
     from akool_async._submit.submission import SubmissionServices
-    from akool_async.models import ImageResult, PromptRequest
+    from akool_async.items import Prompt, SourcePrompt
+    from akool_async.models import ImageResult
     from akool_async.operations import Operation
 
 
 class PromptSubmission(Submission["list[ImageResult]", "list[Operation]"]):
     """Create By Prompt and Create By Source Prompt: one image, or several. A prompt can be sent again any time."""
 
-    def __init__(self, services: SubmissionServices, request: PromptRequest | SourcePromptRequest) -> None:
-        images = request.batch_quantity if isinstance(request, SourcePromptRequest) else 1
-        super().__init__(services, PaidItem(price_kind(request), images=images), request.webhook_url)
-        self._request = request
+    def __init__(self, services: SubmissionServices, prompt: Prompt | SourcePrompt, webhook_url: str | None) -> None:
+        super().__init__(services, prompt, webhook_url)
+        self._sent = prompt
 
     def _post(self, webhook_url: str | None) -> Awaitable[list[ImageResult]]:
-        return self._services.endpoints.create_by_prompt(self._request, webhook_url, self._gate)
+        return self._services.endpoints.create_by_prompt(self._sent, webhook_url, self._gate)
 
     async def _record(self, images: list[ImageResult]) -> list[ImageResult]:
         return await self._services.journal.record(self.item, images)

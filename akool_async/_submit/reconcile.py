@@ -9,7 +9,8 @@ from akool_async._submit.decision import Source
 
 if TYPE_CHECKING:
     from akool_async._http.endpoints import Endpoints
-    from akool_async.models import ButtonPress, ImageResult
+    from akool_async.items import ButtonPress
+    from akool_async.models import ImageResult
 
 READ_TRIES: Final = 10
 """Tries of each read that finds out what became of a POST; with their waits most of a minute."""

@@ -20,13 +20,15 @@ from akool_async._limits.recent import Recent
 from akool_async._limits.slots import Slot
 from akool_async._submit.reconcile import READ_TRIES
 from akool_async.errors import AkoolError
+from akool_async.items import press_of
 from akool_async.models import ImageResult
 
 if TYPE_CHECKING:
     from akool_async._http.endpoints import Endpoints
     from akool_async._limits.credits import Loss
-    from akool_async._limits.journal import Claim, Journal, PaidItem
+    from akool_async._limits.journal import Claim, Journal
     from akool_async._submit.acceptance import Acceptance
+    from akool_async.items import Item
 
 logger = logging.getLogger("akool_async")
 
@@ -111,7 +113,7 @@ class Callback:
 class _Lost:
     """An item of which the callers were told that its outcome is unknown."""
 
-    item: PaidItem
+    item: Item
     callback: Callback
     losses: list[Loss]
     """What was counted for its images."""
@@ -154,7 +156,7 @@ class Recovery:
         if callback.correlation_id is not None:
             self._expected.pop(callback.correlation_id, None)
 
-    def give_up(self, item: PaidItem, callback: Callback, losses: list[Loss]) -> None:
+    def give_up(self, item: Item, callback: Callback, losses: list[Loss]) -> None:
         """Images of a POST were not found. A later webhook makes an unclaimed operation of each."""
         if callback.correlation_id is not None:
             self._lost[callback.correlation_id] = _Lost(item, callback, losses)
@@ -166,7 +168,7 @@ class Recovery:
             for image_id in callback.take_all():
                 self._accept(lost, ImageResult(id=image_id))
 
-    async def find(self, item: PaidItem, callback: Callback) -> list[ImageResult]:
+    async def find(self, item: Item, callback: Callback) -> list[ImageResult]:
         """The images of a POST that its webhook reports in time."""
         found: list[ImageResult] = []
         deadline = asyncio.get_running_loop().time() + self._timeout - callback.seconds_searched
@@ -215,22 +217,22 @@ class Recovery:
 
     def _accept(self, lost: _Lost, image: ImageResult) -> None:
         """A webhook came after the callers were told that the outcome is unknown: keep the operation for them."""
-        press = lost.item.press
+        press = press_of(lost.item)
         if self._journal.knows(image.id) or (press is not None and self._journal.operation_id(press) is not None):
             return
         self._journal.find(press, lost.losses)
         self._acceptance.accept(lost.item, image, Slot(), expects_webhook=True, is_new=False)
         self._journal.keep_unclaimed([Made(image.id, press)])
 
-    async def _read(self, item: PaidItem, image_id: str, callback: Callback) -> list[ImageResult]:
+    async def _read(self, item: Item, image_id: str, callback: Callback) -> list[ImageResult]:
         """The image that was reported, unless AKOOL says that another press made it."""
         try:
             image = await self._endpoints.get_image_result(image_id, tries=READ_TRIES)
         except AkoolError as error:
             logger.warning("a webhook reported image %s, which could not be read yet: %s", image_id, error)
             return [ImageResult(id=image_id)]  # rather believed than a paid id lost
-        if has_other_origin(image, item.press):
-            callback.rejected = f"the id {image_id} is that of {made_by(image)}, not of {item.press or 'a prompt'}"
+        if has_other_origin(image, press_of(item)):
+            callback.rejected = f"the id {image_id} is that of {made_by(image)}, not of {item}"
             logger.warning("an id was reported that is not believed: %s", callback.rejected)
             return []
         return [image]

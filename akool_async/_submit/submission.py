@@ -14,7 +14,7 @@ from akool_async._http.codec import TOO_MANY_REQUESTS
 from akool_async._http.event_loop import Waiters
 from akool_async._http.request_body import SendGate
 from akool_async._http.retry import is_account_error
-from akool_async._limits.journal import Made, PaidItem
+from akool_async._limits.journal import Made
 from akool_async._submit.decision import (
     REPORTED,
     FindOut,
@@ -35,7 +35,8 @@ from akool_async.errors import (
     ResponseError,
     SessionClosedError,
 )
-from akool_async.events import OutcomeUnknown, Queued, Refused, Throttled
+from akool_async.events import Deferred, OutcomeUnknown, Queued, Refused, Sending, Throttled
+from akool_async.items import press_of, prompt_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from akool_async._submit.decision import Decision
     from akool_async._submit.recovery import Callback, Recovery
     from akool_async.events import Reporter
+    from akool_async.items import Item
     from akool_async.models import ImageResult
     from akool_async.operations import Operation
 
@@ -91,8 +93,9 @@ class SubmissionServices:
 class Submission(ABC, Generic[Images, Result]):
     """One paid POST. Callers come and go; once it may have been accepted, it runs to its end without them."""
 
-    def __init__(self, services: SubmissionServices, item: PaidItem, webhook_url: str | None) -> None:
+    def __init__(self, services: SubmissionServices, item: Item, webhook_url: str | None) -> None:
         self.item = item
+        self.press, self.prompt = press_of(item), prompt_of(item)
         self.phase = Phase.QUEUED
         self._services = services
         self._webhook_url = webhook_url
@@ -114,6 +117,11 @@ class Submission(ABC, Generic[Images, Result]):
     def may_be_accepted(self) -> bool:
         """True while a POST may have reached AKOOL whose outcome is not known yet."""
         return self._lost_replies > 0 or (self.phase is Phase.SENT and self._gate.is_passed)
+
+    @property
+    def is_unsent(self) -> bool:
+        """True while nothing is on its way, and no outcome is known."""
+        return self.phase is not Phase.ENDED and not self.may_be_accepted
 
     # --- callers ---
 
@@ -156,7 +164,7 @@ class Submission(ABC, Generic[Images, Result]):
     async def run(self) -> Result:
         """Wait for the slots, send until the outcome is known, and take over what AKOOL made."""
         services, claim, callback = self._services, None, None
-        services.reporter.report(Queued(press=self.item.press))
+        services.reporter.report(Queued(press=self.press, prompt=self.prompt))
         try:
             claim = await services.journal.claim(self.item)
             callback = services.recovery.expect(claim, self._webhook_url)
@@ -205,13 +213,15 @@ class Submission(ABC, Generic[Images, Result]):
                 reply,
                 lost_replies=self._lost_replies,
                 can_retry=wait is not None and not self._is_closing,
-                is_press=self.item.press is not None,
+                is_press=self.press is not None,
             )
             if isinstance(decision, FindOut):
                 decision = await self._find_out(callback)
             if not isinstance(decision, Retry):
                 return self._conclude(decision, answer)
             self.phase = Phase.BACKING_OFF
+            if self.prompt is not None:
+                self._services.reporter.report(Deferred(prompt=self.prompt))
             self._drop_if_unwanted()
             await asyncio.sleep(wait or 0.0)
 
@@ -220,6 +230,8 @@ class Submission(ABC, Generic[Images, Result]):
             raise self._closed_error()
         self._gate = SendGate()
         self.phase = Phase.SENT
+        if self.prompt is not None:
+            self._services.reporter.report(Sending(prompt=self.prompt))
 
     def _wait_after(self, reply: Reply, answer: Images | AkoolError, sent_at: float) -> float | None:
         """Seconds to wait before the POST is sent again, beyond its turn; None if it is not."""
@@ -255,9 +267,9 @@ class Submission(ABC, Generic[Images, Result]):
         return decision
 
     async def _read_source(self) -> Source:
-        if self.item.press is None:
+        if self.press is None:
             return Source.UNREADABLE
-        return await reconcile(self._services.endpoints, self.item.press, self._services.timing.reconcile_gap)
+        return await reconcile(self._services.endpoints, self.press, self._services.timing.reconcile_gap)
 
     def _conclude(self, decision: Decision, answer: Images | AkoolError) -> Images:
         if not isinstance(answer, AkoolError):
@@ -269,7 +281,7 @@ class Submission(ABC, Generic[Images, Result]):
     def _unknown(self, decision: Unknown, details: str = "") -> OutcomeUnknownError:
         message = f"{decision.reason} ({details})" if details else decision.reason
         error = OutcomeUnknownError(message, charged=decision.charged, unread=decision.unread)
-        return error.about(press=self.item.press)
+        return error.about(press=self.press, prompt=self.prompt)
 
     async def _find(self, callback: Callback, error: OutcomeUnknownError) -> Images:
         """The images of a POST of unknown outcome, if its webhook reports them in time; else raise the error."""
@@ -277,7 +289,9 @@ class Submission(ABC, Generic[Images, Result]):
         if not found:
             if callback.rejected is not None:
                 message = f"{error.args[0]}; {callback.rejected}"
-                raise OutcomeUnknownError(message, charged=error.charged).about(press=self.item.press) from error
+                raise OutcomeUnknownError(message, charged=error.charged).about(
+                    press=self.press, prompt=self.prompt
+                ) from error
             if callback.is_expected:
                 logger.warning("no webhook came for a POST of unknown outcome; are webhooks refused? %s", error)
             raise error
@@ -292,23 +306,29 @@ class Submission(ABC, Generic[Images, Result]):
         try:
             return found and await self._services.journal.record(self.item, found)
         except ResponseError as error:
-            logger.warning("%s was reported: %s", self.item.press or "a prompt", error)
+            logger.warning("%s was reported: %s", self.item, error)
             return []
 
     # --- its end ---
 
     def _report_failure(self, error: BaseException, callback: Callback | None) -> None:
         """A press or a prompt that queued was not accepted, as far as is known."""
-        services, press = self._services, self.item.press
+        services = self._services
         unknown = error if isinstance(error, OutcomeUnknownError) else None
         if callback is not None and self._leaves_doubt(error):
             losses = services.journal.lose(self.item, self.item.images, unknown)
             services.recovery.give_up(self.item, callback, losses)
             services.recovery.keep_reported(callback)
-            services.reporter.report(OutcomeUnknown(press=press, charged=None if unknown is None else unknown.charged))
+            services.reporter.report(
+                OutcomeUnknown(
+                    press=self.press, prompt=self.prompt, charged=None if unknown is None else unknown.charged
+                )
+            )
         else:
             closed = SessionClosedError() if self._is_closing else None
-            services.reporter.report(Refused(press=press, error=error if isinstance(error, Exception) else closed))
+            services.reporter.report(
+                Refused(press=self.press, prompt=self.prompt, error=error if isinstance(error, Exception) else closed)
+            )
 
     def _leaves_doubt(self, error: BaseException) -> bool:
         """True if AKOOL may have accepted it although it ended with this error."""
@@ -319,7 +339,7 @@ class Submission(ABC, Generic[Images, Result]):
             error: AkoolError = OutcomeUnknownError("the session was closed before AKOOL's reply came")
         else:
             error = SessionClosedError("the session was closed before this was sent; nothing was spent")
-        return error.about(press=self.item.press)
+        return error.about(press=self.press, prompt=self.prompt)
 
     def _end(self, task: asyncio.Task[Result]) -> None:
         """Hand the result, or the error, to everybody who waits."""
@@ -340,7 +360,7 @@ class Submission(ABC, Generic[Images, Result]):
         if isinstance(outcome, AkoolError):
             self._services.journal.keep_unclaimed_error(outcome)
         elif isinstance(outcome, BaseException):
-            logger.error("%s ended with an unexpected error", self.item.press or "a prompt", exc_info=outcome)
+            logger.error("%s ended with an unexpected error", self.item, exc_info=outcome)
         else:
             self._services.journal.keep_unclaimed(Made(each.id, each.press) for each in self._operations(outcome))
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from akool_async._submit.button_submission import ButtonSubmission
 from akool_async._submit.prompt_submission import PromptSubmission
 from akool_async.errors import SessionClosedError
+from akool_async.items import press_of
 from akool_async.operations import Operation
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from akool_async._http.event_loop import HomeLoop
     from akool_async._poll.poller import Poller
     from akool_async._submit.submission import SubmissionServices
-    from akool_async.models import ButtonPress, PromptRequest, SourcePromptRequest
+    from akool_async.items import ButtonPress, Item, Prompt, SourcePrompt
 
 
 class Submitter:
@@ -45,18 +46,19 @@ class Submitter:
         """True if pressing the same again sends nothing: it is under way, or its outcome is remembered."""
         return press in self._presses or self._remembers(press)
 
-    def recall(self, press: ButtonPress) -> Operation | None:
-        """The operation of a press that AKOOL accepted before; None if there is none.
+    def recall(self, item: Item) -> Operation | None:
+        """The operation of an item that AKOOL accepted before; None if there is none.
 
         Raises:
             OutcomeUnknownError: The press was charged, and its new id is lost.
         """
         self._require_open()
-        operation_id = self._services.journal.operation_id(press)
+        operation_id, press = self._services.journal.operation_id(item), press_of(item)
         if operation_id is not None:
-            tracked = self._poller.tracked(operation_id, press.button)
-            return Operation(operation_id, press.button, press.image_id, tracked=tracked, poller=self._poller)
-        lost = self._services.journal.lost(press)
+            button, source_image_id = (None, None) if press is None else (press.button, press.image_id)
+            tracked = self._poller.tracked(operation_id, button)
+            return Operation(operation_id, button, source_image_id, tracked=tracked, poller=self._poller)
+        lost = None if press is None else self._services.journal.lost(press)
         if lost is not None:
             raise lost.fresh()
         return None
@@ -70,10 +72,10 @@ class Submitter:
             submission.task.add_done_callback(partial(self._forget, submission))
         return submission
 
-    def submit_prompt(self, request: PromptRequest | SourcePromptRequest) -> PromptSubmission:
+    def submit_prompt(self, prompt: Prompt | SourcePrompt, webhook_url: str | None) -> PromptSubmission:
         """The submission of a prompt, begun now."""
         self._require_open()
-        submission = PromptSubmission(self._services, request)
+        submission = PromptSubmission(self._services, prompt, webhook_url)
         self._prompts.add(submission)
         submission.task.add_done_callback(partial(self._forget_prompt, submission))
         return submission
@@ -103,7 +105,7 @@ class Submitter:
         return journal.operation_id(press) is not None or journal.lost(press) is not None
 
     def _forget(self, submission: ButtonSubmission, _: asyncio.Task[Operation]) -> None:
-        press = submission.item.press
+        press = submission.press
         if press is not None and self._presses.get(press) is submission:
             del self._presses[press]
 

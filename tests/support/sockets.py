@@ -7,7 +7,7 @@ import pytest
 
 from akool_async import TransportError
 from akool_async._http.request_body import SendGate
-from akool_async.models import PromptRequest
+from akool_async.items import Prompt
 
 
 @asynccontextmanager
@@ -32,7 +32,7 @@ async def tcp_server(answer):
 async def error_of_one_post(akool):
     """Send one POST that spends credits, once: the TransportError that it ends with."""
     with pytest.raises(TransportError) as caught:
-        await akool._endpoints.create_by_prompt(PromptRequest(prompt="a fox"), None, SendGate())
+        await akool._endpoints.create_by_prompt(Prompt("a fox"), None, SendGate())
     return caught.value
 
 

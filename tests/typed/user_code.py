@@ -39,8 +39,10 @@ from akool_async import (
     OutcomeUnknownError,
     Polling,
     PollingError,
+    Prompt,
     ResponseError,
     SessionClosedError,
+    SourcePrompt,
     Timing,
     TransportError,
     WaitTimeoutError,
@@ -101,6 +103,8 @@ def print_event(event: events.Event) -> None:
     match event:
         case events.Queued(press=press):
             assert_type(press, ButtonPress | None)
+        case events.Sending(prompt=prompt) | events.Deferred(prompt=prompt):
+            assert_type(prompt, Prompt | SourcePrompt)
         case events.Accepted(operation_id=operation_id, credits=charged):
             assert_type(operation_id, str)
             assert_type(charged, float | None)
@@ -243,7 +247,11 @@ async def press_many(akool: AkoolSession, image_ids: list[str], batch: dict[str,
 
 
 def read_outcome(outcome: Outcome) -> tuple[str, ...]:
-    assert_type(outcome.press, ButtonPress)
+    assert_type(outcome.press, ButtonPress | None)
+    assert_type(outcome.prompt, Prompt | SourcePrompt | None)
+    assert_type(outcome.button, Button | None)
+    assert_type(outcome.parent, Outcome | None)
+    assert_type(outcome.path, tuple[Button, ...])
     assert_type(outcome.operation, Operation | None)
     assert_type(outcome.result, ImageResult | None)
     assert_type(outcome.error, Exception | None)
@@ -345,13 +353,15 @@ async def press_for_good(presses: list[tuple[str, str]], event: WebhookEvent) ->
         async for outcome in jobs.outcomes(presses):
             read_outcome(outcome)
         async for job in jobs.jobs(JobState.OPEN, "unknown"):
-            assert_type(job.press, ButtonPress)
+            assert_type(job.press, ButtonPress | None)
+            assert_type(job.item, ButtonPress | Prompt | SourcePrompt)
+            assert_type(job.key, str | None)
             assert_type(job.state, JobState)
             assert_type(job.operation_id, str | None)
             assert_type(job.submitted_at, datetime)
             assert_type(job.ended_at, datetime | None)
             assert_type(job.outcome, Outcome | None)
-            await jobs.resolve(job.press, retry=True)
+            await jobs.resolve(job.item, retry=True)
         assert_type(await jobs.job(("an id", "U1")), Job | None)
         assert_type(await jobs.find(presses), list[Job])
         assert_type(await jobs.notify(event, correlation_id=None), bool)
@@ -401,4 +411,4 @@ def check_ledger(ledger: Ledger) -> None:
 
 async def stream(akool: AkoolSession, image_id: str) -> AsyncIterator[str]:
     async for outcome in akool.fan_out([(image_id, button) for button in Button]):
-        yield outcome.press.button
+        yield outcome.button or "prompt"
