@@ -12,6 +12,9 @@ MAX_SECONDS: Final = 1e9
 """Some thirty years, beyond which timers overflow."""
 MAX_ID_LENGTH: Final = 256
 MAX_SHOWN_LENGTH: Final = 200
+MAX_NAME_SIZE: Final = 180
+"""Bytes. File systems take 255; a picture's number, its suffix and the mark of an unfinished file come on top."""
+_CONTROL_CHARACTERS: Final = frozenset([*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029])
 
 
 def install_hint(package: str | None, extra: str) -> str:
@@ -96,6 +99,19 @@ def image_id(name: str, value: str) -> str:
     is_text = isinstance(value, str) and 0 < len(value) <= MAX_ID_LENGTH
     if not is_text or not value.isprintable() or " " in value:
         raise ValueError(f"{name} must be the _id of an image, such as '65d3206b83ccf5ab7d46cdc6', not {_show(value)}")
+    return value
+
+
+def file_name(name: str, value: str) -> str:
+    """The beginning of the names of files in one folder, on any system: it cannot lead out of the folder."""
+    text(name, value)
+    if value != value.strip() or value.startswith(".") or value.endswith("."):
+        raise ValueError(f"{name} must neither begin nor end with a dot or a space, since files are named after it")
+    forbidden = sorted({letter for letter in value if letter in '/\\:*?"<>|' or ord(letter) in _CONTROL_CHARACTERS})
+    if forbidden:
+        raise ValueError(f"{name} must not hold {_show(''.join(forbidden))}, since files are named after it")
+    if len(value.encode()) > MAX_NAME_SIZE:
+        raise ValueError(f"{name} must be of at most {MAX_NAME_SIZE} bytes, since files are named after it")
     return value
 
 

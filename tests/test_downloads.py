@@ -59,6 +59,32 @@ async def test_every_picture_is_saved_under_the_id(emulator, akool, tmp_path):
     assert len({path.read_bytes() for path in paths}) == 5
 
 
+async def test_pictures_may_have_a_name(emulator, akool, tmp_path):
+    """A name replaces the id: four singles and the grid of a variation, the only picture of an upscale; any letters."""
+    image_id = emulator.add_image()
+    variation = await (await akool.vary(image_id, 1)).wait_until_complete()
+    upscale = await (await akool.upscale(image_id, 2)).wait_until_complete()
+    files = await akool.download(variation, tmp_path, name="phare-d'été-V1")
+    assert [file.stem for file in files] == [f"phare-d'été-V1-{end}" for end in (1, 2, 3, 4, "grid")]
+    assert [file.stem for file in await akool.download(upscale, tmp_path, name="灯台-U2")] == ["灯台-U2"]
+    assert await akool.download(variation, tmp_path, name="phare-d'été-V1") == files
+    with pytest.raises(DownloadError, match="is another picture"):
+        await akool.download(
+            await (await akool.vary(image_id, 2)).wait_until_complete(), tmp_path, name="phare-d'été-V1"
+        )
+    assert len(list(tmp_path.iterdir())) == 6
+
+
+@pytest.mark.parametrize(
+    "name", ["", " ", "../a", "a/b", "a\\b", ".a", "..", "a.", " a", "a ", "a\nb", "a\0", "c:", "a" * 181, "\ud800", 5]
+)
+async def test_a_name_cannot_lead_out_of_the_folder(akool, tmp_path, name):
+    """What is no name of a file, on any system, is refused before anything is requested."""
+    with pytest.raises(ValueError, match=r"^name must"):
+        await akool.download(ImageResult(id="a", image="http://127.0.0.1:9/a.png"), tmp_path, name=name)
+    assert list(tmp_path.iterdir()) == []
+
+
 async def test_an_equal_file_is_kept_and_another_is_not_overwritten(emulator, akool, tmp_path):
     """Saving twice gives the same files; a name that is taken by something else is an error that leaves it alone."""
     result = await (await akool.vary(emulator.add_image(), 1)).wait_until_complete()

@@ -17,7 +17,7 @@ from akool_async._limits.backoff import growing_waits
 from akool_async.errors import AkoolError, DownloadError, NotFoundError, ResultExpiredError, SessionClosedError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
     from pathlib import Path
     from typing import BinaryIO
 
@@ -39,26 +39,24 @@ class Downloader:
         self._timing = timing
         self._saving: set[asyncio.Task[Path | AkoolError]] = set()
 
-    async def save(self, result: ImageResult, directory: Path) -> list[Path]:
+    async def save(self, result: ImageResult, directory: Path, name: str | None = None) -> list[Path]:
         """Save every picture of a result into ``directory``, a few concurrently; see ``AkoolSession.download``."""
         try:
-            return await self._save_all(result, directory)
+            return await self._save_all(result, directory, _stems(result, name))
         except AkoolError as error:
             error.about(operation_id=result.id)
             raise
 
-    async def _save_all(self, result: ImageResult, directory: Path) -> list[Path]:
+    async def _save_all(self, result: ImageResult, directory: Path, stems: Sequence[str]) -> list[Path]:
         if not result.urls:
             raise DownloadError(f"this result has no pictures (status {result.status})")
         await _make(directory)
         urls = _Urls(result, self._read)
 
         async def save(index: int) -> Path | AkoolError:
-            # The id comes from AKOOL and becomes a file name: it must not lead to another folder.
-            stem = f"{re.sub(r'[^A-Za-z0-9_-]', '_', result.id)}-{index + 1}"
             try:
                 async with self._hosts.concurrency:
-                    return await self._save(urls, index, directory, stem)
+                    return await self._save(urls, index, directory, stems[index])
             except AkoolError as error:  # the other pictures continue
                 return error
             except OSError as error:
@@ -220,6 +218,17 @@ class _Urls:
         if refused.at is None or end is None or refused.at < end:
             return DownloadError(*refused.args)
         return ResultExpiredError(f"AKOOL keeps results for 7 days, which ended at {end}, and {refused.args[0]}")
+
+
+def _stems(result: ImageResult, name: str | None) -> Sequence[str]:
+    """The names of a result's pictures without their suffixes, in ``urls`` order."""
+    if name is None:  # the id comes from AKOOL and becomes a file name: it must not lead to another folder
+        name = re.sub(r"[^A-Za-z0-9_-]", "_", result.id)
+    elif len(result.urls) == 1:
+        return [name]
+    elif result.image == result.urls[-1]:
+        return [*(f"{name}-{number}" for number in range(1, len(result.urls))), f"{name}-grid"]
+    return [f"{name}-{number}" for number in range(1, len(result.urls) + 1)]
 
 
 async def _make(directory: Path) -> None:
