@@ -9,7 +9,9 @@ from akool_async.durable._changes import AcceptJob, ChangeWriter, ClaimJob, EndJ
 from akool_async.durable._database import Database
 from akool_async.durable._group_writer import HAS_TO_WAIT
 from akool_async.durable._job import JobState
+from akool_async.durable._job_items import JobItem
 from akool_async.durable._outcome_codec import encode_outcome
+from akool_async.durable._recording import NewJob
 from akool_async.durable._store import Store
 from akool_async.durable._store_url import StoreUrl
 from akool_async.durable._tables import JOBS
@@ -28,7 +30,7 @@ class Worker:
 
     async def take(self, presses):
         """Submit presses and lease them."""
-        await self.store.submit(presses, None)
+        await self.store.submit([NewJob(JobItem(press)) for press in presses])
         self.lease = await self.store.open_lease("worker")
         batches = await self._database.read(_read_batches)
         return [job for batch in dict.fromkeys(batches) for job in await self.store.lease_batch(batch, self.lease)]
@@ -36,8 +38,11 @@ class Worker:
     async def write(self, *changes, is_retry=False):
         return await self._database.write(self._writer.write_all, changes, is_retry)
 
+    async def find(self, *buttons):
+        return await self.store.find(self.store.job_id(JobItem(press)) for press in presses(*buttons))
+
     def end_as_unknown(self, job):
-        outcome = encode_outcome(Outcome(job.press, error=OutcomeUnknownError("the reply was lost", charged=True)))
+        outcome = encode_outcome(Outcome(job.item, error=OutcomeUnknownError("the reply was lost", charged=True)))
         return EndJob(job, self.lease, JobState.UNKNOWN, outcome, None, None, False, False, False, False)
 
 
@@ -87,7 +92,7 @@ async def test_an_id_that_comes_after_the_end_as_unknown_opens_the_job(worker):
     assert await worker.write(ClaimJob(job, worker.lease)) == [True]
     assert await worker.write(worker.end_as_unknown(job)) == [True]
     assert await worker.write(AcceptJob(job, "id", 2.0)) == [True]
-    (found,) = await worker.store.find(presses("V1"))
+    (found,) = await worker.find("V1")
     assert (found.state, found.operation_id) == (JobState.OPEN, "id")
 
 
@@ -109,7 +114,7 @@ async def test_a_worker_that_was_taken_for_dead_writes_facts_alone(worker):
     assert await worker.write(ClaimJob(waiting, worker.lease)) == [False]
     assert await worker.write(worker.end_as_unknown(claimed)) == [False]
     assert await worker.write(AcceptJob(claimed, "id", 2.0)) == [True]
-    found = {job.press.button: job for job in await worker.store.find(presses("V1", "V2"))}
+    found = {job.press.button: job for job in await worker.find("V1", "V2")}
     assert found["V1"].operation_id == "id"
     assert {job.state for job in found.values()} == {JobState.OPEN}
 

@@ -110,9 +110,10 @@ async def test_bad_arguments_are_refused(emulator, tmp_path):
             with pytest.raises(ValueError, match="items must be an iterable"):
                 await jobs.submit(wrong)
         for wrong in ("abc", ("id",), 5, {"id": "U1"}):
-            with pytest.raises(ValueError, match=r"items\[0\] must be a ButtonPress or a pair"):
+            with pytest.raises(ValueError, match=r"items\[0\] must be a Prompt, a ButtonPress or a pair"):
                 await jobs.submit([wrong])
-            with pytest.raises(ValueError, match="must be a ButtonPress or a pair"):
+        for wrong in (("id",), 5, {"id": "U1"}, ""):
+            with pytest.raises(ValueError, match="must be a"):
                 await jobs.job(wrong)
         for wrong in (timedelta(days=-1), timedelta.max, 5, None):
             with pytest.raises(ValueError, match="older_than must be a timedelta"):
@@ -120,7 +121,7 @@ async def test_bad_arguments_are_refused(emulator, tmp_path):
         with pytest.raises(ValueError, match="states must be among 'open', 'done', 'failed', 'unknown', not 'bogus'"):
             await anext(jobs.jobs("bogus"))
         for wrong in (None, 5, "abc"):
-            with pytest.raises(ValueError, match="presses must be an iterable"):
+            with pytest.raises(ValueError, match="items must be an iterable"):
                 await jobs.find(wrong)
         with pytest.raises(ConfigurationError, match="is entered already"):
             await jobs.__aenter__()

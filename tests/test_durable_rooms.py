@@ -113,7 +113,7 @@ def test_a_lost_reply_timeout_that_is_no_time_is_refused(emulator, sqlite, secon
 
 async def test_batches_are_of_one_page_and_never_empty():
     presses = [(f"image-{number}", "U1") for number in range(2 * PAGE_SIZE)]
-    assert [len(batch) async for batch in batches_of(presses)] == [PAGE_SIZE, PAGE_SIZE]
+    assert [len(batch) async for batch in batches_of(presses, None)] == [PAGE_SIZE, PAGE_SIZE]
 
 
 @pytest.mark.parametrize("kind", ["ErrorOfANewerVersion", "Button", "annotations"])

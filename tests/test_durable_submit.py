@@ -1,11 +1,12 @@
 """Submitting to a store: a press is one job, whoever submits it, and belongs to its account."""
 
 import asyncio
+import shutil
 from datetime import timedelta
 
 import pytest
 
-from akool_async import AkoolSession, Button, ButtonPress, NotFoundError
+from akool_async import AkoolSession, Button, ButtonPress, NotFoundError, OutcomeUnknownError
 from akool_async.durable import DurableFanOut, JobState
 from akool_async.emulator import Emulator, Fault
 from tests.support.workers import an_unknown_job, open_jobs, outcomes_of
@@ -129,3 +130,18 @@ async def test_finished_jobs_are_pruned_and_unknown_ones_kept(emulator, store):
     assert job.state is JobState.UNKNOWN
     assert "this store has no record of the press" in str(job.outcome.error)
     assert emulator.ledger.accepted == 3
+
+
+async def test_a_store_that_was_copied_and_used_twice_presses_nothing_twice(emulator, tmp_path):
+    """The second copy finds the buttons used, and says that it has no record of the presses."""
+    presses = [ButtonPress(emulator.add_image(), button) for button in ("U1", "V1", "V2")]
+    async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db") as jobs:
+        await jobs.submit(presses)
+    shutil.copytree(tmp_path, tmp_path / "copy")
+    for folder in (tmp_path, tmp_path / "copy"):
+        async with open_jobs(emulator, f"sqlite:///{folder}/a.db") as jobs:
+            await jobs.run()
+            outcomes = await outcomes_of(jobs)
+    assert emulator.ledger.accepted == len(presses)
+    assert {type(outcome.error) for outcome in outcomes} == {OutcomeUnknownError}
+    assert all("this store has no record of the press" in str(outcome.error) for outcome in outcomes)

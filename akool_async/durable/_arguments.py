@@ -5,21 +5,25 @@ from __future__ import annotations
 import math
 from contextlib import aclosing
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from attrs import frozen
 
-from akool_async import Button, ButtonPress, _validate
+from akool_async import Button, ButtonPress, Prompt, _validate
 from akool_async._fan_out import items
-from akool_async.durable._job import PAGE_SIZE, JobState
+from akool_async.durable._job import PAGE_SIZE, Job, JobState
+from akool_async.durable._job_items import ItemReader
+from akool_async.durable._recording import NewJob
 from akool_async.durable._worker_timing import WorkerTiming
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable
 
-    from akool_async._fan_out.items import Items
+    from akool_async._fan_out.items import AnyItem, Items
+    from akool_async.durable._job_items import JobItem
+    from akool_async.items import Branch, Item
 
-    Press = ButtonPress | tuple[str, str]
+T = TypeVar("T")
 
 MAX_AGE: Final = timedelta(days=36_500)
 ACCOUNT_LENGTH_LIMIT: Final = 64
@@ -28,29 +32,29 @@ ACCOUNT_LENGTH_LIMIT: Final = 64
 
 @frozen(kw_only=True)
 class Resolution:
-    """How to settle the job of a press."""
+    """How to settle a job."""
 
-    press: ButtonPress
+    job_item: JobItem
     operation_id: str | None
     """The id to follow it by."""
     abandon: bool
     """Whether to count it as failed. If this is False and there is no id, it is pressed again."""
 
 
-def read_resolution(press: Press, operation_id: str | None, *, retry: bool, abandon: bool) -> Resolution:
+def read_resolution(item: AnyItem | Job | str, operation_id: str | None, *, retry: bool, abandon: bool) -> Resolution:
     """Exactly one of ``operation_id``, ``retry`` and ``abandon``.
 
     Raises:
-        ValueError: Another number of them, no press, or an id that cannot be what the press made.
+        ValueError: Another number of them, no item, or an id that cannot be what it made.
     """
-    press = read_press(press)
+    job_item = read_one("item", item)
     if [operation_id is not None, retry, abandon].count(True) != 1:
         raise ValueError("resolve takes one of operation_id, retry=True and abandon=True")
     if operation_id is not None:
         operation_id = _validate.image_id("operation_id", operation_id)
-        if operation_id == press.image_id:
+        if isinstance(job_item.item, ButtonPress) and operation_id == job_item.item.image_id:
             raise ValueError(f"operation_id: {operation_id} is the source image itself, not what the press made of it")
-    return Resolution(press=press, operation_id=operation_id, abandon=abandon)
+    return Resolution(job_item=job_item, operation_id=operation_id, abandon=abandon)
 
 
 def check_account(name: str) -> None:
@@ -91,32 +95,43 @@ def read_state(state: JobState | str) -> JobState:
         raise ValueError(f"states must be among {', '.join(map(repr, map(str, JobState)))}, not {state!r}") from None
 
 
-def read_press(press: Press) -> ButtonPress:
-    """A press, or a pair (image id, button); its button must be one of the eight."""
-    return _pressable(items.read_press("press", press))
+def read_one(name: str, item: AnyItem | Job | str) -> JobItem:
+    """What the job of an item is for; of a batch, of its first image. A text is the key of a prompt."""
+    if isinstance(item, Job):
+        return item.job_item
+    if isinstance(item, str):
+        item = Prompt(item, key=item)  # the key alone tells it from others
+    return next(ItemReader().read(_sendable(items.read_item(name, item)), name))
 
 
-async def read_presses(name: str, presses: Items) -> AsyncGenerator[ButtonPress, None]:
-    """Each press as it comes; an error names its place."""
-    items.check_items(presses, name)
-    place = 0
-    async with aclosing(items.pull(presses)) as pulled:
-        async for item in pulled:
-            yield _pressable(items.read_press(f"{name}[{place}]", item))
+async def read_items(name: str, given: Items) -> AsyncGenerator[tuple[JobItem, tuple[Branch, ...]], None]:
+    """What the jobs of each item are for, and what is pressed on its result; an error names the item's place."""
+    items.check_items(given, name)
+    reader, place = ItemReader(), 0
+    async with aclosing(items.pull(given)) as pulled:
+        async for one in pulled:
+            item = _sendable(items.read_item(f"{name}[{place}]", one))
+            try:
+                job_items = reader.read(item, f"{name}[{place}]")
+            except ValueError as error:
+                raise ValueError(f"{name}[{place}]: {error}") from None
+            for job_item in job_items:
+                yield job_item, item.then
             place += 1
 
 
-def _pressable(press: ButtonPress) -> ButtonPress:
-    Button.parse(press.button)
-    return press
+def _sendable(item: Item) -> Item:
+    if isinstance(item, ButtonPress):
+        Button.parse(item.button)
+    return item
 
 
-async def batches_of(presses: Items) -> AsyncGenerator[list[ButtonPress], None]:
-    """Presses by the page, and the rest when the input ends, also if it ends with an error."""
-    batch: list[ButtonPress] = []
+async def batches_of(given: Items, budget: str | None) -> AsyncGenerator[list[NewJob], None]:
+    """New jobs by the page, and the rest when the input ends, also if it ends with an error."""
+    batch: list[NewJob] = []
     try:
-        async for press in read_presses("items", presses):
-            batch.append(press)
+        async for job_item, then in read_items("items", given):
+            batch.append(NewJob(job_item, then, budget))
             if len(batch) == PAGE_SIZE:
                 yield batch
                 batch = []
@@ -128,6 +143,6 @@ async def batches_of(presses: Items) -> AsyncGenerator[list[ButtonPress], None]:
         yield batch
 
 
-def pages(presses: list[ButtonPress]) -> Iterable[list[ButtonPress]]:
-    """Presses by the page, as many as one statement takes."""
-    return (presses[start : start + PAGE_SIZE] for start in range(0, len(presses), PAGE_SIZE))
+def pages(of: list[T]) -> Iterable[list[T]]:
+    """A list by the page, as many as one statement takes."""
+    return (of[start : start + PAGE_SIZE] for start in range(0, len(of), PAGE_SIZE))

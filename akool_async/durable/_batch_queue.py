@@ -32,7 +32,9 @@ VERSION: Final = "2"
 library's."""
 BATCH_SIZE: Final = 100
 """Presses of one batch, which one worker has at a time."""
-MAX_BATCHES: Final = {"upscale": 2, "variation": 8}
+BELOW: Final = "below"
+"""The queue of presses on images that jobs have made: mostly a few of each image."""
+MAX_BATCHES: Final = {"upscale": 2, "variation": 8, "prompt": 4, BELOW: 64}
 """Batches of each kind that one worker takes, unless others left them: enough to have the next press ready."""
 LEFT: Final = "left"
 """The queue of batches that a worker left. It has no limit: what runs at AKOOL is followed, whatever else is to do."""

@@ -18,8 +18,10 @@ from akool_async.durable._tables import BUDGETS, JOBS, insert_into
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-SPENT: Final = sa.case((JOBS.c.reserved.is_(None), sa.func.coalesce(JOBS.c.credits, JOBS.c.estimate, 0.0)), else_=0.0)
-"""What a job counts for once it has ended."""
+SPENT: Final = sa.func.coalesce(JOBS.c.lost, 0.0) + sa.case(
+    (JOBS.c.reserved.is_(None), sa.func.coalesce(JOBS.c.credits, JOBS.c.estimate, 0.0)), else_=0.0
+)
+"""What a job counts for once it has ended, and what earlier POSTs of it count for."""
 RESERVED: Final = sa.func.coalesce(
     sa.case((JOBS.c.credits > JOBS.c.reserved, JOBS.c.credits), else_=JOBS.c.reserved), 0.0
 )

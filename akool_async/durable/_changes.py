@@ -17,25 +17,30 @@ import orjson
 import sqlalchemy as sa
 from attrs import asdict, define, evolve, field, frozen
 
-from akool_async import BudgetError, Button
+from akool_async import BudgetError
+from akool_async._fan_out.lanes import AHEAD
 from akool_async._limits.budget import reservation
 from akool_async._limits.credits import Prices, as_price
 from akool_async.durable._budgets import DailyBudgetError, budgets_follow, day_of, open_budget, read_budgets
 from akool_async.durable._group_writer import HAS_TO_WAIT
 from akool_async.durable._job import JobState
 from akool_async.durable._notifications import notify
+from akool_async.durable._recording import Recorder, jobs_below
 from akool_async.durable._reopening import reopen
 from akool_async.durable._tables import (
     ACCOUNTS,
     BUDGETS,
+    IS_BELOW,
     IS_CLAIMED,
     JOBS,
+    KNOWN_ID,
     LEASES,
     PRICES,
     insert_into,
     is_postgresql,
     rows_from_json,
 )
+from akool_async.items import read_then
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -44,6 +49,7 @@ if TYPE_CHECKING:
     from akool_async.durable._batch_queue import BatchQueue
     from akool_async.durable._budgets import BudgetRow
     from akool_async.durable._job import LeasedJob
+    from akool_async.durable._recording import NewJob
 
 T = TypeVar("T")
 
@@ -95,7 +101,7 @@ class AcceptJob:
     is_optional = False
 
     def __str__(self) -> str:
-        return f"{self.job.press} was accepted as {self.operation_id}, which could not be recorded"
+        return f"{self.job.item} was accepted as {self.operation_id}, which could not be recorded"
 
 
 @frozen(eq=False)
@@ -152,7 +158,7 @@ class _Statements:
     withdraw: sa.Update
     set_search_time: sa.Update
     accept: sa.Executable
-    end: sa.Update
+    end: sa.Executable
 
     @classmethod
     def of(cls, connection: sa.Connection) -> _Statements:
@@ -225,7 +231,8 @@ def _make_statements(*, is_postgresql: bool) -> _Statements:
             reserved=None,
             goes_alone=False,
             over_budget=ended.c.is_over_budget,
-        ),
+        )
+        .returning(JOBS.c.job_id, JOBS.c.state, JOBS.c.branches, JOBS.c.budget, KNOWN_ID.label("image_id")),
     )
 
 
@@ -255,11 +262,16 @@ _COUNT_END: Final = (
     .values(ended_number=ACCOUNTS.c.ended_number + sa.bindparam("more"))
 )
 _CLAIM_AGAIN: Final = sa.select(JOBS.c.job_id).where(_IS_ONE, _IS_MINE)
-_IS_UPSCALE: Final = JOBS.c.button.like("U%")
+_IS_UPSCALE: Final = JOBS.c.kind == "upscale"
 _COUNT_CLAIMED: Final = sa.select(
     sa.func.count().filter(_IS_UPSCALE).label("upscales"), sa.func.count().label("all")
 ).where(JOBS.c.account == sa.bindparam("its_account"), IS_CLAIMED)
-_RESERVED: Final = sa.select(JOBS.c.budget, JOBS.c.day, JOBS.c.button, JOBS.c.reserved, JOBS.c.goes_alone).where(
+_BELOW: Final = sa.func.count().filter(_IS_UPSCALE) + sa.func.coalesce(sa.func.sum(JOBS.c.upscales), 0)
+_COUNT_BELOW: Final = sa.select(_BELOW).where(JOBS.c.account == sa.bindparam("its_account"), IS_BELOW)
+_COUNT_BELOW_ROOTS: Final = sa.select(sa.func.coalesce(sa.func.sum(JOBS.c.upscales), 0)).where(
+    JOBS.c.account == sa.bindparam("its_account"), IS_CLAIMED, JOBS.c.parent.is_(None)
+)
+_RESERVED: Final = sa.select(JOBS.c.budget, JOBS.c.day, JOBS.c.kind, JOBS.c.reserved, JOBS.c.goes_alone).where(
     JOBS.c.account == sa.bindparam("its_account"),
     IS_CLAIMED,
     JOBS.c.reserved.is_not(None),
@@ -276,8 +288,10 @@ class _Room:
     budgets: dict[str, BudgetRow] = field(factory=dict)
     upscales: int = 0
     operations: int = 0
-    unconfirmed: set[tuple[str, str]] = field(factory=set)
-    """Budgets and kinds of which a press is under way whose price may yet be a surprise."""
+    ahead: int = 0
+    """Upscales of open trees."""
+    unconfirmed: set[str] = field(factory=set)
+    """Budgets of which a POST is under way whose price may yet be a surprise."""
 
     def admit(self, job: LeasedJob, today: str) -> _Terms | None:
         """Take room for a press; None if it has to wait.
@@ -285,8 +299,10 @@ class _Room:
         Raises:
             BudgetError: It will not fit its budget, whatever becomes of the others.
         """
-        is_upscale = job.press.button.is_upscale
+        is_upscale = job.item.kind == "upscale"
         max_operations = self.limits.max_operations
+        if job.opens_tree and self.ahead >= AHEAD * self.limits.max_upscales:
+            return None
         if is_upscale and self.upscales >= self.limits.max_upscales:
             return None
         if max_operations is not None and self.operations >= max_operations:
@@ -295,10 +311,11 @@ class _Room:
         if terms is not None:
             self.upscales += is_upscale
             self.operations += 1
+            self.ahead += job.upscales if job.opens_tree else 0
         return terms
 
     def _reserve(self, job: LeasedJob, today: str) -> _Terms | None:
-        kind = job.press.button.kind
+        kind = job.item.kind
         price = self.prices.largest(kind)
         # What has an id is paid for already.
         names = [] if job.reported_id else [name for name in (job.budget, today) if name in self.budgets]
@@ -310,7 +327,7 @@ class _Room:
                 max_credits=budget.max_credits,
                 charged=budget.spent - (job.spent if name == job.budget else 0.0),
                 reserved=budget.reserved,
-                is_one_unconfirmed=(name, kind) in self.unconfirmed,
+                is_one_unconfirmed=name in self.unconfirmed,
                 error=DailyBudgetError if name == today else BudgetError,
             )
             if set_aside is None:
@@ -321,7 +338,7 @@ class _Room:
         for name in names:
             budget = self.budgets[name]
             self.budgets[name] = evolve(budget, reserved=budget.reserved + (terms.set_aside or 0.0))
-            self.unconfirmed.add((name, kind))
+            self.unconfirmed.add(name)
         return terms
 
 
@@ -341,6 +358,7 @@ class ChangeWriter:
         self._account = account
         self._limits = limits
         self._queue = queue
+        self._recorder = Recorder(account, queue)
 
     def write_all(self, connection: sa.Connection, changes: Sequence[JobChange], is_retry: bool) -> list[object]:
         """Write all of them, and return the result of each. What makes room comes before what needs it.
@@ -379,7 +397,7 @@ class ChangeWriter:
     ) -> dict[JobChange, object]:
         rows = []
         for number, end in enumerate(ends, account.ended_number + 1):
-            kind = end.job.press.button.kind
+            kind = end.job.item.kind
             reported = as_price(end.reported)
             if end.has_result:
                 self._learn_price(connection, kind, max(reported or 0.0, end.job.credits or 0.0) or None, prices)
@@ -403,18 +421,29 @@ class ChangeWriter:
         if rows:
             connection.execute(_COUNT_END, {"its_account": self._account, "more": len(rows)})
             its = {"rows": _dumps(rows), "its_lease": ends[0].lease, "moment": account.moment}
-            if connection.execute(_Statements.of(connection).end, its).rowcount < len(rows):
+            ended = connection.execute(_Statements.of(connection).end, its).all()
+            self._record_below(connection, ended, account.moment)
+            if len(ended) < len(rows):
                 still_open = sa.select(JOBS.c.job_id).where(_IS_ONE, JOBS.c.ended_at.is_(None))
                 found = connection.execute(still_open, {"its_jobs": [row["job"] for row in rows]})
                 left = set(found.scalars())
                 return {end: end.job.job_id not in left for end in ends}
         return dict.fromkeys(ends, True)
 
+    def _record_below(self, connection: sa.Connection, ended: Sequence[sa.Row[Any]], moment: int) -> None:
+        """Record what is pressed on the results of jobs, in the transaction that ends them."""
+        below: list[NewJob] = []
+        for row in ended:
+            if row.branches and row.state == JobState.DONE:
+                below += jobs_below(row.job_id, row.image_id, read_then(row.branches), row.budget)
+        if self._recorder.record(connection, below, moment):
+            notify(connection, self._account)
+
     def _accept(self, connection: sa.Connection, accepted: list[AcceptJob], prices: Prices) -> dict[JobChange, object]:
         rows = []
         by_id = {change.operation_id: change for change in reversed(accepted)}  # the first of each id
         for change in by_id.values():
-            kind, reported = change.job.press.button.kind, as_price(change.reported)
+            kind, reported = change.job.item.kind, as_price(change.reported)
             if reported is not None:
                 before = prices.of(kind)
                 prices.observe(kind, reported)
@@ -491,16 +520,18 @@ class ChangeWriter:
     ) -> _Room:
         room = _Room(self._limits, prices)
         its = {"its_account": self._account}
-        if self._limits.max_operations is not None or any(claim.job.press.button.is_upscale for claim in claims):
+        if self._limits.max_operations is not None or any(claim.job.item.kind == "upscale" for claim in claims):
             room.upscales, room.operations = connection.execute(_COUNT_CLAIMED, its).one()
+        if any(claim.job.opens_tree for claim in claims):
+            counts = (_COUNT_BELOW, _COUNT_BELOW_ROOTS)
+            room.ahead = sum(connection.execute(count, its).scalar_one() for count in counts)
         if account.has_budgets:
             names = {today, *(claim.job.budget for claim in claims if claim.job.budget is not None)}
             room.budgets = read_budgets(connection, self._account, names)
             since = account.moment - round(self._limits.price_timeout * 1_000_000)
-            for budget, day, button, reserved, goes_alone in connection.execute(_RESERVED, {**its, "since": since}):
-                kind = Button(button).kind
+            for budget, day, kind, reserved, goes_alone in connection.execute(_RESERVED, {**its, "since": since}):
                 if goes_alone or reserved > prices.largest(kind):
-                    room.unconfirmed |= {(name, kind) for name in (budget, day)}
+                    room.unconfirmed |= {name for name in (budget, day) if name is not None}
         return room
 
     def _learn_price(self, connection: sa.Connection, kind: str, charged: float | None, prices: Prices) -> None:

@@ -19,7 +19,8 @@ from akool_async.durable._arguments import (
     check_lost_reply_timeout,
     check_worker_timing,
     pages,
-    read_presses,
+    read_items,
+    read_one,
     read_resolution,
     read_state,
 )
@@ -42,10 +43,9 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from types import TracebackType
 
-    from akool_async import ApiKey, ButtonPress, ClientCredentials, Outcome, WebhookEvent
-    from akool_async._fan_out.items import Items
+    from akool_async import ApiKey, ClientCredentials, Outcome, WebhookEvent
+    from akool_async._fan_out.items import AnyItem, Items
     from akool_async._http.auth import Credentials
-    from akool_async.durable._arguments import Press
     from akool_async.durable._changes import JobChange
     from akool_async.durable._group_writer import GroupWriter
     from akool_async.session import SessionOptions
@@ -56,7 +56,7 @@ SHORTEST: Final = 1e-9
 
 
 class DurableFanOut:
-    """Presses that are recorded in a store before they are made, and survive every process that makes them.
+    """Presses and prompts that are recorded in a store before they are sent, and survive every process that sends them.
 
     Use it as an async context manager. Any number of processes may :meth:`submit`, :meth:`run` and read
     :meth:`outcomes` concurrently. All methods raise :class:`StoreError` if the store cannot be used.
@@ -179,28 +179,36 @@ class DurableFanOut:
     # --- submitting and carrying out ---
 
     async def submit(self, items: Items, *, max_credits: float | None = None) -> int:
-        """Record presses, and return how many of them are new; nothing is pressed here.
+        """Record presses and prompts, and return how many of them are new; nothing is sent here.
 
-        (image id, button) identifies a job forever: a press that anybody submitted before stays the same job, whatever
-        became of it. Only what ended as over its budget, and so was not pressed, is opened again. Presses are recorded
-        by the thousand, and the rest when the input ends or when a press is bad.
+        (image id, button) identifies a press forever, and its ``key`` a prompt: what anybody submitted before stays the
+        same job, whatever became of it. Only what ended as over its budget, and so was not sent, is opened again.
+        What is pressed on a result (``then``) is recorded in the transaction that records the result. If the same item
+        is submitted again with a longer ``then``, what is missing is added; an open job that has a budget keeps it.
+
+        A prompt without a key gets one: its content, and how often the same came before in ``items``. So the same input
+        is the same jobs. Each image of a batch (v4) is a job of its own.
+
+        Items are recorded by the thousand, and the rest when the input ends or when an item is bad.
 
         Args:
-            items: Each a :class:`ButtonPress` or an ``(image_id, button)`` pair.
-            max_credits: What those that are new may cost in all, whoever carries them out. A press that could pass it
-                is not made: its job fails with :class:`BudgetError`.
+            items: Each a :class:`ButtonPress`, an ``(image_id, button)`` pair, a :class:`Prompt` or a
+                :class:`SourcePrompt`.
+            max_credits: What those that are new, and what is pressed on their results, may cost in all, whoever carries
+                them out. What could pass it is not sent: its job fails with :class:`BudgetError`.
 
         Raises:
-            ValueError: One of the items is bad; those before it are recorded.
+            ValueError: One of the items is bad, or a prompt has the key of another one; those before it are recorded,
+                by the thousand.
         """
         store = self._entered()
         budget = None
         if max_credits is not None:
             budget = await store.open_budget(_validate.amount("max_credits", max_credits))
         new = 0
-        async with aclosing(batches_of(items)) as batches:
+        async with aclosing(batches_of(items, budget)) as batches:
             async for batch in batches:
-                new += await self._entered().submit(batch, budget)
+                new += await self._entered().submit(batch)
         return new
 
     async def run(self, *, until_empty: bool = True) -> None:
@@ -246,75 +254,81 @@ class DurableFanOut:
         return await self._entered().record_webhook(event, correlation_id)
 
     async def resolve(
-        self, press: Press, *, operation_id: str | None = None, retry: bool = False, abandon: bool = False
+        self, item: AnyItem | Job | str, *, operation_id: str | None = None, retry: bool = False, abandon: bool = False
     ) -> None:
         """Settle a job whose outcome is unknown, in one of three ways.
 
         Args:
-            press: The press, or the pair (image id, button).
+            item: The job, or what it is for: the press, the pair (image id, button), the prompt, or its key.
             operation_id: The id that you found: the job is followed to its end. Also possible while a worker waits for
                 the id.
-            retry: Press again, unless the id has become known or AKOOL says that the button is used. Also possible for
-                a job that AKOOL refused, or that was abandoned. A worker with ``resubmit_lost=False`` does not do so.
+            retry: Press again, unless the id has become known or AKOOL says that the button is used. A prompt is sent
+                again, which may cost its credits twice. Also possible for a job that AKOOL refused, or that was
+                abandoned. A worker with ``resubmit_lost=False`` presses no button again.
             abandon: Count the job as failed.
 
         Raises:
             ValueError: Not exactly one of the three, a job that cannot be settled so, or an id that cannot be this
-                press's.
+                item's.
         """
-        resolution = read_resolution(press, operation_id, retry=retry, abandon=abandon)
+        resolution = read_resolution(item, operation_id, retry=retry, abandon=abandon)
         if not await self._entered().resolve(resolution):
-            job = await self.job(resolution.press)
+            job = await self.job(resolution.job_item.item)
             state = "was not submitted" if job is None else f"is {job.state}"
-            raise ValueError(f"press: {resolution.press} {state}; only an unknown outcome can be resolved")
+            raise ValueError(f"item: {resolution.job_item.item} {state}; only an unknown outcome can be resolved")
 
     # --- reading ---
 
-    async def outcomes(self, presses: Iterable[Press] | None = None) -> AsyncGenerator[Outcome, None]:
+    async def outcomes(self, items: Iterable[AnyItem] | None = None) -> AsyncGenerator[Outcome, None]:
         """Yield the outcome of each job, those of earlier processes first, until no job is open.
 
-        An outcome's ``operation`` is detached from any session, as an unpickled one is. Outcomes pruned before they are
-        yielded are skipped.
+        Outcomes know their ``parent``. If a job made no image, all that was to be pressed on it comes out after it,
+        with :class:`NotPressedError` or :class:`BudgetError`. An outcome's ``operation`` is detached from any session,
+        as an unpickled one is. Outcomes pruned before they are yielded are skipped.
 
         Args:
-            presses: Yield the outcomes of these alone, until all of them have ended.
+            items: Yield the outcomes of these alone and of what is pressed on their results, until all have ended.
 
         Raises:
-            ValueError: One of ``presses`` was not submitted, or is pruned.
+            ValueError: One of ``items`` was not submitted, or is pruned.
         """
-        interval = self._setup.timing.outcomes_poll_interval
-        reader = OutcomeReader(self._entered(), poll_interval=interval)
+        store = self._entered()
+        reader = OutcomeReader(store, poll_interval=self._setup.timing.outcomes_poll_interval)
         ended = (
-            reader.all() if presses is None else reader.of([press async for press in read_presses("presses", presses)])
+            reader.all() if items is None else reader.of([job_item async for job_item, _ in read_items("items", items)])
         )
         async with aclosing(ended) as outcomes:
             async for outcome in outcomes:
                 yield outcome
 
-    async def job(self, press: Press) -> Job | None:
-        """Return the job of a press as it is now; None if it was not submitted."""
-        found = await self.find([press])
+    async def job(self, item: AnyItem | Job | str) -> Job | None:
+        """Return the job of an item, or of the prompt with a key; None if it was not submitted.
+
+        Of a batch this is the job of its first image. Those of the others have the keys ``KEY#2``, ``KEY#3``, ...
+        """
+        found = await self._entered().find([self._entered().job_id(read_one("item", item))])
         return found[0] if found else None
 
-    async def find(self, presses: Iterable[Press]) -> list[Job]:
-        """Return the jobs of presses as they are now; presses that were not submitted are left out."""
+    async def find(self, items: Iterable[AnyItem]) -> list[Job]:
+        """Return the jobs of items as they are now; those that were not submitted are left out."""
         found: list[Job] = []
-        for page in pages([press async for press in read_presses("presses", presses)]):
-            found += await self._entered().find(page)
+        store = self._entered()
+        for page in pages([store.job_id(job_item) async for job_item, _ in read_items("items", items)]):
+            found += await store.find(page)
         return found
 
     async def jobs(self, *states: JobState | str) -> AsyncGenerator[Job, None]:
-        """Yield the jobs in these states, or all jobs, ordered by image id and button.
+        """Yield the jobs in these states, or all: prompts in the order of their keys, then presses by image and button.
 
         Raises:
             ValueError: There is no such state.
         """
         wanted = [read_state(state) for state in states] or list(JobState)
-        last: ButtonPress | None = None
+        last: str | None = None
         while page := await self._entered().page(wanted, last):
             for job in page:
                 yield job
-            last = page[-1].press
+            last = page[-1].job_id
 
     async def status(self) -> JobCounts:
         """Count the jobs in each state, and sum up what AKOOL charged for them."""
@@ -323,8 +337,9 @@ class DurableFanOut:
     async def prune(self, older_than: timedelta) -> int:
         """Delete the jobs that ended as done or failed longer ago than this, and return how many.
 
-        If the same press is submitted again, it is a new job, which AKOOL refuses because its button is used. Jobs
-        whose outcome is unknown stay until they are resolved.
+        If the same press is submitted again, it is a new job, which AKOOL refuses because its button is used. A prompt
+        that is submitted again is made again, and paid for again, with all that is pressed on its result. Jobs whose
+        outcome is unknown stay until they are resolved.
 
         Raises:
             ValueError: ``older_than`` is negative, or more than 36,500 days.

@@ -27,6 +27,7 @@ from akool_async.durable._outcome_codec import encode_outcome
 if TYPE_CHECKING:
     from akool_async.durable._job import LeasedJob
     from akool_async.durable._store_journal import WorkerSession
+    from akool_async.items import Item
 
 UNRECORDED_USE: Final = (
     "the button is used, and this store has no record of the press: a backup was restored, the store was copied, or "
@@ -101,6 +102,14 @@ def _fate_of_read(error: Exception) -> Fate:
     return Fate.AGAIN if is_passing else Fate.END
 
 
+def item_of(outcome: Outcome) -> Item:
+    """What a job of a worker is for: its fan-out has no trees, since the store records what comes then."""
+    item = outcome.prompt or outcome.press
+    if item is None:  # pragma: no cover - only what is below another has neither
+        raise ValueError("an outcome of neither a press nor a prompt")
+    return item
+
+
 async def end_of(outcome: Outcome, job: LeasedJob, lease: int, akool: WorkerSession) -> EndJob:
     """The end of a job, as it is recorded."""
     outcome = await _checked(outcome, job, akool)
@@ -124,16 +133,17 @@ async def _checked(outcome: Outcome, job: LeasedJob, akool: WorkerSession) -> Ou
     press, operation, error = outcome.press, outcome.operation, outcome.error
     if outcome.result is not None and operation is not None and contradiction(outcome.result, press) is not None:
         # Whoever reported the id may have mixed it up.
-        message = f"the id {operation.id} is that of {made_by(outcome.result)}, not of {press}"
-        return Outcome(press, operation, error=OutcomeUnknownError(message, charged=None).about(press=press))
-    if error is not None and not isinstance(error, AkoolError):
-        logger.error("%s: unexpected error", press, exc_info=error)
-        unknown = OutcomeUnknownError(f"unexpected error ({error!r})", charged=None)
-        return Outcome(press, operation, error=unknown.about(press=press))
-    if isinstance(error, BudgetError) and job.may_be_sent:
-        unknown = OutcomeUnknownError(f"an earlier press may have been accepted ({error})", charged=None)
-        return Outcome(press, operation, error=unknown.about(press=press))
-    if isinstance(error, NotOperableError) and not job.may_be_sent and await akool.is_used(press):
-        unknown = OutcomeUnknownError(f"{UNRECORDED_USE} ({error})", charged=None)
-        return Outcome(press, operation, error=unknown.about(press=press))
-    return outcome
+        message = f"the id {operation.id} is that of {made_by(outcome.result)}, not of {job.item}"
+    elif error is not None and not isinstance(error, AkoolError):
+        logger.error("%s: unexpected error", job.item, exc_info=error)
+        message = f"unexpected error ({error!r})"
+    elif isinstance(error, BudgetError) and job.may_be_sent:
+        message = f"an earlier POST may have been accepted ({error})"
+    elif (
+        isinstance(error, NotOperableError) and not job.may_be_sent and press is not None and await akool.is_used(press)
+    ):
+        message = f"{UNRECORDED_USE} ({error})"
+    else:
+        return outcome
+    unknown = OutcomeUnknownError(message, charged=None).about(press=press, prompt=outcome.prompt)
+    return Outcome(press, operation, error=unknown, prompt=outcome.prompt)

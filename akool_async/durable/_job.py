@@ -11,9 +11,12 @@ from attrs import define, field, frozen
 
 from akool_async import InvalidParameterError, NotFoundError, OutcomeUnknownError
 from akool_async.durable._outcome_codec import decode_outcome
+from akool_async.items import press_of, read_then
 
 if TYPE_CHECKING:
     from akool_async import ButtonPress, Outcome
+    from akool_async.durable._job_items import JobItem
+    from akool_async.items import Branch, Item
 
 PAGE_SIZE: Final = 1_000
 """Jobs that are read or written in one statement."""
@@ -35,9 +38,8 @@ class JobState(StrEnum):
 
 @frozen(kw_only=True, slots=False)  # slots have no room for a cached property
 class Job:
-    """A submitted press and what became of it."""
+    """A submitted press or prompt, and what became of it."""
 
-    press: ButtonPress
     state: JobState
     operation_id: str | None
     """The id that AKOOL gave the press; None while it is not known."""
@@ -45,12 +47,42 @@ class Job:
     """Aware, in UTC."""
     ended_at: datetime | None
     """Aware, in UTC; None for an open job."""
+    job_id: str = field(repr=False)
+    """The id of this job in the store."""
+    parent_id: str | None = field(repr=False)
+    """The id of the job on whose result it is pressed; None for one that was submitted itself."""
+    job_item: JobItem = field(repr=False)
+    """What this job is for, as the store keeps it."""
+    _branches: str = field(repr=False)
     _outcome_text: str | None = field(repr=False)
+
+    @property
+    def item(self) -> Item:
+        """The press or the prompt. A prompt has its key."""
+        return self.job_item.item
+
+    @property
+    def press(self) -> ButtonPress | None:
+        """None for a prompt."""
+        return press_of(self.item)
+
+    @property
+    def key(self) -> str | None:
+        """The key of a prompt, of a further image of a batch with its number; None for a press."""
+        return self.job_item.key
+
+    @cached_property
+    def then(self) -> tuple[Branch, ...]:
+        """What is pressed on its result."""
+        return read_then(self._branches)
 
     @cached_property
     def outcome(self) -> Outcome | None:
-        """None for an open job. Its operation is detached from any session, as an unpickled one is."""
-        return None if self._outcome_text is None else decode_outcome(self.press, self._outcome_text)
+        """None for an open job. Its operation is detached from any session, as an unpickled one is.
+
+        Its ``parent`` is known only to :meth:`DurableFanOut.outcomes`.
+        """
+        return None if self._outcome_text is None else decode_outcome(self.job_item, self._outcome_text)
 
 
 @frozen(kw_only=True)
@@ -75,8 +107,8 @@ class JobCounts:
     """Credits charged for presses whose id was lost (``OutcomeUnknownError.charged`` is True), by estimate. Abandoning
     a job does not change this sum."""
     credits_in_doubt: float
-    """Credits that may have been charged, by estimate: for presses under way, and for presses of which nobody knows
-    whether AKOOL accepted them."""
+    """Credits that may have been charged, by estimate: for presses under way, for presses of which nobody knows
+    whether AKOOL accepted them, and for earlier POSTs of prompts that were sent again on request."""
     credits_estimated: float
     """The part of ``credits_charged`` for which AKOOL has reported no price. The last price of the same kind of button
     stands in for it."""
@@ -92,7 +124,12 @@ class LeasedJob:
     """An open job as a worker has it, with what earlier workers left."""
 
     job_id: str
-    press: ButtonPress
+    item: Item
+    """What its POST is for."""
+    upscales: int
+    """How many upscales are to be pressed below it."""
+    is_below: bool
+    """True if it is pressed on an image that another job made."""
     correlation_id: str
     """Travels with the press; its webhook carries it."""
     operation_id: str | None
@@ -107,6 +144,11 @@ class LeasedJob:
     spent: float
     """What it counts for in its budgets already."""
     budget: str | None
+
+    @property
+    def opens_tree(self) -> bool:
+        """True if it waits until the trees that are open leave room for its upscales."""
+        return bool(self.upscales) and not self.is_below
 
 
 def state_of(outcome: Outcome) -> JobState:

@@ -18,7 +18,7 @@ from akool_async._limits.timing import read_scale
 from akool_async.durable._batch_queue import BatchQueue
 from akool_async.durable._changes import AcceptJob, ChangeWriter
 from akool_async.durable._database import Database
-from akool_async.durable._endings import Fate, end_of, fate_of, reason_to_stop
+from akool_async.durable._endings import Fate, end_of, fate_of, item_of, reason_to_stop
 from akool_async.durable._group_writer import GroupWriter
 from akool_async.durable._notifications import listen
 from akool_async.durable._store import Store
@@ -30,12 +30,13 @@ from akool_async.polling import AdaptivePolling, ExponentialPolling
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator
 
-    from akool_async import ButtonPress, Outcome
+    from akool_async import Outcome
     from akool_async.durable._changes import Limits
     from akool_async.durable._job import LeasedJob
     from akool_async.durable._store_journal import WorkerSession
     from akool_async.durable._store_url import StoreUrl
     from akool_async.durable._worker_timing import WorkerTiming
+    from akool_async.items import Item
 
 T = TypeVar("T")
 
@@ -96,9 +97,9 @@ class _Others:
         return {lease: beat for lease, (beat, since) in self._seen.items() if now - since > timeout}
 
 
-async def _items(presses: asyncio.Queue[ButtonPress]) -> AsyncGenerator[ButtonPress, None]:
+async def _pull(items: asyncio.Queue[Item]) -> AsyncGenerator[Item, None]:
     while True:
-        yield await presses.get()
+        yield await items.get()
 
 
 class LeasedRun:
@@ -120,16 +121,18 @@ class LeasedRun:
         self._file: OpenedFile
         self._changed = asyncio.Event()
         """Set whenever there may be something to do."""
-        self._new: asyncio.Queue[ButtonPress] = asyncio.Queue()
-        self._claimed: asyncio.Queue[ButtonPress] = asyncio.Queue()
-        """Presses that count against the caps already. They have a fan-out of their own: what waits for room must not
-        keep them from being followed, since they are what it waits for."""
+        self._new: asyncio.Queue[Item] = asyncio.Queue()
+        self._claimed: asyncio.Queue[Item] = asyncio.Queue()
+        """Presses that count against the caps already."""
+        self._opening: asyncio.Queue[Item] = asyncio.Queue()
+        """Jobs that open trees. Each queue has a fan-out of its own: what waits for room must not keep what it waits
+        for from being pressed and followed."""
         self._batches: dict[str, _Batch | None] = {}
         """Those that DBOS gave to this worker; None while its jobs are being leased."""
-        self._batch_of: dict[ButtonPress, _Batch] = {}
+        self._batch_of: dict[Item, _Batch] = {}
         """The jobs that are under way here."""
         self._endings: set[asyncio.Future[None]] = set()
-        self._waits: dict[ButtonPress, Iterator[float]] = {}
+        self._waits: dict[Item, Iterator[float]] = {}
         self._delivered: set[tuple[str, str, int]] = set()
         self._others = _Others()
         self._sharers = 1  # workers among which the rate is divided
@@ -180,6 +183,7 @@ class LeasedRun:
                 self._supervise_and_drain(),
                 self._beat(),
                 self._fan_out(self._claimed),
+                self._fan_out(self._opening),
                 self._fan_out(self._new),
                 listen(self._setup.store_url, self._setup.account, self._timing, self._changed.set),
                 self._wake_when_stopped(),
@@ -309,8 +313,8 @@ class LeasedRun:
         if jobs is not None:
             under_way = self._batches[batch] = _Batch(len(jobs))
             for job in jobs:
-                self._batch_of[job.press] = under_way
-                self._press(job)
+                self._batch_of[job.item] = under_way
+                self._begin_job(job)
             if jobs:
                 await under_way.ended
             is_left = await self._patiently(self._store.has_open_in, batch)
@@ -320,18 +324,21 @@ class LeasedRun:
         del self._batches[batch]
         await self._never
 
-    def _press(self, job: LeasedJob) -> None:
+    def _begin_job(self, job: LeasedJob) -> None:
         self._akool.journal.add(job)
-        self._press_again(job.press)
+        self._send_again(job.item)
 
-    def _press_again(self, press: ButtonPress) -> None:
-        if press not in self._batch_of:  # it was left meanwhile
+    def _send_again(self, item: Item) -> None:
+        if item not in self._batch_of:  # it was left meanwhile
             return
-        job = self._akool.journal.job(press)
-        (self._claimed if job.is_claimed or job.operation_id is not None else self._new).put_nowait(press)
+        job = self._akool.journal.job(item)
+        if job.is_claimed or job.operation_id is not None:
+            self._claimed.put_nowait(item)
+        else:
+            (self._opening if job.opens_tree else self._new).put_nowait(item)
 
-    async def _fan_out(self, presses: asyncio.Queue[ButtonPress]) -> None:
-        outcomes = self._akool.fan_out(_items(presses), preflight=False, max_in_flight=MAX_IN_FLIGHT)
+    async def _fan_out(self, items: asyncio.Queue[Item]) -> None:
+        outcomes = self._akool.fan_out(_pull(items), preflight=False, max_in_flight=MAX_IN_FLIGHT)
         with suppress(SessionClosedError):
             async with aclosing(outcomes):
                 async for outcome in outcomes:
@@ -339,7 +346,7 @@ class LeasedRun:
 
     def _settle(self, outcome: Outcome) -> None:
         """Record an end, press or wait again later, or leave the job to the next worker."""
-        press = outcome.press
+        item = item_of(outcome)
         match fate_of(outcome, until_empty=self._until_empty):
             case Fate.END:
                 ending = asyncio.ensure_future(self._end(outcome))
@@ -348,45 +355,45 @@ class LeasedRun:
             case Fate.AGAIN:
                 logger.info("trying again: %s", outcome.error)
                 waits = self._waits.setdefault(
-                    press, growing_waits(self._timing.first_retry_pause, self._timing.max_retry_pause)
+                    item, growing_waits(self._timing.first_retry_pause, self._timing.max_retry_pause)
                 )
-                asyncio.get_running_loop().call_later(next(waits), self._press_again, press)
+                asyncio.get_running_loop().call_later(next(waits), self._send_again, item)
             case Fate.STOP:
                 self._stopped_by = self._stopped_by or reason_to_stop(outcome)
-                self._leave(press)
+                self._leave(item)
             case Fate.LEAVE:
                 if isinstance(outcome.error, LostLeaseError):  # another worker has recorded its end, or takes it over
-                    self._count(press)
-                self._leave(press)
+                    self._count(item)
+                self._leave(item)
 
     async def _end(self, outcome: Outcome) -> None:
-        press = outcome.press
-        job = self._akool.journal.job(press)
+        item = item_of(outcome)
+        job = self._akool.journal.job(item)
         try:
             has_ended = await self._writer.put(await end_of(outcome, job, self._lease, self._akool))
         except Exception:
-            logger.exception("the end of %s could not be recorded", press)
-            self._leave(press)
+            logger.exception("the end of %s could not be recorded", item)
+            self._leave(item)
             return
         known = None if has_ended else await self._patiently(self._store.find_leased, job.job_id, self._lease)
         if known is not None:  # the id of a press that was lost has come to be known: go on with it
-            self._press(known)
+            self._begin_job(known)
         else:
-            self._count(press)
-            self._leave(press)
+            self._count(item)
+            self._leave(item)
 
-    def _count(self, press: ButtonPress) -> None:
+    def _count(self, item: Item) -> None:
         """A job of this worker's has ended, or is another worker's."""
-        batch = self._batch_of.get(press)
+        batch = self._batch_of.get(item)
         if batch is not None:
             batch.left -= 1
             if not batch.left:
                 batch.ended.set_result(None)
 
-    def _leave(self, press: ButtonPress) -> None:
-        self._akool.journal.remove(press)
-        self._waits.pop(press, None)
-        self._batch_of.pop(press, None)
+    def _leave(self, item: Item) -> None:
+        self._akool.journal.remove(item)
+        self._waits.pop(item, None)
+        self._batch_of.pop(item, None)
         if not self._batch_of:
             self._changed.set()
 

@@ -11,15 +11,16 @@ from attrs import asdict, fields_dict
 
 import akool_async
 from akool_async import AkoolError, ImageResult, ImageStatus, Operation, OperationFailedError, Outcome
+from akool_async.items import press_of, prompt_of
 
 if TYPE_CHECKING:
-    from akool_async import ButtonPress
+    from akool_async.durable._job_items import JobItem
 
 Fields = dict[str, Any]
 
 
 def encode_outcome(outcome: Outcome) -> str:
-    """Write an outcome as JSON, without its press."""
+    """Write an outcome as JSON, without what it is the outcome of."""
     fields = {
         "id": None if outcome.operation is None else outcome.operation.id,
         "image": None if outcome.result is None else _encode_result(outcome.result),
@@ -31,15 +32,17 @@ def encode_outcome(outcome: Outcome) -> str:
         return json.dumps(fields, separators=(",", ":"))
 
 
-def decode_outcome(press: ButtonPress, text: str) -> Outcome:
-    """Read the outcome of a press; its operation is detached from any session, as an unpickled one is."""
+def decode_outcome(job_item: JobItem, text: str) -> Outcome:
+    """Read the outcome of a job; its operation is detached from any session, as an unpickled one is."""
     fields: Fields = json.loads(text)
-    operation = None if fields["id"] is None else Operation(fields["id"], press.button, press.image_id)
+    press, prompt = press_of(job_item.item), prompt_of(job_item.item)
+    button, source_image_id = (None, None) if press is None else (press.button, press.image_id)
+    operation = None if fields["id"] is None else Operation(fields["id"], button, source_image_id)
     result = None if fields["image"] is None else _decode_result(fields["image"])
     error = None if fields["error"] is None else _decode_error(fields["error"], result)
     if error is not None:
-        error.about(operation_id=fields["id"], press=press)
-    return Outcome(press, operation, result, error)
+        error.about(operation_id=fields["id"], press=press, prompt=prompt)
+    return Outcome(press, operation, result, error, prompt=prompt, number=job_item.number)
 
 
 def _encode_result(result: ImageResult) -> Fields:

@@ -3,33 +3,31 @@
 from __future__ import annotations
 
 import logging
-import secrets
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
-import orjson
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
-from akool_async import AkoolError, ButtonPress, Outcome
-from akool_async._limits.credits import EXPECTED_PRICES
-from akool_async.durable._batch_queue import BATCH_SIZE, LEFT
+from akool_async import AkoolError, Outcome
+from akool_async.durable._batch_queue import LEFT
 from akool_async.durable._budgets import open_budget
 from akool_async.durable._changes import lock_account, now
 from akool_async.durable._job import PAGE_SIZE, Job, JobCounts, JobState, LeasedJob, read_moment
+from akool_async.durable._job_items import read_job_item
 from akool_async.durable._notifications import notify
 from akool_async.durable._outcome_codec import encode_outcome
+from akool_async.durable._recording import Recorder, job_id_of
 from akool_async.durable._reopening import reopen
 from akool_async.durable._tables import (
     ACCOUNTS,
     IS_CLAIMED,
     IS_ESTIMATED,
+    IS_LOST,
     IS_REPORTED,
     JOBS,
+    KNOWN_ID,
     LEASES,
-    is_postgresql,
-    rows_from_json,
 )
 
 if TYPE_CHECKING:
@@ -39,20 +37,24 @@ if TYPE_CHECKING:
     from akool_async.durable._arguments import Resolution
     from akool_async.durable._batch_queue import BatchQueue
     from akool_async.durable._database import Database
+    from akool_async.durable._job_items import JobItem
+    from akool_async.durable._recording import NewJob
 
 SECOND: Final = 1_000_000
 """In microseconds."""
-KNOWN_ID: Final = sa.func.coalesce(JOBS.c.operation_id, JOBS.c.reported_id)
+MAY_BE_SENT: Final = JOBS.c.in_doubt | (JOBS.c.claimed & JOBS.c.operation_id.is_(None))
+"""The worker that has it may have sent its POST."""
 IS_OPEN: Final = JOBS.c.ended_at.is_(None)
 JOB_COLUMNS: Final = (
-    *(JOBS.c[name] for name in ("image_id", "button", "state", "submitted_at", "ended_at", "ended_number", "outcome")),
+    *(JOBS.c[name] for name in ("job_id", "parent", "image_id", "button", "prompt", "branches", "state")),
+    *(JOBS.c[name] for name in ("submitted_at", "ended_at", "ended_number", "outcome")),
     KNOWN_ID.label("operation_id"),
 )
 LEASE_COLUMNS: Final = tuple(
     JOBS.c[name]
     for name in (
-        *("job_id", "image_id", "button", "correlation_id", "operation_id", "reported_id", "claimed", "in_doubt"),
-        *("search_time", "credits", "estimate", "reserved", "budget"),
+        *("job_id", "image_id", "button", "prompt", "upscales", "parent", "correlation_id", "operation_id"),
+        *("reported_id", "claimed", "in_doubt", "search_time", "credits", "estimate", "reserved", "budget"),
     )
 )
 
@@ -66,17 +68,18 @@ class Store:
         self.account = account
         self._database = database
         self._queue = queue
+        self._recorder = Recorder(account, queue)
         self._is_mine = JOBS.c.account == account
 
-    def job_id(self, press: ButtonPress) -> str:
-        """The id of the job that makes a press."""
-        return f"{self.account}:{press.image_id}:{press.button}"
+    def job_id(self, job_item: JobItem) -> str:
+        """The id of the job for this."""
+        return job_id_of(self.account, job_item)
 
     # --- submitting ---
 
-    async def submit(self, presses: Sequence[ButtonPress], budget: str | None) -> int:
-        """Record presses and enqueue those that are new, or that ended over a budget; return how many."""
-        return await self._database.write(self._submit, presses, budget)
+    async def submit(self, jobs: Sequence[NewJob]) -> int:
+        """Record jobs and enqueue those that are new, or that ended over a budget; return how many."""
+        return await self._database.write(self._submit, jobs)
 
     async def open_budget(self, max_credits: float) -> str:
         """Make a budget for jobs that are submitted, and return its name."""
@@ -84,35 +87,11 @@ class Store:
         await self._database.write(open_budget, self.account, name, max_credits)
         return name
 
-    def _submit(self, connection: sa.Connection, presses: Sequence[ButtonPress], budget: str | None) -> int:
-        kinds: dict[str, str] = {}
-        rows = []
-        for kind in EXPECTED_PRICES:
-            of_kind = [press for press in dict.fromkeys(presses) if press.button.kind == kind]
-            for start in range(0, len(of_kind), BATCH_SIZE):
-                batch = uuid4().hex
-                kinds[batch] = kind
-                rows += [self._row_of(press, batch) for press in of_kind[start : start + BATCH_SIZE]]
-        if not rows:
-            return 0
-        statement = _insert_statement(is_postgresql=is_postgresql(connection))
-        its = {"its_account": self.account, "its_budget": budget, "moment": now(connection)}
-        added = connection.execute(statement, {"rows": orjson.dumps(rows).decode(), **its})
-        new = list(added.scalars())
-        for batch in dict.fromkeys(new):
-            self._queue.enqueue(connection, batch, kinds[batch])
+    def _submit(self, connection: sa.Connection, jobs: Sequence[NewJob]) -> int:
+        new = self._recorder.record(connection, jobs, now(connection))
         if new:
             notify(connection, self.account)
-        return len(new)
-
-    def _row_of(self, press: ButtonPress, batch: str) -> dict[str, str]:
-        return {
-            "job": self.job_id(press),
-            "image_id": press.image_id,
-            "button": press.button.value,
-            "batch": batch,
-            "correlation_id": secrets.token_urlsafe(16),
-        }
+        return new
 
     # --- webhooks, and jobs that people settle ---
 
@@ -134,23 +113,28 @@ class Store:
             is_meant |= (JOBS.c.correlation_id == correlation_id) & JOBS.c.operation_id.is_(None)
         meant = sa.update(JOBS).where(self._is_mine, is_meant)
         recorded = meant.values(reported_id=event.id, webhook_status=event.status)
-        job_ids = list(connection.execute(recorded.returning(JOBS.c.job_id)).scalars())
-        for job_id in job_ids:
-            reopen(connection, self._queue, job_id, event.id)
-        if job_ids:
+        concerned = list(connection.execute(recorded.returning(JOBS.c.job_id)).scalars())
+        for each in concerned:
+            reopen(connection, self._queue, each, event.id)
+        if concerned:
             notify(connection, self.account)
-        return bool(job_ids)
+        elif correlation_id is not None:
+            its = sa.select(JOBS.c.job_id).where(self._is_mine, JOBS.c.correlation_id == correlation_id)
+            for other in connection.execute(its).scalars():
+                logger.warning("a webhook reported image %s for %s, which another image was made for", event.id, other)
+        return bool(concerned)
 
     def _resolve(self, connection: sa.Connection, resolution: Resolution) -> bool:
-        job_id = self.job_id(resolution.press)
+        job_id = self.job_id(resolution.job_item)
         if resolution.abandon:
             return self._abandon(connection, job_id)
         operation_id = resolution.operation_id
         if operation_id is not None:
             has_it = self._is_mine & (JOBS.c.operation_id == operation_id) & (JOBS.c.job_id != job_id)
-            owner = connection.execute(sa.select(JOBS.c.image_id, JOBS.c.button).where(has_it)).first()
+            columns = (JOBS.c.image_id, JOBS.c.button, JOBS.c.prompt)
+            owner = connection.execute(sa.select(*columns).where(has_it)).first()
             if owner is not None:
-                raise ValueError(f"operation_id: {operation_id} is that of {ButtonPress(*owner)}")
+                raise ValueError(f"operation_id: {operation_id} is that of {read_job_item(*owner).item}")
         is_settled = reopen(connection, self._queue, job_id, operation_id)
         if not is_settled and operation_id is not None:  # a worker may be waiting for it
             awaited = sa.update(JOBS).where(JOBS.c.job_id == job_id, IS_OPEN, JOBS.c.claimed, KNOWN_ID.is_(None))
@@ -162,7 +146,7 @@ class Store:
         """Count an unknown job as failed; False if it is not unknown."""
         for job in self._read(connection, JOBS.c.job_id == job_id, JOBS.c.state == JobState.UNKNOWN):
             if job.outcome is not None and job.outcome.error is not None:  # pragma: no branch - it is unknown
-                error = AkoolError(f"abandoned: {job.outcome.error.args[0]}").about(press=job.press)
+                error = AkoolError(f"abandoned: {job.outcome.error.args[0]}")
                 outcome = encode_outcome(Outcome(job.press, job.outcome.operation, error=error))
                 unknown = sa.update(JOBS).where(JOBS.c.job_id == job_id, JOBS.c.state == JobState.UNKNOWN)
                 return bool(connection.execute(unknown.values(state=JobState.FAILED, outcome=outcome)).rowcount)
@@ -170,14 +154,14 @@ class Store:
 
     # --- reading ---
 
-    async def find(self, presses: Iterable[ButtonPress]) -> list[Job]:
-        """The jobs of these presses, in the order of their ends; presses that were not submitted are left out."""
-        return await self._database.read(self._read, JOBS.c.job_id.in_([self.job_id(press) for press in presses]))
+    async def find(self, job_ids: Iterable[str]) -> list[Job]:
+        """The jobs with these ids, in the order of their ends; those that were not submitted are left out."""
+        return await self._database.read(self._read, JOBS.c.job_id.in_(list(job_ids)))
 
-    async def page(self, states: Sequence[JobState], after: ButtonPress | None) -> list[Job]:
-        """The next page of jobs in these states, ordered by image id and button."""
+    async def page(self, states: Sequence[JobState], after: str | None) -> list[Job]:
+        """The next page of jobs in these states, ordered by their ids."""
         # The ids of an account's jobs begin with its name: all of them are read in the order of the key.
-        last = f"{self.account}:" if after is None else self.job_id(after)
+        last = f"{self.account}:" if after is None else after
         # Not by an index of accounts, which SQLite would choose, and then sort what is left at each page.
         where = [JOBS.c.account + "" == self.account, JOBS.c.job_id > last]
         if set(states) != set(JobState):
@@ -227,13 +211,15 @@ class Store:
     def _sum_credits(self, connection: sa.Connection) -> dict[str, float]:
         of_reported = sa.select(sa.func.sum(JOBS.c.credits)).where(self._is_mine, IS_REPORTED)
         reported = connection.execute(of_reported).scalar() or 0.0
+        of_lost = sa.select(sa.func.sum(JOBS.c.lost)).where(self._is_mine, IS_LOST)
+        lost = connection.execute(of_lost).scalar() or 0.0
         known = sa.case((JOBS.c.charged, KNOWN_ID.is_not(None))).label("known")  # NULL if it may not have been charged
         by_estimate = sa.select(known, sa.func.sum(JOBS.c.estimate)).where(self._is_mine, IS_ESTIMATED).group_by(known)
         sums: dict[bool | None, float] = {is_known: total for is_known, total in connection.execute(by_estimate)}  # noqa: C416 - rows
         return {
             "credits_charged": reported + sums.get(True, 0.0),
             "credits_lost": sums.get(False, 0.0),
-            "credits_in_doubt": sums.get(None, 0.0),
+            "credits_in_doubt": sums.get(None, 0.0) + lost,
             "credits_estimated": sums.get(True, 0.0),
         }
 
@@ -347,9 +333,8 @@ class Store:
             ended = ended.where(LEASES.c.beats == beats)
         if not connection.execute(ended).rowcount:
             return None
-        was_sent = JOBS.c.in_doubt | (JOBS.c.claimed & JOBS.c.operation_id.is_(None))
         its = sa.update(JOBS).where(self._is_mine, JOBS.c.lease == lease, IS_OPEN)
-        left = connection.execute(its.values(lease=None, in_doubt=was_sent)).rowcount
+        left = connection.execute(its.values(lease=None, in_doubt=MAY_BE_SENT)).rowcount
         notify(connection, self.account)
         return left
 
@@ -360,8 +345,7 @@ class Store:
         owners = set(connection.execute(sa.select(JOBS.c.lease).where(is_its, JOBS.c.lease.is_not(None))).scalars())
         if lease not in alive or owners & (alive - {lease}):
             return None
-        was_sent = JOBS.c.in_doubt | (JOBS.c.claimed & JOBS.c.operation_id.is_(None))
-        taken = sa.update(JOBS).where(is_its).values(lease=lease, in_doubt=was_sent)
+        taken = sa.update(JOBS).where(is_its).values(lease=lease, in_doubt=MAY_BE_SENT)
         return [_read_leased(row) for row in connection.execute(taken.returning(*LEASE_COLUMNS))]
 
     def _requeue(self, connection: sa.Connection, batches: Collection[str]) -> None:
@@ -372,36 +356,12 @@ class Store:
                 self._queue.enqueue(connection, batch, LEFT)
 
 
-@cache
-def _insert_statement(*, is_postgresql: bool) -> sa.Executable:
-    """Record the rows that are new, or that ended over a budget, and return the batch of each."""
-    names = ("job", "image_id", "button", "batch", "correlation_id")
-    rows = rows_from_json(is_postgresql, **{name: sa.Text() for name in names})
-    values = {
-        JOBS.c.job_id: rows.c.job,
-        **{JOBS.c[name]: rows.c[name] for name in names[1:]},
-        JOBS.c.account: sa.bindparam("its_account"),
-        JOBS.c.budget: sa.bindparam("its_budget", type_=sa.Text),
-        JOBS.c.submitted_at: sa.bindparam("moment", type_=sa.BigInteger),
-        JOBS.c.state: sa.literal(JobState.OPEN.value),
-        **{JOBS.c[name]: sa.false() for name in ("claimed", "in_doubt", "goes_alone", "over_budget")},
-    }
-    insert = postgresql.insert(JOBS) if is_postgresql else sqlite.insert(JOBS)
-    inserted = insert.from_select(
-        [column.key for column in values],
-        sa.select(*values.values()).where(sa.true()),  # SQLite takes ON CONFLICT for a join without a WHERE
-        include_defaults=False,
-    )
-    again: dict[str, Any] = {name: inserted.excluded[name] for name in ("state", "batch", "budget", "over_budget")}
-    again |= dict.fromkeys(("ended_at", "ended_number", "outcome"))
-    return inserted.on_conflict_do_update(
-        index_elements=[JOBS.c.job_id], set_=again, where=JOBS.c.over_budget.is_(True)
-    ).returning(JOBS.c.batch)
-
-
 def _read_job(row: sa.Row[*tuple[Any, ...]]) -> Job:
     return Job(
-        press=ButtonPress(row.image_id, row.button),
+        job_id=row.job_id,
+        parent_id=row.parent,
+        job_item=read_job_item(row.image_id, row.button, row.prompt),
+        branches=row.branches,
         state=JobState(row.state),
         operation_id=row.operation_id,
         submitted_at=read_moment(row.submitted_at),
@@ -413,7 +373,9 @@ def _read_job(row: sa.Row[*tuple[Any, ...]]) -> Job:
 def _read_leased(row: sa.Row[*tuple[Any, ...]]) -> LeasedJob:
     return LeasedJob(
         job_id=row.job_id,
-        press=ButtonPress(row.image_id, row.button),
+        item=read_job_item(row.image_id, row.button, row.prompt).posted,
+        upscales=row.upscales,
+        is_below=row.parent is not None,
         correlation_id=row.correlation_id,
         operation_id=row.operation_id,
         reported_id=row.reported_id,

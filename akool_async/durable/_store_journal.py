@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import contextmanager, suppress
 from functools import partial
+from itertools import product
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define, field
 
-from akool_async import AkoolError, Button, ResponseError, SessionClosedError
+from akool_async import AkoolError, ButtonPress, ResponseError, SessionClosedError
+from akool_async._limits.credits import EXPECTED_PRICES
 from akool_async._limits.journal import Claim, MemoryJournal
 from akool_async.durable._changes import AcceptJob, ClaimJob, SearchForId, WithdrawClaim
 from akool_async.session import AkoolSession
@@ -17,16 +20,18 @@ from akool_async.session import AkoolSession
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from akool_async._limits.journal import PaidItem
     from akool_async.durable._changes import JobChange
     from akool_async.durable._group_writer import GroupWriter
     from akool_async.durable._job import LeasedJob
-    from akool_async.models import ButtonPress, ImageResult
+    from akool_async.items import Item
+    from akool_async.models import ImageResult
     from akool_async.polling import Polling
 
+logger = logging.getLogger("akool_async")
+
 MAX_POSTS: Final = 32
-"""POSTs of each kind that one worker has under way. If it is killed, their ids are lost."""
-KINDS: Final = tuple(dict.fromkeys(button.kind for button in Button))
+"""POSTs of each kind that one worker has under way; those that open trees count apart, since they may have to wait for
+presses on images that are there. If it is killed, their ids are lost."""
 
 
 class LostLeaseError(SessionClosedError):
@@ -39,57 +44,61 @@ class StoreJournal(MemoryJournal):
 
     _writer: GroupWriter[JobChange] = field(kw_only=True)
     _lease: int = field(kw_only=True)
-    _jobs: dict[ButtonPress, LeasedJob] = field(factory=dict, init=False)
-    _claimed: dict[ButtonPress, LeasedJob] = field(factory=dict, init=False)
+    _jobs: dict[Item, LeasedJob] = field(factory=dict, init=False)
+    _claimed: dict[Item, LeasedJob] = field(factory=dict, init=False)
     """Those that are being pressed, also after they were left to another worker."""
-    _posts: dict[str, asyncio.Semaphore] = field(
-        factory=lambda: {kind: asyncio.Semaphore(MAX_POSTS) for kind in KINDS}, init=False
+    _posts: dict[tuple[str, bool], asyncio.Semaphore] = field(
+        factory=lambda: {each: asyncio.Semaphore(MAX_POSTS) for each in product(EXPECTED_PRICES, (False, True))},
+        init=False,
     )
-    _posting: set[ButtonPress] = field(factory=set, init=False)
+    """By kind, and whether they open trees."""
+    _posting: dict[Item, asyncio.Semaphore] = field(factory=dict, init=False)
 
     def add(self, job: LeasedJob) -> None:
         """This worker has a job from now on."""
-        self._jobs[job.press] = job
+        self._jobs[job.item] = job
         # What this session remembers of an earlier end does not count: somebody has settled the job since.
-        self._lost.pop(job.press, None)
-        self._operation_ids.pop(job.press, None)
+        self._operation_ids.pop(job.item, None)
+        if isinstance(job.item, ButtonPress):
+            self._lost.pop(job.item, None)
         if job.reported_id is not None:
             self._accepted.pop(job.reported_id, None)
         if job.operation_id is not None:
-            self._operation_ids[job.press] = job.operation_id
+            self._operation_ids[job.item] = job.operation_id
 
-    def job(self, press: ButtonPress) -> LeasedJob:
-        """The job of a press that this worker has."""
-        return self._jobs[press]
+    def job(self, item: Item) -> LeasedJob:
+        """The job of an item that this worker has."""
+        return self._jobs[item]
 
-    def remove(self, press: ButtonPress) -> None:
+    def remove(self, item: Item) -> None:
         """The job has ended, or is another worker's."""
-        self._jobs.pop(press, None)
+        self._jobs.pop(item, None)
 
-    async def claim(self, item: PaidItem) -> Claim:
+    async def claim(self, item: Item) -> Claim:
         """Wait until the caps and budgets of all workers allow a press, and record that it is about to be made.
 
         Raises:
             LostLeaseError: Another worker has the job.
             BudgetError: The budget is spent.
         """
-        if item.press not in self._jobs:
+        if item not in self._jobs:
             raise LostLeaseError
-        job = self._jobs[item.press]
+        job = self._jobs[item]
         if not job.may_be_sent:  # what is in doubt may take long, and holds up no others
-            await self._posts[item.kind].acquire()
-            self._posting.add(job.press)
+            posts = self._posts[item.kind, job.opens_tree]
+            await posts.acquire()
+            self._posting[item] = posts
         try:
             is_mine = await self._writer.put(ClaimJob(job, self._lease))
         except BaseException:
-            self._end_post(job.press)
+            self._end_post(job.item)
             if not job.is_claimed:  # it may have been claimed just now
                 self._writer.put(WithdrawClaim(job, self._lease))
             raise
         if not is_mine:
-            self._end_post(job.press)
+            self._end_post(job.item)
             raise LostLeaseError
-        self._claimed[job.press] = job
+        self._claimed[item] = job
         job.is_claimed = True
         return Claim(
             correlation_id=job.correlation_id,
@@ -98,18 +107,18 @@ class StoreJournal(MemoryJournal):
             seconds_searched=job.seconds_searched,
         )
 
-    def release(self, item: PaidItem, claim: Claim, *, may_be_accepted: bool) -> None:  # noqa: ARG002 - its job is known
+    def release(self, item: Item, claim: Claim, *, may_be_accepted: bool) -> None:  # noqa: ARG002 - its job is known
         """The press was not accepted, as far as is known. If it may have been, it counts until its job ends."""
         job = self._claimed_job(item)
-        del self._claimed[job.press]
-        self._end_post(job.press)
+        del self._claimed[item]
+        self._end_post(job.item)
         if may_be_accepted:
             job.may_be_sent = True
         else:
             job.is_claimed = False
             self._writer.put(WithdrawClaim(job, self._lease))
 
-    async def record(self, item: PaidItem, images: list[ImageResult]) -> list[ImageResult]:
+    async def record(self, item: Item, images: list[ImageResult]) -> list[ImageResult]:
         """Record the id that AKOOL gave a press, and return its image.
 
         Raises:
@@ -117,19 +126,21 @@ class StoreJournal(MemoryJournal):
         """
         new = await super().record(item, images)
         job = self._claimed_job(item)
-        image = new[0]
+        image, *others = new
+        for other in others:
+            logger.warning("AKOOL made a further image %s for %s", other.id, item)
         if not await self._writer.put(AcceptJob(job, image.id, image.deduction_credit)):
             raise ResponseError(f"a reply with the id of another press, {image.id}")
-        del self._claimed[job.press]
-        self._end_post(job.press)
+        del self._claimed[item]
+        self._end_post(job.item)
         job.operation_id, job.credits = image.id, image.deduction_credit
         return new
 
     @contextmanager
-    def searching(self, item: PaidItem, seconds_searched: float) -> Iterator[None]:
+    def searching(self, item: Item, seconds_searched: float) -> Iterator[None]:
         """In this block the id of a press is waited for: others press meanwhile."""
         job = self._claimed_job(item)
-        self._end_post(job.press)
+        self._end_post(job.item)
         loop = asyncio.get_running_loop()
         began = loop.time() - seconds_searched
         self._writer.put(SearchForId(job, self._lease, seconds_searched))
@@ -138,15 +149,12 @@ class StoreJournal(MemoryJournal):
         finally:
             self._writer.put(SearchForId(job, self._lease, loop.time() - began))
 
-    def _claimed_job(self, item: PaidItem) -> LeasedJob:
-        if item.press is None:  # pragma: no cover - a worker makes no prompts
-            raise LostLeaseError
-        return self._claimed[item.press]
+    def _claimed_job(self, item: Item) -> LeasedJob:
+        return self._claimed[item]
 
-    def _end_post(self, press: ButtonPress) -> None:
-        if press in self._posting:
-            self._posting.remove(press)
-            self._posts[press.button.kind].release()
+    def _end_post(self, item: Item) -> None:
+        if item in self._posting:
+            self._posting.pop(item).release()
 
 
 class WorkerSession(AkoolSession):

@@ -13,7 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from akool_async import ConfigurationError
 
-FORMAT: Final = 4
+FORMAT: Final = 5
 """The format of the tables, raised with each change that an older version of this library cannot work with."""
 
 METADATA: Final = sa.MetaData()
@@ -25,6 +25,11 @@ JOBS: Final = sa.Table(
     sa.Column("account", sa.Text, nullable=False),
     sa.Column("image_id", sa.Text, nullable=False),
     sa.Column("button", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("prompt", sa.Text),
+    sa.Column("branches", sa.Text, nullable=False),
+    sa.Column("upscales", sa.Integer, nullable=False),
+    sa.Column("parent", sa.Text),
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("batch", sa.Text),
     sa.Column("lease", sa.BigInteger),
@@ -43,22 +48,26 @@ JOBS: Final = sa.Table(
     sa.Column("charged", sa.Boolean),
     sa.Column("credits", sa.Double),
     sa.Column("estimate", sa.Double),
+    sa.Column("lost", sa.Double),
     sa.Column("reserved", sa.Double),
     sa.Column("goes_alone", sa.Boolean, nullable=False),
     sa.Column("budget", sa.Text),
     sa.Column("day", sa.Text),
     sa.Column("over_budget", sa.Boolean, nullable=False),
 )
-"""``batch``: the workflow that carries it out; ``lease``: the worker that has it, see :data:`LEASES`;
+"""``image_id``, ``button``: empty for a prompt; ``kind``: what its price is learned for; ``prompt``: JSON of a prompt;
+``branches``: what is pressed on its result, as text; ``upscales``: how many upscales they ask for; ``parent``: the job
+on whose result it is pressed; ``batch``: the workflow that carries it out; ``lease``: the worker that has it, see
+:data:`LEASES`;
 ``claimed``: true from before its POST until its end, while it counts against the cap; ``in_doubt``: true if an earlier
 worker may have pressed; ``..._at``: whole microseconds since the epoch, for people and for pruning, since clocks may be
 set back; ``ended_number``: see :data:`ACCOUNTS`; ``operation_id``: that of AKOOL's reply; ``reported_id``: that of a
 webhook or a person, which is checked before it is believed; ``search_time``: microseconds for which workers have waited
 for a lost id; ``charged``: true once AKOOL is known to have accepted the press; ``credits``: what AKOOL reported, the
 larger of the reply and the result; ``estimate``: set while AKOOL may have charged, and counts if it has reported
-nothing; ``reserved``: set aside in its budgets, until its end; ``goes_alone``: others of its kind wait until its price
-is known; ``budget``, ``day``: keys of :data:`BUDGETS`; ``over_budget``: it ended without a POST, since its budget was
-spent."""
+nothing; ``lost``: what earlier POSTs of a prompt may have cost, which was sent again on request; ``reserved``: set
+aside in its budgets, until its end; ``goes_alone``: others of its kind wait until its price is known; ``budget``,
+``day``: keys of :data:`BUDGETS`; ``over_budget``: it ended without a POST, since its budget was spent."""
 ACCOUNTS: Final = sa.Table(
     "akool_accounts",
     METADATA,
@@ -103,10 +112,15 @@ PRICES: Final = sa.Table(
 """Credits for a press of a kind: those of the last one that ended with a result, None before, and the largest that
 AKOOL has reported."""
 
+KNOWN_ID: Final = sa.func.coalesce(JOBS.c.operation_id, JOBS.c.reported_id)
 IS_CLAIMED: Final = JOBS.c.claimed.is_(True)
 """In these words: SQLite uses a partial index only for the condition that it was made with."""
+IS_BELOW: Final = JOBS.c.parent.is_not(None) & (JOBS.c.state == sa.literal_column("'open'"))
+"""It is open, and is pressed on an image that was made here."""
 IS_REPORTED: Final = JOBS.c.credits.is_not(None)
 """AKOOL reported what it charged."""
+IS_LOST: Final = JOBS.c.lost.is_not(None)
+"""Earlier POSTs of it may have been charged."""
 IS_ESTIMATED: Final = JOBS.c.estimate.is_not(None) & JOBS.c.credits.is_(None)
 """AKOOL charged, or may have, and has not reported how much."""
 
@@ -120,7 +134,9 @@ sa.Index("akool_jobs_by_end", JOBS.c.account, JOBS.c.ended_at, JOBS.c.job_id)
 sa.Index("akool_jobs_by_batch", JOBS.c.batch)
 sa.Index("akool_jobs_by_number", JOBS.c.account, JOBS.c.ended_number)
 _partial_index("akool_jobs_by_lease", JOBS.c.lease.is_not(None), JOBS.c.account, JOBS.c.lease)
-_partial_index("akool_jobs_claimed", IS_CLAIMED, JOBS.c.account, JOBS.c.button)
+_partial_index("akool_jobs_claimed", IS_CLAIMED, JOBS.c.account, JOBS.c.kind)
+_partial_index("akool_jobs_below", IS_BELOW, JOBS.c.account, JOBS.c.kind, JOBS.c.upscales)
+_partial_index("akool_jobs_by_lost", IS_LOST, JOBS.c.account, JOBS.c.lost)
 _partial_index("akool_jobs_by_credits", IS_REPORTED, JOBS.c.account, JOBS.c.credits)
 _partial_index(
     "akool_jobs_by_estimate",
@@ -216,6 +232,16 @@ UPGRADES: Final[dict[int, list[str | dict[str, str]]]] = {
         """,
         "INSERT INTO akool_prices SELECT account, kind, credits, credits FROM akool_last_prices",
         "DROP TABLE akool_last_prices",
+    ],
+    4: [
+        "ALTER TABLE akool_jobs ADD COLUMN kind TEXT NOT NULL DEFAULT 'upscale'",
+        "ALTER TABLE akool_jobs ADD COLUMN prompt TEXT",
+        "ALTER TABLE akool_jobs ADD COLUMN branches TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE akool_jobs ADD COLUMN upscales INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE akool_jobs ADD COLUMN parent TEXT",
+        "ALTER TABLE akool_jobs ADD COLUMN lost DOUBLE PRECISION",
+        "UPDATE akool_jobs SET kind = 'variation' WHERE button LIKE 'V%'",
+        "DROP INDEX IF EXISTS akool_jobs_claimed",
     ],
 }
 """The statements that upgrade a store from each older format to the next. A dict has one for each kind of database."""

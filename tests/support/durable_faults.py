@@ -206,7 +206,7 @@ def load_store(store, number, ids):
     """Fill an empty store with what a version left that made this format; ``ids`` are put in the place of its names."""
     url = make_url(store)
     kind = "sqlite" if url.drivername == "sqlite" else "postgresql"
-    text = (STORES / f"format-3-{kind}.sql").read_text()
+    text = (STORES / f"format-{max(number, 3)}-{kind}.sql").read_text()
     for name, image_id in ids.items():
         text = text.replace(name, image_id)
     if kind == "sqlite":
