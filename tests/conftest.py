@@ -54,6 +54,12 @@ def _no_credentials_or_proxies_from_outside(monkeypatch):
         monkeypatch.delenv(name.lower(), raising=False)
 
 
+@pytest.fixture(autouse=True)
+def _cache_of_its_own(monkeypatch, tmp_path_factory):
+    """Commands and tests of this process keep nothing in the cache of whoever runs them."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
 @pytest.fixture
 async def emulator():
     async with Emulator(speed=200) as emulator:

@@ -22,8 +22,9 @@ STREAMS = ("stdin", "stdout", "stderr")
 
 
 def bare_environment(home):
-    """What every command is started with: nothing of this process but what measures coverage."""
-    return {"PATH": "/usr/bin:/bin", "HOME": str(home), **measuring()}
+    """What every command is started with: nothing of this process but its cache, and what measures coverage."""
+    cache = {name: os.environ[name] for name in ("XDG_CACHE_HOME",) if name in os.environ}
+    return {"PATH": "/usr/bin:/bin", "HOME": str(home), **cache, **measuring()}
 
 
 async def start(request, **pipes):

@@ -7,6 +7,7 @@ import asyncio
 import os
 import pty
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -21,17 +22,10 @@ from akool_async.emulator import Emulator, Fault
 PICTURES = Path(__file__).parents[1] / "pictures"
 WIDTH = 112
 NEW_FRAME = "\x1b[2K"
-SHOWN_AT = "14/24"
+SHOWN_AT = "14/20"
 COMMAND = (
-    "fan-out",
-    "presses.csv",
-    "--yes",
-    "--output",
-    "results.jsonl",
-    "--max-credits",
-    "100",
-    "--gallery",
-    "g.html",
+    *("fan-out", "prompts.txt", "--then", "U* V1>U*", "--yes", "-o", "done.jsonl", "--max-credits", "100"),
+    *("--gallery", "page.html"),
 )
 
 
@@ -41,12 +35,11 @@ async def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         async with Emulator(speed=8) as emulator:
-            images = "".join(f"{emulator.add_image()},*\n" for _ in range(3))
-            (folder / "presses.csv").write_text("image_id,button\n" + images)
-            emulator.faults.script("create_by_button", *[None] * 6, Fault.fails("content policy"))
+            (folder / "prompts.txt").write_text("A lighthouse in a storm, oil on canvas\nA red fox in the snow\n")
+            emulator.faults.script("create_by_button", *[None] * 14, Fault.fails("content policy"))
             shown = await asyncio.to_thread(run_on_terminal, folder, emulator.environment())
         draw_terminal(shown, PICTURES / "progress.svg")
-        draw_page(folder / "g.html", PICTURES / "gallery.png")
+        draw_page(folder / "page.html", PICTURES / "gallery.png")
 
 
 def run_on_terminal(folder: Path, environment: dict[str, str]) -> str:
@@ -77,7 +70,7 @@ def _read(descriptor: int) -> str:
 def draw_terminal(shown: str, path: Path) -> None:
     """Save it as a picture of a terminal."""
     console = Console(record=True, width=WIDTH, file=Path(os.devnull).open("w"), force_terminal=True)  # noqa: SIM115
-    console.print(Text(f"$ akool {' '.join(COMMAND[:-2])}", "bold"))
+    console.print(Text(f"$ akool {shlex.join(COMMAND)}", "bold"))
     console.print(Text.from_ansi(shown.replace("\r", "")))
     picture = console.export_svg(title="akool fan-out")
     path.write_text(re.sub(r"@font-face {.*?}\s*", "", picture, flags=re.DOTALL))  # which would come from elsewhere

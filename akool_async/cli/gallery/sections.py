@@ -1,136 +1,253 @@
-"""The sections of a page: a source image, and a card for each of its buttons."""
+"""The sections of a page: an image, a card for each of its buttons, and a section below for each image made of it."""
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
-from akool_async import AkoolError, Button, ButtonPress, ImageResult, ImageStatus, NotFoundError
+from akool_async import AkoolError, Button, ImageResult, NotFoundError
 from akool_async.cli.gallery.pictures import GONE, Picture
+from akool_async.cli.gallery.tree import COMPLETED, QUEUED, RUNNING, UNKNOWN
 from akool_async.cli.messages import reason_of
-from akool_async.cli.output.stderr import amount
+from akool_async.cli.outcomes.line import PressState
+from akool_async.cli.output.stderr import amount, count_presses
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from akool_async.cli.gallery.contents import Root
     from akool_async.cli.gallery.pictures import Pictures
-    from akool_async.cli.outcomes.line import OutcomeLine
+    from akool_async.cli.gallery.tree import Node
+    from akool_async.cli.outcomes.line import NodeId
 
 NO_IMAGE: Final = "AKOOL has no such image"
+NOTHING_CAME: Final = "nothing came of it"
+WHY_NO_PICTURE: Final = {
+    PressState.FAILED: "AKOOL could not make it",
+    PressState.NOT_FINISHED: "runs on at AKOOL",
+    PressState.LOST: "its id is not known",
+    PressState.IN_DOUBT: "its id is not known",
+    RUNNING: "runs at AKOOL",
+    QUEUED: "its turn comes",
+    UNKNOWN: "nothing is on record",
+}
+"""By the state. Of states that are not listed here nothing came."""
 
 
 @frozen(kw_only=True)
-class Contents:
-    """What a gallery shows."""
+class Card:
+    """What became of a prompt or a press."""
 
-    title: str
-    image_ids: Sequence[str]
-    """The source images, in this order."""
-    sources: Mapping[str, ImageResult] = field(factory=dict)
-    """Those that were read already."""
-    files: Mapping[str, Path] = field(factory=dict)
-    """Pictures of source images that are on disk."""
-    lines: Mapping[ButtonPress, OutcomeLine]
-    seconds: Mapping[str, float]
-    """How long each operation took, if that is known."""
-
-    @property
-    def pictures(self) -> int:
-        """How many pictures it shows, or explains the lack of."""
-        return len(self.image_ids) + sum(line.status == ImageStatus.COMPLETED for line in self.lines.values())
-
-
-@frozen(kw_only=True)
-class ButtonCard:
-    """One button."""
-
+    anchor: str
+    name: str
     button: str
-    state: str = "free"
-    """For the style of the card."""
-    caption: str = ""
+    """Empty for a prompt."""
+    state: str
+    style: str
+    """The state as a class of style."""
     picture: Picture
-    id: str | None = None
-    facts: str = ""
-    error: str | None = None
+    id: str | None
+    facts: str
+    error: str | None
+    opened_at: str | None
+    """The anchor of the section of its image, if the page has one."""
 
 
 @frozen(kw_only=True)
 class ImageSection:
-    """One source image."""
+    """An image and its buttons."""
 
-    id: str
-    cards: Sequence[ButtonCard]
+    anchor: str
+    name: str
+    card: Card | None
+    """What became of the prompt or the press that it comes from; None of a source image."""
+    prompt: str | None
+    id: str | None
+    is_made: bool
+    """False if there is no image, so that there are no buttons either."""
     picture: Picture
-    prompt: str | None = None
+    singles: Sequence[Picture]
+    """The four pictures of a grid, as far as they are on disk."""
+    cards: Sequence[Card]
+    free: Sequence[str]
+    """Buttons that nobody has pressed, as far as it is known."""
+    used: Sequence[str]
+    """Buttons that somebody else, or an earlier run, has pressed."""
+    sections: Sequence[ImageSection]
+
+    def all_sections(self, depth: int = 0) -> Iterator[tuple[int, ImageSection]]:
+        """This section and those within it, each with its depth."""
+        yield depth, self
+        for section in self.sections:
+            yield from section.all_sections(depth + 1)
 
 
-async def make_section(image_id: str, contents: Contents, pictures: Pictures) -> ImageSection:
-    """Read a source image if it was not read yet, and draw its pictures."""
-    try:
-        source = contents.sources.get(image_id) or await pictures.read(image_id)
-    except AkoolError as error:
-        cards = await _make_cards(image_id, None, contents, pictures)
-        was_there = any(card.id is not None for card in cards)
-        pictures.count()
-        reason = (GONE if was_there else NO_IMAGE) if isinstance(error, NotFoundError) else reason_of(error)
-        return ImageSection(id=image_id, cards=cards, picture=Picture(reason=reason))
-    return ImageSection(
-        id=image_id,
-        cards=await _make_cards(image_id, source, contents, pictures),
-        prompt=source.prompt,
-        picture=await pictures.show(source, contents.files.get(image_id)),
-    )
+@frozen
+class _Shown:
+    """The pictures of a node: the one that represents its image, and single ones."""
+
+    picture: Picture
+    singles: Sequence[Picture] = ()
 
 
-async def _make_cards(
-    image_id: str, source: ImageResult | None, contents: Contents, pictures: Pictures
-) -> Sequence[ButtonCard]:
-    used = () if source is None else source.used_buttons
-    presses = [ButtonPress(image_id, button) for button in Button]
-    return await asyncio.gather(*(_make_card(press, used, contents, pictures) for press in presses))
+@frozen(kw_only=True)
+class SectionMaker:
+    """Makes the sections of a page.
+
+    Args:
+        pictures: Draws them.
+        seconds: How long each operation took, by its id.
+    """
+
+    _pictures: Pictures
+    _seconds: Mapping[str, float]
+    _shown: dict[NodeId, _Shown] = field(factory=dict, init=False)
+    _sources: dict[NodeId, ImageResult] = field(factory=dict, init=False)
+    """Source images of the input that could be read."""
+
+    async def draw(self, root: Root, tree: Node) -> None:
+        """Draw the pictures of a tree; its source image is read first, if that has not been done."""
+        image, reason = await self._read_source(root, tree)
+        completed = (node for node in tree.shown_nodes() if node.is_completed)
+        await asyncio.gather(self._draw_source(root, image, reason), *map(self._draw, completed))
+
+    def make(self, root: Root, tree: Node) -> ImageSection:
+        """The section of a root whose pictures are drawn, with what is below it."""
+        section = self._section_of(tree, root.name)
+        if root.image_id is None:
+            return evolve(section, prompt=root.prompt)
+        image = self._sources.get(root.node)
+        if image is None:  # which buttons are free is not known
+            return evolve(section, id=root.image_id)
+        unpressed = _unpressed(tree)
+        used = [button for button in unpressed if button in image.used_buttons]
+        free = [button for button in unpressed if button not in used]
+        return evolve(section, id=root.image_id, prompt=image.prompt, used=used, free=free)
+
+    async def _read_source(self, root: Root, tree: Node) -> tuple[ImageResult | None, str]:
+        """The source image of the input, or why it cannot be shown."""
+        if root.image_id is None or root.image is not None:
+            return root.image, ""
+        try:
+            return await self._pictures.read(root.image_id), ""
+        except NotFoundError:
+            return None, GONE if any(node.operation_id is not None for node in tree.children) else NO_IMAGE
+        except (AkoolError, ValueError) as error:  # an id that AKOOL cannot be asked about, in a line, included
+            return None, reason_of(error)
+
+    async def _draw_source(self, root: Root, image: ImageResult | None, reason: str) -> None:
+        if image is not None:
+            self._sources[root.node] = image
+            self._shown[root.node] = _Shown(await self._pictures.show(image, None))
+        elif root.image_id is not None:
+            self._shown[root.node] = _Shown(await self._pictures.show_unread(root.image_id, reason))
+
+    async def _draw(self, node: Node) -> None:
+        line = node.line
+        if line is None or line.id is None:
+            return
+        image = ImageResult(id=line.id, image=line.urls[-1] if line.urls else None)
+        picture, singles = await asyncio.gather(
+            self._pictures.show(image, Path(line.files[-1]) if line.files else None),
+            self._pictures.show_singles(_singles_of(node)),
+        )
+        self._shown[node.id] = _Shown(picture, singles)
+
+    def _section_of(self, node: Node, name: str) -> ImageSection:
+        opened = [child for child in node.children if child.is_opened]
+        return ImageSection(
+            anchor=anchor_of(node),
+            name=name,
+            card=self._card_of(node, name) if _is_counted(node) else None,
+            prompt=None,
+            id=None if node.line is None else node.line.id,
+            is_made=node.is_completed or not _is_counted(node),
+            picture=self._picture_of(node),
+            singles=self._shown[node.id].singles if node.id in self._shown else (),
+            cards=[self._card_of(child, _name_of(child, name)) for child in node.children],
+            free=_unpressed(node) if node.is_completed else (),
+            used=(),
+            sections=[self._section_of(child, _name_of(child, name)) for child in opened],
+        )
+
+    def _card_of(self, node: Node, name: str) -> Card:
+        line = node.line
+        return Card(
+            anchor=f"{anchor_of(node)}c",
+            name=name,
+            button=node.button,
+            state=node.state,
+            style=style_of(node.state),
+            picture=self._picture_of(node),
+            id=node.operation_id,
+            facts=self._facts(node),
+            error=None if line is None or line.error is None else line.error.removeprefix(f"{node.state}: "),
+            opened_at=anchor_of(node) if node.is_opened else None,
+        )
+
+    def _picture_of(self, node: Node) -> Picture:
+        if node.id in self._shown:
+            return self._shown[node.id].picture
+        return Picture(reason=WHY_NO_PICTURE.get(node.state, NOTHING_CAME))
+
+    def _facts(self, node: Node) -> str:
+        facts: list[str] = []
+        if node.operation_id is not None and (seconds := self._seconds.get(node.operation_id)) is not None:
+            facts.append(f"{seconds:.1f} s")
+        if node.line is not None and node.line.id is not None and node.line.credits is not None:
+            facts.append(f"{amount(node.line.credits)} credits")
+        if node.presses_to_follow:
+            facts.append(f"then {count_presses(node.presses_to_follow)}")
+        return " \N{MIDDLE DOT} ".join(facts)
 
 
-async def _make_card(
-    press: ButtonPress, used_buttons: Sequence[str], contents: Contents, pictures: Pictures
-) -> ButtonCard:
-    line = contents.lines.get(press)
-    if line is None:
-        reason = "used before" if press.button in used_buttons else "not pressed"
-        return ButtonCard(button=press.button, picture=Picture(reason=reason))
-    if not line.is_settled:
-        return _card_without_id(line, "running", "its id is not known")
-    if line.id is None:
-        state = "free" if line.code is None else "failed"  # AKOOL refused it
-        return _card_without_id(line, state, "nothing came of it")
-    if line.status == ImageStatus.COMPLETED:
-        state, caption = "completed", "completed"
-        file = Path(line.files[-1]) if line.files else None
-        picture = await pictures.show(ImageResult(id=line.id, image=line.urls[-1] if line.urls else None), file)
-    elif line.status == ImageStatus.FAILED:
-        state, caption, picture = "failed", "failed", Picture(reason="AKOOL could not make it")
-    else:
-        state, caption, picture = "running", "not finished", Picture(reason="runs on at AKOOL")
-    return ButtonCard(
-        button=press.button,
-        state=state,
-        caption=caption,
-        id=line.id,
-        facts=_facts(line, contents.seconds.get(line.id)),
-        error=line.error,
-        picture=picture,
-    )
+def count_pictures(root: Root, tree: Node) -> int:
+    """How many pictures a section shows, or explains the lack of."""
+    own = 0 if root.image_id is None else 1
+    return own + sum(1 + len(_singles_of(node)) for node in tree.shown_nodes() if node.is_completed)
 
 
-def _card_without_id(line: OutcomeLine, state: str, reason: str) -> ButtonCard:
-    return ButtonCard(
-        button=line.button, state=state, caption=line.state, error=line.error, picture=Picture(reason=reason)
-    )
+def count_states(trees: Iterable[Node]) -> dict[str, int]:
+    """How many prompts and presses are in each state, in the order of the states."""
+    counts: dict[str, int] = {}
+    for node in (node for tree in trees for node in tree.shown_nodes() if _is_counted(node)):
+        counts[node.state] = counts.get(node.state, 0) + 1
+    order = [COMPLETED, *map(str, PressState), RUNNING, QUEUED, UNKNOWN]
+    return dict(sorted(counts.items(), key=lambda item: order.index(item[0]) if item[0] in order else len(order)))
 
 
-def _facts(line: OutcomeLine, seconds: float | None) -> str:
-    facts = [] if seconds is None else [f"{seconds:.1f} s"]
-    facts += [] if line.credits is None else [f"{amount(line.credits)} credits"]
-    return " \N{MIDDLE DOT} ".join(facts)
+def style_of(state: str) -> str:
+    """A state as a class of style: ``outcome-unknown``."""
+    return re.sub(r"[^a-z]+", "-", state.lower()).strip("-")
+
+
+def anchor_of(node: Node) -> str:
+    """Where a page shows a node: the same on every page."""
+    named = "\0".join((node.id.root, *node.id.path)).encode("utf-8", "surrogatepass")
+    return f"n{hashlib.blake2b(named, digest_size=8).hexdigest()}"
+
+
+def _is_counted(node: Node) -> bool:
+    """False of a source image, which nobody asked for."""
+    return bool(node.id.path) or node.line is not None or node.state in {RUNNING, QUEUED}
+
+
+def _singles_of(node: Node) -> Sequence[Path]:
+    """The single pictures of a grid whose buttons the page shows; the grid is the last of the files."""
+    if not node.is_opened or not node.is_completed or node.line is None:
+        return ()
+    return [Path(file) for file in node.line.files[:-1]]
+
+
+def _unpressed(node: Node) -> Sequence[str]:
+    pressed = {child.button for child in node.children}
+    return [str(button) for button in Button if str(button) not in pressed]
+
+
+def _name_of(node: Node, parent: str) -> str:
+    return (node.line and node.line.name) or f"{parent}-{node.button}"

@@ -1,0 +1,68 @@
+"""How long the page of many pictures takes, the first time and once its thumbnails are kept. See README.md."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from PIL import Image
+
+from akool_async import AkoolSession
+from akool_async.cli.gallery.contents import Contents
+from akool_async.cli.gallery.page import write_gallery
+from akool_async.cli.outcomes.line import OutcomeLine
+
+SIDE = 2048
+MOST_SECONDS = 3.0
+"""Of the second page."""
+BUTTONS = ("U1", "U2", "U3", "U4")
+
+
+def make_pictures(folder: Path, number: int) -> list[OutcomeLine]:
+    """Upscales that were saved as JPEG: a grainy gradient, some 800 KB each, no two alike."""
+    noise, gradient = Image.effect_noise((SIDE, SIDE), 12), Image.linear_gradient("L").resize((SIDE, SIDE))
+    lines = []
+    for place in range(number):
+        file = folder / f"{place}.jpg"
+        grain = Image.blend(noise.rotate(90 * (place % 4)), gradient, 0.5)
+        channels = (grain, gradient.rotate(place), gradient)
+        Image.merge("RGB", channels).save(file, quality=90)
+        press = {"image_id": f"prompt{place // len(BUTTONS)}", "button": BUTTONS[place % len(BUTTONS)]}
+        lines.append(OutcomeLine(**press, ok=True, id=f"id{place}", status=3, files=(str(file),)))
+    return lines
+
+
+async def measure(folder: Path, lines: list[OutcomeLine]) -> float:
+    """Seconds that one page takes. Its prompts were not completed, so that AKOOL is asked for nothing."""
+    prompts = [OutcomeLine(image_id=None, button=None, key=line.image_id, prompt="a prompt") for line in lines]
+    presses = {prompt.node.child(str(line.button)): line for prompt, line in zip(prompts, lines, strict=True)}
+    contents = Contents(title="a page", roots=[], lines={prompt.node: prompt for prompt in prompts} | presses)
+    async with AkoolSession("key-that-is-not-used") as akool:
+        began = time.perf_counter()
+        await write_gallery(folder / "page.html", akool, contents)
+        return time.perf_counter() - began
+
+
+def main() -> int:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pictures", type=int, default=300)
+    number = parser.parse_args().pictures
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
+        lines = make_pictures(folder, number)
+        first, second = (asyncio.run(measure(folder, lines)) for _ in range(2))
+        size = (folder / "page.html").stat().st_size
+    print(f"{number} JPEG pictures of {SIDE} x {SIDE}, a page of {size / 2**20:.1f} MiB, {os.cpu_count()} cores")
+    print(f"first page  {first:6.2f} s\nsecond page {second:6.2f} s")
+    print(f"{'kept  ' if second <= MOST_SECONDS else 'MISSED'} second page at most {MOST_SECONDS:g} s")
+    return 0 if second <= MOST_SECONDS else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
