@@ -54,7 +54,7 @@ def test_csv_of_any_dialect_gives_each_press_once(file, has_mark):
     batch = read_batch(text.encode("utf-8-sig" if has_mark else "utf-8"), "presses.csv")
     assert presses_of(batch) == once(rows)
     assert batch.invalid == ()
-    assert batch.repeated == sum(len(buttons) for _, buttons in rows) - len(batch.entries)
+    assert batch.repeated == sum(len({*buttons}) for _, buttons in rows) - len(batch.entries)
 
 
 @given(csv_files(quoting=csv.QUOTE_ALL), st.data())
@@ -242,6 +242,14 @@ def test_an_output_is_a_batch_too():
         credits=st.none() | st.floats(0, 100),
         error=st.none() | st.text(),
         code=st.none() | st.integers(),
+        charged=st.none() | st.booleans(),
+        over_budget=st.booleans(),
+        prompt=st.none() | st.text(),
+        key=st.none() | st.text(),
+        root_id=st.none() | IMAGE_IDS,
+        path=st.lists(st.sampled_from([str(button) for button in Button])).map(tuple),
+        name=st.none() | st.text(),
+        parent=st.none() | st.text(),
     )
 )
 def test_a_line_survives_the_file(line):

@@ -272,8 +272,9 @@ async def test_a_known_price_counts_before_the_first_press(emulator, tmp_path):
     earlier = OutcomeLine(image_id=image_id, button="V1", ok=True, id="0" * 24, status=3, credits=8)
     (tmp_path / "out.jsonl").write_text(earlier.to_json() + "\n")
     arguments = ("fan-out", "presses.csv", "--yes", "-o", "out.jsonl", "--max-credits", 5)
-    status, _, _ = await run(*arguments, cwd=tmp_path, environment=emulator.environment())
-    assert status == 3
+    status, _, errors = await run(*arguments, cwd=tmp_path, environment=emulator.environment())
+    assert status == 0
+    assert "; 1 over budget" in errors
     assert emulator.ledger.posts == []
 
 
@@ -333,19 +334,19 @@ async def test_a_line_that_is_cut_short_names_what_fetches_it(tmp_path, options)
 
 
 async def test_a_budget_is_never_passed(emulator, tmp_path):
-    """--max-credits and --reserve bound what is charged; the rest stays unpressed, status 3, and can be done later."""
+    """--max-credits and --reserve bound what is charged; the rest is no failure, and can be done later."""
     write_batch(tmp_path, [emulator.add_image() for _ in range(4)])
     environment = emulator.environment()
     arguments = ("fan-out", "presses.csv", "--yes", "-o", "out.jsonl")
     status, _, _ = await run(*arguments, "--max-credits", 11, cwd=tmp_path, environment=environment)
-    assert status == 3
+    assert status == 0
     assert emulator.ledger.charged == 10
     status, _, errors = await run(*arguments, "--reserve", 9_970, cwd=tmp_path, environment=environment)
-    assert status == 3
+    assert status == 0
     assert emulator.credits == 9_970
     assert "may be spent" in errors
     status, _, errors = await run(*arguments, "--reserve", 9_970, cwd=tmp_path, environment=environment)
-    assert status == 3
+    assert status == 0
     assert "may be spent" in errors
     assert emulator.credits == 9_970
     status, _, _ = await run(*arguments, cwd=tmp_path, environment=environment)
@@ -526,7 +527,7 @@ async def test_a_terminal_gets_bars(tmp_path, colour):
 
 
 async def test_the_bar_counts_what_is_pressed(emulator, tmp_path):
-    """What the budget leaves out is reported as not pressed, is no failure, and does not fill the bar."""
+    """What the budget leaves out is reported as over budget, is no failure, and does not fill the bar."""
     write_batch(tmp_path, [emulator.add_image()], "V*")
     ours, theirs = pty.openpty()
     environment = emulator.environment() | {"TERM": "xterm-256color", "COLUMNS": "140"}
@@ -534,8 +535,8 @@ async def test_the_bar_counts_what_is_pressed(emulator, tmp_path):
     process = await start(*arguments, cwd=tmp_path, environment=environment, stderr=theirs)
     os.close(theirs)
     shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", await asyncio.to_thread(read_terminal, ours))
-    assert await process.wait() == 3
-    assert "1/1 0 queued · 0 running · 1 done · 0 failed · 3 not pressed · 2 credits" in shown
+    assert await process.wait() == 0
+    assert "1/1 0 queued · 0 running · 1 done · 0 failed · 3 over budget · 2 credits" in shown
 
 
 async def test_pictures_that_cannot_be_had_are_reported_and_lose_no_id(emulator, tmp_path):

@@ -23,9 +23,9 @@ from akool_async import (
 )
 from akool_async.cli import ExitStatus
 from akool_async.cli.batch.append_only import AppendOnlyFile
-from akool_async.cli.batch.buttons import expand
 from akool_async.cli.batch.plan_table import MAX_REASONS, _reasons
 from akool_async.cli.batch.planning import learn_prices
+from akool_async.cli.batch.rows import read_row
 from akool_async.cli.commands import result
 from akool_async.cli.exit_status import after_spending
 from akool_async.cli.following.follow import follow
@@ -110,8 +110,8 @@ def test_what_follows_a_charge_is_no_wrong_usage():
 
 @pytest.mark.parametrize("name", [5, None, ["U1"], {"button": "U1"}])
 def test_a_button_that_is_no_text_is_reported(name):
-    with pytest.raises(ValueError, match="button must be a text such as"):
-        expand([name])
+    with pytest.raises(ValueError, match=r"^button(: pass a text such as| must be one of)"):
+        read_row({"image_id": "a", "button": [name, ["X"]]}, ())
 
 
 @pytest.mark.parametrize(("typed", "offered"), [("u", ["U1", "U2", "U3", "U4", "U*"]), ("V4", ["V4"]), ("x", [])])

@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 from akool_async.cli.batch.locking import OutputFileError
 from akool_async.cli.batch.output_file import OutputFile
 from akool_async.cli.outcomes.line import OutcomeLine
+from akool_async.cli.outcomes.notes import Note
 from tests.support.commands import read_lines, run, write_batch
 
 FAN_OUT = ("fan-out", "presses.csv", "--yes")
 LINE = OutcomeLine(
     image_id="65d3206b83ccf5ab7d46cdc6", button="U1", ok=True, id="1" * 24, status=3, urls=("https://a/b}",)
 )
+PROMPT_LINE = OutcomeLine(image_id=None, button=None, prompt='a "}" fox', key="}", name="a-fox", charged=None)
 JSONL = '{"image_id": "IMAGE", "button": "V1"}\n'
 
 
@@ -76,19 +78,48 @@ def test_no_lines_of_json_are_taken_for_an_output(tmp_path_factory, rows, button
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_line_that_was_cut_anywhere_is_an_output(tmp_path):
+@pytest.mark.parametrize("line", [LINE, PROMPT_LINE], ids=["press", "prompt"])
+def test_a_line_that_was_cut_anywhere_is_an_output(tmp_path, line):
     """Killed at any byte of its first line, a run can be gone on with; and again, killed in the second one."""
-    text = LINE.to_json()
+    text = line.to_json()
     for cut in range(len(text) + 1):
         for content in (text[:cut], f"{text[:cut]}\n", f"{text[:cut]}\n{text[:cut]}"):
             path = tmp_path / "out.jsonl"
             path.write_text(content)
             with OutputFile(path, pictures=None) as results:
                 results.read()
-                results.write(LINE)
+                results.write(line)
             results = OutputFile(path, pictures=None)
             results.read()
-            assert list(results.lines.values()) == [LINE]
+            assert list(results.lines.values()) == [line]
+
+
+TEXTS = st.text(st.characters(codec="utf-8"), min_size=1)
+NOTED_PRESSES = st.builds(
+    OutcomeLine,
+    image_id=st.text("ab}", min_size=1),
+    button=st.sampled_from(["U1", "V4"]),
+    key=st.none() | TEXTS,
+    path=st.lists(st.sampled_from(["V1", "U2"])).map(tuple),
+    id=TEXTS,
+)
+NOTED_PROMPTS = st.builds(OutcomeLine, image_id=st.none(), button=st.none(), key=TEXTS, id=st.none() | TEXTS)
+
+
+@given(st.one_of(NOTED_PRESSES, NOTED_PROMPTS), st.booleans(), st.data())
+def test_a_note_is_read_and_one_that_was_cut_is_passed_over(tmp_path_factory, line, is_sending, data):
+    """Whatever its texts hold, a note is what was written; cut at any byte, it spoils no other."""
+    note = Note(line, is_sending=is_sending and line.id is None)
+    assert Note.from_json(note.to_json()) == note
+    text = note.to_json().encode()
+    cut = text[: data.draw(st.integers(0, len(text) - 1))]
+    folder = tmp_path_factory.mktemp("output")
+    (folder / "out.jsonl").touch()
+    (folder / "out.jsonl.accepted").write_bytes(cut + b"\n" + text + b"\n" + cut)
+    output = OutputFile(folder / "out.jsonl", pictures=None)
+    output.read()
+    assert output.accepted == ({} if line.id is None else {line.node: line})
+    assert output.sending == ({line.node} if note.is_sending else set())
 
 
 @pytest.mark.parametrize(

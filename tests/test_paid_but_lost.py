@@ -334,11 +334,11 @@ async def test_an_output_from_before_the_state_was_kept_is_read(emulator, tmp_pa
 
 
 async def test_over_the_budget_is_no_failure(emulator, tmp_path):
-    """What a budget leaves out is "not pressed", and not "failed"."""
+    """What a budget leaves out is "over budget", and not "failed": status 0."""
     write_batch(tmp_path, emulator.add_image(), "V*")
     status, _, errors = await run(*FAN_OUT, "--max-credits", 4, cwd=tmp_path, environment=emulator.environment())
-    assert status == 3
-    assert "not pressed: it would pass the 4 credits" in errors
+    assert status == 0
+    assert "over budget: it would pass the 4 credits" in errors
     assert "failed" not in errors
     assert "2 of 4 presses done, 4 credits charged by this run" in errors
 

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from akool_async.cli.account import DEFAULT_CAP, KeyFile
-from akool_async.cli.batch.buttons import expand
+from akool_async.items import read_then
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from akool_async import Button
+    from akool_async.items import Branch
 
     F = TypeVar("F", bound=Callable[..., Any])
 
@@ -64,10 +65,12 @@ class ButtonName(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # ge
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[Button]:  # noqa: ANN401
         """The buttons that it names."""
         try:
-            buttons = expand(value)
+            branches = read_then(value, self.name)
         except ValueError as error:
-            self.fail(str(error), param, ctx)
-        return buttons
+            self.fail(str(error).removeprefix(f"{self.name}: "), param, ctx)
+        if any(branch.then for branch in branches):
+            self.fail(f"{value}: only akool fan-out presses buttons of images that are still to be made.", param, ctx)
+        return [branch.button for branch in branches]
 
     def shell_complete(
         self,
@@ -78,6 +81,24 @@ class ButtonName(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # ge
         """The names that begin so."""
         names = ("U1", "U2", "U3", "U4", "V1", "V2", "V3", "V4", "U*", "V*")
         return [click.shell_completion.CompletionItem(name) for name in names if name.startswith(incomplete.upper())]
+
+
+class Then(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic in newer versions of click only
+    """What is pressed on results, such as "U* V1>U*"."""
+
+    name = "buttons"
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> tuple[Branch, ...]:
+        """The branches that it names."""
+        try:
+            return read_then(value, self.name)
+        except ValueError as error:
+            self.fail(str(error).removeprefix(f"{self.name}: "), param, ctx)
 
 
 class Input(click.File):

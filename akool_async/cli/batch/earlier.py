@@ -1,4 +1,4 @@
-"""What earlier runs knew about a press, and how that decides what this run does and writes."""
+"""What earlier runs knew about a node, and how that decides what this run does and writes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from attrs import evolve
 
 from akool_async import NotFoundError, NotOperableError
 from akool_async._http.origin import contradiction, has_other_origin, made_by
-from akool_async.cli.outcomes.line import OutcomeLine, PressState
+from akool_async.cli.outcomes.line import FREE, OutcomeLine, PressState
 from akool_async.errors import codes_of
 
 if TYPE_CHECKING:
@@ -65,17 +65,18 @@ def _settle(line: OutcomeLine, earlier: OutcomeLine) -> OutcomeLine:
     """
     if line.id is not None and line.code in CODES_OF_UNKNOWN:
         return evolve(earlier, error=f"AKOOL does not know the id {line.id} that was written down for it")
-    if line.state is not PressState.NOT_PRESSED:
+    if line.state not in FREE:
         return line
     if line.code in CODES_OF_USED:
         return evolve(line, error=USED, code=None, charged=True)
     return evolve(line, credits=earlier.credits, charged=earlier.charged)
 
 
-def reason_against(image: ImageResult, press: ButtonPress, *, by_hand: bool) -> str | None:
-    """Why the id of an image is not that of a press; None if it may be.
+def reason_against(image: ImageResult, press: ButtonPress | None, *, by_hand: bool) -> str | None:
+    """Why the id of an image is not that of a press, or of a prompt (None); None if it may be.
 
     ``by_hand`` is False for an id that AKOOL itself gave: its pages show a reply with the source of another image.
     """
     is_other = has_other_origin(image, press) if by_hand else contradiction(image, press) is not None
-    return f"the id {image.id} is {made_by(image)}, not {press.button} of {press.image_id}" if is_other else None
+    wanted = "one of a prompt" if press is None else f"{press.button} of {press.image_id}"
+    return f"the id {image.id} is {made_by(image)}, not {wanted}" if is_other else None

@@ -8,10 +8,13 @@ import click
 from attrs import frozen
 
 from akool_async.cli.account import KeyFile, WorkerStoreOptions
+from akool_async.cli.batch.sorting import Rules
 
 if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
+
+    from akool_async.items import Branch
 
 
 @frozen(kw_only=True)
@@ -19,10 +22,12 @@ class FanOutOptions:
     """What the command line says."""
 
     file: BinaryIO
+    then: tuple[Branch, ...]
     yes: bool
     output: Path | None
     max_credits: float | None
     reserve: float | None
+    retry_unknown: bool
     max_concurrent_upscales: int
     max_requests_per_second: float | None
     store: str | None
@@ -44,6 +49,10 @@ class FanOutOptions:
         """
         if self.store is not None and self.timeout is not None:
             raise click.UsageError("--timeout cannot be used with --store: recorded presses are followed to their end")
+        if self.store is not None and self.retry_unknown:
+            raise click.UsageError(
+                "--retry-unknown cannot be used with --store: akool resolve settles what is recorded"
+            )
         if self.store is None:
             self._refuse_options_of_a_store()
         if self.key_file is not None and self.key_file.is_open_as(self.file.fileno()):
@@ -84,6 +93,11 @@ class FanOutOptions:
     def is_recorded(self) -> bool:
         """True if the same command, run again, finds the ids of this run."""
         return self.output is not None or self.store is not None
+
+    @property
+    def rules(self) -> Rules:
+        """What it says about earlier runs."""
+        return Rules(with_files=self.download is not None, retry_unknown=self.retry_unknown)
 
     def budget(self, balance: float) -> float | None:
         """Credits that may be charged; None for as many as the presses cost."""

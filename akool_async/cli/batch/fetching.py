@@ -9,13 +9,15 @@ from attrs import field, frozen
 
 from akool_async import AkoolError, OperationFailedError, Outcome
 from akool_async.cli.batch.earlier import reason_against
+from akool_async.items import prompt_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from akool_async import AkoolSession, ButtonPress, Operation
+    from akool_async import AkoolSession, ImageResult, Operation
+    from akool_async.cli.batch.nodes import Node
     from akool_async.cli.batch.output_file import OutputFile
-    from akool_async.cli.batch.plan import Plan
+    from akool_async.cli.batch.plan import Fetch
     from akool_async.cli.batch.writer import LineWriter
 
 MAX_CONCURRENT_DOWNLOADS: Final = 16
@@ -31,7 +33,7 @@ class PictureSaver:
     """None: no pictures are saved."""
     _slots: asyncio.Semaphore = field(factory=lambda: asyncio.Semaphore(MAX_CONCURRENT_DOWNLOADS), init=False)
 
-    async def save(self, outcome: Outcome) -> None:
+    async def save(self, node: Node, outcome: Outcome) -> None:
         """Save one outcome.
 
         Raises:
@@ -42,10 +44,10 @@ class PictureSaver:
         if self._folder is not None and outcome.result is not None and outcome.ok:
             try:
                 async with self._slots:
-                    files = await self._akool.download(outcome.result, self._folder)
+                    files = await self._akool.download(outcome.result, self._folder, name=node.name)
             except AkoolError as error:
                 download_error = error
-        self._writer.write_outcome(outcome, files, download_error)
+        self._writer.write_outcome(node, outcome, files, download_error)
 
 
 @frozen(eq=False)
@@ -53,37 +55,48 @@ class Fetcher:
     """Waits for the operations of earlier runs, by AKOOL's ids or by ids that somebody found and wrote down."""
 
     _akool: AkoolSession
-    _plan: Plan
+    _fetches: list[Fetch]
+    """All of this run."""
     _output: OutputFile
     _writer: LineWriter
-    _saver: PictureSaver
     _timeout: float | None
     """Seconds."""
 
-    async def fetch(self, press: ButtonPress, operation_id: str) -> None:
-        """Wait for one operation and save it; an id of something else is refused."""
-        by_hand = press in self._writer.found_by_hand
-        if by_hand and (other := self._other_press_of(operation_id, press)) is not None:
-            why = f"the id {operation_id} is given for {other.button} of {other.image_id} as well"
-            self._writer.refuse_id(press, why)
-            return
-        operation = self._akool.operation(operation_id)
-        outcome = await self._wait(press, operation)
+    async def fetch(self, fetch: Fetch) -> Outcome:
+        """Wait for one operation; an id of something else is refused, and the node stays as it was."""
+        by_hand = self._writer.is_found_by_hand(fetch)
+        if by_hand and (other := self._other_node_of(fetch)) is not None:
+            return self._refuse(fetch, f"the id {fetch.operation_id} is given for {other} as well")
+        operation = self._akool.operation(fetch.operation_id)
+        outcome = await self._wait(fetch, operation)
         seen = outcome.result or operation.latest
-        if seen is not None and (reason := reason_against(seen, press, by_hand=by_hand)) is not None:
-            self._writer.refuse_id(press, reason)
-            return
-        self._writer.keep(outcome)
-        await self._saver.save(outcome)
+        if seen is not None and (reason := reason_against(seen, fetch.press, by_hand=by_hand)) is not None:
+            return self._refuse(fetch, reason)
+        self._writer.keep(fetch.node, outcome)
+        return outcome
 
-    async def _wait(self, press: ButtonPress, operation: Operation) -> Outcome:
+    def _refuse(self, fetch: Fetch, reason: str) -> Outcome:
+        self._writer.refuse_id(fetch, reason)
+        return _outcome_of(fetch, None, error=AkoolError(reason))
+
+    async def _wait(self, fetch: Fetch, operation: Operation) -> Outcome:
         try:
-            return Outcome(press, operation, await operation.wait_until_complete(timeout=self._timeout))
+            result = await operation.wait_until_complete(timeout=self._timeout)
         except OperationFailedError as error:
-            return Outcome(press, operation, error.result, error)
+            return _outcome_of(fetch, operation, error, error.result)
         except AkoolError as error:
-            return Outcome(press, operation, error=error)
+            return _outcome_of(fetch, operation, error)
+        return _outcome_of(fetch, operation, None, result)
 
-    def _other_press_of(self, operation_id: str, press: ButtonPress) -> ButtonPress | None:
-        known = {line.press: line.id for line in self._output.lines.values()} | self._plan.to_fetch
-        return next((other for other, known_id in known.items() if known_id == operation_id and other != press), None)
+    def _other_node_of(self, fetch: Fetch) -> str | None:
+        """What else an id is known for."""
+        known = {node: line for node, line in self._output.lines.items() if line.id == fetch.operation_id}
+        known |= {other.node.id: other.line for other in self._fetches if other.operation_id == fetch.operation_id}
+        return next((line.label for node, line in known.items() if node != fetch.node.id), None)
+
+
+def _outcome_of(
+    fetch: Fetch, operation: Operation | None, error: Exception | None, result: ImageResult | None = None
+) -> Outcome:
+    prompt = prompt_of(fetch.node.entry.item) if fetch.press is None else None
+    return Outcome(fetch.press, operation, result, error, prompt=prompt)

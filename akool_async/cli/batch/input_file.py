@@ -1,24 +1,29 @@
-"""The file of a batch: CSV or JSONL, with the number of the line that each press came from."""
+"""The file of a batch: CSV, JSONL or a prompt a line, with the number of the line that each item came from."""
 
 from __future__ import annotations
 
 import codecs
 import json
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from attrs import frozen
+from attrs import define, evolve, field, frozen
 
-from akool_async import ButtonPress
-from akool_async.cli.batch.buttons import expand
+from akool_async._fan_out.keys import PromptKeys
 from akool_async.cli.batch.csv_rows import QuoteError, read_header, read_rows
+from akool_async.cli.batch.rows import COLUMNS, KINDS_OF_ROWS, PRESS_COLUMNS, Asked, read_buttons, read_row
+from akool_async.cli.outcomes.line import NodeId
+from akool_async.items import GROUPS, Button, ButtonPress, Prompt, press_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-COLUMNS = ("image_id", "button")
+    from akool_async.items import Branch, Item
+
 DELIMITERS = ",;\t|"
 JSONL_SUFFIXES = (".jsonl", ".ndjson")
+EXAMPLE: Final = '{"image_id": "...", "button": "U1"} or {"prompt": "..."}'
 
 
 class InputFileError(ValueError):
@@ -27,10 +32,27 @@ class InputFileError(ValueError):
 
 @frozen
 class Entry:
-    """A press, and the line that asks for it."""
+    """A press or a prompt, and the line that asks for it first."""
 
     line: int
-    press: ButtonPress
+    item: Item
+    """A prompt has a key and makes one image."""
+    name: str | None = None
+    """For people, as the line gives it; of a prompt without one, some of its words."""
+    batch: NodeId | None = None
+    """Of a further image of a prompt: the first one."""
+    number: int = 1
+    """Which image of a prompt it is."""
+
+    @property
+    def press(self) -> ButtonPress | None:
+        """None for a prompt."""
+        return press_of(self.item)
+
+    @property
+    def node(self) -> NodeId:
+        """Its identity in every run."""
+        return node_of(self.item)
 
 
 @frozen
@@ -43,46 +65,94 @@ class Invalid:
 
 @frozen
 class Batch:
-    """What a file asks for: each press once, in the order of the file."""
+    """What a file asks for: each press and each prompt once, in the order of the file."""
 
     name: str
     entries: tuple[Entry, ...]
     invalid: tuple[Invalid, ...]
     repeated: int
-    """Presses that were asked for again."""
+    """Presses and prompts that were asked for again."""
 
 
-def read_batch(content: bytes, name: str) -> Batch:
+def node_of(item: Item) -> NodeId:
+    """The identity of an item of a batch."""
+    return NodeId.of_press(item) if isinstance(item, ButtonPress) else NodeId.of_prompt(item.key or "")
+
+
+def read_batch(content: bytes, name: str, then: tuple[Branch, ...] = ()) -> Batch:
     """Read a whole file.
 
+    Args:
+        content: Of the file.
+        name: The file's, by which its kind is known.
+        then: What is pressed on the results of lines that do not say that themselves.
+
     Raises:
-        InputFileError: there is no press in it, or no header, or it is not text, or the quotes of its cells do not pair
+        InputFileError: there is nothing in it, or no header, or it is not text, or the quotes of its cells do not pair
             up.
     """
-    text = _decode(content, name)
-    suffix = Path(name).suffix.lower()
-    if suffix == ".csv" and _is_json(text):
-        better = Path(name).with_suffix(JSONL_SUFFIXES[0]).name
-        raise InputFileError(f"{name} looks like JSONL, but its name says CSV: rename it, such as to {better}")
-    is_jsonl = suffix in JSONL_SUFFIXES or (suffix != ".csv" and text.lstrip().startswith(("{", "[")))
-    entries: dict[ButtonPress, Entry] = {}
-    invalid: list[Invalid] = []
-    repeated = 0
-    for line, found in (_read_jsonl if is_jsonl else _read_csv)(text, name):
+    reader = _BatchReader(then)
+    for line, fields in _choose_reader(name, text := _decode(content, name))(text, name):
+        reader.add(line, fields)
+    batch = reader.batch(name)
+    if not batch.entries and not batch.invalid:
+        raise InputFileError(
+            f"{name} asks for no press and no prompt: write a header image_id,button and a line for each image, or a "
+            "header prompt and a line for each prompt"
+        )
+    return batch
+
+
+@define
+class _BatchReader:
+    """What the lines read so far ask for."""
+
+    _then: tuple[Branch, ...]
+    _entries: dict[NodeId, Entry] = field(factory=dict)
+    _invalid: list[Invalid] = field(factory=list)
+    _repeated: int = 0
+    _keys: PromptKeys = field(factory=PromptKeys)
+
+    def add(self, line: int, fields: dict[str, Any] | ValueError) -> None:
+        """Read one more line."""
         try:
-            presses = [found] if isinstance(found, ValueError) else list(_presses(found))
+            if isinstance(fields, ValueError):
+                raise fields
+            for asked in read_row(fields, self._then):
+                self._add(line, asked)
         except ValueError as error:
-            presses = [error]
-        for press in presses:
-            if isinstance(press, ValueError):
-                invalid.append(Invalid(line, str(press)))
-            elif press in entries:
-                repeated += 1
-            else:
-                entries[press] = Entry(line, press)
-    if not entries and not invalid:
-        raise InputFileError(f"{name} asks for no press: write a header image_id,button and a line for each image")
-    return Batch(name, tuple(entries.values()), tuple(invalid), repeated)
+            self._invalid.append(Invalid(line, str(error)))
+
+    def batch(self, name: str) -> Batch:
+        """All that was read."""
+        return Batch(name, tuple(self._entries.values()), tuple(self._invalid), self._repeated)
+
+    def _add(self, line: int, asked: Asked) -> None:
+        items = list(self._single(asked.item, line))
+        first = node_of(items[0])
+        for number, item in enumerate(items, start=1):
+            entry = Entry(line, item, asked.name, None if number == 1 else first, number)
+            known = self._entries.get(entry.node)
+            self._entries[entry.node] = entry if known is None else _merge(known, entry)
+        self._repeated += known is not None
+
+    def _single(self, item: Item, line: int) -> Iterator[Item]:
+        """The press, or a prompt with a key for each image."""
+        if isinstance(item, ButtonPress):
+            yield item
+            return
+        for key in self._keys.give(item, f"line {line}"):
+            yield evolve(item, key=key) if isinstance(item, Prompt) else evolve(item, key=key, batch_quantity=1)
+
+
+def _merge(known: Entry, again: Entry) -> Entry:
+    """What is asked for twice is done once, with all that is to be pressed on its result."""
+    if not again.item.then or again.item.then == known.item.then:
+        return known
+    return evolve(known, item=evolve(known.item, then=(*known.item.then, *again.item.then)))
+
+
+# --- kinds of files ---
 
 
 def _decode(content: bytes, name: str) -> str:
@@ -92,6 +162,42 @@ def _decode(content: bytes, name: str) -> str:
         return content.decode("utf-8-sig")  # spreadsheets put a byte order mark first
     except UnicodeDecodeError as error:
         raise InputFileError(f"{name} is not UTF-8 text (byte {error.start}): save it as CSV UTF-8") from None
+
+
+def _choose_reader(name: str, text: str) -> Callable[[str, str], Iterator[tuple[int, dict[str, Any] | ValueError]]]:
+    suffix = Path(name).suffix.lower()
+    if suffix in {".csv", ".txt"} and _is_json(text):
+        better = Path(name).with_suffix(JSONL_SUFFIXES[0]).name
+        raise InputFileError(
+            f"{name} looks like JSONL, but its name says {suffix[1:].upper()}: rename it, such as to {better}"
+        )
+    if suffix == ".txt":
+        return _read_text
+    is_jsonl = suffix in JSONL_SUFFIXES or (suffix != ".csv" and text.lstrip().startswith(("{", "[")))
+    return _read_jsonl if is_jsonl else _read_csv
+
+
+def _read_text(text: str, name: str) -> Iterator[tuple[int, dict[str, Any] | ValueError]]:
+    """A prompt a line."""
+    lines = re.split(r"\r\n|\r|\n", text)
+    header = next((line for line in lines if line.strip()), "")
+    if any(map(_is_header, (read_header(header, delimiter) for delimiter in DELIMITERS))):
+        better = Path(name).with_suffix(".csv").name
+        raise InputFileError(
+            f"{name} looks like CSV, but its name says a prompt a line: rename it, such as to {better}"
+        )
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            yield number, {"prompt": line.strip()}
+
+
+def _is_header(columns: list[str]) -> bool:
+    """Whether a line names the columns of a batch, rather than being a prompt."""
+    known = {*COLUMNS} & {*columns}
+    return known >= {*PRESS_COLUMNS} or ("prompt" in known and (len(known) > 1 or columns == ["prompt"]))
+
+
+# --- JSONL ---
 
 
 def _is_json(text: str) -> bool:
@@ -114,10 +220,8 @@ def _read_json(line: str) -> dict[str, Any] | ValueError:
     except _RepeatedError as error:
         return error
     except (ValueError, RecursionError):
-        return ValueError('not JSON; write {"image_id": "...", "button": "U1"}')
-    return (
-        fields if isinstance(fields, dict) else ValueError('not an object; write {"image_id": "...", "button": "U1"}')
-    )
+        return ValueError(f"not JSON; write {EXAMPLE}")
+    return fields if isinstance(fields, dict) else ValueError(f"not an object; write {EXAMPLE}")
 
 
 class _RepeatedError(ValueError):
@@ -126,27 +230,47 @@ class _RepeatedError(ValueError):
 
 def _read_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     names = [name for name, _ in pairs]
-    for column in COLUMNS:
-        if names.count(column) > 1:
-            raise _RepeatedError(f'{column} is there twice; write several buttons into a list, such as ["U1", "V2"]')
+    for name in dict.fromkeys(names):
+        if names.count(name) > 1 and name in _MEANT_ONCE:
+            remedy = '; write several buttons into a list, such as ["U1", "V2"]' if name in PRESS_COLUMNS else ""
+            raise _RepeatedError(f"{name} is there twice{remedy}")
     return dict(pairs)
+
+
+_MEANT_ONCE: Final = frozenset({*COLUMNS, *Button, *GROUPS})
+
+
+# --- CSV ---
 
 
 def _read_csv(text: str, name: str) -> Iterator[tuple[int, dict[str, Any] | ValueError]]:
     headers = {delimiter: read_header(text, delimiter) for delimiter in DELIMITERS}
-    delimiter = max(DELIMITERS, key=lambda candidate: len({*COLUMNS} & {*headers[candidate]}))
+    delimiter = max(DELIMITERS, key=lambda candidate: _count_known(headers[candidate]))
     columns = headers[delimiter]
-    if any(columns.count(column) > 1 for column in COLUMNS):
-        raise InputFileError(f"{name} has a column twice: write several buttons into one, such as U1 V2")
+    repeated = [column for column in COLUMNS if columns.count(column) > 1]
+    if repeated:
+        raise InputFileError(
+            f"{name} has a column twice: write several buttons into one, such as U1 V2"
+            if repeated[0] in PRESS_COLUMNS
+            else f"{name} has the column {repeated[0]} twice"
+        )
     try:
         rows = list(read_rows(text, delimiter))  # to the end, before a row is taken for a press
     except QuoteError as error:
         raise InputFileError(f"{name}, {error}") from None
-    missing = [column for column in COLUMNS if column not in columns]
-    if rows and missing:
-        raise InputFileError(f"{name} has no column {' and no '.join(missing)}: its first line must be image_id,button")
+    missing = [column for column in PRESS_COLUMNS if column not in columns]
+    if rows and missing and "prompt" not in columns:
+        raise InputFileError(
+            f"{name} has no column {' and no '.join(missing)}: its first line must be image_id,button, or have a "
+            "column prompt"
+        )
     for line, row in rows[1:]:
         yield line, _read_row(columns, row)
+
+
+def _count_known(columns: list[str]) -> tuple[int, int]:
+    """How many columns have a name that is known: first those without which there is no row."""
+    return len({*KINDS_OF_ROWS} & {*columns}), len({*COLUMNS} & {*columns})
 
 
 def _read_row(columns: list[str], row: list[str]) -> dict[str, Any] | ValueError:
@@ -157,17 +281,9 @@ def _read_row(columns: list[str], row: list[str]) -> dict[str, Any] | ValueError
 
 
 def _describe_too_many(columns: list[str], row: list[str], further: list[str]) -> str:
-    buttons = " ".join([row[columns.index("button")], *further])
+    buttons = " ".join([row[columns.index("button")] if "button" in columns else "", *further])
     try:
-        expand(buttons)
+        read_buttons(buttons)
     except ValueError:
         return f"{len(row)} cells, and the header has {len(columns)}; put a cell that holds a separator into quotes"
     return f'more cells than the header has; write several buttons into one, such as "{buttons}"'
-
-
-def _presses(fields: dict[str, Any]) -> Iterator[ButtonPress]:
-    missing = [column for column in COLUMNS if not fields.get(column)]
-    if missing:
-        raise ValueError(f"{' and '.join(missing)} missing")
-    for button in expand(fields["button"]):
-        yield ButtonPress(fields["image_id"], button)

@@ -1,15 +1,17 @@
-"""What a run notes while presses are accepted and end."""
+"""What a run notes while presses and prompts are accepted and end."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from akool_async import events
+from akool_async.cli.outcomes.notes import Note
 
 if TYPE_CHECKING:
+    from akool_async.cli.batch.nodes import Node, NodeIndex
     from akool_async.cli.batch.output_file import OutputFile
     from akool_async.cli.batch.progress import BatchProgress
     from akool_async.cli.batch.tally import EarlyEnd, Tally
@@ -23,17 +25,22 @@ class RunObserver:
     _progress: BatchProgress
     _tally: Tally
     _early_end: EarlyEnd
+    _index: NodeIndex
     _loop: asyncio.AbstractEventLoop = field(factory=asyncio.get_running_loop)
 
     def on_session_event(self, event: events.Event) -> None:
         """An event of the session of this run."""
         match event:
-            case events.Accepted(press=press, operation_id=operation_id) if press is not None:
+            case events.Accepted(press=press, prompt=prompt):
                 self._accept(event)
-                try:
-                    self._output.note_accepted(press, operation_id)
-                except OSError as error:
-                    self._early_end.stop(error)
+                if (node := self._index.of_event(press, prompt)) is not None:
+                    self._note_accepted(node, event)
+            case events.Sending(prompt=prompt) if (node := self._index.of_item(prompt)) is not None:
+                self._note(Note(node.line(), is_sending=True))
+            case events.Deferred(prompt=prompt) if (node := self._index.of_item(prompt)) is not None:
+                self._note_not_taken(node)
+            case events.Refused(prompt=prompt) if prompt and (node := self._index.of_item(prompt)) is not None:
+                self._note_not_taken(node)
             case events.Finished():
                 self._tally.seconds[event.operation_id] = event.seconds
 
@@ -42,9 +49,29 @@ class RunObserver:
         match event:
             case events.Accepted():
                 self._loop.call_soon_threadsafe(self._accept, event)
-            case events.OutcomeUnknown(press=press) if press is not None:
-                self._loop.call_soon_threadsafe(self._tally.lost_replies.add, press)
+            case events.OutcomeUnknown():
+                self._loop.call_soon_threadsafe(self._lose, event)
 
     def _accept(self, event: events.Accepted) -> None:
         self._tally.accept(event)
         self._progress.count_accepted()
+
+    def _lose(self, event: events.OutcomeUnknown) -> None:
+        node = self._index.of_event(event.press, event.prompt)
+        if node is not None:
+            self._tally.lost_replies.add(node.id)
+
+    def _note_accepted(self, node: Node, event: events.Accepted) -> None:
+        self._index.note_made(event.operation_id, node)
+        image_id = None if event.press is None else event.press.image_id
+        self._note(Note(evolve(node.line(image_id), id=event.operation_id)))
+
+    def _note_not_taken(self, node: Node) -> None:
+        if node.id in self._output.sending:
+            self._note(Note(node.line()))
+
+    def _note(self, note: Note) -> None:
+        try:
+            self._output.note(note)
+        except OSError as error:
+            self._early_end.stop(error)

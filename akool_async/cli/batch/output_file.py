@@ -1,7 +1,7 @@
-"""The output of a batch: a line per press, written as it ends; a later run with the same file goes on from there.
+"""The output of a batch: a line per node, written as it ends; a later run with the same file goes on from there.
 
-While presses run, ``NAME.accepted`` beside the file holds the ids that AKOOL has given and that no line has yet, so
-that a run that is killed loses none.
+While a run is under way, ``NAME.accepted`` beside the file holds the ids that AKOOL has given and that no line has yet,
+and the prompts that are on their way, so that a run that is killed loses none.
 """
 
 from __future__ import annotations
@@ -13,22 +13,25 @@ from typing import TYPE_CHECKING, Final, Self
 
 from attrs import evolve
 
-from akool_async import ButtonPress
 from akool_async.cli.batch.append_only import AppendOnlyFile
 from akool_async.cli.batch.locking import OutputFileError, lock
-from akool_async.cli.outcomes.line import OutcomeLine, accepted_json, has_content
+from akool_async.cli.outcomes.line import OutcomeLine, has_content
+from akool_async.cli.outcomes.notes import STARTS, Note
 from akool_async.cli.output.streams import print_line, require_stdout
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import TracebackType
 
+    from akool_async import ButtonPress
+    from akool_async.cli.outcomes.line import NodeId
 
-START: Final = b'{"image_id": "'
+LINE_STARTS: Final = (b'{"image_id": "', b'{"image_id": null, "button": ')
 """Of every line."""
 
 
 class OutputFile:
-    """The lines of earlier runs and of this one; of several about one press the last counts. Without a path: stdout."""
+    """The lines of earlier runs and of this one; of several about one node the last counts. Without a path: stdout."""
 
     def __init__(self, path: Path | None, *, pictures: Path | None) -> None:
         self.path = (
@@ -36,11 +39,14 @@ class OutputFile:
         )  # the file of ids is beside it, not beside a link
         self._given = path
         self._pictures = pictures
-        self.lines: dict[ButtonPress, OutcomeLine] = {}
-        self.accepted: dict[ButtonPress, str] = {}
-        """Operations that no line names yet."""
+        self.lines: dict[NodeId, OutcomeLine] = {}
+        self.accepted: dict[NodeId, OutcomeLine] = {}
+        """Operations that no line in the file names yet."""
+        self.sending: set[NodeId] = set()
+        """Prompts that AKOOL may have accepted, and that no line is about yet."""
         self.unreadable = 0
         """Lines that cannot be read, such as the one that a killed run could not end."""
+        self._ids: dict[ButtonPress, OutcomeLine] = {}
         self._has_read = False
         self._file: AppendOnlyFile | None = None
         self.ids_path = None if self.path is None else self.path.with_name(self.path.name + ".accepted")
@@ -68,7 +74,7 @@ class OutputFile:
     ) -> None:
         if self._ids_file is not None and self.ids_path is not None:
             self._ids_file.close()
-            if (self._has_read and not self.accepted) or not self.ids_path.stat().st_size:
+            if (self._has_read and not self.accepted and not self.sending) or not self.ids_path.stat().st_size:
                 self.ids_path.unlink(missing_ok=True)
         if self._file is not None:
             self._file.close()
@@ -89,8 +95,8 @@ class OutputFile:
             except ValueError:
                 self.unreadable += 1
             else:
-                self.lines[line.press] = evolve(line, files=tuple(map(self._find, line.files)))
-        if not self.lines and not all(map(_is_cut, texts)):
+                self._add(evolve(line, files=tuple(map(self._find, line.files))))
+        if not self.lines and not all(_is_cut(text, LINE_STARTS) for text in texts):
             raise OutputFileError(f"{self.path} is not the output of an earlier run: name another file")
         if self.ids_path.exists():
             self._read_ids(self.ids_path.read_bytes())
@@ -109,18 +115,33 @@ class OutputFile:
             self._file.append(text)
         else:
             print_line(text)
-        self.lines[line.press] = line
-        self.accepted.pop(line.press, None)
+        self._add(line)
+        self._settle(line.node)
 
-    def note_accepted(self, press: ButtonPress, operation_id: str) -> None:
-        """AKOOL gave an id, to be kept whatever happens before its line is written.
+    def write_if_new(self, line: OutcomeLine) -> None:
+        """Append a line, unless the last one of its node says the same.
 
         Raises:
             OSError: it could not be written.
         """
-        self.accepted[press] = operation_id
+        if self.lines.get(line.node) == line:
+            self._settle(line.node)
+        else:
+            self.write(line)
+
+    def line_of_press(self, press: ButtonPress) -> OutcomeLine | None:
+        """The line of a press that AKOOL accepted, whichever node it was pressed for."""
+        return self._ids.get(press)
+
+    def note(self, note: Note) -> None:
+        """Keep an id, or a prompt that is on its way, whatever happens before its line is written.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        self._take_in(note)
         if self._ids_file is not None:
-            self._ids_file.append(accepted_json(press, operation_id))
+            self._ids_file.append(note.to_json())
 
     def try_to_write(self) -> None:
         """Try the files, before anything is spent.
@@ -130,6 +151,15 @@ class OutputFile:
         """
         if self._ids_file is not None:  # the output is on the same disk, and is open for writing
             self._ids_file.try_to_write()
+
+    def _settle(self, node: NodeId) -> None:
+        self.accepted.pop(node, None)
+        self.sending.discard(node)
+
+    def _add(self, line: OutcomeLine) -> None:
+        self.lines[line.node] = line
+        if line.id is not None and (press := line.press) is not None:
+            self._ids[press] = line
 
     def _find(self, file: str) -> str:
         """Where a picture is now: its folder may have been moved, alone or with the output.
@@ -151,21 +181,30 @@ class OutputFile:
     def _read_ids(self, content: bytes) -> None:
         for text in content.split(b"\n"):
             try:
-                fields = json.loads(text)
-                press, operation_id = ButtonPress(fields["image_id"], fields["button"]), str(fields["id"])
-            except (ValueError, TypeError, KeyError, RecursionError):
-                if not _is_cut(text):
+                note = Note.from_json(text)
+            except ValueError:
+                if not _is_cut(text, STARTS):
                     raise OutputFileError(f"{self.ids_path} is in the way, and is not of an earlier run") from None
                 continue  # a killed run could not end it
-            line = self.lines.get(press)
-            if line is None or line.id is None:
-                self.accepted[press] = operation_id
+            line = self.lines.get(note.line.node)
+            is_told = line is not None and (line.id is not None or (note.is_sending and not line.is_settled))
+            if not is_told:
+                self._take_in(note)
+
+    def _take_in(self, note: Note) -> None:
+        node = note.line.node
+        if note.line.id is not None:
+            self.accepted[node] = note.line
+        if note.is_sending:
+            self.sending.add(node)
+        else:
+            self.sending.discard(node)
 
 
-def _is_cut(text: bytes) -> bool:
+def _is_cut(text: bytes, starts: Iterable[bytes]) -> bool:
     """Whether it is the beginning of a line of this command, and not the whole of another line."""
     is_whole = b"}" in text.partition(b', "ok": ')[0]
-    return text.startswith(START[: len(text)]) and not is_whole and not _is_json(text)
+    return any(text.startswith(start[: len(text)]) for start in starts) and not is_whole and not _is_json(text)
 
 
 def _is_json(text: bytes) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from rich.table import Table
 from rich.text import Text
 
+from akool_async._limits.credits import EXPECTED_PRICES
 from akool_async.cli.batch.plan import KINDS
 from akool_async.cli.outcomes.line import PressState
 from akool_async.cli.output.stderr import amount, plain
@@ -21,6 +22,17 @@ if TYPE_CHECKING:
 
     Row = tuple[str, str, str, str]
 
+NOUNS: Final = {
+    "upscale": "an upscale",
+    "variation": "a variation",
+    "prompt": "a prompt",
+    "v4 4k": "a prompt (v4, 4k)",
+    "v4 1080p": "a prompt (v4, 1080p)",
+}
+"""What an image of each kind of price is called."""
+SOURCES_OF_PRICES: Final = defaultdict(
+    lambda: "as AKOOL's pages say", dict.fromkeys(("v4 4k", "v4 1080p"), "as others were charged")
+)
 MAX_LINES: Final = 8
 MAX_REASONS: Final = 20
 
@@ -40,18 +52,49 @@ def show_plan(plan: Plan, budget: float | None, console: Console, *, is_begun: b
 
 
 def _rows(plan: Plan, budget: float | None) -> Iterator[Row]:
-    counts = plan.counts
-    images = len({entry.press.image_id for entry in plan.to_press})
-    kinds = " and ".join(_count(counts[kind], kind) for kind in KINDS if counts[kind])
-    yield "to press", f"{len(plan.to_press):,}", f"{kinds} of {_count(images, 'image')}" if kinds else "", ""
+    yield from _made(plan)
     yield from _earlier(plan)
     yield from _not_pressed(plan)
     yield from _costs(plan, budget)
 
 
+def _made(plan: Plan) -> Iterator[Row]:
+    """What would be made, level by level."""
+    first, *others = plan.levels
+    has_several = len(plan.levels) > 1 or first.counts.total() > first.count(*KINDS)
+    prompts = Counter({kind: count for kind, count in first.counts.items() if kind not in KINDS})
+    presses = Counter({kind: count for kind, count in first.counts.items() if kind in KINDS})
+    if prompts:
+        detail = f"{_count(prompts.total(), 'prompt')}, for {_credits(plan, prompts)}"
+        yield "to send", f"{prompts.total():,}", detail, ""
+    if presses or not has_several:
+        detail = f"{_kinds(presses)} of {_count(plan.images, 'image')}" if presses else ""
+        detail += f", for {_credits(plan, presses)}" if presses and has_several else ""
+        yield "to press", f"{presses.total():,}", detail, ""
+    for level in others:
+        of = "images to be made" if level.depth == 1 else "the images of those"
+        detail = f"{_kinds(level.counts)} of {of}, for {_credits(plan, level.counts)}, if everything succeeds"
+        yield "then to press", f"{level.counts.total():,}", detail, ""
+
+
+def _kinds(counts: Counter[str]) -> str:
+    return " and ".join(_count(counts[kind], kind) for kind in KINDS if counts[kind])
+
+
+def _credits(plan: Plan, counts: Counter[str]) -> str:
+    credits_needed = plan.price_of(counts)
+    return f"{amount(credits_needed)} credit{'' if credits_needed == 1 else 's'}"
+
+
 def _earlier(plan: Plan) -> Iterator[Row]:
     for name, count, detail, style in (
         ("to fetch", len(plan.to_fetch), "pressed by an earlier run, which paid for them", ""),
+        (
+            PressState.IN_DOUBT,
+            len(plan.sent_again),
+            f"sent again, since --retry-unknown: may cost {amount(plan.credits_twice)} credits twice",
+            "magenta",
+        ),
         (
             "recorded",
             len(plan.recorded),
@@ -63,6 +106,7 @@ def _earlier(plan: Plan) -> Iterator[Row]:
         ("failed already", len(plan.failed), "at AKOOL; a button works once", "red"),
         *_lost(plan),
         ("asked for again", plan.batch.repeated, "pressed once all the same", ""),
+        ("changed", len(plan.changed), "prompts whose key the output has with another text: not made again", "yellow"),
         ("cut lines", plan.unreadable, "in the output, of a run that was killed: skipped", "yellow"),
     ):
         if count:
@@ -70,14 +114,16 @@ def _earlier(plan: Plan) -> Iterator[Row]:
 
 
 def _lost(plan: Plan) -> Iterator[tuple[str, int, str, str]]:
-    counts = Counter(line.state for line in plan.lost)
+    prompts = sum(line.button is None for line in plan.lost)
+    yield PressState.IN_DOUBT, prompts, "prompts of an earlier run; not sent again without --retry-unknown", "magenta"
+    counts = Counter(line.state for line in plan.lost if line.button is not None)
     yield PressState.LOST, counts[PressState.LOST], "by an earlier run; not pressed again", "magenta"
     yield PressState.IN_DOUBT, counts[PressState.IN_DOUBT], "of an earlier run, and AKOOL does not show it", "magenta"
 
 
 def _not_pressed(plan: Plan) -> Iterator[Row]:
-    used = [(one.reason, one.entry.line) for one in plan.refused if one.is_used]
-    not_offered = [(one.reason, one.entry.line) for one in plan.refused if not one.is_used]
+    used = [(one.reason, one.node.entry.line) for one in plan.refused if one.is_used]
+    not_offered = [(one.reason, one.node.entry.line) for one in plan.refused if not one.is_used]
     invalid = [(one.reason, one.line) for one in plan.batch.invalid]
     for name, found, style in (
         ("used already", used, "yellow"),
@@ -86,19 +132,17 @@ def _not_pressed(plan: Plan) -> Iterator[Row]:
     ):
         if found:
             yield from _reasons(name, found, style)
+    if plan.not_pressed:
+        yield "left out", f"{len(plan.not_pressed):,}", "presses on images that were not made", "yellow"
 
 
 def _costs(plan: Plan, budget: float | None) -> Iterator[Row]:
-    for kind in KINDS:
-        if plan.counts[kind] or plan.waiting[kind]:
-            source = "as last charged" if plan.prices.is_known(kind) else "as AKOOL's pages say; none was charged yet"
-            yield (
-                f"credits for {'an' if kind == 'upscale' else 'a'} {kind}",
-                amount(plan.prices.expected(kind)),
-                source,
-                "",
-            )
-    yield "credits in total", amount(plan.credits), "", "bold"
+    counts = plan.counts + plan.waiting
+    for kind in sorted(counts, key=list(EXPECTED_PRICES).index):
+        source = "as last charged" if plan.prices.is_known(kind) else f"{SOURCES_OF_PRICES[kind]}; none was charged yet"
+        yield f"credits for {NOUNS[kind]}", amount(plan.prices.expected(kind)), source, ""
+    is_sure = len(plan.levels) == 1
+    yield "credits in total", amount(plan.credits), "" if is_sure else "if everything succeeds", "bold"
     after = plan.balance - plan.credits
     yield "balance", amount(plan.balance), f"{amount(after)} after" if after >= 0 else "", ""
     if after < 0:

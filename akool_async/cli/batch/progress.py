@@ -79,6 +79,11 @@ class BatchProgress:
         self._bars.update(self._presses, total=total, visible=True)
         self._show()
 
+    def grow(self, more: int) -> None:
+        """So many more have turned up: presses on an image that was made meanwhile."""
+        self._total += more
+        self._show()
+
     def count_accepted(self) -> None:
         """AKOOL accepted one."""
         self._running += 1
@@ -101,21 +106,24 @@ class BatchProgress:
     def _show(self) -> None:
         """Presses that are not made take no time, so they are no part of the bar."""
         ended = self._ended.total()
+        over_budget = self._ended[PressState.OVER_BUDGET]
         done, not_pressed = self._ended[PressState.DONE], self._ended[PressState.NOT_PRESSED]
+        left_out = not_pressed + over_budget
         lost = self._ended[PressState.LOST] + self._ended[PressState.IN_DOUBT]
-        failed = ended - done - not_pressed - lost
+        failed = ended - done - left_out - lost
         detail = (
             f"{self._total - ended - self._running} queued · {self._running} running · [green]{done} done[/] · "
             f"{'[bold red]' if failed else '[dim]'}{failed} failed[/]"
             + (f" · [yellow]{not_pressed} not pressed[/]" if not_pressed else "")
+            + (f" · [yellow]{over_budget} over budget[/]" if over_budget else "")
             + (f" · [magenta]{lost} ids lost[/]" if lost else "")
             + f" · {self._charges} credits"
         )
-        self._bars.update(self._presses, completed=ended - not_pressed, total=self._total - not_pressed, detail=detail)
+        self._bars.update(self._presses, completed=ended - left_out, total=self._total - left_out, detail=detail)
 
 
 def _describe(line: OutcomeLine) -> str:
-    name = f"{line.button} of {line.image_id}" + (f" -> {line.id}" if line.id else "")
+    name = line.label + (f" -> {line.id}" if line.id and line.name is None else "")
     if line.ok:
         return f"{name}: completed" + (f", {amount(line.credits)} credits" if line.credits is not None else "")
     reason = line.error or ""

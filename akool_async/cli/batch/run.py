@@ -1,32 +1,36 @@
-"""One run over a plan of `akool fan-out`: every press ends in a line, whatever ends the run."""
+"""One run over a plan of `akool fan-out`: every node ends in a line, whatever ends the run."""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from attrs import define, field
 
 from akool_async import AkoolError, DownloadError
 from akool_async.cli import signals
+from akool_async.cli.batch.feed import Feed
 from akool_async.cli.batch.fetching import Fetcher, PictureSaver
+from akool_async.cli.batch.plan import Steps
+from akool_async.cli.batch.shown import contents_of
+from akool_async.cli.batch.sorting import Sorter, lines_below
 from akool_async.cli.batch.stored import carry_out
 from akool_async.cli.batch.summary import Summary
 from akool_async.cli.batch.writer import LineWriter
-from akool_async.cli.gallery.page import write_gallery
-from akool_async.cli.gallery.sections import Contents
+from akool_async.cli.gallery.live import LiveGallery
 from akool_async.cli.outcomes.describe import UNSAVED
 from akool_async.cli.output.stderr import print_message
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
-    from pathlib import Path
 
-    from akool_async import AkoolSession, ButtonPress, Counters, Outcome
+    from akool_async import AkoolSession, Counters, Outcome
     from akool_async.cli.batch.fan_out_options import FanOutOptions
+    from akool_async.cli.batch.nodes import Node, NodeIndex
     from akool_async.cli.batch.output_file import OutputFile
-    from akool_async.cli.batch.plan import Plan
+    from akool_async.cli.batch.plan import Fetch, Plan
     from akool_async.cli.batch.progress import BatchProgress
     from akool_async.cli.batch.tally import EarlyEnd, Tally
     from akool_async.durable import DurableFanOut
@@ -38,31 +42,46 @@ class BatchRun:
 
     _options: FanOutOptions
     _plan: Plan
+    _budget: float | None
     _output: OutputFile
     _progress: BatchProgress
     _tally: Tally
     _early_end: EarlyEnd
+    _index: NodeIndex
     _akool: AkoolSession
     _store: DurableFanOut | None
     _writer: LineWriter = field(init=False)
+    _saver: PictureSaver = field(init=False)
+    _fetcher: Fetcher = field(init=False)
+    _feed: Feed = field(init=False)
     _balance: float | None = field(default=None, init=False)
     _counters: Counters | None = field(default=None, init=False)
+    _gallery: LiveGallery | None = field(default=None, init=False)
 
-    @_writer.default
-    def _make_writer(self) -> LineWriter:
-        return LineWriter(self._plan, self._output, self._progress, self._tally)
+    def __attrs_post_init__(self) -> None:
+        budget = self._budget if self._store is None else None
+        self._writer = LineWriter(self._output, self._progress, self._tally, self._index, budget)
+        self._saver = PictureSaver(self._akool, self._writer, self._options.download)
+        fetches, timeout = self._plan.to_fetch, self._options.timeout
+        self._fetcher = Fetcher(self._akool, fetches, self._output, self._writer, timeout)
+        self._feed = Feed(self._index)
+        if self._options.gallery is not None:
+            make_contents = partial(contents_of, self._plan, self._output, self._tally)
+            self._gallery = LiveGallery(self._options.gallery, self._akool, make_contents, self._progress)
 
-    async def carry_out(self, budget: float | None) -> None:
+    async def carry_out(self) -> None:
         """Press, fetch and save; ends early, with every id on record, if it is interrupted or cannot write."""
         plan = self._plan
         self._early_end.watch()
         total = len(plan.to_press) + len(plan.to_fetch) + len(plan.recorded)
         self._progress.begin(total, self._tally.charges, running=len(plan.to_fetch))
         try:
-            self._writer.write_not_pressed()
-            await self._press_and_fetch(budget)
-            if self._options.gallery is not None:
-                await self._write_gallery(self._options.gallery)
+            self._writer.begin(plan)
+            if self._gallery is not None:
+                self._gallery.start()
+            await self._press_and_fetch()
+            if self._gallery is not None:
+                await self._gallery.show()
             await self._read_balance()
         except ExceptionGroup as errors:
             self._early_end.note(errors.exceptions[0])
@@ -88,38 +107,79 @@ class BatchRun:
             counters=self._counters,
         )
 
-    async def _press_and_fetch(self, budget: float | None) -> None:
-        saver = PictureSaver(self._akool, self._writer, self._options.download)
-        fetcher = Fetcher(self._akool, self._plan, self._output, self._writer, saver, self._options.timeout)
+    async def _press_and_fetch(self) -> None:
+        self._feed.add(self._plan.to_press)
+        self._feed.begin_fetches(len(self._plan.to_fetch))
+        self._feed.close_if_over()
         async with asyncio.TaskGroup() as group:
-            for press, operation_id in self._plan.to_fetch.items():
-                group.create_task(fetcher.fetch(press, operation_id))
-            fitting, others = self._plan.within(budget)
-            self._writer.write_out_of_budget([entry.press for entry in others], budget or 0.0)
-            async with aclosing(self._outcomes([entry.press for entry in fitting], budget)) as outcomes:
+            for fetch in self._plan.to_fetch:
+                group.create_task(self._fetch(group, fetch))
+            async with aclosing(self._outcomes()) as outcomes:
                 async for outcome in outcomes:
-                    self._writer.keep(outcome)
-                    group.create_task(saver.save(outcome))
+                    self._take(group, outcome)
 
-    def _outcomes(self, presses: list[ButtonPress], budget: float | None) -> AsyncGenerator[Outcome, None]:
-        """The outcomes of presses that are made in this process, or carried out in the store."""
+    def _take(self, group: asyncio.TaskGroup, outcome: Outcome) -> None:
+        node = self._index.of_outcome(outcome)
+        self._progress.grow(len(node.then))
+        if self._store is not None and self._is_written(node):
+            self._progress.grow(-1)
+            return
+        self._writer.keep(node, outcome)
+        group.create_task(self._saver.save(node, outcome))
+
+    def _is_written(self, node: Node) -> bool:
+        """Whether an earlier run wrote how a node of a recorded tree ended."""
+        line = self._output.lines.get(node.id)
+        return line is not None and line.is_over and (line.has_files or not line.ok or self._options.download is None)
+
+    def _outcomes(self) -> AsyncGenerator[Outcome, None]:
+        """The outcomes of items that are made in this process, or carried out in the store."""
         if self._store is not None:
-            left = None if budget is None else max(budget - self._plan.credits_waiting, 0.0)
-            return carry_out(self._store, presses, [entry.press for entry in self._plan.recorded], left)
-        return self._akool.fan_out(presses, preflight=False, max_credits=budget, timeout=self._options.timeout)
+            return self._outcomes_of_store(self._store)
+        timeout = self._options.timeout
+        return self._akool.fan_out(self._feed.items(), preflight=False, max_credits=self._budget, timeout=timeout)
 
-    async def _write_gallery(self, page: Path) -> None:
-        """Write a page that shows every image of the batch."""
-        batch, lines = self._plan.batch, self._output.lines
-        contents = Contents(
-            title=batch.name,
-            image_ids=list(dict.fromkeys(entry.press.image_id for entry in batch.entries)),
-            sources=self._plan.sources,
-            lines={entry.press: lines[entry.press] for entry in batch.entries if entry.press in lines},
-            seconds=self._tally.seconds,
-        )
-        self._progress.show_drawn(0, contents.pictures)
-        await write_gallery(page, self._akool, contents, self._progress)
+    async def _outcomes_of_store(self, store: DurableFanOut) -> AsyncGenerator[Outcome, None]:
+        """The outcomes of what is planned, and then of what is pressed on images that earlier runs made without it."""
+        left = None if self._budget is None else max(self._budget - self._plan.credits_waiting, 0.0)
+        recorded = [task.item for task in self._plan.recorded]
+        for task in self._plan.recorded:
+            self._index.add(task.item, task.node)
+        new = self._feed.at_hand()
+        while new or recorded:
+            async with aclosing(carry_out(store, new, recorded, left)) as outcomes:
+                async for outcome in outcomes:
+                    yield outcome
+            new, recorded = [item async for item in self._feed.items()], []
+
+    async def _fetch(self, group: asyncio.TaskGroup, fetch: Fetch) -> None:
+        """Fetch what an earlier run has paid for, and have pressed what is missing on its result."""
+        outcome = await self._fetcher.fetch(fetch)
+        self._index.note_made(fetch.operation_id, fetch.node)
+        if outcome.error is not None:
+            self._writer.write_left_out(lines_below(fetch.node, outcome, fetch.branches, self._output))
+        elif fetch.later and outcome.result is not None:
+            self._open(group, fetch, outcome)
+        self._feed.end_fetch()
+        if outcome.operation is not None:
+            await self._saver.save(fetch.node, outcome)
+
+    def _open(self, group: asyncio.TaskGroup, fetch: Fetch, outcome: Outcome) -> None:
+        """An image is there: press what is missing on it."""
+        source = outcome.unwrap()
+        steps = Steps()
+        sorter = Sorter(steps, self._output, self._options.rules)
+        for child in fetch.later:
+            sorter.sort(child, child.press(source.id))
+        sorter.sort_by_sources({source.id: source}, self._tally.prices)
+        self._plan.sources[source.id] = source
+        self._plan.add(steps)
+        self._writer.begin(steps)
+        self._progress.grow(len(steps.to_press) + len(steps.to_fetch))
+        self._feed.begin_fetches(len(steps.to_fetch))
+        self._feed.add(steps.to_press)
+        for further in steps.to_fetch:
+            group.create_task(self._fetch(group, further))
 
     async def _read_balance(self) -> None:
         with suppress(AkoolError):  # all is done; it is only shown
@@ -141,3 +201,5 @@ class BatchRun:
                 is_recorded=self._options.is_recorded,
                 unsaved=None if self._options.download is None else DownloadError(UNSAVED),
             )
+            if self._gallery is not None:
+                await self._gallery.stop()

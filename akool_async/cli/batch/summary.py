@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from akool_async import Counters
     from akool_async.cli.batch.fan_out_options import FanOutOptions
     from akool_async.cli.batch.input_file import Batch
+    from akool_async.cli.batch.nodes import Node
     from akool_async.cli.batch.output_file import OutputFile
     from akool_async.cli.batch.plan import Plan
     from akool_async.cli.batch.tally import EarlyEnd, Tally
@@ -39,10 +40,9 @@ class Summary:
     """The session's account, if the balance was read before and after."""
 
     @property
-    def lines(self) -> list[OutcomeLine]:
-        """The lines of the batch."""
-        found = (self.output.lines.get(entry.press) for entry in self.plan.batch.entries)
-        return [line for line in found if line is not None]
+    def nodes(self) -> list[Node]:
+        """What the batch asks for: prompts and presses, those on images that are still to be made included."""
+        return [node for root in self.plan.roots for node in root.walk()]
 
     @property
     def exit_status(self) -> ExitStatus:
@@ -63,23 +63,27 @@ class Summary:
             print_message(f"akool: {explain(self.early_end.error)}")
         for text in self.tally.account_errors:
             print_message(text)
-        lines = self.lines
+        nodes = self.nodes
+        lines = [line for node in nodes if (line := self.output.lines.get(node.id)) is not None]
         if not self.options.quiet:
-            self._print_sums(lines)
+            self._print_sums(nodes, lines)
         for text in explain_lost(lines, ids=self.output.ids_path, store=self.options.store_for_shell):
             print_message(text)
 
-    def _print_sums(self, lines: Sequence[OutcomeLine]) -> None:
+    def _print_sums(self, nodes: Sequence[Node], lines: Sequence[OutcomeLine]) -> None:
         done = sum(line.ok for line in lines)
+        noun = "presses" if all(node.button is not None for node in nodes) else "prompts and presses"
         lost = [line for line in lines if line.state is PressState.LOST]
-        lost_now = [line for line in lost if line.press in self.tally.charges]
-        lost_earlier = [line for line in lost if line.press not in self.tally.charges]
+        lost_now = [line for line in lost if line.node in self.tally.charges]
+        lost_earlier = [line for line in lost if line.node not in self.tally.charges]
         parts = [
-            f"{done:,} of {len(self.plan.batch.entries):,} presses done",
+            f"{done:,} of {len(nodes):,} {noun} done",
             f", {self.tally.charges} credits charged by this run",
             f", {_credits(lost_now)} of them for {count_presses(len(lost_now))} whose id is lost" if lost_now else "",
             "" if self.balance is None else f", {amount(self.balance)} left",
             "" if self.options.output is None else f": {self.options.output}",
+            _count(lines, PressState.OVER_BUDGET),
+            _count(lines, PressState.NOT_PRESSED),
             _describe_invalid(self.plan.batch),
             _describe_earlier_losses(lost_earlier),
         ]
@@ -92,6 +96,11 @@ class Summary:
                 "carry them out with",
                 self.options.store_options.worker_command(until_empty=True),
             )
+
+
+def _count(lines: Sequence[OutcomeLine], state: PressState) -> str:
+    number = sum(line.state is state for line in lines)
+    return f"; {number:,} {state}" if number else ""
 
 
 def _credits(lines: Sequence[OutcomeLine]) -> str:

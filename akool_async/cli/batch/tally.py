@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
+from akool_async import BudgetError, NotPressedError
 from akool_async._limits.credits import Prices, as_price
 from akool_async.cli.exit_status import ExitStatus, status_of
 from akool_async.cli.messages import account_errors
 from akool_async.cli.outcomes.charges import Charges
 
 if TYPE_CHECKING:
-    from akool_async import ButtonPress, events
-    from akool_async.cli.outcomes.line import OutcomeLine
+    from akool_async import events
+    from akool_async.cli.outcomes.line import NodeId, OutcomeLine
 
 
 @define(eq=False)
@@ -29,18 +30,23 @@ class Tally:
     statuses: set[ExitStatus] = field(factory=set)
     account_errors: dict[str, None] = field(factory=dict)
     """Sentences, each once, in order."""
-    lost_replies: set[ButtonPress] = field(factory=set)
-    """Presses of this run whose id a store may yet learn."""
+    lost_replies: set[NodeId] = field(factory=set)
+    """What this run sent, and whose id a store may yet learn."""
 
     def accept(self, accepted: events.Accepted) -> None:
-        """AKOOL accepted a press."""
+        """AKOOL accepted a press or a prompt."""
         self.charges.add(accepted.operation_id, accepted.credits)
-        if accepted.press is not None and (price := as_price(accepted.credits)) is not None:
-            self.prices.learn(accepted.press.button.kind, price)
+        item = accepted.press or accepted.prompt
+        if item is not None and (price := as_price(accepted.credits)) is not None:
+            self.prices.learn(item.kind, price)
 
     def end(self, line: OutcomeLine, error: Exception | None) -> None:
-        """A press ended with this line."""
-        if error is not None:
+        """A node ended with this line.
+
+        A budget that ends is no failure; and if an image was not made, what became of it counts, and not the presses on
+        it that were left out.
+        """
+        if error is not None and not isinstance(error, BudgetError | NotPressedError):
             self.statuses.add(status_of(error))
             self.account_errors |= dict.fromkeys(account_errors([error]))
         if not line.is_settled:

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 import click
-from attrs import frozen
+from attrs import evolve, frozen
 
 from akool_async import AkoolSession, Button, ButtonPress
 from akool_async.cli import options, signals
@@ -19,9 +19,9 @@ from akool_async.cli.following.follow import follow, press_all
 from akool_async.cli.following.follow_options import FollowOptions
 from akool_async.cli.following.live_table import LiveTable
 from akool_async.cli.following.row import PROMPT, Row
+from akool_async.cli.gallery.contents import Contents, Root
 from akool_async.cli.gallery.page import write_gallery
 from akool_async.cli.gallery.page_file import prepare_page
-from akool_async.cli.gallery.sections import Contents
 from akool_async.cli.output.stderr import amount
 from akool_async.emulator import Emulator
 
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from akool_async.cli.exit_status import ExitStatus
 
 GALLERY: Final = "gallery.html"
+NAME: Final = "demo"
+"""The name of its prompt on that page."""
 
 
 @frozen(kw_only=True)
@@ -162,13 +164,13 @@ async def _write_gallery(akool: AkoolSession, table: LiveTable, options: DemoOpt
     source = table.row(PROMPT)
     if source.result is None:
         return None
+    root = Root.of_prompt(NAME, options.prompt)
+    prompt = evolve(table.line(source), image_id=None, button=None, prompt=options.prompt, key=NAME)
     contents = Contents(
         title=options.prompt,
-        image_ids=[source.id],
-        sources={source.id: source.result},
-        files={source.id: source.files[-1]} if source.files else {},
-        lines={ButtonPress(source.id, row.name): table.line(row) for row in table.presses},
-        seconds={row.id: row.seconds for row in table.presses if row.seconds is not None},
+        roots=[root],
+        lines={root.node: prompt} | {root.node.child(row.name): table.line(row) for row in table.presses},
+        seconds={row.id: row.seconds for row in table.rows if row.seconds is not None},
     )
     page = options.folder / GALLERY
     await write_gallery(page, akool, contents)

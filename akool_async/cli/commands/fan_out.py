@@ -1,4 +1,4 @@
-"""`akool fan-out`: a file of presses, planned first, and pressed with --yes."""
+"""`akool fan-out`: a file of prompts and presses, planned first, and carried out with --yes."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from akool_async.cli import options, signals
-from akool_async.cli.account import open_session
+from akool_async.cli.account import credentials
 from akool_async.cli.batch.fan_out_options import FanOutOptions
 from akool_async.cli.batch.input_file import Batch, InputFileError, read_batch
+from akool_async.cli.batch.nodes import NodeIndex
 from akool_async.cli.batch.observer import RunObserver
 from akool_async.cli.batch.output_file import OutputFile
 from akool_async.cli.batch.plan_table import show_plan
 from akool_async.cli.batch.planning import make_plan
+from akool_async.cli.batch.priced_session import PricedSession
 from akool_async.cli.batch.progress import BatchProgress
 from akool_async.cli.batch.run import BatchRun
-from akool_async.cli.batch.stored import StoredPresses
+from akool_async.cli.batch.stored import StoredItems
 from akool_async.cli.batch.tally import EarlyEnd, Tally
 from akool_async.cli.exit_status import ExitStatus
 from akool_async.cli.gallery.page_file import prepare_page, require_free
@@ -41,19 +43,31 @@ UNRECORDED: Final = (
 
 @click.command("fan-out")
 @click.argument("file", type=options.Input("rb"))
+@click.option(
+    "--then",
+    type=options.Then(),
+    default="",
+    metavar="BUTTONS",
+    help='Press these on each result that has buttons, such as "U*" or "U* V1>U*", where FILE does not say it.',
+)
 @click.option("--yes", is_flag=True, help="Press. Without this, the plan is printed and nothing is spent.")
 @click.option(
     "-o",
     "--output",
     type=options.FILE,
-    help="Write a line of JSON per press. The same command, run again, does what is missing.",
+    help="Write a line of JSON per prompt and press. The same command, run again, does what is missing.",
 )
 @click.option("--max-credits", type=options.Number(), metavar="CREDITS", help="The most that this run may spend.")
 @click.option("--reserve", type=options.Number(), metavar="CREDITS", help="Keep this much of the current balance.")
 @click.option(
+    "--retry-unknown",
+    is_flag=True,
+    help="Send prompts of earlier runs again whose outcome is unknown. They may be charged twice.",
+)
+@click.option(
     "--store",
     metavar="URL",
-    help="Record the presses in this store before they are made: sqlite:///FILE or postgresql://HOST/DATABASE.",
+    help="Record prompts and presses in this store before they are sent: sqlite:///FILE or postgresql://HOST/DATABASE.",
 )
 @options.account
 @options.lost_reply_timeout
@@ -68,18 +82,24 @@ UNRECORDED: Final = (
 @options.quiet
 @options.typed(FanOutOptions)
 def fan_out(options: FanOutOptions) -> int:
-    """Plan the presses in FILE. With --yes, press them.
+    """Plan the prompts and presses in FILE. With --yes, send and press them.
 
-    FILE is CSV with the header image_id,button, or JSONL with the same keys; - is
-    stdin. A button may be a list, such as "U1 V2", or U*, V* or *.
+    FILE is a .txt file with a prompt on each line; or CSV with a column prompt, or
+    the columns image_id,button; or JSONL with the same keys; - is stdin. A button
+    may be a list, such as "U1 V2", or U*, V* or *.
 
-    With --store, presses are recorded first and survive the end of this run,
+    What is pressed on a result follows in the column then, or in --then: "U* V1>U*"
+    upscales the four pictures of each prompt, varies the first, and upscales the
+    four pictures of that. Pictures are named after the column name, or after some
+    words of the prompt.
+
+    With --store, all of it is recorded first and survives the end of this run,
     however it ends: run the same command again to continue. Every akool worker of
     the store carries them out too, under the same cap.
 
     \b
     Only with --store: --account, --lost-reply-timeout, --webhook-url.
-    Only without --store: --timeout.
+    Only without --store: --timeout, --retry-unknown.
     """  # noqa: D301 - the backspace is click's word for a paragraph that stays as it is
     options.check()
     return signals.run(run(options, _read_file(options)))
@@ -109,16 +129,17 @@ async def _plan_and_press(
 ) -> BatchRun | None:
     """The run, once it has ended; None if only the plan is wanted."""
     tally, early_end = Tally(), EarlyEnd()
-    observer = RunObserver(output, progress, tally, early_end)
-    session = open_session(
-        options.key_file,
+    index = NodeIndex()
+    observer = RunObserver(output, progress, tally, early_end, index)
+    session = PricedSession(
+        **credentials(options.key_file),
         max_concurrent_upscales=options.max_concurrent_upscales,
         max_requests_per_second=options.max_requests_per_second,
         observer=observer.on_session_event,
     )
     async with session as akool, _open_store(options, observer) as store:
-        stored = await StoredPresses.read(store, batch)
-        plan = await make_plan(akool, batch, output, stored, progress, with_files=options.download is not None)
+        stored = await StoredItems.read(store, batch)
+        plan = await make_plan(akool, batch, output, stored, progress, options.rules)
         budget = options.budget(plan.balance)
         progress.pause()
         _print_plan(plan, budget, options)
@@ -128,17 +149,20 @@ async def _plan_and_press(
         if not options.is_recorded and not options.quiet:
             print_message(UNRECORDED)
         tally.prices = plan.prices
+        akool.expect_prices(plan.prices)
         batch_run = BatchRun(
             options=options,
             plan=plan,
+            budget=budget,
             output=output,
             progress=progress,
             tally=tally,
             early_end=early_end,
+            index=index,
             akool=akool,
             store=store,
         )
-        await batch_run.carry_out(budget)
+        await batch_run.carry_out()
     return batch_run
 
 
@@ -154,7 +178,7 @@ def _read_file(options: FanOutOptions) -> Batch:
     except OSError as error:
         raise click.FileError(options.file.name, error.strerror) from None
     try:
-        return read_batch(content, options.file.name)
+        return read_batch(content, options.file.name, options.then)
     except InputFileError as error:
         raise click.UsageError(str(error)) from None
 

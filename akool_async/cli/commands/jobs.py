@@ -18,6 +18,7 @@ from akool_async.cli.messages import reason_of
 from akool_async.cli.outcomes.charges import describe_job_charges
 from akool_async.cli.outcomes.describe import fields_of_job
 from akool_async.cli.outcomes.job_counts import LISTED, describe_counts, explain_open, explain_unknown, warn_if_empty
+from akool_async.cli.outcomes.lost import PROMPT
 from akool_async.cli.output.rows import Column, print_rows
 from akool_async.cli.output.stderr import count_presses, plain, print_command, print_message
 from akool_async.cli.output.terminal import open_console
@@ -43,8 +44,8 @@ class JobsOptions(StoreOptions):
 class ResolveOptions(StoreOptions):
     """What the command line says."""
 
-    image_id: str
-    button: Button
+    item: str
+    button: str
     operation_id: str | None
     retry: bool
     abandon: bool
@@ -83,24 +84,25 @@ def jobs(options: JobsOptions) -> int:
 
 
 @click.command()
-@click.argument("image_id")
-@click.argument("button", type=click.Choice(list(Button)))
+@click.argument("item", metavar="IMAGE_ID|KEY")
+@click.argument("button", metavar="BUTTON|prompt", type=click.Choice([*Button, PROMPT]))
 @options.store
 @options.account
 @click.option("--id", "operation_id", metavar="ID", help="The id of the new image. A worker waits for that image.")
 @click.option(
     "--retry",
     is_flag=True,
-    help="Press again, unless AKOOL says that the button is used. This is also for a press that AKOOL refused or that "
-    "was abandoned.",
+    help="Press again, unless AKOOL says that the button is used. A prompt is sent again, which may cost its credits "
+    "twice. This is also for what AKOOL refused or what was abandoned.",
 )
-@click.option("--abandon", is_flag=True, help="Count the press as failed.")
+@click.option("--abandon", is_flag=True, help="Count it as failed.")
 @options.key_file
 @options.typed(ResolveOptions)
 def resolve(options: ResolveOptions) -> int:
-    """Settle a recorded press whose outcome is unknown.
+    """Settle a recorded press or prompt whose outcome is unknown.
 
-    IMAGE_ID is the source image. Use exactly one of --id, --retry and --abandon.
+    Name a press by its source image and its button, and a prompt by its key and the
+    word "prompt". Use exactly one of --id, --retry and --abandon.
     """
     return signals.run(resolve_job(options))
 
@@ -146,10 +148,11 @@ async def resolve_job(options: ResolveOptions) -> ExitStatus:
         raise click.UsageError("use exactly one of --id, --retry and --abandon")
     if options.operation_id == _PLACEHOLDER:
         raise click.UsageError(f"--id {_PLACEHOLDER}: put the id of the new image in place of {_PLACEHOLDER}")
-    press = (options.image_id, options.button)
+    is_prompt = options.button == PROMPT
+    item = options.item if is_prompt else (options.item, options.button)
     async with options.open() as store:
-        await store.resolve(press, operation_id=options.operation_id, retry=options.retry, abandon=options.abandon)
-    name = f"{options.button} of {options.image_id}"
+        await store.resolve(item, operation_id=options.operation_id, retry=options.retry, abandon=options.abandon)
+    name = f"prompt {options.item}" if is_prompt else f"{options.button} of {options.item}"
     if options.abandon:
         print_message(f"{name} is abandoned and counts as failed")
     else:
@@ -177,5 +180,10 @@ def _cells(job: Job) -> list[Text]:
     error = None if job.outcome is None else job.outcome.error
     reason = "" if error is None else reason_of(error)
     submitted, ended = utc(job.submitted_at), "" if job.ended_at is None else utc(job.ended_at)
-    texts = (job.press.image_id, job.press.button, job.state, submitted, ended, job.operation_id or "", reason)
+    texts = (*_names(job), job.state, submitted, ended, job.operation_id or "", reason)
     return [Text(plain(text)) for text in texts]
+
+
+def _names(job: Job) -> tuple[str, str]:
+    """The words by which ``akool resolve`` knows a job."""
+    return (job.key or "", PROMPT) if job.press is None else (job.press.image_id, job.press.button)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import define, field
 
-from akool_async.cli.outcomes.line import OutcomeLine, PressState
+from akool_async.cli.outcomes.line import FREE, OutcomeLine
 from akool_async.cli.output.stderr import amount
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ class Charges:
 
     def add_line(self, line: OutcomeLine) -> None:
         """Count a press."""
-        if line.state is not PressState.NOT_PRESSED:
-            self.add(line.id or line.press, line.credits, is_reported=line.id is not None)
+        if line.state not in FREE:
+            self.add(line.id or line.node, line.credits, is_reported=line.id is not None)
 
     @property
     def total(self) -> float:

@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve
 
-from akool_async import APIError, ImageStatus, Outcome, OutcomeUnknownError
+from akool_async import APIError, BudgetError, ImageStatus, Outcome, OutcomeUnknownError
 from akool_async.cli.messages import reason_of
 from akool_async.cli.outcomes.line import OutcomeLine
 from akool_async.cli.output.times import utc
+from akool_async.items import prompt_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from akool_async import ButtonPress, ImageResult, Operation
+    from akool_async import ImageResult, Operation
     from akool_async.durable import Job
 
 UNSAVED: Final = "interrupted before its pictures were saved"
@@ -26,10 +27,20 @@ def line_of_outcome(
     outcome: Outcome, *, files: Sequence[Path] = (), download_error: Exception | None = None
 ) -> OutcomeLine:
     """The line of an outcome, whose pictures were saved as ``files``, or could not be for ``download_error``."""
-    error = outcome.error or download_error
     line = OutcomeLine(
-        image_id=outcome.press.image_id,
-        button=str(outcome.press.button),
+        image_id=None if outcome.press is None else outcome.press.image_id,
+        button=None if outcome.button is None else str(outcome.button),
+    )
+    return with_outcome(line, outcome, files=files, download_error=download_error)
+
+
+def with_outcome(
+    line: OutcomeLine, outcome: Outcome, *, files: Sequence[Path] = (), download_error: Exception | None = None
+) -> OutcomeLine:
+    """The line of a node with what became of it."""
+    error = outcome.error or download_error
+    line = evolve(
+        line,
         ok=error is None,
         id=None if outcome.operation is None else outcome.operation.id,
         files=tuple(map(str, files)),
@@ -38,14 +49,13 @@ def line_of_outcome(
     return with_error(with_image(line, latest), error)
 
 
-def line_of_running(press: ButtonPress, operation: Operation, *, is_recorded: bool) -> OutcomeLine:
-    """The line of a press that was accepted and that this run does not wait for any longer.
+def with_running(line: OutcomeLine, operation: Operation, *, is_recorded: bool) -> OutcomeLine:
+    """The line of a node that was accepted and that this run does not wait for any longer.
 
     ``is_recorded`` is True if the same command finds the id when it is run again.
     """
     reason = explain_running(None if is_recorded else operation.id)
-    line = OutcomeLine(image_id=press.image_id, button=str(press.button), id=operation.id, error=reason)
-    return with_image(line, operation.latest)
+    return with_image(evolve(line, id=operation.id, error=reason), operation.latest)
 
 
 def fields_of_prompt(prompt: str, line: OutcomeLine, result: ImageResult | None) -> dict[str, Any]:
@@ -56,9 +66,11 @@ def fields_of_prompt(prompt: str, line: OutcomeLine, result: ImageResult | None)
 
 
 def fields_of_job(job: Job) -> dict[str, Any]:
-    """The JSON of a recorded press: as that of a press, with the state of the job."""
+    """The JSON of a recorded press or prompt: as in an output, with the state of the job."""
+    line = line_of_outcome(job.outcome or Outcome(job.press))
+    prompt = prompt_of(job.item)
     return {
-        **line_of_outcome(job.outcome or Outcome(job.press)).fields(),
+        **evolve(line, prompt=None if prompt is None else prompt.text, key=job.key).fields(),
         "ok": job.outcome is not None and job.outcome.ok,
         "id": job.operation_id,
         "state": job.state,
@@ -104,6 +116,7 @@ def with_error(line: OutcomeLine, error: Exception | None) -> OutcomeLine:
         error=reason_of(error),
         code=error.code if isinstance(error, APIError) else None,
         charged=error.charged if isinstance(error, OutcomeUnknownError) and line.id is None else False,
+        over_budget=isinstance(error, BudgetError),
     )
 
 

@@ -55,4 +55,4 @@ async def explain_unknown(store: DurableFanOut, counts: JobCounts, store_options
     else:
         command = f"akool jobs unknown {store_options}"
         print_command(f"{summary}; to list what is unknown, run", command, level=logging.WARNING)
-    print_command(SETTLE, resolve_command(job.press, store_options), level=logging.WARNING)
+    print_command(SETTLE, resolve_command(job.press, job.key, store_options), level=logging.WARNING)

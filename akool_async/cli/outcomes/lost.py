@@ -1,11 +1,14 @@
-"""What to do about presses whose id was lost, or whose outcome is unknown."""
+"""What to do about presses and prompts whose id was lost, or whose outcome is unknown."""
 
 from __future__ import annotations
 
 import shlex
 from typing import TYPE_CHECKING, Final
 
-from akool_async.cli.outcomes.line import OutcomeLine, PressState, accepted_json
+from attrs import evolve
+
+from akool_async.cli.outcomes.line import OutcomeLine, PressState
+from akool_async.cli.outcomes.notes import Note
 from akool_async.cli.output.stderr import count_presses
 
 if TYPE_CHECKING:
@@ -14,39 +17,61 @@ if TYPE_CHECKING:
 
     from akool_async import ButtonPress
 
+PROMPT: Final = "prompt"
+"""Stands in the place of a button for a prompt, which is named by its key."""
 MAX_COMMANDS: Final = 8
 """Commands that are printed; all presses are in the output."""
 SETTLE: Final = (
-    "to settle a press, put the id of its new image in place of ID, if you find it; otherwise put --retry or --abandon "
-    "in place of --id ID"
+    "to settle one, put the id of its new image in place of ID, if you find it; otherwise put --retry or --abandon in "
+    "place of --id ID"
 )
 """What to do with the command that settles a recorded press."""
 LOST_PROMPT: Final = (
     "the prompt's outcome is unknown: AKOOL may have charged for it, and no id is known; akool credit shows the balance"
 )
+NOT_SENT_AGAIN: Final = (
+    "not sent again, unless the same is run with --retry-unknown, which may cost the credits twice; if you learn an id "
+    "(from a webhook, or from AKOOL), write it down in place of ID and run the same again"
+)
 
 
 def explain_lost(lines: Iterable[OutcomeLine], *, ids: Path | None, store: str | None) -> Iterator[str]:
-    """Sentences and commands for presses whose id was lost, or whose outcome is unknown.
+    """Sentences and commands for presses and prompts whose id was lost, or whose outcome is unknown.
 
     ``ids`` is the file beside the output from which the next run reads ids; ``store`` are the options that name a
     store.
     """
     lines = list(lines)
+    prompts = [line for line in lines if line.button is None and not line.is_settled]
+    if prompts:
+        yield f"{count_prompts(len(prompts))} {PressState.IN_DOUBT}: {_advise_on_prompts(ids, store)}"
+        if store is not None:
+            yield from _some_commands(resolve_command(None, line.key, store) for line in prompts)
+        elif ids is not None:
+            yield from _some_commands(_write_down(line, ids) for line in prompts)
     for state in (PressState.LOST, PressState.IN_DOUBT):
-        some = [line for line in lines if line.state is state]
-        if not some:
-            continue
-        yield f"{count_presses(len(some))} {state}: {_advise(state, ids, is_recorded=store is not None)}"
-        commands = dict.fromkeys(_command_for(line, ids, store) for line in some)
-        yield from list(commands)[:MAX_COMMANDS]
-        if len(commands) > MAX_COMMANDS:
-            yield f"and {len(commands) - MAX_COMMANDS:,} more"
+        presses = {press: line for line in lines if line.state is state and (press := line.press) is not None}
+        if presses:
+            yield f"{count_presses(len(presses))} {state}: {_advise(state, ids, is_recorded=store is not None)}"
+            yield from _some_commands(_command_for(press, line, ids, store) for press, line in presses.items())
 
 
-def resolve_command(press: ButtonPress, store: str) -> str:
-    """The command that settles a recorded press, once its id is filled in."""
-    return f"akool resolve {shlex.quote(press.image_id)} {press.button} --id ID {store}"
+def resolve_command(press: ButtonPress | None, key: str | None, store: str) -> str:
+    """The command that settles a recorded press, or the prompt with a key, once its id is filled in."""
+    what, button = (key or "", PROMPT) if press is None else (press.image_id, press.button)
+    return f"akool resolve {shlex.quote(what)} {button} --id ID {store}"
+
+
+def count_prompts(number: int) -> str:
+    """A number of prompts, with the noun."""
+    return f"{number:,} prompt{'' if number == 1 else 's'}"
+
+
+def _some_commands(commands: Iterable[str]) -> Iterator[str]:
+    distinct = list(dict.fromkeys(commands))
+    yield from distinct[:MAX_COMMANDS]
+    if len(distinct) > MAX_COMMANDS:
+        yield f"and {len(distinct) - MAX_COMMANDS:,} more"
 
 
 def _advise(state: PressState, ids: Path | None, *, is_recorded: bool) -> str:
@@ -63,9 +88,21 @@ def _advise(state: PressState, ids: Path | None, *, is_recorded: bool) -> str:
     )
 
 
-def _command_for(line: OutcomeLine, ids: Path | None, store: str | None) -> str:
+def _command_for(press: ButtonPress, line: OutcomeLine, ids: Path | None, store: str | None) -> str:
     if store is not None:
-        return resolve_command(line.press, store)
+        return resolve_command(press, None, store)
     if ids is None or line.state is PressState.IN_DOUBT:
-        return f"akool result {shlex.quote(line.image_id)}"
-    return f"echo {shlex.quote(accepted_json(line.press, 'ID'))} >> {shlex.quote(str(ids))}"
+        return f"akool result {shlex.quote(press.image_id)}"
+    return _write_down(line, ids)
+
+
+def _advise_on_prompts(ids: Path | None, store: str | None) -> str:
+    found_out = "only the balance shows whether AKOOL charged (akool credit)"
+    if store is not None:
+        return f"{found_out}; {SETTLE}"
+    return found_out if ids is None else f"{found_out}; {NOT_SENT_AGAIN}"
+
+
+def _write_down(line: OutcomeLine, ids: Path) -> str:
+    note = Note(evolve(line, id="ID")).to_json()
+    return f"echo {shlex.quote(note)} >> {shlex.quote(str(ids))}"

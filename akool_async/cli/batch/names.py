@@ -1,0 +1,57 @@
+"""Names for people, of which file names are made: given in a file, or a short form of a prompt."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Final
+
+from akool_async import _validate
+from akool_async.cli.output.stderr import plain
+
+MAX_SHORT_NAME: Final = 40
+"""Characters."""
+MAX_NAME_SIZE: Final = 120
+"""Bytes, so that the buttons of a deep tree fit into a file name as well."""
+WITHOUT_WORDS: Final = "prompt"
+"""The name of a prompt without letters and digits."""
+WORD_CATEGORIES: Final = frozenset("LMN")
+"""Letters, marks that belong to them, and digits, in Unicode."""
+
+
+def check_name(value: object) -> str:
+    """A name that somebody gave.
+
+    Raises:
+        ValueError: No file can be named so.
+    """
+    if not isinstance(value, str):
+        raise ValueError(f"name must be a text, not {value!r:.200}")  # noqa: TRY004 - bad input is ValueError
+    name = unicodedata.normalize("NFC", _validate.file_name("name", value.strip()))
+    if plain(name) != name:
+        raise ValueError(f"name must not hold invisible characters, as {name!r:.200} does")
+    if len(name.encode()) > MAX_NAME_SIZE:
+        raise ValueError(f"name must be of at most {MAX_NAME_SIZE} bytes, since files are named after it")
+    return name
+
+
+def short_name(prompt: str) -> str:
+    """Some words of a prompt, in small letters."""
+    text = unicodedata.normalize("NFC", prompt.lower())
+    words = "".join(letter if unicodedata.category(letter)[0] in WORD_CATEGORIES else " " for letter in text).split()
+    name = ""
+    for word in words:
+        longer = f"{name}-{word}" if name else word
+        if not _is_short(longer):
+            break
+        name = longer
+    return name or _cut("".join(words[:1])) or WITHOUT_WORDS
+
+
+def _is_short(name: str) -> bool:
+    return len(name) <= MAX_SHORT_NAME and len(name.encode()) <= MAX_NAME_SIZE
+
+
+def _cut(word: str) -> str:
+    while not _is_short(word):
+        word = word[: min(len(word) - 1, MAX_SHORT_NAME)]
+    return word

@@ -1,0 +1,71 @@
+"""Which name each tree of a batch has: the one that it had before, or else the next one that no other tree has."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import TYPE_CHECKING, Final
+
+from attrs import define, field
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from akool_async.cli.batch.input_file import Entry
+    from akool_async.cli.outcomes.line import NodeId, OutcomeLine
+
+PATH: Final = re.compile(r"(-[uv][1-4])+\Z")
+"""The buttons at the end of a name, in small letters."""
+
+
+def assign_names(entries: Iterable[Entry], lines: Iterable[OutcomeLine]) -> Mapping[NodeId, str | None]:
+    """The name of each root of a file: as the output has it, or else its own, followed by a number if it is taken.
+
+    Args:
+        entries: The roots.
+        lines: What earlier runs wrote. A name stays that of its node, whether the file still asks for it or not.
+    """
+    book = _NameBook()
+    for line in lines:
+        book.record(line)
+    names: dict[NodeId, str | None] = {}
+    for entry in entries:
+        first = None if entry.batch is None else names[entry.batch]
+        wanted = entry.name if first is None else f"{first}-b{entry.number}"
+        names[entry.node] = book.recorded.get(entry.node) or (None if wanted is None else book.take(entry.node, wanted))
+    return names
+
+
+@define
+class _NameBook:
+    """Which name is whose."""
+
+    recorded: dict[NodeId, str] = field(factory=dict)
+    _numbers: dict[str, int] = field(factory=dict)
+    """The last number that a name was given."""
+    _owners: dict[str, str] = field(factory=dict)
+    """By what distinguishes names, the root whose image they are of."""
+
+    def record(self, line: OutcomeLine) -> None:
+        """Note the name of the tree that a line belongs to."""
+        if line.name is None:
+            return
+        root = line.node.tree
+        below = "".join(f"-{button}" for button in line.node.path)
+        if line.name.endswith(below) and line.name != below:
+            name = line.name.removesuffix(below)
+            self.recorded.setdefault(root, name)
+            self._owners.setdefault(_distinct(name), root.root)
+
+    def take(self, root: NodeId, wanted: str) -> str:
+        """This name, or the next one with a number that nobody else has."""
+        name = wanted
+        while self._owners.setdefault(_distinct(name), root.root) != root.root:
+            number = self._numbers[wanted] = self._numbers.get(wanted, 1) + 1
+            name = f"{wanted}-{number}"
+        return name
+
+
+def _distinct(name: str) -> str:
+    """What no two trees may share: some file systems ignore case, and ``a-V1`` is also the first variation of ``a``."""
+    return PATH.sub("", unicodedata.normalize("NFC", name.casefold()))

@@ -1,0 +1,22 @@
+"""A session that begins with what earlier runs were charged."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from akool_async import AkoolSession
+from akool_async._limits.credits import EXPECTED_PRICES
+
+if TYPE_CHECKING:
+    from akool_async._limits.credits import Prices
+
+
+class PricedSession(AkoolSession):
+    """A session whose budgets count with known prices from the first press on."""
+
+    def expect_prices(self, prices: Prices) -> None:
+        """Take over the prices of earlier runs."""
+        for kind in EXPECTED_PRICES:
+            last, _ = prices.of(kind)
+            if last is not None:
+                self._journal.account.prices.learn(kind, last)

@@ -1,0 +1,107 @@
+"""`akool fan-out --store` with prompts and trees: recorded first, carried out by any worker, settled by their keys."""
+
+import asyncio
+import json
+
+import pytest
+
+from akool_async.emulator import Emulator, Fault
+from tests.support.commands import read_lines, run, start
+
+TREE = ("--then", "U1 V1>U1")
+NAMES = {f"{fox}{end}" for fox in ("a-fox", "a-lynx") for end in ("", "-U1", "-V1", "-V1-U1")}
+
+
+@pytest.fixture
+def fan_out(store):
+    """The arguments of a run with a store."""
+    return ("fan-out", "prompts.txt", "--yes", "-o", "out.jsonl", "--store", store, "--quiet")
+
+
+@pytest.fixture
+def akool(emulator, tmp_path):
+    """Run a command in a folder with a file of two prompts."""
+    (tmp_path / "prompts.txt").write_text("a fox\na lynx\n")
+
+    async def run_there(*arguments, emulated=emulator):
+        return await run(*arguments, cwd=tmp_path, environment=emulated.environment())
+
+    return run_there
+
+
+def lines_of(folder):
+    return {line["name"]: line for line in read_lines(folder / "out.jsonl")}
+
+
+async def test_trees_are_recorded_and_carried_out(emulator, akool, fan_out, tmp_path):
+    """Each node is accepted once and has its line; a second run presses nothing, a longer ``then`` what is missing."""
+    for _ in range(2):
+        status, _, errors = await akool(*fan_out, *TREE)
+        assert (status, errors) == (0, "")
+    lines = lines_of(tmp_path)
+    assert set(lines) == NAMES
+    assert all(line["ok"] for line in lines.values())
+    assert lines["a-fox-V1-U1"]["image_id"] == lines["a-fox-V1"]["id"]
+    assert emulator.ledger.accepted == 8
+    status, _, errors = await akool(*fan_out, "--then", "U1 U2 V1>U1")
+    assert (status, errors) == (0, "")
+    assert set(lines_of(tmp_path)) == NAMES | {"a-fox-U2", "a-lynx-U2"}
+    assert emulator.ledger.accepted == 10
+    assert emulator.ledger.pressed_twice() == []
+
+
+async def test_a_killed_run_is_completed_by_a_worker_and_the_next_run(store, fan_out, tmp_path, akool):
+    """SIGKILL in the middle of the trees: a worker goes on, and the same command writes all lines."""
+    async with Emulator(speed=60) as emulator:
+        process = await start(*fan_out, *TREE, cwd=tmp_path, environment=emulator.environment(), stdin=None)
+        ended = asyncio.create_task(process.communicate())
+        await emulator.ledger.until(lambda ledger: ledger.accepted >= 4)
+        process.kill()
+        await ended
+        status, _, errors = await akool(
+            *("worker", "--store", store, "--until-empty", "--lost-reply-timeout=0", "--quiet"), emulated=emulator
+        )
+        assert status in {0, 5}, errors
+        status, _, errors = await akool(*fan_out, *TREE, emulated=emulator)
+        assert status in {0, 5}, errors  # 5: a POST was under way as the program was killed
+        assert set(lines_of(tmp_path)) == NAMES
+        assert emulator.ledger.pressed_twice() == []
+        assert emulator.ledger.requests["create_by_prompt"] == 2
+
+
+async def test_an_unknown_prompt_of_a_store_is_settled_by_its_key(emulator, akool, fan_out, store, tmp_path):
+    """A lost reply is listed with its key; `akool resolve KEY prompt` and the same run complete the tree."""
+    emulator.faults.script("create_by_prompt", Fault.reset("after"))
+    status, _, errors = await akool(*fan_out, *TREE, "--lost-reply-timeout=0")
+    assert status == 5
+    lines = lines_of(tmp_path)
+    (unknown,) = [line for line in lines.values() if line["button"] is None and not line["ok"]]
+    assert f"akool resolve {unknown['key']} prompt --id ID" in errors
+    assert lines[f"{unknown['name']}-U1"]["error"].startswith("U1 was not pressed")
+    status, listed, _ = await akool("jobs", "unknown", "--store", store, "--json")
+    assert status == 5
+    (job,) = map(json.loads, listed.splitlines())
+    assert (job["prompt"], job["key"], job["state"]) == (unknown["prompt"], unknown["key"], "unknown")
+    status, table, _ = await akool("jobs", "--store", store)
+    assert f"{unknown['key']}" in table
+    lost_id = emulator.ledger.posts[0].new_ids[0]
+    status, _, errors = await akool("resolve", unknown["key"], "prompt", "--id", lost_id, "--store", store)
+    assert status == 0, errors
+    status, _, errors = await akool(*fan_out, *TREE)
+    assert (status, errors) == (0, "")
+    assert all(line["ok"] for line in lines_of(tmp_path).values())
+    assert emulator.ledger.accepted == 8
+
+
+async def test_a_budget_covers_trees_of_a_store(emulator, akool, fan_out, tmp_path):
+    """What does not fit is over budget, which is no failure; with more credits the same run makes it."""
+    status, _, errors = await akool(*fan_out, *TREE, "--max-credits", "10")
+    assert (status, errors) == (0, "")
+    assert emulator.ledger.charged <= 10
+    over = [line for line in lines_of(tmp_path).values() if not line["ok"]]
+    assert over
+    assert all(line["over_budget"] for line in over)
+    status, _, errors = await akool(*fan_out, *TREE, "--max-credits", "100")
+    assert (status, errors) == (0, "")
+    assert all(line["ok"] for line in lines_of(tmp_path).values())
+    assert emulator.ledger.accepted == 8
