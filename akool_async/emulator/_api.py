@@ -171,7 +171,7 @@ class Api:
             new_ids=tuple(image["_id"] for image in _read_data(reply)),
             time=call.received_at,
             charged=charged,
-            webhook_url=call.body.get("webhookUrl"),
+            webhook_url=call.body.get("webhookUrl", call.body.get("webhookurl")),
         )
         with self._service.ledger.changes.changing():
             self._service.ledger.posts.append(post)
