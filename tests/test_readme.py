@@ -64,6 +64,15 @@ async def test_pressing_everything(emulator, capsys):
     assert output.count("not done:") == 7
 
 
+async def test_drawing_everything(emulator, capsys):
+    """The block of prompts makes the image of each text, and the nine pictures below it."""
+    await names_of("draw_everything")["draw_everything"](["a fox", "a cat"])
+    output = capsys.readouterr().out
+    assert output.count("prompt 'a fox' V1 U") == 4
+    assert len(output.splitlines()) == 20
+    assert emulator.ledger.accepted == 20
+
+
 def test_choosing_a_schedule():
     """Each line of the block makes a session with the schedule that it says."""
     names = names_of("patient")
@@ -265,7 +274,7 @@ def test_the_fixture_of_the_readme_exists():
 
 def test_every_block_is_run():
     """A block that is added needs a test."""
-    assert len(BLOCKS) == 16
+    assert len(BLOCKS) == 17
 
 
 def test_the_table_of_errors_is_complete():
