@@ -21,7 +21,7 @@ from akool_async.emulator import Emulator, Fault
 from akool_async.items import read_then, write_then
 from tests.support.commands import read_lines, run, start
 from tests.support.looks import look_until
-from tests.support.readme import README
+from tests.support.readme import GUIDES
 
 FAN_OUT = ("fan-out", "prompts.txt", "--yes", "-o", "out.jsonl")
 TREE = ("--then", "U* V1>U*")
@@ -92,9 +92,11 @@ async def test_from_text_to_pictures_in_one_run(emulator, akool, tmp_path):
     assert set(emulator.ledger.requests - requests) == {"get_credit"}
 
 
-async def test_the_command_of_the_readme(emulator, tmp_path):
-    """From the text of the README to its folder of pictures and its page, as it stands there."""
-    block = re.search(r"```sh\n(printf .*?)```", README, flags=re.DOTALL)[1].replace("\\\n", "")
+async def test_the_command_of_the_guide(emulator, tmp_path):
+    """From the text of the guide to its folder of pictures and its page, as it stands there."""
+    block = re.search(r"```sh\n(printf .*?)```", GUIDES["akool_async/cli/README.md"], flags=re.DOTALL)[1].replace(
+        "\\\n", ""
+    )
     text, command = block.strip().splitlines()
     shell = await asyncio.create_subprocess_shell(text, cwd=tmp_path)
     assert await shell.wait() == 0

@@ -1,4 +1,4 @@
-"""Every Python block of the README is run as it stands, against the emulator."""
+"""Every Python block of the README and of the guides is run as it stands, against the emulator."""
 
 import asyncio
 import os
@@ -14,7 +14,7 @@ from aiohttp import web
 from akool_async import InsufficientCreditError, OutcomeUnknownError, errors
 from akool_async.emulator import Fault
 from tests.support.looks import look_until
-from tests.support.readme import BLOCKS, README
+from tests.support.readme import BLOCKS, ERRORS, GUIDES, README, ROOT
 from tests.support.schedules import FAST, progress
 from tests.support.workers import worker
 
@@ -39,7 +39,13 @@ def _the_environment_of_the_readme(emulator, monkeypatch):
 async def test_the_quickstart_runs_as_a_script(emulator, tmp_path):
     """The first program of the README, in a process of its own: four pictures, one upscale, one file."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-W", "error", "-c", block_with("lighthouse"), cwd=tmp_path, stdout=asyncio.subprocess.PIPE
+        sys.executable,
+        "-W",
+        "error",
+        "-c",
+        block_with("a lighthouse in a storm"),
+        cwd=tmp_path,
+        stdout=asyncio.subprocess.PIPE,
     )
     output, _ = await process.communicate()
     assert process.returncode == 0
@@ -95,7 +101,7 @@ async def test_a_schedule_of_ones_own(emulator, capsys):
 
 async def test_observing(emulator, capsys):
     """The observer of the block prints how long the upscale took, and the counters add up."""
-    counters = await names_of("def tell")["upscale"](emulator.add_image())
+    counters = await names_of("def print_event")["upscale"](emulator.add_image())
     assert re.search(r"^\w{24} took [\d.]+ s and \d+ polls$", capsys.readouterr().out, flags=re.MULTILINE)
     assert (counters.pressed, counters.finished) == (1, 1)
 
@@ -236,6 +242,18 @@ async def test_a_web_backend_with_two_workers(emulator, monkeypatch, listener, s
     assert emulator.ledger.accepted == len(jobs)
 
 
+async def test_drawing_from_the_readme(emulator, capsys):
+    """The README's own block of prompts makes five pictures of each text."""
+    await names_of("async def draw(texts")["draw"](["a fox", "a cat"])
+    assert capsys.readouterr().out.count("done") == 10
+    assert emulator.ledger.accepted == 10
+
+
+async def test_the_readmes_own_test():
+    """The test in the README passes."""
+    await names_of("test_it_upscales_once")["test_it_upscales_once"]()
+
+
 async def test_the_block_for_users_own_tests():
     """The README's own test passes."""
     await names_of("my_backend")["test_my_backend_upscales_once"]()
@@ -255,7 +273,7 @@ async def test_the_block_for_users_own_fault_tests():
     await names_of("a_lost_reply_is_reported")["test_a_lost_reply_is_reported_and_not_paid_twice"]()
 
 
-@pytest.mark.parametrize("text", [README, errors.__doc__], ids=["README", "akool_async.errors"])
+@pytest.mark.parametrize("text", [ERRORS, errors.__doc__], ids=["guide", "akool_async.errors"])
 def test_the_errors_that_are_listed_have_their_codes(text):
     """Every class stands beside exactly those codes of AKOOL's that raise it."""
     listed = re.findall(r"^[ │]*[|├└][─ ]*`?(\w+Error)`? *\|?(.*)$", text, flags=re.MULTILINE)
@@ -274,12 +292,25 @@ def test_the_fixture_of_the_readme_exists():
 
 def test_every_block_is_run():
     """A block that is added needs a test."""
-    assert len(BLOCKS) == 17
+    assert len(BLOCKS) == 19
+
+
+def test_the_readme_is_a_door():
+    """The README stays short, and every link of it and of the guides leads to a file and a heading that are there."""
+    assert len(README.splitlines()) <= 200
+    for name, text in GUIDES.items():
+        for target in re.findall(r"\]\((?!https?:)([^)]+)\)", text):
+            path, _, heading = target.partition("#")
+            file = (ROOT / name).parent / path if path else ROOT / name
+            assert file.exists(), (name, target)
+            if heading:
+                headings = re.findall(r"^#+ (.*)$", file.read_text(), flags=re.MULTILINE)
+                assert heading in {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}, target
 
 
 def test_the_table_of_errors_is_complete():
-    """Every error class stands in the README's table."""
-    told = set(re.findall(r"^\| `(\w+)` \|", README, flags=re.MULTILINE))
+    """Every error class stands in the table of the guide."""
+    told = set(re.findall(r"^\| `(?:durable\.)?(\w+Error)` \|", ERRORS, flags=re.MULTILINE)) - {"StoreError"}
     classes = {
         name for name, item in vars(errors).items() if isinstance(item, type) and issubclass(item, errors.AkoolError)
     }

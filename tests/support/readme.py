@@ -1,8 +1,17 @@
-"""The README and its Python blocks."""
+"""The README and the guides beside the code, with their Python blocks and their commands."""
 
 import re
 from pathlib import Path
 from typing import Final
 
-README: Final = (Path(__file__).parents[2] / "README.md").read_text()
-BLOCKS: Final = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+ROOT: Final = Path(__file__).parents[2]
+README: Final = (ROOT / "README.md").read_text()
+GUIDES: Final = {
+    str(path.relative_to(ROOT)): path.read_text()
+    for path in (ROOT / "README.md", *sorted(ROOT.glob("akool_async/**/README.md")), ROOT / ".github/CONTRIBUTING.md")
+}
+"""Every page by its name."""
+BLOCKS: Final = [block for text in GUIDES.values() for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL)]
+COMMANDS: Final = [block for text in GUIDES.values() for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL)]
+ERRORS: Final = GUIDES["akool_async/_submit/README.md"]
+"""The page that lists all errors."""
