@@ -1,4 +1,8 @@
-"""The asyncio client for AKOOL's image buttons: press U1-U4 and V1-V4 by the thousand, lose no credit."""
+"""The asyncio client for AKOOL's image buttons: press U1-U4 and V1-V4 by the thousand, lose no credit.
+
+.. include:: ../README.md
+.. include:: _http/README.md
+"""
 
 from akool_async._http.auth import ApiKey, ClientCredentials
 from akool_async._limits.timing import Timing

@@ -29,6 +29,8 @@
     └── WebhookError                a callback that is not AKOOL's
 
 An argument that is wrong in itself is a plain ``ValueError``, raised before anything is sent.
+
+.. include:: _submit/README.md
 """
 
 from __future__ import annotations

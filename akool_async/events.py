@@ -14,6 +14,8 @@ A coroutine function is started in that order, each event in a task of its own; 
         match event:
             case events.Finished(operation_id=id, seconds=seconds):
                 print(id, "took", seconds)
+
+.. include:: _limits/README.md
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""What is asked of AKOOL: buttons, presses, prompts, and what is to be pressed on their results."""
+"""What is asked of AKOOL: buttons, presses, prompts, and what is to be pressed on their results.
+
+.. include:: _fan_out/README.md
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The handle of one accepted operation, and the outcome of one press or prompt of many."""
+"""The handle of one accepted operation, and the outcome of one press or prompt of many.
+
+.. include:: _poll/README.md
+"""
 
 from __future__ import annotations
 
@@ -74,17 +77,23 @@ class Operation:
         timeout: float | None = None,  # noqa: ASYNC109 - the public name
         raise_on_failure: bool = True,
     ) -> ImageResult:
-        """Poll Get Image Result until ``image_status`` is 3 or 4, sharing one poll loop with all who wait for this id.
+        """Poll Get Image Result until ``image_status`` is 3 (completed) or 4 (failed).
 
-        ``timeout`` is in seconds, on a monotonic clock; None waits for as long as it takes. The result is final; its
-        URLs can be fetched for 7 days.
+        All who wait for this id share one poll loop.
+
+        Args:
+            timeout: Seconds, on a monotonic clock; None waits for as long as it takes.
+            raise_on_failure: False returns the result of status 4 instead of raising.
+
+        Returns:
+            The final result, whose URLs can be fetched for 7 days.
 
         Raises:
-            OperationFailedError: status 4, with the result in hand; ``raise_on_failure=False`` returns it instead.
-            WaitTimeoutError: time is up. The job runs on and costs nothing more; wait again whenever you like.
-            PollingError: a long streak of failed polls (minutes); the job may run on.
-            AuthenticationError, NotFoundError, ...: an answer that no later poll will mend.
-            SessionClosedError: the session was closed meanwhile.
+            OperationFailedError: AKOOL reports status 4; the error carries the result.
+            WaitTimeoutError: Time is up. The job runs on and costs nothing more. Wait again whenever you like.
+            PollingError: Polls failed for minutes; the job may run on.
+            AuthenticationError, NotFoundError, ...: AKOOL gave an answer that no later poll will mend.
+            SessionClosedError: The session was closed meanwhile.
         """
         seconds = _validate.optional_seconds("timeout", timeout)
         tracked, poller = self._attached()

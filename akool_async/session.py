@@ -247,42 +247,60 @@ class AkoolSession:
     async def create_by_button(
         self, image_id: str, button: Button | str, *, webhook_url: str | None = None
     ) -> Operation:
-        """Press a button of a finished image: U1-U4 upscale one of its four to 4K, V1-V4 vary one.
+        """Press a button of a finished image: U1-U4 upscale one of its four pictures to 4K, V1-V4 vary one.
 
-        A press costs credits and works once per button and image; (image_id, button) is its name: all who press the
-        same in this session share one POST and one :class:`Operation`. Upscales wait here for a slot. Cancelling the
-        caller once the POST is sent loses nothing: the same press again gives the operation.
+        A press costs credits and works once per button and image. All who press the same in this session share one POST
+        and one :class:`Operation`. Upscales wait here for a slot. If the caller is cancelled once the POST is sent,
+        nothing is lost: the same press again returns the operation. AKOOL's page: Create By Button.
 
-        ``webhook_url`` replaces the session's; ``""`` sends none. If the press is under way already, the first
-        caller's counts.
+        Args:
+            image_id: The ``_id`` of the image.
+            button: U1-U4 or V1-V4.
+            webhook_url: Replaces the session's; ``""`` sends none. If the press is under way already, the first
+                caller's counts.
+
+        Returns:
+            The operation, which AKOOL has accepted.
 
         Raises:
-            ValueError: a bad argument; nothing was sent.
-            NotOperableError: the button is used or not available, or the image is not finished.
-            OutcomeUnknownError: the reply was lost; its ``charged`` tells whether AKOOL was found to have accepted it.
+            ValueError: An argument is wrong; nothing was sent.
+            NotOperableError: The button is used or not there, or the image is not finished.
+            OutcomeUnknownError: The reply was lost. Its ``charged`` says whether AKOOL was found to have accepted it.
             InsufficientCreditError, AuthenticationError, NotFoundError, ...: AKOOL refused; nothing was spent.
             RateLimitedError: AKOOL kept refusing with 1005 or 429 for ``Timing.throttle_timeout``, 15 minutes.
-            TransportError: AKOOL could not be reached at several tries; nothing was sent.
+            TransportError: AKOOL could not be reached in several tries; nothing was sent.
+            SessionClosedError: The session is closed.
         """
         press = ButtonPress(image_id, Button.parse(button))
         webhook_url = self._webhook(webhook_url)
         return self._submitter.recall(press) or await self._submitter.submit(press, webhook_url).join()
 
     async def upscale(self, image_id: str, index: int, *, webhook_url: str | None = None) -> Operation:
-        """Press U1-U4 by ``index`` 1 to 4; see :meth:`create_by_button`."""
+        """Press U1-U4 by ``index``, 1 to 4: the picture that is upscaled. As :meth:`create_by_button`."""
         return await self.create_by_button(image_id, Button.upscale(index), webhook_url=webhook_url)
 
     async def vary(self, image_id: str, index: int, *, webhook_url: str | None = None) -> Operation:
-        """Press V1-V4 by ``index`` 1 to 4; see :meth:`create_by_button`."""
+        """Press V1-V4 by ``index``, 1 to 4: the picture that is varied. As :meth:`create_by_button`."""
         return await self.create_by_button(image_id, Button.vary(index), webhook_url=webhook_url)
 
     async def create_by_prompt(
         self, prompt: str, *, scale: str = "1:1", source_image: str | None = None, webhook_url: str | None = None
     ) -> Operation:
-        """Make four pictures of a prompt; with the URL of a ``source_image``, image to image.
+        """Make an image of four pictures from a prompt. Costs credits (AKOOL's page Create By Prompt, v3).
 
-        ``scale`` is "1:1", "4:3", "3:4", "16:9", "9:16", "3:2" or "2:3". Raises as :meth:`create_by_button`, but a lost
-        reply is always of unknown outcome, unless the session's webhook tells: AKOOL offers no other way to find out.
+        If the reply is lost, the outcome is unknown, unless the session's webhook reports the new id: AKOOL offers no
+        other way to find out.
+
+        Args:
+            prompt: The text.
+            scale: "1:1", "4:3", "3:4", "16:9", "9:16", "3:2" or "2:3".
+            source_image: The URL of an image to start from.
+            webhook_url: As of :meth:`create_by_button`.
+
+        Raises:
+            ValueError: An argument is wrong; nothing was sent.
+            OutcomeUnknownError: The reply was lost; ``charged`` is None.
+            InsufficientCreditError, AuthenticationError, TransportError, ...: As :meth:`create_by_button`.
         """
         item = Prompt(_validate.text("prompt", prompt), scale=scale, source_image=source_image)
         return (await self._submitter.submit_prompt(item, self._webhook(webhook_url)).join())[0]
@@ -300,10 +318,25 @@ class AkoolSession:
         negative_prompt: str | None = None,
         webhook_url: str | None = None,
     ) -> list[Operation]:
-        """Create By Source Prompt (v4): one operation, or ``batch_quantity`` (1-4) of them.
+        """Make up to four images from a prompt. Costs credits (AKOOL's page Create By Source Prompt, v4).
 
-        ``scale`` may also be "Original" where there are ``source_images`` (URLs); ``resolution`` is "1080p" or "4k"
-        (AKOOL's default), ``similar`` 0 to 1 (AKOOL's default 0.5). Raises as :meth:`create_by_prompt`.
+        Args:
+            prompt: The text.
+            model_name: AKOOL's name of a model.
+            source_images: URLs of images to start from.
+            scale: As of :meth:`create_by_prompt`, or "Original" with ``source_images``.
+            resolution: "1080p" or "4k", AKOOL's default.
+            batch_quantity: How many images, 1 to 4. Each takes a slot of ``max_concurrent_operations``.
+            similar: 0 to 1. AKOOL's default is 0.5.
+            negative_prompt: What the images shall not show.
+            webhook_url: As of :meth:`create_by_button`.
+
+        Returns:
+            An operation for each image.
+
+        Raises:
+            ValueError: An argument is wrong, or the batch is larger than ``max_concurrent_operations``.
+            OutcomeUnknownError, InsufficientCreditError, ...: As :meth:`create_by_prompt`.
         """
         item = SourcePrompt(
             _validate.text("prompt", prompt),
@@ -325,26 +358,36 @@ class AkoolSession:
     # --- reads: they cost nothing, and are tried again ---
 
     async def get_image_result(self, image_id: str) -> ImageResult:
-        """Get Image Result, once; see :meth:`wait_until_complete` for waiting.
+        """Read an image as it is now. Costs nothing (AKOOL's page Get Image Result).
 
         Raises:
-            NotFoundError: no such image.
-            AuthenticationError, TransportError, ResponseError, ...: no answer, after a few tries.
+            NotFoundError: There is no such image, or it is older than 7 days.
+            AuthenticationError, TransportError, ResponseError, ...: No answer came in a few tries.
         """
         _validate.image_id("image_id", image_id)
         return await self._endpoints.get_image_result(image_id)
 
     async def get_credit(self) -> float:
-        """The account's balance in credits. Raises as :meth:`get_image_result`."""
+        """Read the account's balance, in credits; raises as :meth:`get_image_result`."""
         balance = await self._endpoints.get_credit()
         self._journal.account.read_balance(balance)
         return balance
 
     async def reconcile(self, image_id: str, button: Button | str) -> bool | None:
-        """What became of a press whose reply was lost: True accepted and charged, False not, None not to be told.
+        """Find out what became of a press whose reply was lost, in any process, at any later time.
 
-        Reads the source image, twice some seconds apart where the button is still offered. Works in any process, at any
-        later time. Raises as :meth:`get_image_result`.
+        This reads the source image; if the button is still offered, it reads it again some seconds later
+        (``Timing.reconcile_gap``).
+
+        Args:
+            image_id: The source image.
+            button: The button that was pressed.
+
+        Returns:
+            True if AKOOL accepted the press and charged for it, False if it did not, None if that cannot be found out.
+
+        Raises:
+            NotFoundError, AuthenticationError, TransportError, ...: As :meth:`get_image_result`.
         """
         source = await reconcile(self._endpoints, ButtonPress(image_id, button), self._settings.timing.reconcile_gap)
         return {Source.USED: True, Source.OFFERED: False}.get(source)
@@ -352,7 +395,7 @@ class AkoolSession:
     # --- operations ---
 
     def operation(self, operation_id: str) -> Operation:
-        """Take up an operation by its id, in this process or another. Sends nothing."""
+        """The operation with an id, accepted in this process or another, to be waited for. Sends nothing."""
         return self._attach(Operation(_validate.image_id("operation_id", operation_id)))
 
     def resume(self, text: str) -> Operation:
@@ -436,18 +479,19 @@ class AkoolSession:
 
     @property
     def unclaimed(self) -> tuple[Operation, ...]:
-        """Accepted operations whose callers were all cancelled before they got them, and those of lost replies that a
-        webhook told of after the error was raised; the newest 10,000.
+        """Accepted operations that no caller got; the newest 10,000.
+
+        Their callers were all cancelled, or a webhook reported the id of a lost reply after its error was raised.
         """
         return tuple(self._operation(made) for made in self._journal.unclaimed)
 
     @property
     def unclaimed_errors(self) -> tuple[OutcomeUnknownError, ...]:
-        """Unknown outcomes of POSTs whose callers had all left; the newest 10,000. Some may have been charged."""
+        """The errors of POSTs of unknown outcome whose callers had all left; the newest 10,000."""
         return tuple(self._journal.unclaimed_errors)
 
     def counters(self) -> Counters:
-        """How the session stands at this moment."""
+        """Count what is waiting, under way and ended, and what it cost: see :class:`Counters`."""
         totals = self._reporter.totals
         finished = totals.finished or 1
         return Counters(
@@ -479,7 +523,16 @@ class AkoolSession:
         timeout: float | None = None,  # noqa: ASYNC109 - the public name
         raise_on_failure: bool = True,
     ) -> ImageResult:
-        """Wait for an operation or an id; see :meth:`Operation.wait_until_complete`."""
+        """Wait for an operation, also one that was copied out of another session, or for an id.
+
+        Args:
+            operation: The operation, or its id.
+            timeout: Seconds; None waits for as long as it takes.
+            raise_on_failure: False returns the result of status 4 instead of raising.
+
+        Raises:
+            OperationFailedError, WaitTimeoutError, PollingError, ...: As :meth:`Operation.wait_until_complete`.
+        """
         if not isinstance(operation, Operation):
             operation = Operation(_validate.image_id("operation", operation))
         handle = self._attach(operation)
@@ -520,10 +573,11 @@ class AkoolSession:
     # --- lifecycle ---
 
     async def aclose(self) -> None:
-        """End all waits (:class:`SessionClosedError`) and close; POSTs under way end first, within the request timeout,
-        and a coroutine function that observes is given 5 seconds to take in what it was told.
+        """Close the session.
 
-        What was accepted runs on at AKOOL and can be taken up by its id in another session.
+        POSTs under way end first, within the request timeout. An observer that is a coroutine function gets 5 seconds
+        to finish. Then all waits end with :class:`SessionClosedError`. What was accepted runs on at AKOOL, and another
+        session can wait for it by its id.
         """
         self._closed = True
         self._rate_limiter.close()

@@ -1,4 +1,7 @@
-"""Fan-outs that outlive the process, on one machine or many. Needs the extra `durable`, which brings DBOS."""
+"""Fan-outs that outlive the process, on one machine or many. Needs the extra `durable`, which brings DBOS.
+
+.. include:: README.md
+"""
 
 from akool_async import _validate
 

@@ -2,6 +2,8 @@
 
 It is written from AKOOL's documentation alone and imports nothing of the client, so that both ends cannot share one
 bug. Its pictures need the extra ``emulator`` (Pillow), its webhooks the extra ``webhooks`` (cryptography).
+
+.. include:: README.md
 """
 
 from akool_async.emulator._emulator import Emulator

@@ -2,6 +2,8 @@
 
 Needs the extra ``webhooks`` (cryptography). Handlers that receive webhooks are ``akool_async.webhooks.aiohttp`` and
 ``akool_async.webhooks.asgi``.
+
+.. include:: README.md
 """
 
 from akool_async import WebhookEvent
