@@ -191,3 +191,19 @@ async def test_what_was_learned_of_durations_is_kept_in_the_store(emulator, stor
     (seen,) = first["kinds"]["variation"]
     assert learned_in(store)["kinds"]["variation"][0] == seen
     assert len(learned_in(store)["kinds"]["variation"]) == 2
+
+
+async def test_what_is_submitted_while_a_run_ends_is_carried_out(emulator, store):
+    """A run that is about to end for want of jobs looks once more: nothing that was submitted meanwhile waits."""
+    async with open_jobs(emulator, store) as jobs:
+        for number in range(4):
+            first, second = (emulator.add_image(), "V1"), (emulator.add_image(), "V1")
+            await jobs.submit([first])
+            running = asyncio.create_task(jobs.run())
+            assert [outcome.ok for outcome in await outcomes_of(jobs, [first])] == [True]
+            await asyncio.sleep(number * 0.01)  # at different moments of the end
+            await jobs.submit([second])
+            await running
+            if (await jobs.job(second)).outcome is None:  # it was submitted after the run had ended
+                await jobs.run()
+        assert (await jobs.status()).done == 8

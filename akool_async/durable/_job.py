@@ -99,6 +99,9 @@ class JobCounts:
     """Open jobs that a worker has claimed."""
     done: int
     failed: int
+    """Without those that were over their budget."""
+    over_budget: int
+    """Failed jobs for which nothing was sent, since their budget was spent."""
     unknown: int
     credits_charged: float
     """Credits charged for jobs whose operation id is known, including open jobs and those that failed at AKOOL. For

@@ -140,6 +140,7 @@ class LeasedRun:
         self._beats = 0
         self._is_queue_started = False
         self._is_lost = False
+        self._has_more = False
         self._is_drained = False
         self._learned: str | None = None
         self._stopped_by: AkoolError | None = None
@@ -157,14 +158,21 @@ class LeasedRun:
                 self._file = OpenedFile.of(self._setup.store_url)
                 if self._lease:
                     await self._work()
+                    await self._look_again()
         finally:
             await self._writer.aclose(0.0)  # if there was nothing to drain
             self._database.close()
         if self._stopped_by is not None:
             raise self._stopped_by.fresh()
-        return not self._is_lost
+        return not (self._is_lost or self._has_more)
 
     # --- its course ---
+
+    async def _look_again(self) -> None:
+        """Jobs may have been submitted while this worker ended because there were none."""
+        if self._until_empty and self._stopped_by is None and not (self._stopping.is_set() or self._is_lost):
+            with suppress(*TRANSIENT_DB_ERRORS):
+                self._has_more = await self._store.has_open()
 
     async def _begin(self) -> None:
         """Open the store, and take a lease."""

@@ -24,6 +24,7 @@ from akool_async.durable._tables import (
     IS_CLAIMED,
     IS_ESTIMATED,
     IS_LOST,
+    IS_OVER_BUDGET,
     IS_REPORTED,
     JOBS,
     KNOWN_ID,
@@ -205,8 +206,11 @@ class Store:
         running = connection.execute(claimed).scalar_one()
         waiting = max(counts.get(JobState.OPEN, 0) - running, 0)
         done, failed, unknown = (counts.get(state, 0) for state in (JobState.DONE, JobState.FAILED, JobState.UNKNOWN))
+        over = connection.execute(sa.select(sa.func.count()).where(self._is_mine, IS_OVER_BUDGET)).scalar_one()
         sums = self._sum_credits(connection)
-        return JobCounts(waiting=waiting, running=running, done=done, failed=failed, unknown=unknown, **sums)
+        return JobCounts(
+            waiting=waiting, running=running, done=done, failed=failed - over, over_budget=over, unknown=unknown, **sums
+        )
 
     def _sum_credits(self, connection: sa.Connection) -> dict[str, float]:
         of_reported = sa.select(sa.func.sum(JOBS.c.credits)).where(self._is_mine, IS_REPORTED)

@@ -119,6 +119,7 @@ IS_BELOW: Final = JOBS.c.parent.is_not(None) & (JOBS.c.state == sa.literal_colum
 """It is open, and is pressed on an image that was made here."""
 IS_REPORTED: Final = JOBS.c.credits.is_not(None)
 """AKOOL reported what it charged."""
+IS_OVER_BUDGET: Final = JOBS.c.over_budget.is_(True)
 IS_LOST: Final = JOBS.c.lost.is_not(None)
 """Earlier POSTs of it may have been charged."""
 IS_ESTIMATED: Final = JOBS.c.estimate.is_not(None) & JOBS.c.credits.is_(None)
@@ -137,6 +138,7 @@ _partial_index("akool_jobs_by_lease", JOBS.c.lease.is_not(None), JOBS.c.account,
 _partial_index("akool_jobs_claimed", IS_CLAIMED, JOBS.c.account, JOBS.c.kind)
 _partial_index("akool_jobs_below", IS_BELOW, JOBS.c.account, JOBS.c.kind, JOBS.c.upscales)
 _partial_index("akool_jobs_by_lost", IS_LOST, JOBS.c.account, JOBS.c.lost)
+_partial_index("akool_jobs_over_budget", IS_OVER_BUDGET, JOBS.c.account)
 _partial_index("akool_jobs_by_credits", IS_REPORTED, JOBS.c.account, JOBS.c.credits)
 _partial_index(
     "akool_jobs_by_estimate",

@@ -170,7 +170,8 @@ async def _work_and_kill(
 async def _settle(report: KillReport, jobs: DurableFanOut, emulator: Emulator) -> None:
     ledger = emulator.ledger
     counts = await jobs.status()
-    report.done, report.failed, report.unknown = counts.done, counts.failed, counts.unknown
+    report.done, report.failed = counts.done, counts.failed + counts.over_budget
+    report.unknown = counts.unknown
     report.left_open = counts.open
     ended = set()
     async for job in jobs.jobs("done", "failed", "unknown"):

@@ -20,13 +20,13 @@ def describe_counts(counts: JobCounts) -> str:
     """How many presses are in each state."""
     return (
         f"{counts.waiting:,} waiting, {counts.running:,} running, {counts.done:,} done, {counts.failed:,} failed, "
-        f"{counts.unknown:,} unknown"
+        f"{counts.unknown:,} unknown" + (f", {counts.over_budget:,} over budget" if counts.over_budget else "")
     )
 
 
 def warn_if_empty(counts: JobCounts) -> None:
     """If an account has no presses, print which account that is."""
-    if not (counts.open or counts.done or counts.failed or counts.unknown):
+    if not (counts.open or counts.done or counts.failed or counts.over_budget or counts.unknown):
         print_message(
             "nothing is recorded for this account; the account is that of your key, or the one that --account names",
             level=logging.WARNING,
