@@ -305,7 +305,7 @@ async def test_a_time_out_is_taken_up_at_every_level(tmp_path):
         assert status == 4
         left_out = nodes_of(tmp_path / "out.jsonl")["a-fox-V1-U2"]
         assert left_out["error"].startswith(
-            "V1 was not pressed, since prompt 'a fox' was not made: not finished within"
+            "U2 was not pressed, since prompt 'a fox' was not made: not finished within"
         )
         _, plan, _ = await run(*PLAN, *TREE, cwd=tmp_path, environment=environment)
         assert "then to press 5 4 upscales and 1 variation of images to be made" in " ".join(plan.split())
@@ -368,7 +368,7 @@ async def test_a_lost_reply_to_a_prompt_is_not_sent_again_unasked(emulator, akoo
         assert "1 prompt outcome unknown: only the balance shows" in errors
         root, child = nodes_of(tmp_path / "out.jsonl").values()
         assert (root["id"], root["charged"]) == (None, None)
-        assert "U1 was not pressed, since prompt 'a fox' was not made" in child["error"]
+        assert "U1 was not pressed, since the outcome of prompt 'a fox' is not known" in child["error"]
         assert len(read_lines(tmp_path / "out.jsonl")) == 2
     _, plan, _ = await akool(*PLAN, "--then", "U1")
     assert "outcome unknown 1 prompts of an earlier run; not sent again without --retry-unknown" in " ".join(
@@ -707,3 +707,31 @@ def test_presses_of_one_image_share_its_name():
     assert list(assign_names(entries, []).values()) == [*["roof"] * 4, "roof-2", "roof", None]
     assert entries[0].item == ButtonPress("a", "U1")
     assert Path(check_name("roof")).name == "roof"
+
+
+async def test_a_misspelt_column_is_named_by_the_plan(akool, tmp_path):
+    """A column that is not read and is close to one that is stands in the plan."""
+    (tmp_path / "p.csv").write_text("prompt,thn,note\na cat,U*,mine\n")
+    status, plan, errors = await akool("fan-out", "p.csv")
+    assert status == 0, errors
+    assert "columns: thn; are they misspelt?" in " ".join(plan.split())
+
+
+async def test_a_note_that_cannot_be_meant_is_refused(akool, tmp_path, emulator):
+    """The placeholder of the printed command, and a line of something else, are named before anything is spent."""
+    write_prompts(tmp_path, "a fox")
+    emulator.faults.script("create_by_prompt", Fault.reset("after"))
+    status, _, _ = await akool(*FAN_OUT)
+    assert status == 5
+    notes = tmp_path / "out.jsonl.accepted"
+    key = read_lines(tmp_path / "out.jsonl")[0]["key"]
+    for line, message in (
+        (f'{{"key": "{key}", "id": "ID"}}', "in line 1, put the id of the image in place of ID"),
+        (f'{{"key": "{key}", "id": "abc"}}\nrubbish', "has a line 2 that cannot be read: correct or remove it"),
+        ("rubbish", "is in the way, and is not of an earlier run"),
+    ):
+        notes.write_text(f"{line}\n")
+        status, _, errors = await akool(*FAN_OUT)
+        assert status == 1
+        assert message in " ".join(errors.split())
+    assert len(emulator.ledger.posts) == 1

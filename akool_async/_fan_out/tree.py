@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, evolve
 
-from akool_async.errors import AkoolError, BudgetError, NotPressedError
+from akool_async.errors import AkoolError, BudgetError, NotPressedError, OutcomeUnknownError
 from akool_async.items import Branch, Button, ButtonPress, SourcePrompt, count_upscales, press_of, prompt_of
 from akool_async.operations import Outcome
 
@@ -95,8 +95,14 @@ def copy_about(error: AkoolError, item: Item | None) -> AkoolError:
 
 
 def _reason_below(parent: Outcome, button: Button, press: ButtonPress | None) -> AkoolError:
-    if isinstance(parent.error, BudgetError | NotPressedError):
+    if isinstance(parent.error, BudgetError):
         return copy_about(parent.error, press)
-    what = str(parent.prompt) if parent.button is None else f"the result of {parent.button}"
+    while isinstance(parent.error, NotPressedError) and parent.parent is not None:
+        parent = parent.parent  # up to the one that made no image
+    what = parent.prompt if parent.button is None else parent.button
+    if isinstance(parent.error, OutcomeUnknownError):
+        became = f"the outcome of {what} is not known"
+    else:
+        became = f"{what} was not made" if parent.button is None else f"the result of {what} was not made"
     reason = parent.error.args[0] if parent.error is not None and parent.error.args else repr(parent.error)
-    return NotPressedError(f"{button} was not pressed, since {what} was not made: {reason}").about(press=press)
+    return NotPressedError(f"{button} was not pressed, since {became}: {reason}").about(press=press)

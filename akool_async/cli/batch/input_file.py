@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import json
 import re
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 DELIMITERS = ",;\t|"
 JSONL_SUFFIXES = (".jsonl", ".ndjson")
 EXAMPLE: Final = '{"image_id": "...", "button": "U1"} or {"prompt": "..."}'
+
+
+SIMILAR: Final = 0.75
+"""How similar a name is to that of a column if it is probably meant for it, from 0 to 1."""
 
 
 class InputFileError(ValueError):
@@ -72,6 +77,8 @@ class Batch:
     invalid: tuple[Invalid, ...]
     repeated: int
     """Presses and prompts that were asked for again."""
+    misspelt: tuple[str, ...] = ()
+    """Names of columns that are not read, and that are close to one that is."""
 
 
 def node_of(item: Item) -> NodeId:
@@ -111,6 +118,8 @@ class _BatchReader:
     _entries: dict[NodeId, Entry] = field(factory=dict)
     _invalid: list[Invalid] = field(factory=list)
     _repeated: int = 0
+    _names: dict[str, None] = field(factory=dict)
+    """Of all columns."""
     _keys: PromptKeys = field(factory=PromptKeys)
 
     def add(self, line: int, fields: dict[str, Any] | ValueError) -> None:
@@ -118,6 +127,7 @@ class _BatchReader:
         try:
             if isinstance(fields, ValueError):
                 raise fields
+            self._names |= dict.fromkeys(fields)
             for asked in read_row(fields, self._then):
                 self._add(line, asked)
         except ValueError as error:
@@ -125,7 +135,9 @@ class _BatchReader:
 
     def batch(self, name: str) -> Batch:
         """All that was read."""
-        return Batch(name, tuple(self._entries.values()), tuple(self._invalid), self._repeated)
+        unread = [each for each in self._names if isinstance(each, str) and each not in COLUMNS]
+        misspelt = tuple(each for each in unread if get_close_matches(each, COLUMNS, cutoff=SIMILAR))
+        return Batch(name, tuple(self._entries.values()), tuple(self._invalid), self._repeated, misspelt)
 
     def _add(self, line: int, asked: Asked) -> None:
         items = list(self._single(asked.item, line))

@@ -14,6 +14,8 @@ MAX_NAME_SIZE: Final = 120
 """Bytes, so that the buttons of a deep tree fit into a file name as well."""
 WITHOUT_WORDS: Final = "prompt"
 """The name of a prompt without letters and digits."""
+VARIATION_SELECTORS: Final = frozenset(map(chr, range(0xFE00, 0xFE10)))
+"""Marks that nobody sees, such as after an emoji."""
 WORD_CATEGORIES: Final = frozenset("LMN")
 """Letters, marks that belong to them, and digits, in Unicode."""
 
@@ -37,7 +39,7 @@ def check_name(value: object) -> str:
 def short_name(prompt: str) -> str:
     """Some words of a prompt, in small letters."""
     text = unicodedata.normalize("NFC", prompt.lower())
-    words = "".join(letter if unicodedata.category(letter)[0] in WORD_CATEGORIES else " " for letter in text).split()
+    words = "".join(letter if _is_of_word(letter) else " " for letter in text).split()
     name = ""
     for word in words:
         longer = f"{name}-{word}" if name else word
@@ -45,6 +47,10 @@ def short_name(prompt: str) -> str:
             break
         name = longer
     return name or _cut("".join(words[:1])) or WITHOUT_WORDS
+
+
+def _is_of_word(letter: str) -> bool:
+    return unicodedata.category(letter)[0] in WORD_CATEGORIES and letter not in VARIATION_SELECTORS
 
 
 def _is_short(name: str) -> bool:

@@ -16,7 +16,7 @@ from attrs import evolve
 from akool_async.cli.batch.append_only import AppendOnlyFile
 from akool_async.cli.batch.locking import OutputFileError, lock
 from akool_async.cli.outcomes.line import OutcomeLine, has_content
-from akool_async.cli.outcomes.notes import STARTS, Note
+from akool_async.cli.outcomes.notes import PLACEHOLDER, STARTS, Note
 from akool_async.cli.output.streams import print_line, require_stdout
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from akool_async import ButtonPress
     from akool_async.cli.outcomes.line import NodeId
 
+NOT_OURS: Final = "is in the way, and is not of an earlier run"
 LINE_STARTS: Final = (b'{"image_id": "', b'{"image_id": null, "button": ')
 """Of every line."""
 
@@ -179,13 +180,18 @@ class OutputFile:
             raise OutputFileError(f"{path} is not a file: name another one")
 
     def _read_ids(self, content: bytes) -> None:
-        for text in content.split(b"\n"):
+        has_notes = False
+        for number, text in enumerate(content.split(b"\n"), start=1):
             try:
                 note = Note.from_json(text)
             except ValueError:
                 if not _is_cut(text, STARTS):
-                    raise OutputFileError(f"{self.ids_path} is in the way, and is not of an earlier run") from None
+                    what = f"has a line {number} that cannot be read: correct or remove it" if has_notes else NOT_OURS
+                    raise OutputFileError(f"{self.ids_path} {what}") from None
                 continue  # a killed run could not end it
+            has_notes = True
+            if note.line.id == PLACEHOLDER:
+                raise OutputFileError(f"{self.ids_path}: in line {number}, put the id of the image in place of ID")
             line = self.lines.get(note.line.node)
             is_told = line is not None and (line.id is not None or (note.is_sending and not line.is_settled))
             if not is_told:

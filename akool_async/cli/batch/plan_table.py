@@ -105,6 +105,12 @@ def _earlier(plan: Plan) -> Iterator[Row]:
         ("done already", len(plan.done), "by an earlier run", ""),
         ("failed already", len(plan.failed), "at AKOOL; a button works once", "red"),
         *_lost(plan),
+        (
+            "not read",
+            len(plan.batch.misspelt),
+            f"columns: {', '.join(plan.batch.misspelt)}; are they misspelt?",
+            "yellow",
+        ),
         ("asked for again", plan.batch.repeated, "pressed once all the same", ""),
         ("changed", len(plan.changed), "prompts whose key the output has with another text: not made again", "yellow"),
         ("cut lines", plan.unreadable, "in the output, of a run that was killed: skipped", "yellow"),

@@ -47,6 +47,8 @@ def read_row(fields: Mapping[str, Any], default: tuple[Branch, ...]) -> list[Ask
     name = check_name(row["name"]) if "name" in row else None
     missing = [column for column in PRESS_COLUMNS if column not in row]
     if "prompt" not in row:
+        if "prompt" in fields and len(missing) == len(PRESS_COLUMNS):
+            raise ValueError("prompt is empty")
         if missing:
             raise ValueError(f"{' and '.join(missing)} missing" + (", or a prompt" if len(missing) > 1 else ""))
         return [Asked(press, name) for press in _presses(row, default)]

@@ -90,6 +90,10 @@ class Summary:
         print_message("".join(parts))
         for text in () if self.counters is None else explain_account(self.counters):
             print_message(text)
+        if self.early_end.came and self.options.store is None and self.options.output is not None:
+            running = sum(line.state is PressState.NOT_FINISHED for line in lines)
+            runs_on = f"{running:,} run on at AKOOL, paid for; " if running else ""
+            print_message(f"{runs_on}to go on, run the same command again")
         if self.early_end.came and self.options.store_options is not None:
             print_command(
                 "recorded presses that have not ended stay in the store; to go on, run the same command again, or only "

@@ -19,6 +19,7 @@ from akool_async.cli.outcomes.charges import describe_job_charges
 from akool_async.cli.outcomes.describe import fields_of_job
 from akool_async.cli.outcomes.job_counts import LISTED, describe_counts, explain_open, explain_unknown, warn_if_empty
 from akool_async.cli.outcomes.lost import PROMPT
+from akool_async.cli.outcomes.notes import PLACEHOLDER
 from akool_async.cli.output.rows import Column, print_rows
 from akool_async.cli.output.stderr import count_presses, plain, print_command, print_message
 from akool_async.cli.output.terminal import open_console
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from akool_async.durable import Job
 
 _COLUMNS: Final = tuple(map(Column, ("image", "button", "state", "submitted", "ended", "operation", "reason")))
-_PLACEHOLDER: Final = "ID"
-"""What stands for an id in the commands that are printed."""
 
 
 @frozen(kw_only=True)
@@ -146,8 +145,8 @@ async def resolve_job(options: ResolveOptions) -> ExitStatus:
     """Settle one press, and print the next command."""
     if [options.operation_id is not None, options.retry, options.abandon].count(True) != 1:
         raise click.UsageError("use exactly one of --id, --retry and --abandon")
-    if options.operation_id == _PLACEHOLDER:
-        raise click.UsageError(f"--id {_PLACEHOLDER}: put the id of the new image in place of {_PLACEHOLDER}")
+    if options.operation_id == PLACEHOLDER:
+        raise click.UsageError(f"--id {PLACEHOLDER}: put the id of the new image in place of {PLACEHOLDER}")
     is_prompt = options.button == PROMPT
     item = options.item if is_prompt else (options.item, options.button)
     async with options.open() as store:
@@ -178,7 +177,8 @@ def _print_table(jobs: list[Job]) -> None:
 
 def _cells(job: Job) -> list[Text]:
     error = None if job.outcome is None else job.outcome.error
-    reason = "" if error is None else reason_of(error)
+    reasons = [] if job.press is not None else [str(job.item)]
+    reason = ": ".join([*reasons, *([] if error is None else [reason_of(error)])])
     submitted, ended = utc(job.submitted_at), "" if job.ended_at is None else utc(job.ended_at)
     texts = (*_names(job), job.state, submitted, ended, job.operation_id or "", reason)
     return [Text(plain(text)) for text in texts]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import evolve
 
 from akool_async.cli.outcomes.line import OutcomeLine, PressState
-from akool_async.cli.outcomes.notes import Note
+from akool_async.cli.outcomes.notes import PLACEHOLDER, Note
 from akool_async.cli.output.stderr import count_presses
 
 if TYPE_CHECKING:
@@ -104,5 +104,5 @@ def _advise_on_prompts(ids: Path | None, store: str | None) -> str:
 
 
 def _write_down(line: OutcomeLine, ids: Path) -> str:
-    note = Note(evolve(line, id="ID")).to_json()
+    note = Note(evolve(line, id=PLACEHOLDER)).to_json()
     return f"echo {shlex.quote(note)} >> {shlex.quote(str(ids))}"

@@ -9,6 +9,8 @@ from attrs import field, frozen
 
 from akool_async.cli.outcomes.line import OutcomeLine
 
+PLACEHOLDER = "ID"
+"""What stands for an id in the commands that are printed."""
 STARTS = (b'{"image_id": "', b'{"key": "')
 """Of every note."""
 
