@@ -6,7 +6,6 @@ from collections import Counter
 from contextlib import aclosing
 from datetime import timedelta
 
-import psycopg
 import pytest
 
 from akool_async import Button, ButtonPress
@@ -15,6 +14,7 @@ from akool_async.emulator import Fault
 from tests.support.durable_faults import (
     count_leased,
     hold_up_the_end_of,
+    lock_15,
     seconds_searched,
     set_the_clock_back_after_ends,
     set_the_clock_back_for_ends,
@@ -77,22 +77,16 @@ async def test_an_outcome_that_is_slow_to_be_committed_is_not_skipped(emulator, 
         async for outcome in jobs.outcomes():
             read.append(outcome.press)  # noqa: PERF401 - checked while it grows
 
-    with psycopg.connect(store, autocommit=True) as holder:
-        async with open_jobs(emulator, store) as jobs:
-            holder.execute("SELECT pg_advisory_lock(15)")
-            hold_up_the_end_of(holder, "V1")
+    async with open_jobs(emulator, store) as jobs:
+        with lock_15(store) as lock:
+            hold_up_the_end_of(lock.connection, "V1")
             await jobs.submit(presses[:1])
             reading = asyncio.create_task(read_outcomes(jobs))
             running = asyncio.create_task(jobs.run(until_empty=False))
-
-            def count(event):
-                waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND wait_event = %s"
-                return holder.execute(waits, [event]).fetchone()[0]
-
-            await look_until(lambda: count("advisory") == 1)
+            await look_until(lambda: lock.count_waiting() == 1)
             await jobs.submit(presses[1:])
-            await look_until(lambda: read or count("transactionid") == 1)
-            holder.execute("SELECT pg_advisory_unlock(15)")
+            await look_until(lambda: read or lock.count_waiting("transactionid") == 1)
+            lock.unlock()
             await reading
             running.cancel()
             await asyncio.wait([running])

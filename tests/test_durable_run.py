@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from attrs import evolve
 
 from akool_async import (
     AuthenticationError,
@@ -17,8 +18,9 @@ from akool_async import (
 )
 from akool_async.durable import JobState
 from akool_async.emulator import Emulator, Fault
-from tests.support.durable_faults import count_batches_waiting, learned_in
-from tests.support.workers import open_jobs, outcomes_of
+from tests.support.durable_faults import count_batches_waiting, hold_up_the_end_of_leases, learned_in, lock_15
+from tests.support.looks import look_until
+from tests.support.workers import SHORT, open_jobs, outcomes_of
 
 
 async def test_outcomes_come_as_they_finish_while_run_works(emulator, store):
@@ -193,17 +195,17 @@ async def test_what_was_learned_of_durations_is_kept_in_the_store(emulator, stor
     assert len(learned_in(store)["kinds"]["variation"]) == 2
 
 
-async def test_what_is_submitted_while_a_run_ends_is_carried_out(emulator, store):
-    """A run that is about to end for want of jobs looks once more: nothing that was submitted meanwhile waits."""
-    async with open_jobs(emulator, store) as jobs:
-        for number in range(4):
-            first, second = (emulator.add_image(), "V1"), (emulator.add_image(), "V1")
-            await jobs.submit([first])
+async def test_what_is_submitted_while_a_run_ends_is_carried_out(emulator, postgresql):
+    """A job comes while a run that found none gives its lease back: the run looks again, and carries it out."""
+    store = postgresql()
+    patient = evolve(SHORT, hand_over_timeout=10.0, database_timeout=10.0)
+    async with open_jobs(emulator, store, worker_timing=patient) as jobs:
+        await jobs.submit([(emulator.add_image(), "V1")])
+        with lock_15(store) as lock:
+            hold_up_the_end_of_leases(lock.connection)
             running = asyncio.create_task(jobs.run())
-            assert [outcome.ok for outcome in await outcomes_of(jobs, [first])] == [True]
-            await asyncio.sleep(number * 0.01)  # at different moments of the end
-            await jobs.submit([second])
+            await look_until(lambda: lock.count_waiting() == 1)
+            await jobs.submit([(emulator.add_image(), "V2")])
+            lock.unlock()
             await running
-            if (await jobs.job(second)).outcome is None:  # it was submitted after the run had ended
-                await jobs.run()
-        assert (await jobs.status()).done == 8
+        assert (await jobs.status()).done == 2

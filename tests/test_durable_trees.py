@@ -19,6 +19,8 @@ from akool_async import (
 )
 from akool_async.durable import JobState
 from akool_async.emulator import Emulator, Fault
+from tests.support.durable_faults import hold_up_the_end_of, lock_15
+from tests.support.looks import look_until
 from tests.support.workers import open_jobs, outcomes_of, worker
 
 TREE = "U* V1>U*"
@@ -127,6 +129,25 @@ async def test_more_can_be_pressed_on_a_prompt_that_waits(emulator, store):
         await jobs.submit(prompts(1, "U2"))
         await jobs.run()
         assert len(await outcomes_of(jobs)) == 3
+
+
+async def test_more_can_be_pressed_on_a_job_that_is_just_ending(emulator, postgresql):
+    """A worker records the end of a job while another program adds a press on its result: it is pressed."""
+    press = ButtonPress(emulator.add_image(), "V1")
+    store = postgresql()
+    async with open_jobs(emulator, store) as jobs:
+        await jobs.submit([press])
+        with lock_15(store) as lock:
+            hold_up_the_end_of(lock.connection, "V1")
+            running = asyncio.create_task(jobs.run())
+            await look_until(lambda: lock.count_waiting() == 1)
+            submitting = asyncio.create_task(jobs.submit([ButtonPress(press.image_id, "V1", then="U1")]))
+            await look_until(lambda: lock.count_waiting("transactionid") == 1)
+            lock.unlock()
+            assert await submitting == 1
+            await running
+        await jobs.run()
+        assert Counter("-".join(outcome.path) for outcome in await outcomes_of(jobs)) == {"V1": 1, "V1-U1": 1}
 
 
 async def test_the_same_item_twice_in_an_input_has_all_that_is_pressed(emulator, store):

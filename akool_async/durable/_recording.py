@@ -113,6 +113,7 @@ class Recorder:
             return 0
         columns = (JOBS.c.job_id, JOBS.c.prompt, JOBS.c.branches, JOBS.c.state, KNOWN_ID.label("image_id"))
         below: list[NewJob] = []
+        # No worker can end one of them meanwhile: the INSERT has locked their rows, although it left them as they were.
         for row in connection.execute(sa.select(*columns).where(JOBS.c.job_id.in_(jobs))).all():
             job = jobs[row.job_id]
             if row.prompt != job.job_item.columns()["prompt"]:

@@ -159,6 +159,38 @@ def hold_up_the_end_of(connection, button):
     """)
 
 
+def hold_up_the_end_of_leases(connection):
+    """A worker that gives its lease back waits for lock 15 (PostgreSQL)."""
+    connection.execute("""
+        CREATE FUNCTION hold_up() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN PERFORM pg_advisory_xact_lock_shared(15); RETURN OLD; END $$
+    """)
+    connection.execute("CREATE TRIGGER held_up BEFORE DELETE ON akool_leases FOR EACH ROW EXECUTE FUNCTION hold_up()")
+
+
+@contextmanager
+def lock_15(store):
+    """A connection that holds lock 15 until ``unlock()`` (PostgreSQL), and counts those that wait for a lock."""
+    with psycopg.connect(store, autocommit=True) as connection:
+        connection.execute("SELECT pg_advisory_lock(15)")
+        yield Lock15(connection)
+
+
+class Lock15:
+    """A lock that the triggers above wait for."""
+
+    def __init__(self, connection):
+        self.connection = connection
+
+    def count_waiting(self, event="advisory"):
+        """How many wait for it; for "transactionid", how many wait for the end of another's transaction."""
+        waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND wait_event = %s"
+        return self.connection.execute(waits, [event]).fetchone()[0]
+
+    def unlock(self):
+        self.connection.execute("SELECT pg_advisory_unlock(15)")
+
+
 # --- what a store says of its only job ---
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import define, evolve, field, frozen
 
-from akool_async import AkoolError, APIError, ButtonPress, ImageStatus, Operation, Outcome
+from akool_async import AkoolError, APIError, ButtonPress, ImageStatus, Operation, Outcome, OutcomeUnknownError
 from akool_async._fan_out.preflight import ALREADY_USED, obstacle_of
 from akool_async._fan_out.tree import outcomes_below
 from akool_async.cli.batch.earlier import USED, Step, next_step
@@ -99,7 +99,7 @@ class Sorter:
     def _sort_accepted(self, node: Node, item: Item, line: OutcomeLine, operation_id: str) -> None:
         if line.status == ImageStatus.FAILED:
             self._steps.failed.append(line)
-            self._leave_out(node, item, line.error, operation_id)
+            self._leave_out(node, item, AkoolError(line.error or "it failed"), operation_id)
         elif not line.is_made:
             self._fetch(node, item, operation_id)
         else:
@@ -161,16 +161,16 @@ class Sorter:
     def _keep(self, node: Node, item: Item, line: OutcomeLine) -> None:
         """The node stays as it was, charged or perhaps so."""
         self._steps.lost.append(line)
-        self._leave_out(node, item, line.error, None)
+        unknown = OutcomeUnknownError(line.error or "its reply was lost", charged=line.charged)
+        self._leave_out(node, item, unknown, None)
 
     def _refuse(self, refused: Refused) -> None:
         self._steps.refused.append(refused)
-        self._leave_out(refused.node, refused.press, refused.reason, None)
+        self._leave_out(refused.node, refused.press, AkoolError(refused.reason), None)
 
-    def _leave_out(self, node: Node, item: Item, reason: str | None, operation_id: str | None) -> None:
-        """What would be pressed on the result of a node that was not made."""
+    def _leave_out(self, node: Node, item: Item, error: AkoolError, operation_id: str | None) -> None:
+        """Note that nothing is pressed on the result of this node, since there is none."""
         operation = None if operation_id is None else Operation(operation_id)
-        error = AkoolError(reason or "its outcome is not known")
         outcome = Outcome(press_of(item), operation, error=error, prompt=prompt_of(item))
         self._steps.not_pressed += lines_below(node, outcome, node.then, self._output)
 
