@@ -16,8 +16,10 @@ async def test_the_demo_presses_eight_buttons_and_saves_the_pictures(tmp_path):
     """Without any account the demo ends with status 0, a table of nine operations, and 29 pictures."""
     status, output, progress = await run("demo", "--speed", "50", cwd=tmp_path, afresh=True)
     assert status == 0, progress
-    rows = re.findall(r"^ *(\w{24}) +(prompt|[UV][1-4]) +completed +[\d.]+ +2 +(\1-1\.jpg)", output, flags=re.MULTILINE)
+    row = r"^ *\w{20}(\w{4}) +(prompt|[UV][1-4]) +completed +[\d.]+ +2 +(image|[UV][1-4])-\1(?:\.jpg|-1\.jpg \+4) *$"
+    rows = re.findall(row, output, flags=re.MULTILINE)
     assert {button for _, button, _ in rows} == {"prompt", *Button}
+    assert all(name in {button, "image"} for _, button, name in rows)
     assert "9 of 9 completed, 18 credits, 29 pictures" in output
     assert len(list((tmp_path / "akool-demo").glob("*.jpg"))) == 29
     assert "[9/9]" in progress

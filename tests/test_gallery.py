@@ -10,6 +10,7 @@ import re
 import shutil
 import signal
 import struct
+import sys
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -38,6 +39,7 @@ from akool_async.items import read_then
 from tests.support.commands import read_lines, run, start, write_batch
 from tests.support.looks import look_until
 from tests.support.scripted import scripted_server
+from tests.support.terminals import run_on_terminal
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 PROBE = """document.title = JSON.stringify([document.documentElement.scrollWidth, innerWidth,
@@ -182,6 +184,40 @@ async def test_the_demo_has_a_gallery(tmp_path):
     assert status == 0
     assert "gallery.html" in errors
     assert len(Page((tmp_path / "akool-demo" / "gallery.html").read_text()).pictures) == 9 + 4
+
+
+BROWSER = """#!/bin/sh
+echo "$@" > opened
+"""
+
+
+@pytest.mark.parametrize(
+    ("environment", "options", "is_opened"),
+    [
+        ({"DISPLAY": ":0"}, (), True),
+        ({"WAYLAND_DISPLAY": "wayland-0"}, (), True),
+        ({}, (), False),
+        ({"DISPLAY": ":0", "SSH_CONNECTION": "192.0.2.1 1 192.0.2.2 22"}, (), False),
+        ({"DISPLAY": ":0"}, ("--no-open",), False),
+        ({"DISPLAY": ":0"}, ("--quiet",), False),
+    ],
+)
+@pytest.mark.skipif(sys.platform != "linux", reason="the program that opens a page is xdg-open on Linux alone")
+async def test_the_demo_opens_its_gallery_on_a_desktop(tmp_path, environment, options, is_opened):
+    """On a desktop the page opens in the browser, but not over SSH and not if it is not wanted."""
+    browser = tmp_path / "bin" / "xdg-open"
+    browser.parent.mkdir()
+    browser.write_text(BROWSER)
+    browser.chmod(0o755)
+    environment = {"PATH": f"{browser.parent}:{os.environ['PATH']}", **environment}
+    status, _ = await run_on_terminal("demo", "--speed", "100", *options, cwd=tmp_path, environment=environment)
+    assert status == 0
+    opened = tmp_path / "opened"
+    if is_opened:
+        await look_until(lambda: opened.exists() and opened.read_text())
+        assert opened.read_text().strip() == str(tmp_path / "akool-demo" / "gallery.html")
+    else:
+        assert not opened.exists()
 
 
 # --- pictures that are damaged, moved, or nowhere ---

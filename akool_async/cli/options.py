@@ -160,6 +160,13 @@ webhook_url = click.option(
     metavar="URL",
     help="The public address of your webhook receiver. AKOOL calls it when an image has ended.",
 )
+open_page = click.option(
+    "--open/--no-open",
+    "open_page",
+    default=True,
+    show_default=True,
+    help="Open the gallery in a browser, if this is a terminal on a desktop.",
+)
 store = click.option(
     "--store",
     required=True,

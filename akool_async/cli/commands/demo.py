@@ -20,6 +20,7 @@ from akool_async.cli.following.follow_options import FollowOptions
 from akool_async.cli.following.live_table import LiveTable
 from akool_async.cli.following.row import PROMPT, Row
 from akool_async.cli.gallery.contents import Contents, Root
+from akool_async.cli.gallery.opening import open_in_browser
 from akool_async.cli.gallery.page import write_gallery
 from akool_async.cli.gallery.page_file import prepare_page
 from akool_async.cli.output.stderr import amount
@@ -50,6 +51,7 @@ class DemoOptions:
     key_file: KeyFile | None
     as_json: bool
     quiet: bool
+    open_page: bool
 
     def check(self) -> None:
         """Refuse options that do not go together.
@@ -82,6 +84,7 @@ class DemoOptions:
 )
 @click.option("--live", is_flag=True, help="Use the real AKOOL. Costs credits.")
 @click.option("--yes", is_flag=True, help="With --live: do not ask before spending.")
+@options.open_page
 @click.option("--webhook", is_flag=True, help="Wait for webhooks instead of polling. Not with --live.")
 @options.key_file
 @options.as_json
@@ -98,7 +101,7 @@ def demo(options: DemoOptions) -> int:
 
 async def run(options: DemoOptions) -> ExitStatus:
     """Make an image of a prompt, press its eight buttons, save every picture and show them on a page."""
-    follow_options = FollowOptions(download=options.folder)
+    follow_options = FollowOptions(download=options.folder, short_names=True)
     async with _open_session(options) as akool:
         if options.live:
             await _ask_before_spending(akool, yes=options.yes)
@@ -114,6 +117,8 @@ async def run(options: DemoOptions) -> ExitStatus:
             page = await _write_gallery(akool, table, options)
     if page is not None:
         click.echo(f"All of it on one page: {page.resolve().as_uri()}", err=True)
+        if options.open_page and not options.quiet:
+            open_in_browser(page)
     counters = akool.counters()
     click.echo(
         f"AKOOL was polled {counters.polls} times for {counters.finished} operations; the mean detection delay was "

@@ -10,8 +10,9 @@ from akool_async import AkoolError, OperationFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable
+    from pathlib import Path
 
-    from akool_async import AkoolSession, ButtonPress, Operation
+    from akool_async import AkoolSession, ButtonPress, ImageResult, Operation
     from akool_async.cli.following.follow_options import FollowOptions
     from akool_async.cli.following.live_table import LiveTable
     from akool_async.cli.following.row import Row
@@ -32,7 +33,7 @@ async def follow(
         if options.wait:
             await _wait(table, row, operation, options.timeout)
         if row.result is not None:
-            row.complete([] if options.download is None else await akool.download(row.result, options.download))
+            row.complete(await _download(akool, row, row.result, options))
     except (AkoolError, OSError) as error:
         row.fail(error)
     except ValueError as error:
@@ -55,6 +56,12 @@ async def press_all(
     async with asyncio.TaskGroup() as group:
         for press in presses:
             group.create_task(press_one(press))
+
+
+async def _download(akool: AkoolSession, row: Row, result: ImageResult, options: FollowOptions) -> list[Path]:
+    if options.download is None:
+        return []
+    return await akool.download(result, options.download, name=row.short_name if options.short_names else None)
 
 
 async def _wait(table: LiveTable, row: Row, operation: Operation, timeout: float | None) -> None:  # noqa: ASYNC109

@@ -23,7 +23,9 @@ class FollowOptions:
     timeout: float | None = None
     """Seconds to wait for the end of each."""
     download: Path | None = None
-    """The folder of their pictures."""
+    """The folder for their pictures; None to save none."""
+    short_names: bool = False
+    """True to name pictures after the button and the end of the id, and not after the whole id."""
 
     def prepare_folder(self) -> None:
         """Try the folder, before anything is spent.

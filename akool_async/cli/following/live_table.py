@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final, Self
 
+from attrs import evolve
 from rich.console import Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -33,11 +34,15 @@ if TYPE_CHECKING:
 _COLUMNS: Final = (
     Column("id", min_width=24),
     Column("button"),
-    Column("status", min_width=len("not finished")),
-    Column("seconds", "right"),
+    Column("status"),
+    Column("sec", "right"),
     Column("credits", "right"),
     Column("file"),
 )
+_LIVE_COLUMNS: Final = [
+    evolve(column, min_width=len("not finished")) if column.name == "status" else column for column in _COLUMNS
+]
+"""The table must not jump while statuses change."""
 _STYLES: Final = {
     "queued here": "dim",
     "accepted": "yellow",
@@ -190,9 +195,9 @@ class LiveTable:
     def _table(self) -> Table:
         """Files and reasons are shown if there is room; if not, they are in the summary."""
         cells = self._cells()
-        if fits_beside(_COLUMNS, cells, self._progress.width):
-            return make_table(_COLUMNS, cells, title=self._title)
-        return make_table(_COLUMNS[:-1], cells, title=self._title, gap=GAP - 1)
+        if fits_beside(_LIVE_COLUMNS, cells, self._progress.width):
+            return make_table(_LIVE_COLUMNS, cells, title=self._title)
+        return make_table(_LIVE_COLUMNS[:-1], cells, title=self._title, gap=GAP - 1)
 
     def _cells(self) -> list[tuple[Text, ...]]:
         return [

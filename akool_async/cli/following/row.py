@@ -46,6 +46,11 @@ class Row:
         return "" if self.operation is None else self.operation.id
 
     @property
+    def short_name(self) -> str:
+        """A name for its pictures that fits into a narrow table, such as ``U1-3fa9``."""
+        return f"{'image' if self.name == PROMPT else self.name}-{self.id[-4:]}"
+
+    @property
     def kind(self) -> str:
         """What its price is learned for."""
         return Button(self.name).kind if self.name in Button.__members__ else PROMPT
