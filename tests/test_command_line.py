@@ -146,8 +146,8 @@ async def test_the_demo_can_use_webhooks(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("--live --webhook", "it goes with the emulator alone"),
-        ("--key-file keys", "--key-file goes with --live alone"),
+        ("--live --webhook", "--webhook is for the emulator"),
+        ("--key-file keys", "--key-file is for --live"),
     ],
 )
 async def test_options_of_the_demo_that_exclude_each_other_are_refused(emulator, tmp_path, options, message):

@@ -1,4 +1,4 @@
-"""The gallery: one page that holds all it shows."""
+"""The gallery: one self-contained page."""
 
 import asyncio
 import errno
@@ -76,7 +76,7 @@ RELOAD = """if (sessionStorage.getItem("before") === null) {
 
 
 class Page(HTMLParser):
-    """The tags and attributes of a page, and its text."""
+    """The tags, attributes and text of a page."""
 
     def __init__(self, text):
         super().__init__()
@@ -103,13 +103,13 @@ class Page(HTMLParser):
 
 
 def contents_of(*lines):
-    """What a page shows whose roots are those of these lines."""
+    """The contents of a page with the roots of these lines."""
     return Contents(title="a title", roots=[], lines={line.node: line for line in lines})
 
 
 @pytest.fixture
 async def gallery(emulator, tmp_path):
-    """A batch of two images with a failure whose reason tries to be a script, and its gallery."""
+    """A batch of two images, one failure whose reason contains a script, and its gallery."""
     write_batch(tmp_path, [emulator.add_image(), emulator.add_image(buttons=["U1", "V1"])], "U1 V1 V2")
     emulator.faults.script("create_by_button", Fault.fails("<script class=injected>alert(1)</script>"))
     arguments = ("fan-out", "presses.csv", "--yes", "-o", "out.jsonl", "--download", "my pictures")
@@ -152,7 +152,7 @@ async def test_it_is_made_anew_but_nothing_else_is_overwritten(emulator, gallery
 
 
 async def test_without_a_folder_the_pictures_are_fetched_for_the_page(emulator, tmp_path):
-    """--gallery alone shows the pictures and leaves no file but the page and the output."""
+    """--gallery without --download writes no file except the page and the output."""
     write_batch(tmp_path, [emulator.add_image()], "U1")
     arguments = ("fan-out", "presses.csv", "--yes", "-o", "out.jsonl", "--gallery", "page/gallery.html")
     status, _, errors = await run(*arguments, cwd=tmp_path, environment=emulator.environment())
@@ -165,7 +165,7 @@ async def test_without_a_folder_the_pictures_are_fetched_for_the_page(emulator, 
 
 
 async def test_pictures_that_are_gone_are_reported_as_such(emulator, tmp_path):
-    """A page whose pictures no host serves any more still has its captions."""
+    """A page still has its captions after AKOOL has deleted the pictures."""
     write_batch(tmp_path, [emulator.add_image()], "V1")
     environment = emulator.environment()
     await run("fan-out", "presses.csv", "--yes", "-o", "out.jsonl", cwd=tmp_path, environment=environment)
@@ -175,18 +175,18 @@ async def test_pictures_that_are_gone_are_reported_as_such(emulator, tmp_path):
     assert status == 0, errors
     page = Page((tmp_path / "gallery.html").read_text())
     assert page.pictures == []
-    assert page.text.count("not at AKOOL any more") == 2
+    assert page.text.count("AKOOL no longer has its pictures") == 2
 
 
 async def test_the_demo_has_a_gallery(tmp_path):
-    """The demo's pictures are on one page beside them, its prompt's image with the four single ones."""
+    """The demo's page shows nine pictures and the four single ones of its image."""
     status, _, errors = await run("demo", "--speed", "100", cwd=tmp_path)
     assert status == 0
     assert "gallery.html" in errors
     assert len(Page((tmp_path / "akool-demo" / "gallery.html").read_text()).pictures) == 9 + 4
 
 
-BROWSER = """#!/bin/sh
+XDG_OPEN = """#!/bin/sh
 echo "$@" > opened
 """
 
@@ -207,7 +207,7 @@ async def test_the_demo_opens_its_gallery_on_a_desktop(tmp_path, environment, op
     """On a desktop the page opens in the browser, but not over SSH and not if it is not wanted."""
     browser = tmp_path / "bin" / "xdg-open"
     browser.parent.mkdir()
-    browser.write_text(BROWSER)
+    browser.write_text(XDG_OPEN)
     browser.chmod(0o755)
     environment = {"PATH": f"{browser.parent}:{os.environ['PATH']}", **environment}
     status, _ = await run_on_terminal("demo", "--speed", "100", *options, cwd=tmp_path, environment=environment)
@@ -230,7 +230,7 @@ def png(size=(64, 64)):
 
 
 def damaged(content=None):
-    """The same with its head and its end, and with no chunk where the data should go on."""
+    """The same picture with its head and its end, but without data between."""
     content = bytearray(content or png())
     place = content.find(b"IDAT")
     length = int.from_bytes(content[place - 4 : place], "big")
@@ -239,7 +239,7 @@ def damaged(content=None):
 
 
 def claiming(width, height):
-    """A small file that says it is a picture of that size."""
+    """A small file that claims to be a picture of that size."""
 
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -266,7 +266,7 @@ BAD = {
 
 @pytest.mark.parametrize("kind", BAD)
 def test_a_bad_picture_has_a_reason(tmp_path, kind):
-    """Whatever a decoder raises, or would unpack, people get one sentence."""
+    """For any error of a decoder, and for huge pictures, people get one sentence."""
     content, reason = BAD[kind]
     (tmp_path / "a.png").write_bytes(content)
     with pytest.raises(UnreadableError) as caught:
@@ -275,7 +275,7 @@ def test_a_bad_picture_has_a_reason(tmp_path, kind):
 
 
 def test_damage_anywhere_is_reported_or_harmless(tmp_path):
-    """A flipped byte in any place gives a thumbnail or that reason, and nothing else."""
+    """A flipped byte gives a thumbnail or the usual reason, wherever it is."""
     whole = png((16, 16))
     for place in range(8, len(whole), 5):
         content = bytearray(whole)
@@ -286,7 +286,7 @@ def test_damage_anywhere_is_reported_or_harmless(tmp_path):
 
 
 async def test_a_damaged_picture_is_one_marked_card(emulator, tmp_path):
-    """The page, the summary and the exit status are as usual, also where AKOOL has the picture no more."""
+    """The page, the summary and the exit status are as usual, even after AKOOL has deleted the picture."""
     write_batch(tmp_path, [emulator.add_image()], "U1 V1")
     arguments = ("fan-out", "presses.csv", "--yes", "-o", "out.jsonl", "--download", "pictures")
     await run(*arguments, cwd=tmp_path, environment=emulator.environment())
@@ -298,7 +298,7 @@ async def test_a_damaged_picture_is_one_marked_card(emulator, tmp_path):
     assert "2 of 2 presses done" in errors
     page = Page((tmp_path / "g.html").read_text())
     assert len(page.pictures) == 1
-    assert f"{UNREADABLE}, and its pictures are not at AKOOL any more" in page.missing
+    assert f"{UNREADABLE}, and AKOOL no longer has its pictures" in page.missing
 
 
 class Counted:
@@ -331,7 +331,7 @@ async def finished(emulator, akool, tmp_path):
 
 
 async def test_pictures_that_were_moved_are_fetched_again(finished, tmp_path):
-    """A folder that is elsewhere now, and a command that was started elsewhere: the link leads to AKOOL's picture."""
+    """If the folder was moved, or the command runs elsewhere, the link leads to AKOOL's picture."""
     page = await finished(tmp_path / "archive")
     assert len(page.pictures) == 2
     assert page.links[1] == finished.result.image
@@ -341,33 +341,33 @@ async def test_pictures_that_were_moved_are_fetched_again(finished, tmp_path):
     "spoil", [lambda file: file.write_bytes(damaged()), Path.unlink, lambda file: file.write_bytes(b"")]
 )
 async def test_pictures_that_are_damaged_are_fetched_again(finished, spoil):
-    """A file that is cut, empty or gone is no reason to show nothing."""
+    """If a file is cut, empty or missing, AKOOL's picture is shown."""
     spoil(finished.files[-1])
     assert len((await finished()).pictures) == 2
 
 
 async def test_without_a_recorded_address_akool_is_asked(finished):
-    """A line of a run that saw the end before the addresses: they are there now."""
+    """A run saw the end before the addresses were there: the page gets them."""
     page = await finished(files=(), urls=())
     assert len(page.pictures) == 2
 
 
 async def test_what_keeps_a_picture_away_is_reported(emulator, finished, tmp_path):
-    """A host that refuses, and files that are elsewhere: not that AKOOL has it no more, which is not so."""
+    """If the host refuses and the files have moved, the page does not claim that AKOOL deleted the picture."""
     emulator.faults.rate(1.0, Fault.status(403), endpoints=["pictures"])
     page = await finished(tmp_path / "archive")
     assert page.pictures == []
     refused = "the pictures' host answered HTTP 403 Forbidden"
     assert [reason for reason in page.missing if reason not in {"", "not pressed"}] == [
         refused,
-        f"its file is not there, and {refused}",
+        f"its file is missing, and {refused}",
     ]
     assert "any more" not in page.text
     assert finished.result.image in page.links  # by which one may try later
 
 
 async def test_a_source_that_cannot_be_read_is_not_said_to_be_gone(emulator, finished):
-    """What AKOOL answers stands in its place; what is on disk is shown all the same."""
+    """AKOOL's answer replaces the source image; pictures on disk are shown."""
     emulator.faults.script("get_image_result", Fault.code(1200))
     page = await finished()
     assert len(page.pictures) == 1
@@ -376,7 +376,7 @@ async def test_a_source_that_cannot_be_read_is_not_said_to_be_gone(emulator, fin
 
 
 async def test_an_id_that_never_was_is_not_said_to_be_gone(akool, tmp_path):
-    """An image that AKOOL does not know, and of which nothing was made, may never have been there."""
+    """For an image that AKOOL does not know, and without results, the page says that AKOOL has no such image."""
     press = ButtonPress("65d3206b83cc", "U1")
     line = OutcomeLine(image_id=press.image_id, button=press.button, error="no such image")
     contents = contents_of(line)
@@ -387,7 +387,7 @@ async def test_an_id_that_never_was_is_not_said_to_be_gone(akool, tmp_path):
 
 
 async def test_progress_counts_every_picture(finished):
-    """Also one that is missing; a batch shows these numbers while people wait."""
+    """Missing pictures count too; a batch shows these numbers during the wait."""
     counted = Counted()
     await finished(progress=counted)
     assert counted.drawn == [0, 1, 2]
@@ -398,7 +398,7 @@ async def test_progress_counts_every_picture(finished):
 
 
 async def test_few_fetched_pictures_are_on_disk_at_a_time(emulator, akool, tmp_path, monkeypatch):
-    """Each is removed when it is drawn, so that a small TMPDIR suffices for any number."""
+    """Each fetched picture is removed once it is drawn, so a small TMPDIR is enough."""
     (tmp_path / "tmp").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
     sources = [await akool.get_image_result(emulator.add_image()) for _ in range(30)]
@@ -417,7 +417,7 @@ async def test_few_fetched_pictures_are_on_disk_at_a_time(emulator, akool, tmp_p
 
 
 async def test_a_full_tmpdir_is_a_reason_in_a_tile(finished, tmp_path, monkeypatch):
-    """A temporary folder that cannot be used keeps pictures out of the page, and nothing else."""
+    """Without a usable temporary folder the page lacks the fetched pictures, and is otherwise complete."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
     page = await finished()
     assert len(page.pictures) == 1
@@ -438,7 +438,7 @@ async def test_a_full_tmpdir_is_a_reason_in_a_tile(finished, tmp_path, monkeypat
     ],
 )
 def test_a_link_is_relative_and_quoted(folder, file, link):
-    """So that page and pictures can be moved together, whatever their names are."""
+    """Links are relative whatever the names are, so that page and pictures can be moved together."""
     assert link_between(PurePosixPath(folder), PurePosixPath(file)) == link
 
 
@@ -452,13 +452,13 @@ def test_a_link_is_relative_and_quoted(folder, file, link):
     ],
 )
 def test_a_link_on_windows_uses_slashes_and_crosses_drives(folder, file, link):
-    """Between two drives nothing is relative."""
+    """Between two drives the link is absolute."""
     assert link_between(PureWindowsPath(folder), PureWindowsPath(file)) == link
 
 
 @pytest.mark.parametrize("is_there", [True, False])
 async def test_a_link_to_a_page_stays(finished, tmp_path, is_there):
-    """The page behind it is written, with the permissions it had; its links lead to the files by either name."""
+    """The page behind a link is written with the permissions it had, and its links work from both names."""
     (tmp_path / "site").mkdir()
     page, link = tmp_path / "site" / "page.html", tmp_path / "a" / "b" / "g.html"
     link.parent.mkdir(parents=True)
@@ -478,7 +478,7 @@ async def test_a_link_to_a_page_stays(finished, tmp_path, is_there):
 
 
 async def test_a_link_that_leads_to_no_page_is_refused(finished, tmp_path):
-    """A link to a folder, to a file that is no gallery, or to itself: it and what is behind it stay as they are."""
+    """A link to a folder, to another file or to itself is refused, and its target is unchanged."""
     (tmp_path / "mine.txt").write_text("mine")
     for name, target in (("folder", "pictures"), ("file", "mine.txt"), ("itself", "itself")):
         link = tmp_path / name
@@ -492,14 +492,14 @@ async def test_a_link_that_leads_to_no_page_is_refused(finished, tmp_path):
 
 
 async def test_a_long_name_has_room(finished, tmp_path):
-    """A page may have a name as long as the file system allows."""
+    """A page may have as long a name as the file system allows."""
     await finished(page=tmp_path / ("g" * 250 + ".html"))
     assert len(list(tmp_path.glob("*.html"))) == 1
     assert not list(tmp_path.glob(".*"))
 
 
 async def test_what_no_encoding_can_carry_is_replaced(akool, tmp_path):
-    """Half an emoji and a mark that turns the text around, in a prompt, a title or a reason."""
+    """Half an emoji and a mark that reverses the text are harmless in a prompt, a title and a reason."""
     half = "a \u202e\ud83d<b>"
     source = ImageResult(id="65d3206b83cc", status=ImageStatus.COMPLETED, prompt=half)
     line = OutcomeLine(image_id=source.id, button="U1", id="65d3206b83cd", status=4, error=half)
@@ -516,7 +516,7 @@ in_a_browser = pytest.mark.skipif(
 
 
 async def look_at(page, probe, width=1280):
-    """What a script says that Chromium carries out at the end of the page: it sets the title to a text of JSON."""
+    """The result of a script that Chromium runs at the end of the page: JSON in its title."""
     probed = page.with_name("probed.html")
     text = page.read_text().replace("</body>", f"<script>{probe}</script></body>").replace(' loading="lazy"', "")
     probed.write_text(text)
@@ -533,26 +533,26 @@ async def look_at(page, probe, width=1280):
 @in_a_browser
 @pytest.mark.parametrize("width", [500, 1280])
 async def test_a_browser_shows_it(gallery, width):
-    """In Chromium, wide and narrow: all pictures are decoded, nothing is wider than the window, no script got in."""
+    """In Chromium, wide and narrow, all pictures are decoded, nothing overflows, and no script was injected."""
     content, window_width, decoded, pictures, scripts = await look_at(gallery, PROBE, width)
     assert (decoded, pictures, scripts) == (True, 6, 2)  # the page's own and this one
     assert content <= window_width
 
 
 async def test_a_press_that_runs_on_is_a_tile_without_a_picture(akool, emulator, tmp_path):
-    """It is paid for and not finished: the page says so, with its id, and fetches nothing for it."""
+    """An unfinished press is shown as paid, with its id, and nothing is fetched for it."""
     press = ButtonPress(emulator.add_image(), "U1")
     line = OutcomeLine(image_id=press.image_id, button="U1", id="f" * 24, status=2)
     contents = contents_of(line)
     await write_gallery(tmp_path / "page.html", akool, contents)
     text = (tmp_path / "page.html").read_text()
-    assert "runs on at AKOOL" in text
+    assert "still runs at AKOOL" in text
     assert "f" * 24 in text
     assert emulator.ledger.requests["pictures"] <= 1  # the source's
 
 
 async def test_a_fetched_picture_that_is_too_large_is_reported(akool, emulator, tmp_path):
-    """It came whole, and is not drawn: the card has a reason, and its link all the same."""
+    """A picture that is whole but cannot be drawn has a reason and a link."""
     press = ButtonPress(emulator.add_image(), "U1")
     async with scripted_server({"body": claiming(20_000, 20_000)}) as host:
         line = OutcomeLine(
@@ -568,7 +568,7 @@ async def test_a_fetched_picture_that_is_too_large_is_reported(akool, emulator, 
 
 
 class Outline(HTMLParser):
-    """The sections of a page: the name of each, its cards with their states, and the sections within it."""
+    """The sections of a page: the name of each, its cards with their states, and the nested sections."""
 
     def __init__(self, text):
         super().__init__()
@@ -612,7 +612,7 @@ class Outline(HTMLParser):
 
 
 def line_of(*path, key="sea", **fields):
-    """The line of a prompt, or of a press below it, that ended as the fields say."""
+    """The line of a prompt, or of a press below it, with these fields."""
     name = "-".join((key, *path))
     given = {"id": f"id-{name}", "ok": True, "status": 3, "charged": False} | fields
     if not path:
@@ -626,14 +626,14 @@ NOT_PRESSED = {"ok": False, "status": None, "id": None}
 
 
 class OverBudget(OutcomeLine):
-    """A line in a state that the page does not know by name."""
+    """A line in a state that the page does not know."""
 
     state = "over budget"
 
 
 @pytest.fixture
 def write(akool, tmp_path):
-    """A function that writes the page of these lines, and returns its text."""
+    """A function that writes the page of these lines and returns its text."""
 
     async def write(*lines, **options):
         await write_gallery(tmp_path / "g.html", akool, contents_of(*lines), **options)
@@ -643,7 +643,7 @@ def write(akool, tmp_path):
 
 
 async def test_a_tree_is_nested(write):
-    """What was pressed on a variation is within the section of its parent, three levels deep, by name."""
+    """Presses on a variation are nested in the section of its parent, three levels deep, by name."""
     paths = [("U2",), ("V1",), ("V1", "V3"), ("V1", "V3", "U4"), ("V1", "U1"), ()]
     page = Outline(await write(*(line_of(*path) for path in paths)))
     third = {"name": "sea-V1-V3", "cards": {"U4": "completed"}, "below": []}
@@ -654,7 +654,7 @@ async def test_a_tree_is_nested(write):
 
 
 async def test_a_tree_of_a_real_fan_out_is_nested_with_its_pictures(emulator, akool, tmp_path):
-    """A source image of the input, a variation of it and an upscale of that: the grid with its four single pictures."""
+    """A source image, a variation of it and an upscale of that: the grid has its four single pictures."""
     source = emulator.add_image()
     lines, pictures = [], 0
     async for outcome in akool.fan_out([ButtonPress(source, "V2", then="U3")]):
@@ -676,7 +676,7 @@ async def test_a_tree_of_a_real_fan_out_is_nested_with_its_pictures(emulator, ak
 
 
 async def test_every_state_is_shown_and_counted(write):
-    """Failed, unknown, lost, not pressed, over budget and any state to come: on cards, with reasons, and as filters."""
+    """Failed, unknown, lost, not pressed, over budget and any later state are on cards, with reasons and filters."""
     over = line_of("V4", **NOT_PRESSED)
     lines = [
         line_of(),
@@ -713,7 +713,7 @@ async def test_every_state_is_shown_and_counted(write):
 
 
 async def test_a_press_on_an_image_that_was_never_made_is_shown(write):
-    """A prompt that failed, and what was to be pressed on its variation: nested, with the reason, without pictures."""
+    """A failed prompt and the presses below it are nested, with the reason and without pictures."""
     below = {**NOT_PRESSED, "error": "its source image was not made"}
     text = await write(line_of(**FAILED), line_of("V1", **below), line_of("V1", "U1", **below))
     (root,) = Outline(text).sections
@@ -727,7 +727,7 @@ async def test_a_press_on_an_image_that_was_never_made_is_shown(write):
 
 
 async def test_what_a_run_still_does_is_shown(akool, tmp_path):
-    """Running presses have their ids, queued ones say how much follows them, and neither is said to be free."""
+    """Running presses show their ids, queued ones how many presses follow, and neither button counts as free."""
     root = Root.of_prompt("sea", "a sea", "the sea")
     planned = set(nodes_below(root.node, read_then("U1 U2 V1>U*"))) | {root.node}
     contents = Contents(
@@ -749,7 +749,7 @@ async def test_what_a_run_still_does_is_shown(akool, tmp_path):
 
 
 async def test_lines_without_the_beginning_of_their_tree_are_shown(write):
-    """A prompt whose line is lost, and an id that AKOOL cannot be asked about: what is known below them is there."""
+    """Below a prompt without a line, and below an id that AKOOL cannot know, the page shows the known nodes."""
     odd = OutcomeLine(image_id=None, button="U1", root_id="../odd", path=("V1", "U1"), error="why")
     page = Outline(await write(line_of("V1", "U3"), odd))
     assert [root["below"][0]["cards"] for root in page.sections] == [{"U3": "completed"}, {"U1": "not pressed"}]
@@ -762,7 +762,7 @@ PATHS = st.tuples(st.sampled_from(["sea", "sky"]), st.lists(BUTTONS, max_size=4)
 
 @given(st.lists(PATHS, unique=True), st.randoms())
 def test_a_tree_has_every_line_in_its_place(paths, random):
-    """Whatever order the lines come in, and whichever are missing between: the same trees, and each line once."""
+    """In any order of the lines, and with any of them missing, the trees are the same and have each line once."""
     lines = [line_of(*path, key=key) for key, path in paths]
     shuffled = random.sample(lines, len(lines))
     trees = dict(grow(contents_of(*lines)))
@@ -790,7 +790,7 @@ HOSTILE = (
 
 
 async def test_hostile_texts_are_only_text(akool, tmp_path):
-    """A name, a prompt, a button, an error, an address or a title that tries to be HTML: it is shown as it is."""
+    """A name, prompt, button, error, address or title that contains HTML is shown literally."""
     prompt = OutcomeLine(
         image_id=None, button=None, prompt=HOSTILE, key=HOSTILE, name=HOSTILE, id=HOSTILE, ok=False, error=HOSTILE
     )
@@ -822,20 +822,20 @@ async def test_hostile_texts_are_only_text(akool, tmp_path):
 
 @pytest.fixture
 def cache(monkeypatch, tmp_path):
-    """The folder of kept thumbnails, of this test alone."""
+    """The cache folder of this test."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache" / "akool_async" / "thumbnails"
 
 
 def touch_like(file, content):
-    """Replace what a file holds, so that its size and its time are the same."""
+    """Replace the contents of a file without changing its size and time."""
     before = file.stat()
     file.write_bytes(content[: before.st_size].ljust(before.st_size))
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 async def test_a_second_page_uses_kept_thumbnails(cache, finished):
-    """The file is not read again while its size and its time are the same; once they are others, it is."""
+    """A file is not read again until its size or time changes."""
     first = await finished()
     touch_like(finished.files[-1], b"no picture")
     assert (await finished()).pictures == first.pictures
@@ -844,7 +844,7 @@ async def test_a_second_page_uses_kept_thumbnails(cache, finished):
 
 
 async def test_a_damaged_thumbnail_is_drawn_anew(cache, finished):
-    """Whatever is in the place of an entry, the page is as before, and so is the entry."""
+    """Anything in the place of a cache entry leaves the page as before, and is left alone."""
     first = await finished()
     entries = {path: path.read_bytes() for path in cache.iterdir()}
     assert len(entries) == 2
@@ -858,7 +858,7 @@ async def test_a_damaged_thumbnail_is_drawn_anew(cache, finished):
 
 
 async def test_what_was_fetched_is_shown_when_akool_has_it_no_more(cache, emulator, finished):
-    """Pictures of which no file stays are kept by the image's id: after 7 days the page is the same."""
+    """Fetched pictures are cached by the image's id: after 7 days the page is the same."""
     first = await finished(files=())
     emulator.advance(8 * 24 * 3600)
     requests = emulator.ledger.requests["pictures"]
@@ -868,7 +868,7 @@ async def test_what_was_fetched_is_shown_when_akool_has_it_no_more(cache, emulat
 
 
 async def test_a_cache_that_cannot_be_used_harms_nothing(finished, monkeypatch, tmp_path):
-    """With a file in the place of the folder the page has its pictures, and nothing is left anywhere."""
+    """If the folder is a file, the page has its pictures and no file is left."""
     (tmp_path / "cache").write_text("mine")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     assert len((await finished()).pictures) == 2
@@ -881,14 +881,14 @@ async def test_a_cache_that_cannot_be_used_harms_nothing(finished, monkeypatch, 
 
 @pytest.mark.parametrize("named", ["", "relative"])
 def test_the_cache_is_at_home_if_nothing_else_is_named(monkeypatch, tmp_path, named):
-    """As the XDG specification has it; a relative folder is no place."""
+    """A relative cache folder is ignored, as the XDG specification says."""
     monkeypatch.setenv("XDG_CACHE_HOME", named)
     monkeypatch.setenv("HOME", str(tmp_path))
     assert cache_folder() == tmp_path / ".cache" / "akool_async" / "thumbnails"
 
 
 def test_the_cache_is_bounded(cache):
-    """What was not used for the longest time goes first; files of others stay, and what a killed program left goes."""
+    """The least recently used entry goes first; foreign files stay, and leftovers of killed programs go."""
     kept = KeptThumbnails(max_total=100_000)
     for number in range(200):
         kept.keep(f"key {number}", bytes(1000))
@@ -907,7 +907,7 @@ def test_the_cache_is_bounded(cache):
 
 
 def test_a_thumbnail_in_use_is_not_the_oldest(cache):
-    """One that was drawn long ago and is found now is kept rather than those that nobody asked for."""
+    """An old entry that is found again outlives newer ones that are not."""
     kept = KeptThumbnails(max_total=30_000)
     for number in range(20):
         kept.keep(f"key {number}", bytes(1000))
@@ -921,7 +921,7 @@ def test_a_thumbnail_in_use_is_not_the_oldest(cache):
 
 
 def test_several_may_use_the_cache(cache):
-    """Whoever finds an entry while others write and remove finds the whole of it, or nothing."""
+    """While others write and remove entries, each read gives a whole entry or nothing."""
     drawn = {f"key {number}": bytes([number]) * 5000 for number in range(30)}
 
     def use(_):
@@ -940,7 +940,7 @@ def test_several_may_use_the_cache(cache):
 
 @in_a_browser
 async def test_a_deep_tree_fits_a_phone(write, tmp_path):
-    """Twelve levels, a long name and a long reason: nothing is wider than 340 pixels."""
+    """Twelve levels, a long name and a long reason are not wider than 340 pixels."""
     path = ("V1", "V2") * 6
     lines = [line_of(*path[:depth], key="s" * 90) for depth in range(len(path))]
     await write(*lines, line_of(*path, key="s" * 90, **{**FAILED, "error": "reason" * 40}))
@@ -951,7 +951,7 @@ async def test_a_deep_tree_fits_a_phone(write, tmp_path):
 
 @in_a_browser
 async def test_a_browser_filters(write, tmp_path):
-    """A click shows only what failed, another one what was over budget as well, and two more show everything."""
+    """Clicks on the filters show failed cards, those over budget as well, and then everything again."""
     over = line_of("V1", "U2", **NOT_PRESSED)
     over = OverBudget(**{name: getattr(over, name) for name in OutcomeLine.__annotations__})
     await write(line_of(), line_of("U1"), line_of("U3", **FAILED), line_of("V1"), line_of("V1", "U1"), over)
@@ -962,7 +962,7 @@ async def test_a_browser_filters(write, tmp_path):
 
 @in_a_browser
 async def test_a_browser_enlarges_a_picture_in_place(finished, tmp_path):
-    """By the keyboard too: the small picture first, then the file on disk, which stays linked."""
+    """A picture is enlarged by click and by keyboard: the thumbnail first, then the linked file."""
     await finished()
     first, second, is_open, place = await look_at(tmp_path / "g.html", ENLARGE)
     assert first == [True, f"V1 of {finished.source}", "data:image"]
@@ -973,7 +973,7 @@ async def test_a_browser_enlarges_a_picture_in_place(finished, tmp_path):
 
 @in_a_browser
 async def test_a_page_that_reloads_itself_keeps_the_readers_place(akool, tmp_path):
-    """What was chosen, and where the reader was, are the same after it."""
+    """Filters and scroll position survive a reload."""
     lines = [line_of(key=f"sea {number}", **FAILED) for number in range(60)]
     pictures = Pictures(akool=akool, page=tmp_path / "g.html", kept=KeptThumbnails())
     (await draw_page(contents_of(*lines, line_of()), pictures)).write(tmp_path / "g.html", reload_after=1)
@@ -984,7 +984,7 @@ async def test_a_page_that_reloads_itself_keeps_the_readers_place(akool, tmp_pat
 
 @in_a_browser
 async def test_the_page_of_a_killed_run_reloads_itself_no_more(akool, tmp_path):
-    """One that has not been written for long says so, and stays as it is."""
+    """A page that was not written for long says so, and no longer reloads."""
     page = tmp_path / "g.html"
     pictures = Pictures(akool=akool, page=page, kept=KeptThumbnails())
     (await draw_page(contents_of(line_of(**FAILED)), pictures)).write(page, reload_after=1)
@@ -1000,7 +1000,7 @@ RELOADS = '<meta http-equiv="refresh"'
 
 
 async def test_a_live_page_is_whole_at_any_time_and_ends(akool, tmp_path):
-    """Every page that can be read is whole and reloads itself; the last one shows all, and does not."""
+    """Every version of the page is whole and reloads itself; the last one shows all and does not."""
     lines, page, seen = [line_of()], tmp_path / "g.html", set()
 
     def make_contents():
@@ -1029,7 +1029,7 @@ async def test_a_live_page_is_whole_at_any_time_and_ends(akool, tmp_path):
 
 
 async def test_what_is_wrong_with_a_live_page_is_reported_by_the_last_one(akool, tmp_path):
-    """A page that cannot be written ends no run: the last writing raises, and stopping does not."""
+    """A page that cannot be written does not end the run: only the last one raises."""
     asked = []
 
     def make_contents():
@@ -1047,7 +1047,7 @@ async def test_what_is_wrong_with_a_live_page_is_reported_by_the_last_one(akool,
 
 
 async def test_a_live_page_asks_akool_for_little(emulator, akool, finished, tmp_path):
-    """While presses run, pictures are fetched by their addresses, once; images are read for the last page alone."""
+    """During a run pictures are fetched by their addresses, once; only the last page asks AKOOL for images."""
     finished.files[-1].unlink()
     emulator.faults.rate(1.0, Fault.status(403), endpoints=["pictures"])
     line = OutcomeLine(
@@ -1076,7 +1076,7 @@ async def test_a_live_page_asks_akool_for_little(emulator, akool, finished, tmp_
 
 
 async def test_a_run_shows_its_page_from_the_beginning(slow, tmp_path):
-    """The page is there while presses run, and reloads itself; when the run has ended it shows them all."""
+    """The page exists during the run and reloads itself; at the end it shows all presses."""
     write_batch(tmp_path, [slow.add_image()], "U1 U2")
     page = tmp_path / "g.html"
     arguments = ("fan-out", "presses.csv", "--yes", "-o", "out.jsonl", "--gallery", "g.html")
@@ -1091,7 +1091,7 @@ async def test_a_run_shows_its_page_from_the_beginning(slow, tmp_path):
 
 
 async def test_the_page_of_an_interrupted_run_reloads_itself_no_more(slow, tmp_path):
-    """Ctrl-C in the middle: the page says what runs on, and stays as it is."""
+    """After Ctrl-C the page shows what still runs, and no longer reloads."""
     write_batch(tmp_path, [slow.add_image()], "U1 V1")
     slow.faults.script("create_by_button", Fault.stuck(), Fault.stuck())
     page = tmp_path / "g.html"

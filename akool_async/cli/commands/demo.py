@@ -1,4 +1,4 @@
-"""`akool demo`: the main job in one go, against the emulator or, if asked to, the real AKOOL."""
+"""`akool demo`: an image, its eight buttons and a gallery, on the emulator or, with --live, at AKOOL."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
 
 GALLERY: Final = "gallery.html"
 NAME: Final = "demo"
-"""The name of its prompt on that page."""
+"""The name of the prompt in the gallery."""
 
 
 @frozen(kw_only=True)
 class DemoOptions:
-    """What the command line says."""
+    """The parameters of the command."""
 
     folder: Path
     prompt: str
@@ -54,15 +54,15 @@ class DemoOptions:
     open_page: bool
 
     def check(self) -> None:
-        """Refuse options that do not go together.
+        """Refuse options that exclude each other.
 
         Raises:
-            click.ClickException: some do not.
+            click.ClickException: Two options exclude each other, or nobody can be asked before spending.
         """
         if self.webhook and self.live:
-            raise click.UsageError("--webhook needs an address that AKOOL can reach; it goes with the emulator alone")
+            raise click.UsageError("--webhook is for the emulator: AKOOL could not reach this machine")
         if self.key_file is not None and not self.live:
-            raise click.UsageError("--key-file goes with --live alone: the emulator has a key of its own")
+            raise click.UsageError("--key-file is for --live: the emulator needs no key")
         if not self.live or self.yes:
             return
         if sys.stdin is None:
@@ -80,7 +80,7 @@ class DemoOptions:
     type=options.Number(above_zero=True),
     default=6.0,
     show_default=True,
-    help="How many times faster than AKOOL the emulator works.",
+    help="Speed of the emulator, as a multiple of AKOOL's.",
 )
 @click.option("--live", is_flag=True, help="Use the real AKOOL. Costs credits.")
 @click.option("--yes", is_flag=True, help="With --live: do not ask before spending.")
@@ -91,9 +91,9 @@ class DemoOptions:
 @options.quiet
 @options.typed(DemoOptions)
 def demo(options: DemoOptions) -> int:
-    """Make an image, press its eight buttons, save it all.
+    """Make an image, press its eight buttons and save the pictures.
 
-    Without an account: AKOOL is emulated on this machine.
+    Needs no account: AKOOL is emulated on this machine.
     """
     options.check()
     return signals.run(run(options))
@@ -151,7 +151,7 @@ async def _ask_before_spending(akool: AkoolSession, *, yes: bool) -> None:
     credit = await akool.get_credit()
     question = f"Make 1 image and press its {len(Button)} buttons? The account has {amount(credit)} credits."
     if not yes:
-        with signals.uncaught():  # nothing else runs yet
+        with signals.uncaught():  # nothing runs yet that would have to end first
             click.confirm(question, err=True, abort=True)
 
 
@@ -165,7 +165,7 @@ async def _make_and_press(akool: AkoolSession, table: LiveTable, prompt: str, op
 
 
 async def _write_gallery(akool: AkoolSession, table: LiveTable, options: DemoOptions) -> Path | None:
-    """The gallery; None if there is no image to show."""
+    """Write the gallery and return its path; None if there is no image to show."""
     source = table.row(PROMPT)
     if source.result is None:
         return None

@@ -20,25 +20,25 @@ if TYPE_CHECKING:
 
 @define
 class Receiver:
-    """The address that AKOOL calls back. It starts once the session is there."""
+    """The handler of webhooks. It answers 503 until :meth:`start`."""
 
     verifier: WebhookVerifier
     url: str | None = None
-    """None if no webhooks are wanted."""
+    """Its address; None if the demo runs without webhooks."""
     _handler: Callable[[web.Request], Awaitable[web.Response]] | None = None
 
     def start(self, akool: AkoolSession) -> None:
-        """Pass callbacks to this session."""
+        """Pass webhooks to this session from now on."""
         self._handler = webhook_handler(akool, self.verifier)
 
     async def handle(self, request: web.Request) -> web.Response:
-        """Answer one callback."""
+        """Answer a webhook."""
         return web.Response(status=503) if self._handler is None else await self._handler(request)
 
 
 @asynccontextmanager
 async def serve_webhooks(emulator: Emulator, *, wanted: bool) -> AsyncIterator[Receiver]:
-    """Serve a receiver for the callbacks of the emulator, if it is wanted."""
+    """Serve a receiver for the webhooks of the emulator, if it is wanted."""
     receiver = Receiver(WebhookVerifier(emulator.client_id, emulator.client_secret))
     if not wanted:
         yield receiver

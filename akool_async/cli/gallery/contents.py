@@ -1,4 +1,4 @@
-"""What a gallery shows: where its trees begin, and what became of each node."""
+"""The contents of a gallery: the roots of its trees, and the outcome of each node."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class Root:
-    """Where a tree begins: a prompt, or a source image of the input."""
+    """The root of a tree: a prompt, or a source image of the input."""
 
     node: NodeId
     """Its children are the presses on its image."""
@@ -26,38 +26,39 @@ class Root:
     prompt: str | None = None
     """The text of a prompt."""
     image_id: str | None = None
-    """Of a source image; the image of a prompt is in its line."""
+    """The id of a source image; None for a prompt, whose image is in its line."""
     image: ImageResult | None = None
     """The source image, if it was read already."""
 
     @classmethod
     def of_prompt(cls, key: str, text: str, name: str | None = None) -> Self:
-        """A prompt. Without a name it is shown by its key."""
+        """Return the root of a prompt. Without a name the page shows its key."""
         return cls(node=NodeId.of_prompt(key), name=name or key, prompt=text)
 
     @classmethod
     def of_image(cls, image_id: str, image: ImageResult | None = None, name: str | None = None) -> Self:
-        """A source image, with what was read of it. Without a name it is shown by its id."""
+        """Return the root of a source image. Without a name the page shows its id."""
         return cls(node=NodeId(f"image {image_id}"), name=name or image_id, image_id=image_id, image=image)
 
 
 @frozen(kw_only=True)
 class Contents:
-    """What a gallery shows, at one moment: its mappings do not change any more."""
+    """A snapshot of what a gallery shows; its mappings no longer change."""
 
     title: str
     roots: Sequence[Root]
-    """In this order. Lines of other trees come after them."""
+    """Shown in this order. Trees that only ``lines`` knows follow."""
     lines: Mapping[NodeId, OutcomeLine]
+    """The outcome of each node that has ended."""
     running: Mapping[NodeId, str] = field(factory=dict)
-    """Ids of operations that run at AKOOL and have no line yet."""
+    """The ids of operations that still run at AKOOL and have no line yet."""
     planned: AbstractSet[NodeId] = frozenset()
-    """Nodes that the run is still going to come to."""
+    """Nodes that the run has not begun yet."""
     seconds: Mapping[str, float] = field(factory=dict)
-    """How long each operation took, by its id, if that is known."""
+    """The duration of each operation in seconds, by operation id, if it is known."""
 
     def all_roots(self) -> Iterator[Root]:
-        """The roots, and those of lines that belong to none of them."""
+        """Yield the roots, and then a root for each tree that only ``lines`` knows."""
         yield from self.roots
         known = {root.node.root for root in self.roots}
         for node, line in self.lines.items():

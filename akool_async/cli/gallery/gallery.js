@@ -3,7 +3,7 @@
   const all = (selector, within = document) => [...within.querySelectorAll(selector)];
   const STORE = "akool gallery " + location.pathname;
 
-  // Show only some states: a section stays if it, or something within it, is in one of them.
+  // Filter by state: a section stays if it, or something within it, has one of the chosen states.
   const filters = all(".filters button");
   const choose = () => {
     const chosen = new Set(filters.filter(on).map(button => button.dataset.state));
@@ -22,7 +22,7 @@
   filters.forEach(button => button.addEventListener("click", () => { press(button, !on(button)); choose(); }));
   all(".filters").forEach(bar => { bar.hidden = false; });
 
-  // The list to jump by closes when it was used; what is jumped to opens.
+  // The list of sections closes after use, and the chosen section opens.
   const jump = document.querySelector(".jump");
   const open = target => {
     for (let part = target; part; part = part.parentElement) if (part.matches("details")) part.open = true;
@@ -83,7 +83,7 @@
     if (event.key === "ArrowLeft") move(-1);
   });
 
-  // A page that reloads itself keeps the reader's place.
+  // A page that reloads itself keeps the scroll position.
   const { live, reload } = document.body.dataset;
   const isLive = live !== undefined;
   const topmost = () => all("[id]", document.querySelector("main")).find(
@@ -101,14 +101,14 @@
       focus: document.activeElement?.id,
       shown: shown?.id,
     };
-    try { sessionStorage.setItem(STORE, JSON.stringify(place)); } catch { /* the place is lost, and nothing else */ }
+    try { sessionStorage.setItem(STORE, JSON.stringify(place)); } catch { /* only the scroll position is lost */ }
   });
   const restore = () => {
     let place = null;
     try {
       place = JSON.parse(sessionStorage.getItem(STORE));
       sessionStorage.removeItem(STORE);
-    } catch { /* nothing is known */ }
+    } catch { /* no position was kept */ }
     if (!place || Date.now() - place.at > 60000) return false;
     history.scrollRestoration = "manual";
     filters.forEach(button => press(button, place.chosen.includes(button.dataset.state)));
@@ -124,7 +124,7 @@
   };
   if (!restore()) goTo();
 
-  // A run that goes on writes its page every minute at least: one that was killed writes it no more.
+  // A live run rewrites its page at least once a minute. An older page belongs to a run that was killed.
   if (isLive && Date.now() - Date.parse(live) > (120 + 3 * reload) * 1000) {
     document.querySelector(".live").textContent = `The run was cut off: this page was last written at ${live}.`;
     addEventListener("load", () => stop());

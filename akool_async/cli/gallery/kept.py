@@ -14,23 +14,23 @@ from uuid import uuid4
 from attrs import define, field
 
 MAX_TOTAL: Final = 256 * 2**20
-"""Bytes of all that is kept in the folder."""
+"""Maximum bytes of the folder."""
 MAX_IN_MEMORY: Final = 64 * 2**20
-"""Bytes that are kept for this process if the folder cannot be used."""
+"""Maximum bytes kept in memory if the folder cannot be used."""
 MAX_ENTRY: Final = 4 * 2**20
-"""Bytes; a thumbnail has some 30 thousand."""
+"""Maximum bytes of a thumbnail; a usual one has some 30,000."""
 MARGIN: Final = 16
-"""The folder is pruned after a MARGIN-th of what it may hold was written, and then has that much room again."""
+"""Pruning frees 1/MARGIN of the folder, and happens each time as much was written."""
 SUFFIX, PART_SUFFIX = ".thumbnail", ".part"
 DIGEST_SIZE: Final = 16
 UNUSED_DAY: Final = 24 * 3600.0
-"""Seconds; whoever uses an older entry marks it as used."""
+"""Seconds after which using an entry renews its time stamp."""
 DEAD_PART: Final = 3600.0
-"""Seconds after which a file that is still being written is what a killed program left."""
+"""Seconds after which an unfinished file was left by a killed program."""
 
 
 def cache_folder() -> Path | None:
-    """Where this user's thumbnails are kept; None if there is no such place."""
+    """Return the folder of this user's thumbnails; None if there is no place for it."""
     named = os.environ.get("LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME", "")
     place = Path(named)
     if not place.is_absolute():  # as the XDG specification has it
@@ -43,14 +43,14 @@ def cache_folder() -> Path | None:
 
 @define(eq=False)
 class KeptThumbnails:
-    """Thumbnails by a text that identifies the picture; in memory if the folder cannot be used.
+    """A cache of thumbnails, by a text that identifies the picture. In memory if the folder cannot be used.
 
-    Several processes may use one folder, and several threads one object. Nothing here raises: what cannot be kept is
-    drawn again.
+    Several processes may use one folder, and several threads one object. Nothing here raises: a thumbnail that cannot
+    be kept is drawn again.
 
     Args:
-        folder: None to keep them in memory.
-        max_total: Bytes of all that is kept in the folder.
+        folder: None to keep thumbnails in memory.
+        max_total: Maximum bytes of the folder.
     """
 
     _folder: Path | None = field(factory=cache_folder)
@@ -58,11 +58,11 @@ class KeptThumbnails:
     _memory: dict[str, bytes] = field(factory=dict, init=False)
     _in_memory: int = field(default=0, init=False)
     _unpruned: int = field(default=0, init=False)
-    """Bytes written since the folder was pruned last."""
+    """Bytes written since the last pruning."""
     _lock: Lock = field(factory=Lock, init=False)
 
     def find(self, key: str) -> bytes | None:
-        """The thumbnail; None if it is not there, or damaged."""
+        """Return the thumbnail; None if there is none, or it is damaged."""
         if key in self._memory or self._folder is None:
             return self._memory.get(key)
         place = self._place(self._folder, key)
@@ -81,13 +81,13 @@ class KeptThumbnails:
         return drawn
 
     def keep(self, key: str, drawn: bytes) -> None:
-        """Keep a thumbnail for this page and those to come."""
+        """Keep a thumbnail for this page and later ones."""
         try:
             if self._folder is not None:
                 self._write(self._folder, key, drawn)
                 return
         except OSError:
-            pass  # a full disk, or a folder of somebody else's
+            pass  # such as a full disk, or a folder of another user
         with self._lock:
             if self._in_memory + len(drawn) <= MAX_IN_MEMORY:
                 self._in_memory += len(drawn)
@@ -108,7 +108,7 @@ class KeptThumbnails:
                 self._prune(folder)
 
     def prune(self) -> None:
-        """Remove what was not used for the longest time, until the rest is no larger than it may be."""
+        """Remove the least recently used thumbnails until the folder is small enough."""
         with self._lock:
             if self._folder is not None and self._unpruned:
                 self._prune(self._folder)
@@ -135,9 +135,9 @@ class KeptThumbnails:
 
 
 def _digest(key: str, drawn: bytes) -> bytes:
-    """By which damage is noticed, and an entry of another picture."""
+    """Return a checksum that detects damage, and an entry of another picture."""
     return hashlib.blake2b(drawn, key=hashlib.sha256(_encode(key)).digest(), digest_size=DIGEST_SIZE).digest()
 
 
 def _encode(key: str) -> bytes:
-    return key.encode("utf-8", "surrogatepass")  # a name of a file may be no text
+    return key.encode("utf-8", "surrogatepass")  # a file name need not be valid text

@@ -1,4 +1,4 @@
-"""The page of a run that goes on: written again and again, and for the last time when the run ends."""
+"""The gallery of a running batch: the page is rewritten while the run goes on, and once more when it ends."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ if TYPE_CHECKING:
     from akool_async.cli.gallery.pictures import Progress
 
 PACE: Final = 5.0
-"""Seconds between two pages, at least."""
+"""Minimum seconds between two versions of the page."""
 REST: Final = 10
-"""A page that took long to draw is followed by a pause that is so many times as long, up to MAX_AGE."""
+"""The pause after a page is this many times as long as drawing it took, up to MAX_AGE."""
 MAX_AGE: Final = 60.0
-"""Seconds after which a page is written again even if nothing has changed: a page that is older is a killed run's."""
+"""Seconds after which the page is rewritten even if nothing changed. An older page belongs to a run that was killed."""
 MIN_RELOAD: Final = 5
-"""Seconds after which a page reloads itself, at least."""
+"""Minimum seconds after which a page reloads itself."""
 MAX_CONCURRENT: Final = 2
-"""Pictures that are drawn at a time while presses are made."""
+"""Pictures drawn concurrently while the run goes on."""
 
 
 @define(eq=False)
 class LiveGallery:
-    """A page that grows while a run goes on, and reloads itself until the run has ended.
+    """A page that grows during a run, and reloads itself until the run has ended.
 
-    Begin with :meth:`start`, and end with :meth:`show`; call :meth:`stop` however the run ends.
+    Call :meth:`start` at the beginning, :meth:`show` after a run that went to its end, and :meth:`stop` in any case.
 
     Args:
-        path: Where the page is written.
-        akool: Where pictures are fetched from.
-        make_contents: Returns what the page shows by now.
-        progress: Shows how far the last page is; None to show nothing.
-        pace: Seconds between two pages, at least.
+        path: The file of the page.
+        akool: The session that fetches pictures.
+        make_contents: Returns the current contents.
+        progress: Shows the progress of the last page; None to show nothing.
+        pace: Minimum seconds between two versions of the page.
     """
 
     _path: Path
@@ -57,19 +57,19 @@ class LiveGallery:
     _kept: KeptThumbnails = field(factory=KeptThumbnails, init=False)
     _task: asyncio.Task[None] | None = field(default=None, init=False)
     _writing: asyncio.Future[None] | None = field(default=None, init=False)
-    """A page that a thread writes: it cannot be cancelled."""
+    """The page that a thread is writing, which cannot be cancelled."""
     _reloads: bool = field(default=False, init=False)
-    """True if the page that is there reloads itself."""
+    """True if the page on disk reloads itself."""
 
     def start(self) -> None:
-        """Write pages in the background, until the last one. What goes wrong with them ends nothing."""
+        """Write pages in the background. If one cannot be written, the run goes on."""
         self._task = asyncio.create_task(self._write_pages(), name="akool gallery")
 
     async def show(self) -> None:
-        """Write the last page, with every picture; those that are not on disk are fetched.
+        """Write the last page, with every picture. Pictures that are not on disk are fetched.
 
         Raises:
-            OSError: it could not be written; a page that was there before is as it was.
+            OSError: The page could not be written; an earlier version of it is unchanged.
         """
         await self._pause()
         pictures = Pictures(akool=self._akool, page=self._path, kept=self._kept, progress=self._progress)
@@ -77,11 +77,11 @@ class LiveGallery:
         await asyncio.to_thread(self._kept.prune)
 
     async def stop(self) -> None:
-        """Let no page that reloads itself stay: it is written with what is known and drawn, if the run ended early."""
+        """If the run ended early, replace a page that reloads itself by one that does not."""
         await self._pause()
         if self._reloads:
             pictures = Pictures(akool=self._akool, page=self._path, kept=self._kept, asks=False, draws=False)
-            with suppress(OSError):  # what ended the run is reported, and this is no more than its page
+            with suppress(OSError):  # the error that ended the run matters more
                 await self._write(await draw_page(self._last_contents(), pictures))
 
     async def _write_pages(self) -> None:
@@ -96,7 +96,7 @@ class LiveGallery:
             if contents != shown or began - shown_at > MAX_AGE:
                 page = await draw_page(contents, pictures)
                 pause = max(self._pace, min(REST * (time.monotonic() - began), MAX_AGE))
-                with suppress(OSError):  # the last page is written too, and reports it
+                with suppress(OSError):  # if it lasts, writing the last page reports it
                     await self._write(page, reload_after=math.ceil(max(pause, MIN_RELOAD)))
                     shown, shown_at = contents, began
             await asyncio.sleep(pause)
@@ -108,14 +108,14 @@ class LiveGallery:
         self._reloads = reload_after is not None
 
     async def _pause(self) -> None:
-        """End the task, and wait for the page that it is writing, which would replace the last one."""
+        """End the task, and wait for the page that it is writing, which would otherwise replace the last one."""
         if self._task is not None:
             self._task.cancel()
         for ending in (self._task, self._writing):
             if ending is not None:
                 await asyncio.wait([ending])
                 if not ending.cancelled():
-                    ending.exception()  # which the last page would meet as well
+                    ending.exception()  # the last page would meet the same error
 
     def _last_contents(self) -> Contents:
         return evolve(self._make_contents(), running={}, planned=frozenset())

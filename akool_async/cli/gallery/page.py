@@ -1,4 +1,4 @@
-"""One page that shows images, their buttons and what became of them, and needs no other file for that."""
+"""One self-contained page that shows images, their buttons and the results."""
 
 from __future__ import annotations
 
@@ -33,10 +33,16 @@ if TYPE_CHECKING:
 
 
 async def write_gallery(path: Path, akool: AkoolSession, contents: Contents, progress: Progress | None = None) -> None:
-    """Write the page of these images; pictures that are not on disk are fetched for it.
+    """Write a page. Pictures that are not on disk are fetched for it.
+
+    Args:
+        path: The file of the page.
+        akool: The session that fetches pictures.
+        contents: What the page shows.
+        progress: Shows the progress; None to show nothing.
 
     Raises:
-        OSError: it could not be written; a page that was there before is as it was.
+        OSError: The page could not be written; an earlier version of it is unchanged.
     """
     kept = KeptThumbnails()
     page = await draw_page(contents, Pictures(akool=akool, page=path, kept=kept, progress=progress))
@@ -46,17 +52,21 @@ async def write_gallery(path: Path, akool: AkoolSession, contents: Contents, pro
 
 @frozen(kw_only=True)
 class Page:
-    """A page whose pictures are drawn."""
+    """A page whose pictures have been drawn."""
 
     _contents: Contents
     _trees: Sequence[tuple[Root, Node]]
     _maker: SectionMaker
 
     def write(self, path: Path, *, reload_after: int | None = None) -> None:
-        """Write it whole or not at all; with ``reload_after`` it reloads itself, again and again after so many seconds.
+        """Write the page whole or not at all.
+
+        Args:
+            path: The file.
+            reload_after: Seconds after which the page reloads itself; None if it is final.
 
         Raises:
-            OSError: it could not be written; a page that was there before is as it was.
+            OSError: The page could not be written; an earlier version of it is unchanged.
         """
         sections = [self._maker.make(root, tree) for root, tree in self._trees]
         counts = count_states(tree for _, tree in self._trees)
@@ -73,7 +83,7 @@ class Page:
 
 
 async def draw_page(contents: Contents, pictures: Pictures) -> Page:
-    """Draw the pictures of a page. What takes long happens in threads: a run may go on meanwhile."""
+    """Draw the pictures of a page, in threads, so that a run can go on meanwhile."""
     trees = await asyncio.to_thread(grow, contents)
     maker = SectionMaker(pictures=pictures, seconds=contents.seconds)
     pictures.expect(sum(count_pictures(root, tree) for root, tree in trees))
@@ -111,5 +121,5 @@ def _template() -> Template:
     return environment.get_template("gallery.html.jinja")
 
 
-def _make_harmless(value: Any) -> Any:  # noqa: ANN401 - whatever the template shows
-    return plain(value) if type(value) is str else value  # what the template itself has put together is a Markup
+def _make_harmless(value: Any) -> Any:  # noqa: ANN401 - anything that the template shows
+    return plain(value) if type(value) is str else value  # the template's own text is Markup

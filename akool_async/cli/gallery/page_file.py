@@ -1,4 +1,4 @@
-"""The file of a page: only another gallery is overwritten, whole or not at all."""
+"""The file of a page. Only another gallery is overwritten, and never in part."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from akool_async.cli.output.places import naming, prepare_folder, try_to_write
 
 GENERATOR: Final = b'<meta name="generator" content="akool_async">'
 HEAD_SIZE: Final = 1024
-"""Bytes at the beginning of a page, in which its generator is named."""
+"""The generator is named within this many bytes from the beginning of a page."""
 
 
 def require_free(page: Path) -> None:
-    """Refuse a name that something other than a gallery has; a gallery is replaced.
+    """Refuse a path that holds anything other than a gallery.
 
     Raises:
-        FileExistsError: it has.
-        OSError: nothing can be there, as behind a link that leads to itself.
+        FileExistsError: Another file or a folder is there.
+        OSError: The path cannot be used, such as a link that leads to itself.
     """
     try:
         is_file = stat.S_ISREG(page.stat().st_mode)
-    except FileNotFoundError:  # a link to a page that is not there yet included
+    except FileNotFoundError:  # also for a link to a page that does not exist yet
         return
     if is_file:
         with page.open("rb") as file:
@@ -36,24 +36,24 @@ def require_free(page: Path) -> None:
 
 
 def prepare_page(page: Path) -> None:
-    """Write a page in its place and remove it; a gallery that is there stays as it is.
+    """Check that a page can be written, by writing one and removing it. An existing gallery is left alone.
 
     Raises:
-        OSError: a gallery could not be written there.
+        OSError: A gallery could not be written there.
     """
     require_free(page)
     place = Path(os.path.realpath(page))
     prepare_folder(place.parent)
     if not place.exists():
         with naming(page):
-            try_to_write(place, GENERATOR)  # a page that a killed program leaves is one that may be overwritten
+            try_to_write(place, GENERATOR)  # if we are killed now, the next run may overwrite it
 
 
 def replace_page(page: Path, text: str) -> None:
-    """Write a page whole or not at all. Behind a link, the page that it leads to is written, with its permissions.
+    """Write a page whole or not at all, with the permissions of the one that it replaces. Links are followed.
 
     Raises:
-        OSError: it could not be written; a page that was there before is as it was.
+        OSError: The page could not be written; an earlier version of it is unchanged.
     """
     require_free(page)
     target = Path(os.path.realpath(page))

@@ -1,4 +1,4 @@
-"""The pictures of a gallery: kept from an earlier page, drawn from disk, or fetched, a few at a time."""
+"""The pictures of a gallery: taken from the cache, drawn from disk, or fetched, a few concurrently."""
 
 from __future__ import annotations
 
@@ -33,32 +33,32 @@ if TYPE_CHECKING:
     from akool_async.cli.gallery.kept import KeptThumbnails
 
 MAX_CONCURRENT: Final = 8
-GONE: Final = "its pictures are not at AKOOL any more"
-NO_FILE: Final = "its file is not there"
+GONE: Final = "AKOOL no longer has its pictures"
+NO_FILE: Final = "its file is missing"
 NOT_DRAWN: Final = "not drawn: the run ended early"
 NOT_READ: Final = "not read yet"
 
 
 @frozen(kw_only=True)
 class Picture:
-    """A picture in the page, or why it is missing, and what it links to."""
+    """A picture in the page, or the reason why it is missing, and its link."""
 
     thumbnail: Markup | None = None
     reason: str = ""
     link: str | None = None
     is_on_disk: bool = False
-    """True if the link leads to a file."""
+    """True if the link is a file."""
 
 
 class NotReadError(AkoolError):
-    """An image that this page does not ask AKOOL for."""
+    """This page does not ask AKOOL for the image."""
 
 
 class Progress(Protocol):
-    """Shows how far a page is."""
+    """Shows the progress of a page."""
 
     def show_drawn(self, drawn: int, total: int) -> None:
-        """This many of its pictures are drawn, or known to be missing."""
+        """Show how many pictures have been drawn, or are known to be missing."""
 
 
 @define(eq=False, kw_only=True)
@@ -66,14 +66,13 @@ class Pictures:
     """Draws the pictures of pages.
 
     Args:
-        akool: Where pictures are fetched from.
-        page: The page, which links to files.
-        kept: Thumbnails of earlier pages.
-        progress: None to show none.
-        max_concurrent: How many are drawn or fetched at a time.
-        asks: False to read no image at AKOOL. Pictures are fetched if their addresses are known, and those that are
-            missing are not tried again.
-        draws: False to show what is kept, and nothing else.
+        akool: The session that fetches pictures.
+        page: The file of the page; links to pictures are relative to it.
+        kept: The cache of thumbnails.
+        progress: None to show no progress.
+        max_concurrent: How many pictures are drawn or fetched concurrently.
+        asks: False to send AKOOL no Get Image Result. Pictures whose addresses are known are fetched, once.
+        draws: False to use the cache alone.
     """
 
     _akool: AkoolSession
@@ -93,37 +92,37 @@ class Pictures:
         return asyncio.Semaphore(self.max_concurrent)
 
     def expect(self, total: int) -> None:
-        """A page begins that has so many pictures."""
+        """Begin a page with this number of pictures."""
         self._done, self._total = 0, total
         self._report()
 
     async def show(self, image: ImageResult, file: Path | None) -> Picture:
-        """The one picture that represents an image: the upscale, or the grid of four."""
+        """Return the picture that stands for an image: the upscale, or the grid of four."""
         async with self._slots:
             picture = await self._show(image, file)
         self.count()
         return picture
 
     async def show_unread(self, image_id: str, reason: str) -> Picture:
-        """The picture of an image that cannot be read, if an earlier page has fetched it, or else the reason."""
+        """Return the cached picture of an image that cannot be read, or the reason."""
         picture = await self._show_kept(ImageResult(id=image_id))
         self.count()
         return Picture(reason=reason) if picture is None or picture.thumbnail is None else picture
 
     async def show_singles(self, files: Sequence[Path]) -> Sequence[Picture]:
-        """Those of the single pictures that are on disk and can be shown."""
+        """Return those of the single pictures that are on disk and can be shown."""
         return [picture for file in files if (picture := await self._show_single(file)).thumbnail is not None]
 
     def count(self) -> None:
-        """One more picture is drawn, or known to be missing."""
+        """Count a picture that is drawn, or known to be missing."""
         self._done += 1
         self._report()
 
     async def read(self, image_id: str) -> ImageResult:
-        """An image as AKOOL has it.
+        """Get Image Result.
 
         Raises:
-            AkoolError: it could not be read.
+            AkoolError: The image could not be read.
         """
         if not self._asks:
             raise NotReadError(NOT_READ if self._draws else NOT_DRAWN)
@@ -156,12 +155,12 @@ class Pictures:
             return Picture(reason=NO_FILE)
         except UnreadableError as error:
             return Picture(reason=str(error))
-        except (OSError, ValueError):  # a folder that may not be read, or no name of a file
+        except (OSError, ValueError):  # such as a folder without permission, or an impossible file name
             return Picture(reason=UNREADABLE)
         return Picture(thumbnail=drawn, link=self._link_to(file), is_on_disk=True)
 
     def _draw_file(self, file: Path, side: int) -> Markup:
-        """The thumbnail of a file, which is known by its place, size and time: it is not read again to compare it."""
+        """Return the thumbnail of a file, which the cache knows by path, size and modification time."""
         found = file.stat()
         key = f"file {file.absolute()}\0{found.st_size} {found.st_mtime_ns} {side} {QUALITY}"
         drawn = self._kept.find(key)
@@ -173,7 +172,7 @@ class Pictures:
         return data_uri(drawn)
 
     async def _show_kept(self, image: ImageResult) -> Picture | None:
-        """A picture that was fetched for an earlier page: AKOOL has it for 7 days."""
+        """Return a picture that an earlier page has fetched, since AKOOL keeps it for 7 days only."""
         drawn = await asyncio.to_thread(self._kept.find, _key_of(image))
         if drawn is not None:
             return Picture(thumbnail=data_uri(drawn), link=_web_address(_address_of(image)))
@@ -188,7 +187,7 @@ class Pictures:
         return picture
 
     async def _fetch(self, image: ImageResult) -> Picture:
-        """The picture is on disk only until it is drawn: a temporary folder may be small."""
+        """Fetch a picture, which is on disk only until it is drawn, since a temporary folder may be small."""
         link = None
         try:
             if not image.urls:
@@ -196,7 +195,8 @@ class Pictures:
                     return Picture(reason=NOT_READ)
                 image = await self._akool.get_image_result(image.id)
             link = _address_of(image)
-            shown = ImageResult(id=image.id, status=image.status, image=link)  # one picture, whatever our clock says
+            # Without times, so that our clock does not matter.
+            shown = ImageResult(id=image.id, status=image.status, image=link)
             with tempfile.TemporaryDirectory(prefix="akool-gallery-", ignore_cleanup_errors=True) as folder:
                 (file,) = await self._akool.download(shown, Path(folder))
                 drawn = await asyncio.to_thread(thumbnail, file)
@@ -210,8 +210,8 @@ class Pictures:
         return Picture(thumbnail=data_uri(drawn), link=_web_address(link))
 
     def _link_to(self, file: Path) -> str:
-        place = Path(os.path.abspath(file))  # noqa: PTH100 - a link in a path stays as it is
-        if self._page.is_symlink():  # the page is then opened by either name
+        place = Path(os.path.abspath(file))  # noqa: PTH100 - resolve() would follow links
+        if self._page.is_symlink():  # the page may then be opened by either name
             return place.as_uri()
         return link_between(Path(os.path.abspath(self._page.parent)), place)  # noqa: PTH100
 
@@ -229,7 +229,7 @@ def _web_address(address: str | None) -> str | None:
 
 
 def link_between(folder: PurePath, file: PurePath) -> str:
-    """A link from a page in this folder to the file, both absolute: relative, so that they can be moved together."""
+    """Return a relative link from a folder to a file (absolute paths), so that both can be moved together."""
     shared = next((above for above in (folder, *folder.parents) if file.is_relative_to(above)), None)
     if shared is None:  # on another drive of Windows
         return file.as_uri()

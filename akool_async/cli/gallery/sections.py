@@ -1,4 +1,4 @@
-"""The sections of a page: an image, a card for each of its buttons, and a section below for each image made of it."""
+"""The sections of a page: an image, a card for each button, and a nested section for each image that was made."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ if TYPE_CHECKING:
     from akool_async.cli.outcomes.line import NodeId
 
 NO_IMAGE: Final = "AKOOL has no such image"
-NOTHING_CAME: Final = "nothing came of it"
+NO_RESULT: Final = "no result"
 WHY_NO_PICTURE: Final = {
     PressState.FAILED: "AKOOL could not make it",
-    PressState.NOT_FINISHED: "runs on at AKOOL",
+    PressState.NOT_FINISHED: "still runs at AKOOL",
     PressState.LOST: "its id is not known",
     PressState.IN_DOUBT: "its id is not known",
     RUNNING: "runs at AKOOL",
-    QUEUED: "its turn comes",
-    UNKNOWN: "nothing is on record",
+    QUEUED: "not begun yet",
+    UNKNOWN: "no record",
 }
-"""By the state. Of states that are not listed here nothing came."""
+"""Why there is no picture, by state; for other states see NO_RESULT."""
 
 
 @frozen(kw_only=True)
 class Card:
-    """What became of a prompt or a press."""
+    """The outcome of a prompt or a press."""
 
     anchor: str
     name: str
@@ -49,13 +49,13 @@ class Card:
     """Empty for a prompt."""
     state: str
     style: str
-    """The state as a class of style."""
+    """The CSS class of the state."""
     picture: Picture
     id: str | None
     facts: str
     error: str | None
     opened_at: str | None
-    """The anchor of the section of its image, if the page has one."""
+    """The anchor of the section that shows its image; None if there is none."""
 
 
 @frozen(kw_only=True)
@@ -65,23 +65,23 @@ class ImageSection:
     anchor: str
     name: str
     card: Card | None
-    """What became of the prompt or the press that it comes from; None of a source image."""
+    """The outcome of the prompt or press that made it; None for a source image."""
     prompt: str | None
     id: str | None
     is_made: bool
-    """False if there is no image, so that there are no buttons either."""
+    """False if there is no image, and so no buttons."""
     picture: Picture
     singles: Sequence[Picture]
-    """The four pictures of a grid, as far as they are on disk."""
+    """Those of the four single pictures that are on disk."""
     cards: Sequence[Card]
     free: Sequence[str]
-    """Buttons that nobody has pressed, as far as it is known."""
+    """Buttons that nobody is known to have pressed."""
     used: Sequence[str]
-    """Buttons that somebody else, or an earlier run, has pressed."""
+    """Buttons that an earlier run or another program has pressed."""
     sections: Sequence[ImageSection]
 
     def all_sections(self, depth: int = 0) -> Iterator[tuple[int, ImageSection]]:
-        """This section and those within it, each with its depth."""
+        """Yield this section and all nested ones, each with its depth."""
         yield depth, self
         for section in self.sections:
             yield from section.all_sections(depth + 1)
@@ -89,7 +89,7 @@ class ImageSection:
 
 @frozen
 class _Shown:
-    """The pictures of a node: the one that represents its image, and single ones."""
+    """The pictures of a node: the upscale or the grid, and the single pictures."""
 
     picture: Picture
     singles: Sequence[Picture] = ()
@@ -100,29 +100,29 @@ class SectionMaker:
     """Makes the sections of a page.
 
     Args:
-        pictures: Draws them.
-        seconds: How long each operation took, by its id.
+        pictures: Draws the pictures.
+        seconds: The duration of each operation in seconds, by operation id.
     """
 
     _pictures: Pictures
     _seconds: Mapping[str, float]
     _shown: dict[NodeId, _Shown] = field(factory=dict, init=False)
     _sources: dict[NodeId, ImageResult] = field(factory=dict, init=False)
-    """Source images of the input that could be read."""
+    """The source images that could be read."""
 
     async def draw(self, root: Root, tree: Node) -> None:
-        """Draw the pictures of a tree; its source image is read first, if that has not been done."""
+        """Draw the pictures of a tree. Its source image is read first if that has not been done."""
         image, reason = await self._read_source(root, tree)
         completed = (node for node in tree.shown_nodes() if node.is_completed)
         await asyncio.gather(self._draw_source(root, image, reason), *map(self._draw, completed))
 
     def make(self, root: Root, tree: Node) -> ImageSection:
-        """The section of a root whose pictures are drawn, with what is below it."""
+        """Return the section of a root, with its nested sections, once its pictures are drawn."""
         section = self._section_of(tree, root.name)
         if root.image_id is None:
             return evolve(section, prompt=root.prompt)
         image = self._sources.get(root.node)
-        if image is None:  # which buttons are free is not known
+        if image is None:  # it is not known which buttons are free
             return evolve(section, id=root.image_id)
         unpressed = _unpressed(tree)
         used = [button for button in unpressed if button in image.used_buttons]
@@ -130,14 +130,14 @@ class SectionMaker:
         return evolve(section, id=root.image_id, prompt=image.prompt, used=used, free=free)
 
     async def _read_source(self, root: Root, tree: Node) -> tuple[ImageResult | None, str]:
-        """The source image of the input, or why it cannot be shown."""
+        """Return the source image, or the reason why it cannot be shown."""
         if root.image_id is None or root.image is not None:
             return root.image, ""
         try:
             return await self._pictures.read(root.image_id), ""
         except NotFoundError:
             return None, GONE if any(node.operation_id is not None for node in tree.children) else NO_IMAGE
-        except (AkoolError, ValueError) as error:  # an id that AKOOL cannot be asked about, in a line, included
+        except (AkoolError, ValueError) as error:  # ValueError: the id cannot be one of AKOOL's
             return None, reason_of(error)
 
     async def _draw_source(self, root: Root, image: ImageResult | None, reason: str) -> None:
@@ -193,7 +193,7 @@ class SectionMaker:
     def _picture_of(self, node: Node) -> Picture:
         if node.id in self._shown:
             return self._shown[node.id].picture
-        return Picture(reason=WHY_NO_PICTURE.get(node.state, NOTHING_CAME))
+        return Picture(reason=WHY_NO_PICTURE.get(node.state, NO_RESULT))
 
     def _facts(self, node: Node) -> str:
         facts: list[str] = []
@@ -207,13 +207,13 @@ class SectionMaker:
 
 
 def count_pictures(root: Root, tree: Node) -> int:
-    """How many pictures a section shows, or explains the lack of."""
+    """Count the pictures of a section, missing ones included."""
     own = 0 if root.image_id is None else 1
     return own + sum(1 + len(_singles_of(node)) for node in tree.shown_nodes() if node.is_completed)
 
 
 def count_states(trees: Iterable[Node]) -> dict[str, int]:
-    """How many prompts and presses are in each state, in the order of the states."""
+    """Count the prompts and presses in each state, in the order in which states are shown."""
     counts: dict[str, int] = {}
     for node in (node for tree in trees for node in tree.shown_nodes() if _is_counted(node)):
         counts[node.state] = counts.get(node.state, 0) + 1
@@ -222,23 +222,23 @@ def count_states(trees: Iterable[Node]) -> dict[str, int]:
 
 
 def style_of(state: str) -> str:
-    """A state as a class of style: ``outcome-unknown``."""
+    """Return the CSS class of a state, such as ``outcome-unknown``."""
     return re.sub(r"[^a-z]+", "-", state.lower()).strip("-")
 
 
 def anchor_of(node: Node) -> str:
-    """Where a page shows a node: the same on every page."""
+    """Return the anchor of a node, which is the same in every version of the page."""
     named = "\0".join((node.id.root, *node.id.path)).encode("utf-8", "surrogatepass")
     return f"n{hashlib.blake2b(named, digest_size=8).hexdigest()}"
 
 
 def _is_counted(node: Node) -> bool:
-    """False of a source image, which nobody asked for."""
+    """Return False for a source image, which this run did not make."""
     return bool(node.id.path) or node.line is not None or node.state in {RUNNING, QUEUED}
 
 
 def _singles_of(node: Node) -> Sequence[Path]:
-    """The single pictures of a grid whose buttons the page shows; the grid is the last of the files."""
+    """Return the single pictures of a grid that has a section of its own. The last file is the grid."""
     if not node.is_opened or not node.is_completed or node.line is None:
         return ()
     return [Path(file) for file in node.line.files[:-1]]

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_SIDE: Final = 480
+"""Pixels."""
 SMALL_SIDE: Final = 240
-"""Of the single pictures beside their grid."""
+"""Pixels; for the single pictures beside their grid."""
 QUALITY: Final = 78
 MAX_PIXELS: Final = 80_000_000
 """Pixels; a 4K picture has some 15 million."""
@@ -26,15 +27,19 @@ warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS is
 
 
 class UnreadableError(Exception):
-    """A file is no picture that can be shown; the message says so to people."""
+    """A file cannot be shown as a picture. The page shows the message."""
 
 
 def thumbnail(picture: Path, side: int = MAX_SIDE) -> bytes:
-    """A small copy in WebP, at most so many pixels wide and high.
+    """Return a small copy in WebP.
+
+    Args:
+        picture: The file.
+        side: Maximum width and height in pixels.
 
     Raises:
-        FileNotFoundError, NotADirectoryError: there is no such file.
-        UnreadableError: it is damaged, or no picture, or too large.
+        FileNotFoundError, NotADirectoryError: There is no such file.
+        UnreadableError: The file is damaged, no picture, or too large.
     """
     try:
         return _draw(picture, side)
@@ -42,12 +47,12 @@ def thumbnail(picture: Path, side: int = MAX_SIDE) -> bytes:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise UnreadableError(TOO_LARGE) from None
-    except Exception as error:  # decoders raise whatever a damaged file leads them to
+    except Exception as error:  # decoders raise anything for a damaged file
         raise UnreadableError(UNREADABLE) from error
 
 
 def data_uri(webp: bytes) -> Markup:
-    """The picture as the address of an image; there is nothing in it to be escaped."""
+    """Return the picture as a data URI, which needs no escaping."""
     return Markup(f"data:image/webp;base64,{base64.b64encode(webp).decode()}")  # noqa: S704 - base64
 
 

@@ -1,4 +1,4 @@
-"""The trees of a page, grown from what is known of single nodes."""
+"""The trees of a page, built from single nodes."""
 
 from __future__ import annotations
 
@@ -26,36 +26,36 @@ class Node:
 
     id: NodeId
     line: OutcomeLine | None
-    """None of a source image, and of a node that has not ended."""
+    """None for a source image, and for a node that has not ended."""
     state: str
-    """As people read it; pages are styled by it."""
+    """The state that the page shows, which also selects its style."""
     operation_id: str | None
     children: Sequence[Node]
     """In the order of AKOOL's buttons."""
 
     @property
     def button(self) -> str:
-        """The button that was or would have been pressed; empty for a root."""
+        """The button of a press; empty for a root."""
         return self.id.path[-1] if self.id.path else ""
 
     @property
     def is_completed(self) -> bool:
-        """True if it made an image."""
+        """True if there is an image."""
         return self.state == COMPLETED and self.operation_id is not None
 
     @property
     def is_opened(self) -> bool:
-        """True if a page shows its image with its buttons, and not only as one of its parent's."""
+        """True if the node has a section of its own, and not only a card in the section of its parent."""
         is_under_way = self.state in {RUNNING, QUEUED} and all(child.line is None for child in self.children)
         return not self.id.path or (bool(self.children) and not is_under_way)
 
     @property
     def presses_to_follow(self) -> int:
-        """How many presses below it a page does not show yet."""
+        """The number of presses below it that the page does not show yet."""
         return 0 if self.is_opened else sum(1 + child.presses_to_follow for child in self.children)
 
     def shown_nodes(self) -> Iterator[Node]:
-        """This node and those below it that a page shows."""
+        """Yield this node and those below it that the page shows."""
         yield self
         if self.is_opened:
             for child in self.children:
@@ -63,7 +63,7 @@ class Node:
 
 
 def grow(contents: Contents) -> list[tuple[Root, Node]]:
-    """The tree of each root, with every line that belongs to it, whatever order they came in."""
+    """Return the tree of each root."""
     buttons: dict[NodeId, set[str]] = {}
     for node in {*contents.lines, *contents.running, *contents.planned}:
         for depth, button in enumerate(node.path):
@@ -84,7 +84,7 @@ def grow(contents: Contents) -> list[tuple[Root, Node]]:
 
 
 def nodes_below(node: NodeId, branches: Iterable[Branch]) -> Iterator[NodeId]:
-    """The nodes that are asked for below a node, such as those that a run plans."""
+    """Yield the nodes that ``branches`` ask for below a node."""
     for branch in branches:
         child = node.child(str(branch.button))
         yield child
@@ -92,7 +92,7 @@ def nodes_below(node: NodeId, branches: Iterable[Branch]) -> Iterator[NodeId]:
 
 
 def _state_of(node: NodeId, line: OutcomeLine | None, contents: Contents) -> str:
-    if node in contents.running and (line is None or line.id is None):  # an earlier run did not press it
+    if node in contents.running and (line is None or line.id is None):  # the line is of an earlier run
         return RUNNING
     if line is not None:
         return COMPLETED if line.ok or line.status == ImageStatus.COMPLETED else str(line.state)
