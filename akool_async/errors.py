@@ -1,4 +1,4 @@
-"""Every error the library raises, and the table from AKOOL's codes to classes.
+"""Every error that the library raises, and the table from AKOOL's codes to classes.
 
 ::
 
@@ -19,16 +19,16 @@
     │   └── AccountBannedError      1200
     ├── OutcomeUnknownError         a POST that spends credits was sent and its reply was lost
     ├── BudgetError                 pressing could pass max_credits; nothing was sent
-    ├── NotPressedError             there is no source image to press: making it failed; nothing was sent
+    ├── NotPressedError             the image to press was not made; nothing was sent
     ├── OperationFailedError        image_status 4; carries the result
-    ├── WaitTimeoutError            the caller's time is up, the job runs on (also TimeoutError)
-    ├── PollingError                a long streak of failed polls, the job may run on
-    ├── ResultExpiredError          7 days have passed
+    ├── WaitTimeoutError            the caller's timeout is over, the job runs on (also TimeoutError)
+    ├── PollingError                polls failed for a long time, the job may run on
+    ├── ResultExpiredError          the result is older than 7 days
     ├── DownloadError               a picture could not be saved whole
-    ├── SessionClosedError          the session was closed; carries the ids that were waited for
-    └── WebhookError                a callback that is not AKOOL's
+    ├── SessionClosedError          the session was closed; carries the ids of running operations
+    └── WebhookError                a callback that does not come from AKOOL
 
-An argument that is wrong in itself is a plain ``ValueError``, raised before anything is sent.
+A wrong argument raises a plain ``ValueError`` before anything is sent.
 
 .. include:: _submit/README.md
 """
@@ -45,14 +45,48 @@ if TYPE_CHECKING:
     from akool_async.models import ImageResult
 
 
+__all__ = [
+    "CODES",
+    "APIError",
+    "AccountBannedError",
+    "AkoolError",
+    "AlreadyUsedError",
+    "AuthenticationError",
+    "BudgetError",
+    "Code",
+    "ConfigurationError",
+    "DownloadError",
+    "GenerationError",
+    "InsufficientCreditError",
+    "InvalidParameterError",
+    "NotFoundError",
+    "NotOperableError",
+    "NotPermittedError",
+    "NotPressedError",
+    "OperationFailedError",
+    "OutcomeUnknownError",
+    "PollingError",
+    "RateLimitedError",
+    "ResponseError",
+    "ResultExpiredError",
+    "SessionClosedError",
+    "TransportError",
+    "WaitTimeoutError",
+    "WebhookError",
+]
+
+
 class AkoolError(Exception):
-    """The root. ``operation_id``, ``press`` and ``prompt`` say what an error is about, if it is about one of them."""
+    """The base class of all errors. All of them pickle and copy, and none shows a key."""
 
     operation_id: str | None = None
+    """The id of the operation that the error is about; None if it is about no operation, or its id is not known."""
     press: ButtonPress | None = None
+    """The press that the error is about; None if it is about no press."""
     prompt: Prompt | SourcePrompt | None = None
+    """The prompt that the error is about; None if it is about no prompt."""
     retry_after: float | None = None
-    """Seconds that AKOOL asked to wait by a Retry-After header."""
+    """Seconds to wait before the next try, from AKOOL's Retry-After header; None if there was none."""
 
     def about(
         self,
@@ -61,14 +95,20 @@ class AkoolError(Exception):
         press: ButtonPress | None = None,
         prompt: Prompt | SourcePrompt | None = None,
     ) -> Self:
-        """Note what the error is about, unless that is known already."""
+        """Record what the error is about, and return it. What was recorded earlier stays.
+
+        Args:
+            operation_id: The operation's id.
+            press: The press.
+            prompt: The prompt.
+        """
         self.operation_id = self.operation_id or operation_id
         self.press = self.press or press
         self.prompt = self.prompt or prompt
         return self
 
     def fresh(self) -> Self:
-        """A copy for one more caller: a raised error collects that caller's traceback and notes."""
+        """Return a copy for another caller, since a raised error collects its caller's traceback and notes."""
         twin = copy.copy(self)
         twin.__cause__ = self.__cause__
         return twin
@@ -84,7 +124,7 @@ class AkoolError(Exception):
         return message
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # BaseException would call the class with its args, which fits no constructor with keywords.
+        # BaseException's would call the class with ``args`` alone, which fails for constructors with keywords.
         return _rebuild, (type(self), self.args), self.__dict__
 
 
@@ -95,13 +135,14 @@ def _rebuild(cls: type[AkoolError], args: tuple[Any, ...]) -> AkoolError:
 
 
 class ConfigurationError(AkoolError, ValueError):
-    """The session cannot be set up like this; raised before any request."""
+    """The session cannot be set up or used like this. Raised before any request."""
 
 
 class TransportError(AkoolError):
     """No reply was read: the connection was refused, reset or timed out.
 
-    ``delivered`` is False where the request surely never reached AKOOL, None where it may have.
+    Attributes:
+        delivered: False if the request certainly did not reach AKOOL, None if it may have.
     """
 
     def __init__(self, message: str, *, delivered: bool | None = None) -> None:
@@ -110,7 +151,11 @@ class TransportError(AkoolError):
 
 
 class ResponseError(AkoolError):
-    """A reply that is not AKOOL's: HTML, empty, cut, too large, not JSON, or without what it must have."""
+    """A reply that cannot be read: HTML, empty, cut, too large, not JSON, or without a required field.
+
+    Attributes:
+        http_status: The reply's HTTP status, if known.
+    """
 
     def __init__(self, message: str, *, http_status: int | None = None, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -119,9 +164,16 @@ class ResponseError(AkoolError):
 
 
 class APIError(AkoolError):
-    """AKOOL answered with a code other than 1000. A code not known here keeps its number and text in this class."""
+    """AKOOL answered with a code other than 1000. Codes without a subclass below are raised as this class.
 
-    hint = "a code this version does not know"
+    Attributes:
+        code: AKOOL's code.
+        msg: AKOOL's message.
+        http_status: The reply's HTTP status.
+    """
+
+    hint = "a code that this version does not know"
+    """What went wrong, in plain English."""
 
     def __init__(self, code: int, msg: str, http_status: int = 200, *, retry_after: float | None = None) -> None:
         hint = CODES[code].hint if code in CODES and isinstance(self, CODES[code].error) else self.hint
@@ -130,7 +182,6 @@ class APIError(AkoolError):
         self.msg = msg
         self.http_status = http_status
         self.retry_after = retry_after
-        """Seconds to wait, where a Retry-After header told them."""
 
 
 class AuthenticationError(APIError):
@@ -146,21 +197,21 @@ class InvalidParameterError(APIError):
 
 
 class RateLimitedError(APIError):
-    """1005 or HTTP 429: too many at once; not accepted, nothing charged."""
+    """1005 or HTTP 429: too many operations or requests. Nothing was accepted or charged."""
 
-    hint = "too many at once; lower max_concurrent_upscales or max_concurrent_operations, or wait"
+    hint = "too many at a time; lower max_concurrent_upscales or max_concurrent_operations, or wait"
 
 
 class InsufficientCreditError(APIError):
-    """1006, 1104: the account's credit does not suffice. 1103: the account is unpaid."""
+    """1006, 1104: the account has too little credit. 1103: the account is unpaid."""
 
-    hint = "the account's credit does not suffice"
+    hint = "the account has too little credit"
 
 
 class NotFoundError(APIError):
     """1008, 1014: no such image."""
 
-    hint = "no such image; its _id is wrong, of another account, or older than 7 days"
+    hint = "no such image; its _id is wrong or belongs to another account, or it is older than 7 days"
 
 
 class NotPermittedError(APIError):
@@ -170,21 +221,21 @@ class NotPermittedError(APIError):
 
 
 class NotOperableError(APIError):
-    """1010: the image does not take this operation, for example because the button is used."""
+    """1010: the button cannot be pressed, for example because it is used."""
 
     hint = "the button is used or not available, or the image is not finished"
 
 
 class AlreadyUsedError(NotOperableError):
-    """1011: the button was used before. After a lost reply, that proves that the press was accepted."""
+    """1011: the button was used before. After a lost reply, this proves that AKOOL accepted the press."""
 
     hint = "the button was used before"
 
 
 class GenerationError(APIError):
-    """1108: AKOOL could not generate; to be tried again later."""
+    """1108: AKOOL could not generate the image. Try again later."""
 
-    hint = "AKOOL could not generate; try again later"
+    hint = "AKOOL could not generate the image; try again later"
 
 
 class AccountBannedError(APIError):
@@ -195,13 +246,14 @@ class AccountBannedError(APIError):
 
 @frozen
 class Code:
-    """What one of AKOOL's codes means."""
+    """The meaning of one of AKOOL's codes."""
 
     error: type[APIError]
+    """The class that is raised."""
     hint: str
-    """What went wrong, for people."""
+    """What went wrong, in plain English."""
     is_of_account: bool = False
-    """True if no other press of the account would fare better: new presses end."""
+    """True if the account's other presses would be refused as well, so that a fan-out stops."""
 
 
 CODES: Final = {
@@ -226,30 +278,37 @@ CODES: Final = {
     ),
     1200: Code(AccountBannedError, AccountBannedError.hint, is_of_account=True),
 }
-"""AKOOL's error-code page, as far as it concerns images. Codes of other products stay :class:`APIError`."""
+"""The codes of AKOOL's error-code page that concern images. All others raise :class:`APIError`."""
 
 
 def codes_of(kind: type[APIError]) -> tuple[int, ...]:
-    """The codes that are an error of this class, the most general first."""
+    """Return the codes that raise this class or a subclass of it, in ascending order."""
     return tuple(code for code, known in CODES.items() if issubclass(known.error, kind))
 
 
 class OutcomeUnknownError(AkoolError):
-    """A POST that spends credits was sent and its reply was lost. It is never sent again blindly.
+    """The reply to a POST that spends credits was lost. The POST is never sent again blindly.
 
-    ``charged`` is True where AKOOL was found to have accepted it, None where that cannot be told.
+    Attributes:
+        charged: True if AKOOL accepted it and charged for it, None if nothing shows whether it did.
+        unread: Why the source image could not be read; ``session.reconcile`` may find out more later. None if it was
+            read, or if there is no source image.
     """
 
     def __init__(self, message: str, *, charged: bool | None = None, unread: AkoolError | None = None) -> None:
         super().__init__(message)
         self.charged = charged
         self.unread = None if unread is None else copy.copy(unread)  # without its frames, since this may be kept
-        """Why the source image could not be read, so that ``session.reconcile`` may find it out later; None if it was
-        read, or if there is none."""
 
 
 class BudgetError(AkoolError):
-    """Pressing could have passed the ``max_credits`` of a fan-out; nothing was sent."""
+    """A press or a prompt could have exceeded the ``max_credits`` of a fan-out; nothing was sent.
+
+    Attributes:
+        max_credits: The budget.
+        charged: Credits that this fan-out may have been charged so far.
+        price: Credits that the press or the prompt may cost.
+    """
 
     def __init__(self, *, max_credits: float, charged: float, price: float) -> None:
         super().__init__(
@@ -257,16 +316,19 @@ class BudgetError(AkoolError):
         )
         self.max_credits = max_credits
         self.charged = charged
-        """Credits that this fan-out may have been charged so far."""
         self.price = price
 
 
 class NotPressedError(AkoolError):
-    """A fan-out was to press a button of an image that was not made; nothing was sent."""
+    """The image whose button a fan-out was to press was not made; nothing was sent."""
 
 
 class OperationFailedError(AkoolError):
-    """AKOOL ended the operation with image_status 4; ``result`` holds it."""
+    """AKOOL ended the operation with image_status 4.
+
+    Attributes:
+        result: The final result, with AKOOL's ``error_reasons``.
+    """
 
     def __init__(self, result: ImageResult) -> None:
         reasons = "; ".join(result.error_reasons) or "AKOOL gave no reason"
@@ -276,7 +338,12 @@ class OperationFailedError(AkoolError):
 
 
 class WaitTimeoutError(AkoolError, TimeoutError):
-    """The caller's time is up. The job runs on: wait again with ``session.operation(error.operation_id)``."""
+    """The caller's timeout is over. The job runs on: wait again with ``session.operation(error.operation_id)``.
+
+    Attributes:
+        timeout: The timeout, in seconds.
+        status: The ``image_status`` last seen; None if none was seen.
+    """
 
     def __init__(self, operation_id: str, timeout: float, status: int | None) -> None:
         super().__init__(
@@ -289,7 +356,12 @@ class WaitTimeoutError(AkoolError, TimeoutError):
 
 
 class PollingError(AkoolError):
-    """A long streak of failed polls ended the wait; the job may run on."""
+    """30 polls in a row failed, or all polls of 15 minutes. The job may run on.
+
+    Attributes:
+        status: The ``image_status`` last seen; None if none was seen.
+        age: Seconds since this process began to track the operation.
+    """
 
     def __init__(self, operation_id: str, *, status: int | None, age: float, reason: str) -> None:
         super().__init__(
@@ -298,11 +370,10 @@ class PollingError(AkoolError):
         self.operation_id = operation_id
         self.status = status
         self.age = age
-        """Seconds since this process began to track the operation."""
 
 
 class ResultExpiredError(AkoolError):
-    """AKOOL keeps results for 7 days; these have passed."""
+    """The result is older than 7 days, and AKOOL has deleted it."""
 
 
 class DownloadError(AkoolError):
@@ -310,7 +381,11 @@ class DownloadError(AkoolError):
 
 
 class SessionClosedError(AkoolError):
-    """The session was closed. ``operation_ids`` can be waited for in another session."""
+    """The session is closed.
+
+    Attributes:
+        operation_ids: Operations that run on at AKOOL. Another session can wait for them.
+    """
 
     def __init__(self, message: str = "the session is closed", *, operation_ids: tuple[str, ...] = ()) -> None:
         super().__init__(message)
@@ -319,4 +394,4 @@ class SessionClosedError(AkoolError):
 
 
 class WebhookError(AkoolError):
-    """A callback that is not AKOOL's."""
+    """A callback that does not come from AKOOL, or cannot be read."""

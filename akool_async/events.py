@@ -1,12 +1,13 @@
-"""What an observer receives: typed values, in the order in which things happen.
+"""The events that an observer receives, in the order in which they happen.
 
-A press or a prompt begins with :class:`Queued`. It goes on with :class:`Accepted` (for each image of a batch), or ends
-with :class:`Refused` or :class:`OutcomeUnknown`. A prompt, of whose lost reply nothing can be found out, has a
-:class:`Sending` before each POST, and a :class:`Deferred` if AKOOL did not take that one and it is sent again later. A
-press that a fan-out refuses before it queues has a :class:`Refused` alone.
-An operation that was pressed ends with one :class:`Finished`, unless nobody polls for it any more.
+A press or a prompt begins with :class:`Queued`. Then comes :class:`Accepted` (for each image of a batch),
+:class:`Refused` or :class:`OutcomeUnknown`. A prompt also has a :class:`Sending` before each POST, and a
+:class:`Deferred` if AKOOL did not accept that POST and it is sent again later. A press that a fan-out refuses before it
+queues has only a :class:`Refused`.
+An accepted operation has one :class:`Finished` when a poll sees its end. It has none if its polls end earlier.
 
-A coroutine function is started in that order, each event in a task of its own; what it awaits may change the order.
+A coroutine function is started in this order, once for each event, each in a separate task. Tasks that await may
+overtake each other.
 
 ``AkoolSession(observer=...)`` takes a function, or a coroutine function, of one event::
 
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class Queued:
-    """A press or a prompt waits for its turn; nothing was sent yet."""
+    """A press or a prompt waits for its turn; nothing has been sent."""
 
     press: ButtonPress | None = None
     """None for a prompt."""
@@ -47,14 +48,14 @@ class Queued:
 
 @frozen(kw_only=True)
 class Sending:
-    """A prompt is about to be sent: from here on AKOOL may accept it."""
+    """A prompt is about to be sent: from now on AKOOL may accept it."""
 
     prompt: Prompt | SourcePrompt
 
 
 @frozen(kw_only=True)
 class Deferred:
-    """AKOOL did not take a prompt that was sent, and nothing was charged: it waits, to be sent again."""
+    """AKOOL did not accept a prompt that was sent, and charged nothing. It is sent again later."""
 
     prompt: Prompt | SourcePrompt
 
@@ -81,7 +82,7 @@ class Refused:
     prompt: Prompt | SourcePrompt | None = None
     """None for a press."""
     error: Exception | None
-    """What its callers get; None if all of them were cancelled before anything was sent."""
+    """The error that its callers get; None if all of them were cancelled before anything was sent."""
 
 
 @frozen(kw_only=True)
@@ -90,31 +91,31 @@ class Polled:
 
     operation_id: str
     kind: str | None
-    """"upscale", "variation" or "prompt"; None for an operation that was taken up by its bare id."""
+    """"upscale", "variation" or "prompt"; None if only the id of the operation is known."""
     status: ImageStatus | int | None
-    """``image_status``."""
+    """AKOOL's ``image_status``; None if the reply has none."""
     age: float
-    """Seconds since AKOOL accepted the press, or since this session began to wait for one that it did not press."""
+    """Seconds since AKOOL accepted the operation; for one that this session did not submit, since it began to wait."""
 
 
 @frozen(kw_only=True)
 class Finished:
-    """Status 3 or 4 was seen. Each operation has this event once in a session."""
+    """A poll saw status 3 or 4. Each operation has this event once in a session."""
 
     operation_id: str
     kind: str | None
-    """As for :class:`Polled`."""
+    """"upscale", "variation" or "prompt"; None if only the id of the operation is known."""
     status: ImageStatus | int | None
     """3 completed, 4 failed."""
     seconds: float
-    """Seconds from AKOOL's reply to the press, or from the beginning of the wait, until a poll saw the end."""
+    """Seconds until a poll saw the end, counted like :attr:`Polled.age`."""
     duration: float | None
-    """Seconds that the job took by AKOOL's clock; None if its result does not tell, or the polls saw otherwise."""
+    """Seconds that the job took by AKOOL's clock; None if the result does not show it, or if the polls contradict."""
     polls: int
-    """Requests of Get Image Result for this operation."""
+    """Polls of this operation (requests of Get Image Result)."""
     detection_delay: float
-    """Seconds between the end and the poll that saw it: by AKOOL's clock or its webhook, otherwise half the time
-    since the poll before, which is its mean.
+    """Seconds between the end and the poll that saw it. The time of the end is taken from the webhook or from AKOOL's
+    clock. If neither is known, this is half the time since the poll before. 0 if this session did not submit it.
     """
 
 
@@ -127,7 +128,7 @@ class OutcomeUnknown:
     prompt: Prompt | SourcePrompt | None = None
     """None for a press."""
     charged: bool | None
-    """True if AKOOL was found to have accepted it, None if that is not known."""
+    """True if AKOOL accepted it and charged for it, None if that is not known."""
 
 
 @frozen(kw_only=True)
@@ -137,11 +138,13 @@ class Throttled:
     code: int
     """AKOOL's code, or 429."""
     seconds: float
-    """Seconds for which nothing of that sort is sent."""
+    """Seconds during which these are not sent."""
 
 
 Event = Queued | Sending | Deferred | Accepted | Refused | Polled | Finished | OutcomeUnknown | Throttled
+"""Any event."""
 Observer = Callable[[Event], Awaitable[None] | None]
+"""A function, or a coroutine function, of one event."""
 
 __all__ = [
     "Accepted",
@@ -160,7 +163,7 @@ __all__ = [
 logger = logging.getLogger("akool_async")
 
 MAX_PENDING: Final = 10_000
-"""Events that may wait for a slow asynchronous observer. Later ones are dropped."""
+"""Maximum number of events that wait for a slow asynchronous observer. Later ones are dropped."""
 
 
 @attrs.define
@@ -200,7 +203,7 @@ class Totals:
 
 
 class Reporter:
-    """Counts and logs events, and calls the observer. One that fails or is slow harms nobody."""
+    """Counts and logs events, and calls the observer. A failing or slow observer does not disturb the session."""
 
     def __init__(self, observer: Observer | None) -> None:
         self._observer = observer
@@ -218,7 +221,7 @@ class Reporter:
             self._call(self._observer, event)
 
     def report_poll(self, operation_id: str, kind: str | None, status: ImageStatus | int | None, age: float) -> None:
-        """A :class:`Polled`, by far the most frequent event, which is only made if somebody takes it."""
+        """Report a :class:`Polled`, the most frequent event by far. It is only made if somebody receives it."""
         if self._observer is not None or logger.isEnabledFor(logging.DEBUG):
             self.report(Polled(operation_id=operation_id, kind=kind, status=status, age=age))
         else:
@@ -239,7 +242,7 @@ class Reporter:
             return
         try:
             call = observer(event)
-        except (Exception, asyncio.CancelledError):  # of a future of the observer's own: nobody cancels here
+        except (Exception, asyncio.CancelledError):  # the observer itself raised it: nothing is awaited here
             logger.exception("the observer failed at %s", event)
             return
         if inspect.isawaitable(call):

@@ -1,4 +1,4 @@
-"""What is asked of AKOOL: buttons, presses, prompts, and what is to be pressed on their results.
+"""The inputs: buttons, presses and prompts, and `then`, which says what to press on their results.
 
 .. include:: _fan_out/README.md
 """
@@ -10,32 +10,43 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeAlias
 
 from attrs import field, frozen
 
 from akool_async import _validate
 
-if TYPE_CHECKING:
-    from typing import TypeAlias
+__all__ = [
+    "RESOLUTIONS",
+    "SCALES",
+    "Branch",
+    "Button",
+    "ButtonPress",
+    "Item",
+    "Prompt",
+    "SourcePrompt",
+    "Then",
+    "read_then",
+    "write_then",
+]
 
 SCALES: Final = ("1:1", "4:3", "3:4", "16:9", "9:16", "3:2", "2:3")
 RESOLUTIONS: Final = ("1080p", "4k")
 DEFAULT_RESOLUTION: Final = "4k"
 MAX_BATCH: Final = 4
 MAX_DEPTH: Final = 16
-"""Levels of ``then``."""
+"""Maximum number of levels of ``then``."""
 MAX_PRESSES: Final = 10_000
-"""Presses that one branch may ask for."""
+"""Maximum number of presses of one item."""
 MAX_KEY_LENGTH: Final = 200
 GROUPS: Final = {"U*": "U", "V*": "V", "*": ""}
 _MAX_NESTING: Final = 2 * MAX_DEPTH
-"""A level may be in brackets, or in a list."""
+"""Each level may also be in brackets, or in a list."""
 _TOO_DEEP: Final = f"at most {MAX_DEPTH} levels can be nested"
 
 
 class Button(StrEnum):
-    """What can be pressed on a finished image. Each can be pressed once per image."""
+    """A button of a finished image. Each can be pressed once per image."""
 
     U1 = "U1"
     U2 = "U2"
@@ -53,12 +64,16 @@ class Button(StrEnum):
 
     @property
     def kind(self) -> str:
-        """What the button makes: "upscale" or "variation"."""
+        """The kind of image that the button makes: "upscale" or "variation"."""
         return "upscale" if self.startswith("U") else "variation"
 
     @classmethod
     def parse(cls, value: str) -> Button:
-        """Read a button's name; a ``ValueError`` names the eight there are."""
+        """Return the button of this name.
+
+        Raises:
+            ValueError: There is no such button; the message lists all eight.
+        """
         try:
             return cls[value]
         except (KeyError, TypeError):
@@ -66,7 +81,7 @@ class Button(StrEnum):
 
     @classmethod
     def unlisted(cls, name: str) -> Button:
-        """A stand-in that names a button which this version does not know, in an outcome. It cannot be pressed."""
+        """Make a stand-in for a button that this version does not know, for outcomes. It cannot be pressed."""
         button = str.__new__(cls, name)
         button._name_ = button._value_ = name
         return button
@@ -76,30 +91,40 @@ class Button(StrEnum):
 
     @classmethod
     def upscale(cls, index: int) -> Button:
-        """U1-U4 from the image's place, 1 to 4."""
+        """Return U1-U4 for picture ``index``, 1 to 4.
+
+        Raises:
+            ValueError: ``index`` is something else.
+        """
         return cls(f"U{_validate.count('index', index, at_most=4)}")
 
     @classmethod
     def vary(cls, index: int) -> Button:
-        """V1-V4 from the image's place, 1 to 4."""
+        """Return V1-V4 for picture ``index``, 1 to 4.
+
+        Raises:
+            ValueError: ``index`` is something else.
+        """
         return cls(f"V{_validate.count('index', index, at_most=4)}")
 
 
-# --- what is pressed on a result ---
+# --- ``then``: what to press on a result ---
 
 
 @frozen
 class Branch:
-    """A button of an image that is going to be made, and what is pressed on its own result."""
+    """A button of an image that does not exist yet, and what to press on its result."""
 
     button: Button
+    """The button."""
     then: tuple[Branch, ...] = ()
+    """What to press on its result."""
     presses: int = field(init=False, repr=False, eq=False)
-    """How many presses it asks for, itself included."""
+    """The number of presses in this branch, this one included."""
     upscales: int = field(init=False, repr=False, eq=False)
-    """How many of them are upscales."""
+    """The number of upscales among them."""
     depth: int = field(init=False, repr=False, eq=False)
-    """How many levels it has, its own included."""
+    """The number of levels, this one included."""
 
     @presses.default
     def _count(self) -> int:
@@ -115,8 +140,8 @@ class Branch:
 
     @presses.validator
     def _check_presses(self, _: object, presses: int) -> None:
-        if presses > MAX_PRESSES:  # before it is used in another: each level may multiply them
-            raise ValueError(f"at most {MAX_PRESSES:,} presses can be asked for, not {presses:,}")
+        if presses > MAX_PRESSES:  # checked at each level, since the next one may multiply them
+            raise ValueError(f"at most {MAX_PRESSES:,} presses are possible, not {presses:,}")
 
     @depth.validator
     def _check_depth(self, _: object, depth: int) -> None:
@@ -128,28 +153,27 @@ class Branch:
 
 
 class _Branches(tuple[Branch, ...]):
-    """What :func:`read_then` has read."""
+    """Branches that :func:`read_then` has checked."""
 
     __slots__ = ()
 
 
-if TYPE_CHECKING:
-    Then: TypeAlias = str | Branch | Mapping[str, "Then"] | Iterable["Then"] | None
-    """What is pressed on a result: a text such as "U* V1>U2", a mapping from buttons to what is pressed on their
-    results, such as ``{"U1": None, "V1": "U*"}``, or several of them."""
+Then: TypeAlias = "str | Branch | Mapping[str, Then] | Iterable[Then] | None"
+"""What to press on a result: a text such as "U* V1>U2", a mapping from each button to what to press on its result, such
+as ``{"U1": None, "V1": "U*"}``, or a list of these."""
 
 
 def read_then(then: Then, name: str = "then") -> tuple[Branch, ...]:
-    """What is pressed on a result, each button once, in the order in which they are named first.
+    """Read what to press on a result. Each button comes once, in the order of first mention.
 
     Args:
-        then: As a user writes it.
-        name: What it is called in an error.
+        then: A text, a mapping or a list; see :data:`Then`.
+        name: The argument's name, for error messages.
 
     Raises:
-        ValueError: It cannot be read, asks for too much, or for a button of an upscale, which has none.
+        ValueError: It cannot be read, has too many presses, or presses a button of an upscale, which has no buttons.
     """
-    if isinstance(then, _Branches):  # of another item, such as the one that this is a copy of
+    if isinstance(then, _Branches):  # checked already, for an item that is copied
         return then
     try:
         branches = _read_text(then) if isinstance(then, str) else _merge(_read(then, _MAX_NESTING))
@@ -159,12 +183,12 @@ def read_then(then: Then, name: str = "then") -> tuple[Branch, ...]:
 
 
 def write_then(branches: Iterable[Branch]) -> str:
-    """The text from which :func:`read_then` reads these branches."""
+    """Return the text from which :func:`read_then` reads these branches."""
     return " ".join(map(str, branches))
 
 
 def count_upscales(branches: Iterable[Branch]) -> int:
-    """How many presses of U1-U4 they ask for."""
+    """Count the upscales of some branches."""
     return sum(branch.upscales for branch in branches)
 
 
@@ -172,14 +196,14 @@ def _in_brackets(branches: tuple[Branch, ...]) -> str:
     return write_then(branches) if len(branches) == 1 else f"({write_then(branches)})"
 
 
-@lru_cache(maxsize=256)  # a file of prompts mostly repeats one text
+@lru_cache(maxsize=256)  # most files of prompts repeat one text
 def _read_text(text: str) -> tuple[Branch, ...]:
-    if _GLUED.search(text):  # V1(U1) could be V1>U1 as well as V1 and U1, which cost the same and are different presses
-        raise ValueError(f'between a button and a bracket must be ">" or a blank, in {text!r:.200}')
+    if _GLUED.search(text):  # V1(U1) could mean V1>U1, or V1 and U1
+        raise ValueError(f'write ">" or a space between a button and a bracket, in {text!r:.200}')
     tokens = deque(_TOKENS.findall(text))
     branches = _merge(_read_level(text, tokens, _MAX_NESTING))
     if tokens:
-        raise ValueError(f"a bracket is closed that was not opened, in {text!r:.200}")
+        raise ValueError(f'")" without "(", in {text!r:.200}')
     return branches
 
 
@@ -188,7 +212,7 @@ _GLUED: Final = re.compile(r"[^>()\s,;|+]\(|\)[^>()\s,;|+]")
 
 
 def _read_level(text: str, tokens: deque[str], depth: int) -> list[Branch]:
-    """Take branches off the tokens, up to a closing bracket."""
+    """Read branches up to a closing bracket, and remove their tokens."""
     branches: list[Branch] = []
     while tokens and tokens[0] != ")":
         branches += _read_branches(text, tokens, depth)
@@ -196,30 +220,30 @@ def _read_level(text: str, tokens: deque[str], depth: int) -> list[Branch]:
 
 
 def _read_branches(text: str, tokens: deque[str], depth: int) -> list[Branch]:
-    """Take one name, or brackets, and what follows ">", off the tokens."""
+    """Read one name or bracket and what follows its ">", and remove their tokens."""
     if not depth:
         raise ValueError(_TOO_DEEP)
     name = tokens.popleft()
     if name == ">":
-        raise ValueError(f'before ">" must be a button, such as V1>U2, in {text!r:.200}')
+        raise ValueError(f'write a button before ">", such as V1>U2, in {text!r:.200}')
     if name == "(":
         found = _read_level(text, tokens, depth - 1)
         if not tokens:
-            raise ValueError(f"a bracket is not closed, in {text!r:.200}")
+            raise ValueError(f'"(" without ")", in {text!r:.200}')
         tokens.popleft()
     else:
         found = [Branch(button) for button in _expand(name)]
     if tokens and tokens[0] == ">":
         tokens.popleft()
         if not tokens or tokens[0] == ")":
-            raise ValueError(f'after ">" must be a button, such as V1>U2, in {text!r:.200}')
+            raise ValueError(f'write a button after ">", such as V1>U2, in {text!r:.200}')
         after = tuple(_read_branches(text, tokens, depth - 1))
         return [_follow(branch, after) for branch in found]
     return found
 
 
 def _expand(name: object) -> list[Button]:
-    """The buttons of one name: U1, or U*, V* or * for several."""
+    """Return the buttons of one name: U1, or U*, V* or * for several."""
     wanted = name.upper() if isinstance(name, str) else ""
     if wanted in GROUPS:
         return [button for button in Button if button.startswith(GROUPS[wanted])]
@@ -229,7 +253,7 @@ def _expand(name: object) -> list[Button]:
 
 
 def _read(then: object, depth: int) -> list[Branch]:
-    """The branches of a structure, in which a button may be there twice."""
+    """Read the branches of a structure; a button may come twice."""
     if then is None:
         return []
     if not depth:
@@ -250,7 +274,7 @@ def _read(then: object, depth: int) -> list[Branch]:
 
 
 def _follow(branch: Branch, after: tuple[Branch, ...]) -> Branch:
-    """The branch, with more that is pressed on its result."""
+    """Return the branch with more presses on its result."""
     if not after:
         return branch
     if branch.button.is_upscale:
@@ -259,7 +283,7 @@ def _follow(branch: Branch, after: tuple[Branch, ...]) -> Branch:
 
 
 def _merge(branches: Iterable[Branch]) -> tuple[Branch, ...]:
-    """Each button once."""
+    """Join the branches of the same button."""
     merged: dict[Button, list[Branch]] = {}
     for branch in branches:
         merged.setdefault(branch.button, []).extend(branch.then)
@@ -279,13 +303,16 @@ def _as_urls(value: Iterable[str]) -> tuple[str, ...]:
 
 @frozen
 class ButtonPress:
-    """A button of an image: the natural name of an operation, since each can be pressed once.
+    """A press of one button of one image. It identifies an operation, since each button works once.
 
     Args:
-        image_id: The id of the finished image.
+        image_id: The ``_id`` of the finished image.
         button: U1-U4 or V1-V4.
-        then: What a fan-out presses on the result of a variation, such as ``"U*"``. Two presses of the same button are
-            equal, whatever comes then.
+        then: What a fan-out presses on the result of a variation, such as ``"U*"``. It does not count when presses are
+            compared.
+
+    Raises:
+        ValueError: An argument is wrong.
     """
 
     image_id: str = field()
@@ -305,7 +332,7 @@ class ButtonPress:
 
     @property
     def kind(self) -> str:
-        """What its price is learned for: "upscale" or "variation"."""
+        """The kind for which prices are learned: "upscale" or "variation"."""
         return self.button.kind
 
     def __str__(self) -> str:
@@ -314,15 +341,18 @@ class ButtonPress:
 
 @frozen
 class Prompt:
-    """A prompt for Create By Prompt (v3), which makes four pictures of it in one image.
+    """A prompt for Create By Prompt (v3), which makes one image of four pictures.
 
     Args:
-        text: The prompt.
-        scale: "1:1", "4:3", "3:4", "16:9", "9:16", "3:2" or "2:3".
+        text: The prompt's text.
+        scale: Width to height: "1:1", "4:3", "3:4", "16:9", "9:16", "3:2" or "2:3".
         source_image: The URL of an image to start from.
         then: What a fan-out presses on the result, such as ``"U*"`` or ``"U1 V1>U*"``.
-        key: Its identity where prompts are recorded: a prompt with a key that is recorded already is the same one.
-            Default: its content, and how often that came before.
+        key: Identifies the prompt in a durable store and in the output of ``akool fan-out``: a prompt whose key is
+            recorded already is not sent again. Default: a hash of its content, numbered if the content repeats.
+
+    Raises:
+        ValueError: An argument is wrong.
     """
 
     text: str = field()
@@ -347,19 +377,22 @@ class Prompt:
 
 @frozen
 class SourcePrompt:
-    """A prompt for Create By Source Prompt (v4), which makes up to four images of it.
+    """A prompt for Create By Source Prompt (v4), which makes up to four images.
 
     Args:
-        text: The prompt.
-        model_name: AKOOL's name of a model.
+        text: The prompt's text.
+        model_name: AKOOL's name of a model. None leaves the choice to AKOOL.
         source_images: URLs of images to start from.
-        scale: As of :class:`Prompt`, or "Original" with ``source_images``. Default: AKOOL's.
-        resolution: "1080p" or "4k", AKOOL's default.
-        batch_quantity: How many images to make, 1 to 4. A fan-out has an outcome for each.
-        similar: 0 to 1. Default: AKOOL's, 0.5.
-        negative_prompt: What the images shall not show.
+        scale: A scale of :class:`Prompt`, or "Original" with ``source_images``. None is AKOOL's default.
+        resolution: "1080p" or "4k". None is AKOOL's default, 4k.
+        batch_quantity: How many images to make, 1 to 4. A fan-out yields an outcome for each.
+        similar: AKOOL's ``similar``, 0 to 1. None is AKOOL's default, 0.5.
+        negative_prompt: What the images must not show.
         then: What a fan-out presses on each image.
-        key: As of :class:`Prompt`.
+        key: See :class:`Prompt`.
+
+    Raises:
+        ValueError: An argument is wrong.
     """
 
     text: str = field()
@@ -378,7 +411,7 @@ class SourcePrompt:
         if self.scale is not None:
             _validate.one_of("scale", self.scale, (*SCALES, "Original"))
             if self.scale == "Original" and not self.source_images:
-                raise ValueError("scale 'Original' is for image to image: pass source_images, or another scale")
+                raise ValueError("scale 'Original' needs source_images: pass them, or another scale")
         if self.resolution is not None:
             _validate.one_of("resolution", self.resolution, RESOLUTIONS)
         if self.similar is not None:
@@ -391,12 +424,12 @@ class SourcePrompt:
 
     @property
     def kind(self) -> str:
-        """What its price is learned for: AKOOL charges by the resolution."""
+        """The kind for which prices are learned: "v4 4k" or "v4 1080p", since AKOOL charges by the resolution."""
         return f"v4 {self.resolution or DEFAULT_RESOLUTION}"
 
     @property
     def images(self) -> int:
-        """How many images it asks for."""
+        """The number of images to make."""
         return self.batch_quantity
 
     def __str__(self) -> str:
@@ -404,16 +437,16 @@ class SourcePrompt:
 
 
 Item = ButtonPress | Prompt | SourcePrompt
-"""What one paid POST is for."""
+"""A press or a prompt: what one paid POST asks for."""
 
 
 def press_of(item: Item) -> ButtonPress | None:
-    """The press that an item is; None for a prompt."""
+    """Return the item if it is a press; None if it is a prompt."""
     return item if isinstance(item, ButtonPress) else None
 
 
 def prompt_of(item: Item) -> Prompt | SourcePrompt | None:
-    """The prompt that an item is; None for a press."""
+    """Return the item if it is a prompt; None if it is a press."""
     return None if isinstance(item, ButtonPress) else item
 
 
@@ -430,4 +463,4 @@ def _shortened(text: str) -> str:
 
 
 MAX_SHOWN: Final = 60
-"""Letters of a prompt that are shown where it is named."""
+"""Characters of a prompt that messages show."""

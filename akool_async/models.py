@@ -1,4 +1,4 @@
-"""The values that AKOOL answers with: statuses, results and webhooks. Nothing here knows AKOOL's wire names."""
+"""The values that AKOOL returns: statuses, results and webhooks. They are independent of AKOOL's JSON names."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
+__all__ = ["FINAL", "RESULT_LIFETIME", "Counters", "ImageResult", "ImageStatus", "WebhookEvent"]
+
 _MILLISECONDS: Final = re.compile(r"(\d{13})(?!\d)", re.ASCII)
-RESULT_LIFETIME: Final = timedelta(days=7)  # the Create By Button page: resources are valid for 7 days
+RESULT_LIFETIME: Final = timedelta(days=7)
+"""How long AKOOL keeps a result. AKOOL's page Create By Button: resources are valid for 7 days."""
 
 
 class ImageStatus(IntEnum):
-    """AKOOL's ``image_status``. A number that is not listed here stays a plain ``int``."""
+    """AKOOL's ``image_status``. Any other number is a plain ``int``."""
 
     QUEUEING = 1
     PROCESSING = 2
@@ -24,44 +27,59 @@ class ImageStatus(IntEnum):
 
 
 FINAL: Final = (ImageStatus.COMPLETED, ImageStatus.FAILED)
+"""The statuses at which an operation has ended."""
 
 
 @frozen(kw_only=True)
 class ImageResult:
-    """An image as AKOOL last reported it. Any field but ``id`` may be missing; ``raw`` keeps all that was sent."""
+    """An image as AKOOL last reported it. Any field but ``id`` may be missing; ``raw`` has everything AKOOL sent."""
 
     id: str
+    """AKOOL's ``_id``."""
     status: ImageStatus | int | None = None
-    """1 queueing, 2 processing, 3 completed, 4 failed; None where AKOOL gave none that can be read."""
+    """1 queueing, 2 processing, 3 completed, 4 failed; None if the reply has no readable status."""
     image: str | None = None
     """URL of the upscaled image, or of the 2x2 grid of a prompt or a variation."""
     upscaled_urls: tuple[str, ...] = ()
     """URLs of the four single images of a prompt or a variation; empty for an upscale."""
     images: tuple[str, ...] = ()
+    """AKOOL's ``images``: URLs of pictures."""
     external_img: str | None = None
+    """AKOOL's ``external_img``: the URL of a picture, used if there is no other."""
     buttons: tuple[str, ...] = ()
-    """Buttons that can still be pressed. Compares equal to ``Button``; may hold names not known here."""
+    """Buttons that can still be pressed. They compare equal to ``Button``; this version may not know all names."""
     used_buttons: tuple[str, ...] = ()
+    """Buttons that were pressed before."""
     source_image_id: str | None = None
-    """The image whose button was pressed (``image_content_model_id``)."""
+    """The image whose button was pressed (``image_content_model_id``); None for a prompt."""
     op_button: str | None = None
+    """The button whose press made this image; None for a prompt."""
     op_button_message_id: str | None = None
+    """AKOOL's ``op_button_message_id``."""
     created_at: datetime | None = None
-    """When the work was accepted, aware, in UTC."""
+    """When AKOOL accepted the operation, in UTC (timezone-aware)."""
     deduction_credit: float | None = None
-    """Credits charged."""
+    """Credits charged, as AKOOL reports them."""
     error_reasons: tuple[str, ...] = ()
-    """Why a failed image failed, where AKOOL says so."""
+    """Why the image failed, as AKOOL reports it; empty if it did not fail, or AKOOL gives no reason."""
     prompt: str | None = None
+    """AKOOL's ``prompt``."""
     origin_prompt: str | None = None
+    """AKOOL's ``origin_prompt``."""
     source_image: str | None = None
+    """The URL of the image that a prompt started from."""
     scale: str | None = None
+    """Width to height, such as "1:1"."""
     faceswap_quality: float | None = None
+    """AKOOL's ``faceswap_quality``."""
     type: int | None = None
+    """AKOOL's ``type``."""
     from_: int | None = None
+    """AKOOL's ``from``."""
     uid: int | None = None
+    """AKOOL's ``uid``."""
     raw: Mapping[str, Any] = field(factory=dict, eq=False, repr=False)
-    """The untouched mapping that AKOOL sent."""
+    """The mapping that AKOOL sent, unchanged."""
 
     @property
     def urls(self) -> tuple[str, ...]:
@@ -71,22 +89,22 @@ class ImageResult:
 
     @property
     def is_final(self) -> bool:
-        """True once the status is completed (3) or failed (4)."""
+        """True if the status is completed (3) or failed (4)."""
         return self.status in FINAL
 
     @property
     def finished_at(self) -> datetime | None:
-        """When AKOOL stored the result, by AKOOL's clock, aware, in UTC; None if its URLs do not tell.
+        """When AKOOL stored the result, by AKOOL's clock, in UTC (timezone-aware); None if its URLs do not show it.
 
-        Seen in use: a result's file name begins with the epoch milliseconds at which it was stored.
+        Observed, not documented: a result's file name begins with the epoch milliseconds at which it was stored.
         """
-        moments = [moment for url in self.urls if (moment := _stored_at(url)) is not None]
-        latest = max(moments, default=None)
+        times = [time for url in self.urls if (time := _stored_at(url)) is not None]
+        latest = max(times, default=None)
         return None if latest is None or (self.created_at is not None and latest < self.created_at) else latest
 
     @property
     def expires_at(self) -> datetime | None:
-        """When AKOOL deletes the result, 7 days after its creation, aware, in UTC."""
+        """When AKOOL deletes the result: 7 days after :attr:`created_at`, in UTC. None if that is not known."""
         try:
             return None if self.created_at is None else self.created_at + RESULT_LIFETIME
         except OverflowError:
@@ -100,60 +118,60 @@ def _stored_at(url: str) -> datetime | None:
 
 @frozen(kw_only=True)
 class WebhookEvent:
-    """What AKOOL calls back with: a hint that an image came to an end, which a poll confirms."""
+    """The content of AKOOL's webhook: a hint that an image has ended, which a poll confirms."""
 
     id: str
-    """The image's ``_id``, which is the operation's."""
+    """The ``_id`` of the image, which is also the operation's id."""
     status: ImageStatus | int
     """2 processing, 3 completed, 4 failed."""
     type: str | None = None
     """"image" for images."""
     url: str | None = None
-    """The result as the webhook has it. Not used here: whoever knows the address of the webhook may have sent it."""
+    """The URL of the result in the webhook. This library does not use it, since it may be forged."""
 
 
 @frozen(kw_only=True)
 class Counters:
-    """How a session stands; see ``AkoolSession.counters``. Counts are since the session was made."""
+    """Numbers about a session, from ``AkoolSession.counters``. They count from the beginning of the session."""
 
     waiting: int
-    """Presses and prompts that AKOOL cannot have accepted yet."""
+    """Presses and prompts that AKOOL cannot have accepted yet: now, not since the beginning."""
     in_flight: int
-    """Operations that are polled for."""
+    """Operations that are being polled now."""
     upscale_slots: int
     """``max_concurrent_upscales``."""
     upscale_slots_held: int
-    """Upscales that run at AKOOL, or whose POST is under way."""
+    """Slots that are taken now: by upscales that run at AKOOL, or whose POST is under way."""
     pressed: int
     """Operations that AKOOL accepted."""
     finished: int
-    """Operations whose end was seen, the failed ones included."""
+    """Operations whose end a poll saw, including those that failed."""
     failed: int
     """Operations that ended with status 4."""
     refused: int
-    """Presses and prompts that ended without being accepted, and without a charge."""
+    """Presses and prompts that were not accepted and cost nothing."""
     unknown: int
-    """POSTs of unknown outcome."""
+    """POSTs whose outcome is unknown."""
     throttled: int
-    """How often AKOOL asked for a slower pace."""
+    """How often AKOOL asked for a slower pace, with 1005 or HTTP 429."""
     credits_charged: float
     """Credits charged for operations whose id is known."""
     credits_lost: float
-    """Credits charged for presses whose id was lost (``OutcomeUnknownError.charged`` is True), by estimate."""
+    """Estimated credits charged for presses whose id was lost (``OutcomeUnknownError.charged`` is True)."""
     credits_in_doubt: float
-    """Credits that may have been charged, by estimate: for POSTs of which AKOOL does not show what became of them."""
+    """Estimated credits of POSTs that AKOOL may or may not have accepted."""
     credits_estimated: float
-    """Of ``credits_charged``: what AKOOL has reported no price for, at the price of the last one of its kind."""
+    """The part of ``credits_charged`` for which AKOOL has reported no price; the last price of the kind is used."""
     credits_elsewhere: float | None
-    """Credits by which the balance fell beyond ``credits_charged`` and ``credits_lost`` between the first time that
-    ``get_credit`` read it and the last: other programs on the account, prices reported too low, or what is in doubt.
-    Negative after a top-up; None unless it was read twice.
+    """Credits by which the balance fell beyond ``credits_charged`` and ``credits_lost``, between the first and the last
+    call of ``get_credit``. Possible reasons are other programs on the account, prices that AKOOL reported too low, and
+    POSTs in doubt. Negative after a top-up; None before the second call.
     """
     polls: int
-    """Answers of Get Image Result."""
+    """Polls that AKOOL answered (Get Image Result)."""
     polls_per_job: float
-    """Polls of an operation that has finished, on average."""
+    """Mean number of polls of a finished operation."""
     duration: float
-    """Seconds that a finished operation took, on average: by AKOOL's clock if its result tells, or as polls saw it."""
+    """Mean seconds that a finished operation took, by AKOOL's clock if the result shows it, else by the polls."""
     detection_delay: float
-    """Seconds between the end of an operation and the poll that saw it, on average; as exact as ``duration``."""
+    """Mean seconds between the end of an operation and the poll that saw it."""

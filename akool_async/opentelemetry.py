@@ -1,10 +1,10 @@
-"""An observer that reports to OpenTelemetry: a span for each operation, counts and durations as metrics.
+"""An observer that reports to OpenTelemetry: a span for each operation, and metrics of counts and durations.
 
-Needs the extra ``otel``::
+Install the extra ``otel``, and pass the observer to a session::
 
     AkoolSession(observer=OpenTelemetryObserver())
 
-Names follow OpenTelemetry's conventions: seconds are ``s``, counts are in braces.
+Units are written as OpenTelemetry's conventions say: seconds as ``s``, counts in braces.
 """
 
 from __future__ import annotations
@@ -24,16 +24,18 @@ if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
 
+__all__ = ["OpenTelemetryObserver"]
+
 SCOPE: Final = "akool_async"
 NANOSECONDS: Final = 1_000_000_000
 
 
 class OpenTelemetryObserver:
-    """An ``observer`` for one session or several.
+    """The ``observer`` of one session or several.
 
     Args:
-        tracer_provider: Makes the tracer; default: OpenTelemetry's global provider.
-        meter_provider: Makes the meter; default: OpenTelemetry's global provider.
+        tracer_provider: Makes the tracer. None is OpenTelemetry's global provider.
+        meter_provider: Makes the meter. None is OpenTelemetry's global provider.
     """
 
     def __init__(
@@ -80,7 +82,7 @@ class OpenTelemetryObserver:
         attributes: dict[str, str | int] = {"akool.kind": kind, "akool.status": int(event.status or 0)}
         self._duration.record(event.seconds, attributes)
         self._detection_delay.record(event.detection_delay, attributes)
-        # The span is reported as a whole once it has ended: most operations outlive the code that submitted them.
+        # The span is started and ended here: most operations outlive the code that submitted them.
         now = time.time_ns()
         span = self._tracer.start_span(
             f"akool {kind}",
@@ -93,7 +95,7 @@ class OpenTelemetryObserver:
 
 
 def _attributes_of(event: events.Accepted | events.Refused) -> dict[str, str]:
-    """The kind of what an event is about; a press that has no source image has none."""
+    """Return the kind of the press or prompt; a press whose source image was not made has none."""
     if event.press is not None:
         return {"akool.kind": event.press.button.kind}
     return {"akool.kind": "unknown" if event.prompt is None else "prompt"}

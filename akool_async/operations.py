@@ -1,4 +1,4 @@
-"""The handle of one accepted operation, and the outcome of one press or prompt of many.
+"""`Operation`: a handle to wait for an accepted operation. `Outcome`: the result of one press or prompt of a fan-out.
 
 .. include:: _poll/README.md
 """
@@ -22,15 +22,22 @@ if TYPE_CHECKING:
     from akool_async._poll.tracked import TrackedOperation
     from akool_async.items import Item, Prompt, SourcePrompt
 
+__all__ = ["Operation", "Outcome"]
+
 _JSON_VERSION = 1
 
 
 class Operation:
-    """An operation that AKOOL accepted: its id, and the means to wait for its end.
+    """An operation that AKOOL accepted. ``await operation`` waits until it is finished and returns the result.
 
-    It is a small value: it can be rebuilt from its id (``session.operation(id)``) or its JSON
-    (``session.resume(text)``) in any process, and holds no secret. A pickled copy is detached from its session; pass it
-    to ``session.wait_until_complete(operation)``.
+    Sessions make operations; do not call this class. Any process can rebuild one from its id
+    (``session.operation(id)``) or its JSON (``session.resume(text)``). It holds no secret. A pickled copy is detached
+    from its session: pass it to ``session.wait_until_complete(operation)``. Operations with the same id are equal.
+
+    Attributes:
+        id: AKOOL's ``_id`` of the operation, which is also the id of the image that it makes.
+        button: The button that was pressed; None for a prompt, and if only the id is known.
+        source_image_id: The image whose button was pressed; None for a prompt, and if only the id is known.
     """
 
     __slots__ = ("__weakref__", "_poller", "_tracked", "button", "id", "source_image_id")
@@ -52,23 +59,23 @@ class Operation:
 
     @property
     def latest(self) -> ImageResult | None:
-        """The newest snapshot; at first the reply of the press, with its ``deduction_credit``. None for a bare id."""
+        """The newest snapshot, at first AKOOL's reply to the POST. None if this process has not read the image yet."""
         return None if self._tracked is None else self._tracked.latest
 
     @property
     def press(self) -> ButtonPress | None:
-        """The press it was made by; None for a prompt and for a bare id."""
+        """The press that made it; None for a prompt, and if only the id is known."""
         if self.button is None or self.source_image_id is None:
             return None
         return ButtonPress(self.source_image_id, self.button)
 
     @property
     def status(self) -> ImageStatus | int | None:
-        """The status last seen, without asking; None where nothing was seen yet."""
+        """``image_status`` of :attr:`latest`; None if this process has not read it yet. Sends nothing."""
         return None if self._tracked is None else self._tracked.status
 
     def done(self) -> bool:
-        """True once status 3 or 4 was seen, without asking."""
+        """Return True if status 3 or 4 was seen. Sends nothing."""
         return self.latest is not None and self.latest.is_final
 
     async def wait_until_complete(
@@ -79,21 +86,23 @@ class Operation:
     ) -> ImageResult:
         """Poll Get Image Result until ``image_status`` is 3 (completed) or 4 (failed).
 
-        All who wait for this id share one poll loop.
+        All callers that wait for this id in one session share one poll loop.
 
         Args:
-            timeout: Seconds, on a monotonic clock; None waits for as long as it takes.
+            timeout: Seconds to wait; None for no limit.
             raise_on_failure: False returns the result of status 4 instead of raising.
 
         Returns:
             The final result, whose URLs can be fetched for 7 days.
 
         Raises:
+            ValueError: ``timeout`` is not a number of seconds above 0.
             OperationFailedError: AKOOL reports status 4; the error carries the result.
-            WaitTimeoutError: Time is up. The job runs on and costs nothing more. Wait again whenever you like.
-            PollingError: Polls failed for minutes; the job may run on.
-            AuthenticationError, NotFoundError, ...: AKOOL gave an answer that no later poll will mend.
+            WaitTimeoutError: The timeout is over. The job runs on at no further cost, and you can wait again.
+            PollingError: 30 polls in a row failed, or all polls of 15 minutes; the job may run on.
+            AuthenticationError, NotFoundError, ...: AKOOL gave an answer that later polls cannot change.
             SessionClosedError: The session was closed meanwhile.
+            ConfigurationError: This is a detached copy, or it was called outside of the session's event loop.
         """
         seconds = _validate.optional_seconds("timeout", timeout)
         tracked, poller = self._attached()
@@ -108,17 +117,21 @@ class Operation:
         return result
 
     def __await__(self) -> Generator[Any, None, ImageResult]:
-        """``await operation`` is ``await operation.wait_until_complete()``."""
+        """``await operation`` is the same as ``await operation.wait_until_complete()``."""
         return self.wait_until_complete().__await__()
 
     async def updates(self) -> AsyncGenerator[ImageResult, None]:
-        """Yield each new snapshot until the final one, whatever its status; shares the poll loop of the waiters."""
+        """Yield each new snapshot, the final one last, whatever its status. Uses the same poll loop as the waiters.
+
+        Raises:
+            PollingError, AuthenticationError, SessionClosedError, ...: See :meth:`wait_until_complete`.
+        """
         tracked, poller = self._attached()
         async for snapshot in poller.updates(tracked):
             yield snapshot
 
     def to_json(self) -> str:
-        """A text from which ``session.resume`` rebuilds this operation, in this process or another."""
+        """Return a text from which ``session.resume`` rebuilds this operation in any process."""
         fields = {
             "version": _JSON_VERSION,
             "id": self.id,
@@ -142,7 +155,7 @@ class Operation:
     def _attached(self) -> tuple[TrackedOperation, Poller]:
         if self._tracked is None or self._poller is None:
             raise ConfigurationError(
-                "this operation was copied out of its session; use session.wait_until_complete(operation)"
+                "this operation is a copy without a session; use session.wait_until_complete(operation)"
             ).about(operation_id=self.id)
         return self._tracked, self._poller
 
@@ -153,42 +166,48 @@ def _button_of(outcome: Outcome) -> Button | None:
 
 @frozen
 class Outcome:
-    """What became of one press or prompt of a fan-out: a result or an error, and the operation if AKOOL accepted it."""
+    """The outcome of one press or prompt of a fan-out: a result or an error, and the operation if AKOOL accepted it."""
 
     press: ButtonPress | None = None
-    """None for a prompt, and for a press whose source image was never accepted."""
+    """The press. None for a prompt, and for a press on an image that AKOOL never accepted."""
     operation: Operation | None = None
+    """The operation; None if AKOOL did not accept it, or its id is lost."""
     result: ImageResult | None = None
-    """The final result; of an operation that failed too."""
+    """The final result, also of a failed operation (status 4); None if the operation did not end or does not exist."""
     error: Exception | None = None
-    """An :class:`AkoolError`, unless code of the caller's own, such as a polling schedule, failed."""
+    """Why there is no finished image; None if there is one. An :class:`AkoolError`, unless the caller's own code, such
+    as a polling schedule, raised something else."""
     prompt: Prompt | SourcePrompt | None = field(default=None, kw_only=True)
-    """None for a press."""
+    """The prompt, as it was passed; None for a press."""
     button: Button | None = field(default=Factory(_button_of, takes_self=True), kw_only=True)
     """The button that was or would have been pressed; None for a prompt."""
     parent: Outcome | None = field(default=None, kw_only=True, repr=False)
-    """The outcome on whose result this was or would have been pressed; None for an item of the fan-out itself."""
+    """The outcome on whose image the button was or would have been pressed; None for an item of the input."""
     number: int = field(default=1, kw_only=True)
-    """Which image of a prompt's batch it is, counted from 1."""
+    """The position of the image in its prompt's batch, from 1."""
 
     @property
     def ok(self) -> bool:
-        """True for a completed operation."""
+        """True if the operation was completed (status 3)."""
         return self.error is None
 
     @property
     def item(self) -> Item | None:
-        """The item of the fan-out that this is part of."""
+        """The item of the input that this outcome belongs to."""
         return (self.prompt or self.press) if self.parent is None else self.parent.item
 
     @property
     def path(self) -> tuple[Button, ...]:
-        """The buttons from the item to here, such as ``(V1, U3)``; empty for a prompt."""
+        """The buttons that lead from the item to this outcome, such as ``(V1, U3)``; empty for a prompt."""
         before = () if self.parent is None else self.parent.path
         return before if self.button is None else (*before, self.button)
 
     def unwrap(self) -> ImageResult:
-        """The result; raises the error where there is one."""
+        """Return the result, or raise the error.
+
+        Raises:
+            Exception: :attr:`error`, if it is not None.
+        """
         if self.error is not None:
             raise self.error
         if self.result is None:
@@ -197,12 +216,16 @@ class Outcome:
 
 
 def failure_of(result: ImageResult) -> OperationFailedError | None:
-    """The error that a result of status 4 is; None for another."""
+    """Return the error for a result of status 4; None for any other status."""
     return OperationFailedError(result) if result.status == ImageStatus.FAILED else None
 
 
 def read_operation(text: str) -> Operation:
-    """The detached operation in a text of ``to_json``; a ``ValueError`` says what is wrong with it."""
+    """Read a detached operation from a text of ``to_json``.
+
+    Raises:
+        ValueError: The text is something else.
+    """
     try:
         fields = orjson.loads(text)
     except (orjson.JSONDecodeError, TypeError):

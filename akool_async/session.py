@@ -1,4 +1,4 @@
-"""The session: one account, its caps, and thin verbs over the rooms below."""
+"""The session: AKOOL's image API for one account, within its caps."""
 
 from __future__ import annotations
 
@@ -58,11 +58,14 @@ if TYPE_CHECKING:
     from akool_async.operations import Outcome
     from akool_async.polling import Polling
 
+__all__ = ["BASE_URL", "AkoolSession", "SessionOptions"]
+
 BASE_URL: Final = "https://openapi.akool.com"
+"""AKOOL's address."""
 
 
 class SessionOptions(TypedDict, total=False):
-    """Keyword arguments of :class:`AkoolSession`, as functions that hand them on take them."""
+    """Keyword arguments of :class:`AkoolSession`, for functions that pass them on as ``**options``."""
 
     base_url: str | None
     max_concurrent_operations: int | None
@@ -77,7 +80,7 @@ class SessionOptions(TypedDict, total=False):
 
 @frozen(kw_only=True)
 class _Settings:
-    """The arguments of a session, checked, with what the environment adds to them."""
+    """The checked arguments of a session, completed from the environment."""
 
     base_url: str
     request_timeout: float
@@ -99,7 +102,7 @@ class _Settings:
         observer: Observer | None,
         resubmit_lost: bool,
     ) -> _Settings:
-        """Check the arguments, and fill in the defaults."""
+        """Check the arguments and fill in the defaults."""
         base_url = check_base_url(
             base_url or os.environ.get("AKOOL_BASE_URL") or BASE_URL,
             allow_http=_validate.flag("allow_http", allow_http),
@@ -119,31 +122,39 @@ class _Settings:
 class AkoolSession:
     """AKOOL's image API for one account.
 
-    A session belongs to the event loop that it is first used in. Use it as an async context manager, or call
+    ::
+
+        async with AkoolSession() as akool:
+            operation = await akool.create_by_button("65d3206b83ccf5ab7d46cdc6", "U2")
+            result = await operation.wait_until_complete()
+            await akool.download(result, "pictures")
+
+    A session belongs to the event loop in which it is first used. Use it as an async context manager, or call
     :meth:`aclose`.
 
     Args:
         auth: An :class:`ApiKey`, :class:`ClientCredentials`, or an API key as ``str``. None reads the environment:
             ``AKOOL_API_KEY``, or ``AKOOL_CLIENT_ID`` with ``AKOOL_CLIENT_SECRET``.
-        base_url: AKOOL's address. None reads ``AKOOL_BASE_URL``, or takes AKOOL's own.
-        max_concurrent_upscales: How many U1-U4 may run at AKOOL at a time.
-        max_concurrent_operations: How many operations of any kind may run at AKOOL at a time; None for no limit.
-        max_requests_per_second: The limit of all requests to AKOOL; presses go before polls. None for no limit.
-        polling: When to poll a running operation. The default is :class:`AdaptivePolling`.
+        base_url: AKOOL's address. None reads ``AKOOL_BASE_URL``; if that is not set either, it is
+            ``https://openapi.akool.com``.
+        max_concurrent_upscales: How many upscales (U1-U4) may run at AKOOL concurrently.
+        max_concurrent_operations: How many operations of any kind may run at AKOOL concurrently; None for no limit.
+        max_requests_per_second: Maximum rate of all requests to AKOOL; presses go before polls. None for no limit.
+        polling: The schedule of polls of running operations. The default is :class:`AdaptivePolling`.
         request_timeout: Seconds that one request may take.
-        webhook_url: Sent along with every POST that makes images, with a correlation id (``akool_press``) in its query.
-            Pass what arrives there to :meth:`notify`. A POST whose reply is lost waits a minute for its webhook.
-        http: An aiohttp session to use. It is never closed here.
-        observer: A function, or a coroutine function, that is called with every event of ``akool_async.events``.
-        resubmit_lost: False never presses a second time after a lost reply, even if AKOOL was found not to have
-            accepted the first press.
+        webhook_url: The address that AKOOL calls when an image is finished. It is sent with every POST that makes
+            images, and carries a correlation id (``akool_press``) in its query. Pass the callbacks to :meth:`notify`.
+            If the reply to a POST is lost, the session waits a minute for its webhook.
+        http: An aiohttp session for the requests. This session never closes it.
+        observer: A function or coroutine function that is called with each event of ``akool_async.events``.
+        resubmit_lost: False never presses again after a lost reply, even if AKOOL did not accept the first press.
         allow_http: True allows plain http to other machines, which shows the key to the network.
-        timing: All other waits. The default is :class:`Timing`, multiplied by ``AKOOL_TIME_SCALE`` of the environment,
-            which is for an emulator on this machine alone.
+        timing: All other waits. The default is :class:`Timing`, multiplied by the environment's ``AKOOL_TIME_SCALE``,
+            which only an emulator on this machine may use.
 
     Raises:
         ConfigurationError: There are no credentials, or the address must not get a key.
-        ValueError: An argument is wrong in itself.
+        ValueError: An argument has a wrong value.
     """
 
     def __init__(
@@ -180,7 +191,7 @@ class AkoolSession:
         self._rate_limiter = RateLimiter(_validate.optional_rate("max_requests_per_second", max_requests_per_second))
         credentials = read_credentials(auth, os.environ)
         self.account_id = credentials.fingerprint
-        """Tells this account from others without revealing its key."""
+        """Identifies the account without revealing its key."""
         self._closed = False
         self._fan_outs: WeakSet[FanOut] = WeakSet()
         self._reporter = Reporter(settings.observer)
@@ -202,7 +213,7 @@ class AkoolSession:
         self._build_submitter()
 
     def _build_submitter(self) -> None:
-        """Build the rooms of a paid POST, from the poller up to the fan-outs."""
+        """Build what a paid POST needs, from the poller up to the fan-outs."""
         settings, ramp = self._settings, Ramp(self._settings.timing)
         self._poller = Poller(
             self._endpoints,
@@ -242,33 +253,34 @@ class AkoolSession:
             webhook_url=settings.webhook_url,
         )
 
-    # --- acts: POSTs that spend credits ---
+    # --- POSTs that spend credits ---
 
     async def create_by_button(
         self, image_id: str, button: Button | str, *, webhook_url: str | None = None
     ) -> Operation:
         """Press a button of a finished image: U1-U4 upscale one of its four pictures to 4K, V1-V4 vary one.
 
-        A press costs credits and works once per button and image. All who press the same in this session share one POST
-        and one :class:`Operation`. Upscales wait here for a slot. If the caller is cancelled once the POST is sent,
-        nothing is lost: the same press again returns the operation. AKOOL's page: Create By Button.
+        A press costs credits, and each button of an image works once. Callers of this session that press the same
+        button share one POST and one :class:`Operation`. An upscale first waits for a slot. Cancelling a caller after
+        the POST was sent loses nothing: the same press again returns the operation. AKOOL's page: Create By Button.
 
         Args:
             image_id: The ``_id`` of the image.
             button: U1-U4 or V1-V4.
-            webhook_url: Replaces the session's; ``""`` sends none. If the press is under way already, the first
-                caller's counts.
+            webhook_url: Replaces the session's ``webhook_url``; ``""`` sends no address. If the press is already under
+                way, the first caller's address is used.
 
         Returns:
             The operation, which AKOOL has accepted.
 
         Raises:
             ValueError: An argument is wrong; nothing was sent.
-            NotOperableError: The button is used or not there, or the image is not finished.
-            OutcomeUnknownError: The reply was lost. Its ``charged`` says whether AKOOL was found to have accepted it.
+            NotOperableError: The button is used or not available, or the image is not finished.
+            OutcomeUnknownError: The reply was lost. ``charged`` is True if the source image shows that AKOOL accepted
+                the press, and None if nothing shows whether it did.
             InsufficientCreditError, AuthenticationError, NotFoundError, ...: AKOOL refused; nothing was spent.
-            RateLimitedError: AKOOL kept refusing with 1005 or 429 for ``Timing.throttle_timeout``, 15 minutes.
-            TransportError: AKOOL could not be reached in several tries; nothing was sent.
+            RateLimitedError: AKOOL refused with 1005 or 429 for 15 minutes (``Timing.throttle_timeout``).
+            TransportError: AKOOL could not be reached in several tries; nothing was spent.
             SessionClosedError: The session is closed.
         """
         press = ButtonPress(image_id, Button.parse(button))
@@ -276,11 +288,31 @@ class AkoolSession:
         return self._submitter.recall(press) or await self._submitter.submit(press, webhook_url).join()
 
     async def upscale(self, image_id: str, index: int, *, webhook_url: str | None = None) -> Operation:
-        """Press U1-U4 by ``index``, 1 to 4: the picture that is upscaled. As :meth:`create_by_button`."""
+        """Upscale one of the four pictures of a finished image: press U1-U4.
+
+        Args:
+            image_id: The ``_id`` of the image.
+            index: The picture, 1 to 4.
+            webhook_url: See :meth:`create_by_button`.
+
+        Raises:
+            ValueError: An argument is wrong; nothing was sent.
+            NotOperableError, OutcomeUnknownError, ...: See :meth:`create_by_button`.
+        """
         return await self.create_by_button(image_id, Button.upscale(index), webhook_url=webhook_url)
 
     async def vary(self, image_id: str, index: int, *, webhook_url: str | None = None) -> Operation:
-        """Press V1-V4 by ``index``, 1 to 4: the picture that is varied. As :meth:`create_by_button`."""
+        """Vary one of the four pictures of a finished image: press V1-V4.
+
+        Args:
+            image_id: The ``_id`` of the image.
+            index: The picture, 1 to 4.
+            webhook_url: See :meth:`create_by_button`.
+
+        Raises:
+            ValueError: An argument is wrong; nothing was sent.
+            NotOperableError, OutcomeUnknownError, ...: See :meth:`create_by_button`.
+        """
         return await self.create_by_button(image_id, Button.vary(index), webhook_url=webhook_url)
 
     async def create_by_prompt(
@@ -288,19 +320,21 @@ class AkoolSession:
     ) -> Operation:
         """Make an image of four pictures from a prompt. Costs credits (AKOOL's page Create By Prompt, v3).
 
-        If the reply is lost, the outcome is unknown, unless the session's webhook reports the new id: AKOOL offers no
-        other way to find out.
+        If the reply is lost, only the session's webhook can report the new id. Otherwise the outcome stays unknown.
 
         Args:
-            prompt: The text.
-            scale: "1:1", "4:3", "3:4", "16:9", "9:16", "3:2" or "2:3".
+            prompt: The prompt's text.
+            scale: Width to height: "1:1", "4:3", "3:4", "16:9", "9:16", "3:2" or "2:3".
             source_image: The URL of an image to start from.
-            webhook_url: As of :meth:`create_by_button`.
+            webhook_url: See :meth:`create_by_button`.
+
+        Returns:
+            The operation, which AKOOL has accepted.
 
         Raises:
             ValueError: An argument is wrong; nothing was sent.
             OutcomeUnknownError: The reply was lost; ``charged`` is None.
-            InsufficientCreditError, AuthenticationError, TransportError, ...: As :meth:`create_by_button`.
+            InsufficientCreditError, AuthenticationError, TransportError, ...: See :meth:`create_by_button`.
         """
         item = Prompt(_validate.text("prompt", prompt), scale=scale, source_image=source_image)
         return (await self._submitter.submit_prompt(item, self._webhook(webhook_url)).join())[0]
@@ -321,22 +355,22 @@ class AkoolSession:
         """Make up to four images from a prompt. Costs credits (AKOOL's page Create By Source Prompt, v4).
 
         Args:
-            prompt: The text.
-            model_name: AKOOL's name of a model.
+            prompt: The prompt's text.
+            model_name: AKOOL's name of a model. None leaves the choice to AKOOL.
             source_images: URLs of images to start from.
-            scale: As of :meth:`create_by_prompt`, or "Original" with ``source_images``.
-            resolution: "1080p" or "4k", AKOOL's default.
-            batch_quantity: How many images, 1 to 4. Each takes a slot of ``max_concurrent_operations``.
-            similar: 0 to 1. AKOOL's default is 0.5.
-            negative_prompt: What the images shall not show.
-            webhook_url: As of :meth:`create_by_button`.
+            scale: A scale of :meth:`create_by_prompt`, or "Original" with ``source_images``. None is AKOOL's default.
+            resolution: "1080p" or "4k". None is AKOOL's default, 4k.
+            batch_quantity: How many images to make, 1 to 4. Each takes a slot of ``max_concurrent_operations``.
+            similar: AKOOL's ``similar``, 0 to 1. None is AKOOL's default, 0.5.
+            negative_prompt: What the images must not show.
+            webhook_url: See :meth:`create_by_button`.
 
         Returns:
             An operation for each image.
 
         Raises:
             ValueError: An argument is wrong, or the batch is larger than ``max_concurrent_operations``.
-            OutcomeUnknownError, InsufficientCreditError, ...: As :meth:`create_by_prompt`.
+            OutcomeUnknownError, InsufficientCreditError, ...: See :meth:`create_by_prompt`.
         """
         item = SourcePrompt(
             _validate.text("prompt", prompt),
@@ -355,39 +389,48 @@ class AkoolSession:
             )
         return await self._submitter.submit_prompt(item, self._webhook(webhook_url)).join()
 
-    # --- reads: they cost nothing, and are tried again ---
+    # --- reads, which are free and are retried ---
 
     async def get_image_result(self, image_id: str) -> ImageResult:
-        """Read an image as it is now. Costs nothing (AKOOL's page Get Image Result).
+        """Read the current state of an image. Costs nothing (AKOOL's page Get Image Result).
+
+        Args:
+            image_id: The ``_id`` of the image.
 
         Raises:
             NotFoundError: There is no such image, or it is older than 7 days.
-            AuthenticationError, TransportError, ResponseError, ...: No answer came in a few tries.
+            AuthenticationError, APIError, ...: AKOOL refused.
+            TransportError, ResponseError: No readable reply came in several tries.
         """
         _validate.image_id("image_id", image_id)
         return await self._endpoints.get_image_result(image_id)
 
     async def get_credit(self) -> float:
-        """Read the account's balance, in credits; raises as :meth:`get_image_result`."""
+        """Read the account's balance, in credits. Costs nothing.
+
+        Raises:
+            AuthenticationError, TransportError, ResponseError, ...: See :meth:`get_image_result`.
+        """
         balance = await self._endpoints.get_credit()
         self._journal.account.read_balance(balance)
         return balance
 
     async def reconcile(self, image_id: str, button: Button | str) -> bool | None:
-        """Find out what became of a press whose reply was lost, in any process, at any later time.
+        """Find out whether AKOOL accepted a press whose reply was lost. Works in any process, at any later time.
 
-        This reads the source image; if the button is still offered, it reads it again some seconds later
+        This reads the source image. If the button is still offered, it reads the image again 3 seconds later
         (``Timing.reconcile_gap``).
 
         Args:
-            image_id: The source image.
+            image_id: The ``_id`` of the source image.
             button: The button that was pressed.
 
         Returns:
-            True if AKOOL accepted the press and charged for it, False if it did not, None if that cannot be found out.
+            True if AKOOL accepted the press and charged for it, False if it did not, None if the source image shows
+            neither.
 
         Raises:
-            NotFoundError, AuthenticationError, TransportError, ...: As :meth:`get_image_result`.
+            NotFoundError, AuthenticationError, TransportError, ...: See :meth:`get_image_result`.
         """
         source = await reconcile(self._endpoints, ButtonPress(image_id, button), self._settings.timing.reconcile_gap)
         return {Source.USED: True, Source.OFFERED: False}.get(source)
@@ -395,11 +438,22 @@ class AkoolSession:
     # --- operations ---
 
     def operation(self, operation_id: str) -> Operation:
-        """The operation with an id, accepted in this process or another, to be waited for. Sends nothing."""
+        """Return the operation with this id, to wait for it. Any process may have made it. Sends nothing.
+
+        Args:
+            operation_id: The ``_id`` that AKOOL gave the operation.
+
+        Raises:
+            ValueError: ``operation_id`` cannot be an id.
+        """
         return self._attach(Operation(_validate.image_id("operation_id", operation_id)))
 
     def resume(self, text: str) -> Operation:
-        """Rebuild an operation from ``Operation.to_json()``. Sends nothing."""
+        """Rebuild an operation from the text of ``Operation.to_json()``. Sends nothing.
+
+        Raises:
+            ValueError: ``text`` is something else.
+        """
         return self._attach(read_operation(text))
 
     def fan_out(
@@ -411,36 +465,39 @@ class AkoolSession:
         max_credits: float | None = None,
         timeout: float | None = None,
     ) -> AsyncGenerator[Outcome, None]:
-        """Press many buttons, and send many prompts, and yield an :class:`Outcome` for each as it finishes.
+        """Press many buttons and send many prompts, and yield an :class:`Outcome` for each as it finishes.
 
-        Each item may say what is pressed on its result: ``Prompt("a fox", then="U* V1>U2")`` makes an image, upscales
-        its four pictures, varies the first one, and upscales one of those. Each prompt and press of such a tree comes
-        out once, with the outcome that it followed as its ``parent``. If an image was not made, what was to be pressed
-        on it comes out with :class:`NotPressedError`, or with :class:`BudgetError` if the budget was spent.
+        ``then`` of an item says what to press on its result: ``Prompt("a fox", then="U* V1>U2")`` makes an image,
+        upscales its four pictures, varies the first one, and upscales picture 2 of the variation. Each prompt and each
+        press of such a tree has one outcome, whose ``parent`` is the outcome on whose image it was pressed. If an image
+        was not made, the presses on it have :class:`NotPressedError` as their ``error``, or :class:`BudgetError` if
+        the budget was spent.
 
-        Items are pulled lazily, and a failure touches no other item. Upscales, variations and prompts go on beside each
-        other. Presses on images that were made here go before new prompts, and no more trees with upscales are open
-        than keep the slots busy.
+        Items are pulled lazily, and one failure touches no other item. Upscales, variations and prompts run
+        concurrently. Presses on images of this fan-out go before new prompts, and a new tree with upscales begins only
+        when the upscales of the earlier ones no longer keep all slots busy.
 
-        Bad authentication, a banned account or exhausted credit end new POSTs: the rest of the input comes out with
-        that error, unsent. Leaving the loop or cancelling its task ends new POSTs too, as soon as the generator is
-        closed: by ``contextlib.aclosing``, by Python in its own time, or by :meth:`aclose`. What was accepted and not
-        yielded then stands in :attr:`unclaimed`. An error of ``items`` itself, a bad item included, is raised once
-        everything that was sent has come out.
+        Bad authentication, a banned account or exhausted credit stops new POSTs: the rest of the input is yielded with
+        that error, unsent. Leaving the loop or cancelling its task stops new POSTs as soon as the generator is closed:
+        immediately with ``contextlib.aclosing``, otherwise when Python collects it, or by :meth:`aclose`. Accepted
+        operations that were not yielded are then in :attr:`unclaimed`. If ``items`` raises, or holds a bad item, that
+        error is raised after everything that was sent has been yielded.
 
         Args:
             items: An iterable or an async iterable, which may be endless. Each item is a :class:`ButtonPress`, an
                 ``(image_id, button)`` pair, a :class:`Prompt` or a :class:`SourcePrompt`.
-            max_in_flight: How many may be under way or have an outcome that was not taken yet. At most as many more
-                items wait, and what is pressed on images that are there.
-            preflight: Whether to read each source image once, and refuse a button that is used or absent without
+            max_in_flight: Maximum number of presses and prompts that are under way or whose outcome you have not taken.
+                At most as many more items wait in memory, besides the presses on images that are finished.
+            preflight: True reads each source image once, and refuses a button that is used or not available without
                 pressing it (:class:`NotOperableError`).
-            max_credits: The most that may be charged, as far as AKOOL reports prices. What could pass it is not sent.
-            timeout: Seconds that each operation may take once it is accepted.
+            max_credits: Maximum number of credits to be charged, as far as AKOOL reports prices. A POST that could
+                exceed it is not sent. None for no limit.
+            timeout: Seconds that each operation may take after AKOOL accepted it; None for no limit.
 
         Raises:
-            ValueError: An argument is wrong, before anything is pulled; or an item is, which is named by its place.
-            SessionClosedError: The session is closed, or was while the outcomes came.
+            ValueError: An argument is wrong (raised before any item is pulled), or an item is, which the message names
+                by its position.
+            SessionClosedError: The session is closed, or was closed before the fan-out ended.
         """
         if self._closed:
             raise SessionClosedError
@@ -450,22 +507,23 @@ class AkoolSession:
         return fan_out.outcomes()
 
     def notify(self, event: WebhookEvent, *, correlation_id: str | None = None) -> bool:
-        """Take in a webhook: the operation that it is about is polled immediately.
+        """Handle a webhook: poll its operation immediately.
 
-        A webhook is a hint: what happened is what AKOOL answers to that poll. Call this in the session's event loop.
-        An event of another process costs nothing.
+        A webhook is only a hint; the poll reads what really happened. Call this in the session's event loop. Webhooks
+        for operations of other processes do no harm and cause no request.
 
         Args:
             event: What :meth:`WebhookVerifier.parse` returned.
-            correlation_id: The ``akool_press`` of the query that the webhook was sent to. By it an operation is found
-                whose reply was lost.
+            correlation_id: ``akool_press`` from the query of the address that was called. It leads to the press or
+                prompt if the reply to that was lost.
 
         Returns:
             True if the event concerns this session.
 
         Raises:
-            SessionClosedError: The session is closed; let AKOOL call again.
-            ConfigurationError: It was called outside of the session's event loop.
+            ValueError: An argument is of the wrong type.
+            SessionClosedError: The session is closed. Answer with an error, so that AKOOL calls again.
+            ConfigurationError: This was called outside of the session's event loop.
         """
         if not isinstance(event, WebhookEvent):
             raise ValueError(f"event must be a WebhookEvent, as WebhookVerifier.parse() returns, not {event!r}")  # noqa: TRY004
@@ -479,19 +537,20 @@ class AkoolSession:
 
     @property
     def unclaimed(self) -> tuple[Operation, ...]:
-        """Accepted operations that no caller got; the newest 10,000.
+        """Accepted operations that no caller received; the newest 10,000.
 
-        Their callers were all cancelled, or a webhook reported the id of a lost reply after its error was raised.
+        Either all their callers were cancelled, or a webhook reported the id after the reply was lost and
+        :class:`OutcomeUnknownError` was raised.
         """
         return tuple(self._operation(made) for made in self._journal.unclaimed)
 
     @property
     def unclaimed_errors(self) -> tuple[OutcomeUnknownError, ...]:
-        """The errors of POSTs of unknown outcome whose callers had all left; the newest 10,000."""
+        """Errors of POSTs whose outcome is unknown and whose callers were all cancelled; the newest 10,000."""
         return tuple(self._journal.unclaimed_errors)
 
     def counters(self) -> Counters:
-        """Count what is waiting, under way and ended, and what it cost: see :class:`Counters`."""
+        """Return the numbers of operations that wait, run and ended, and their credits: see :class:`Counters`."""
         totals = self._reporter.totals
         finished = totals.finished or 1
         return Counters(
@@ -523,15 +582,18 @@ class AkoolSession:
         timeout: float | None = None,  # noqa: ASYNC109 - the public name
         raise_on_failure: bool = True,
     ) -> ImageResult:
-        """Wait for an operation, also one that was copied out of another session, or for an id.
+        """Wait for an operation, also one of another session or a pickled copy.
 
         Args:
             operation: The operation, or its id.
-            timeout: Seconds; None waits for as long as it takes.
+            timeout: Seconds to wait; None for no limit.
             raise_on_failure: False returns the result of status 4 instead of raising.
 
+        Returns:
+            The final result.
+
         Raises:
-            OperationFailedError, WaitTimeoutError, PollingError, ...: As :meth:`Operation.wait_until_complete`.
+            OperationFailedError, WaitTimeoutError, PollingError, ...: See :meth:`Operation.wait_until_complete`.
         """
         if not isinstance(operation, Operation):
             operation = Operation(_validate.image_id("operation", operation))
@@ -543,23 +605,27 @@ class AkoolSession:
     ) -> list[Path]:
         """Save every picture of a result as ``ID-1.png``, ``ID-2.png``, ... and return the paths, in ``urls`` order.
 
-        A few at once, 8 in the whole session. One that breaks off is asked for again a few times, from there on where
-        the host allows it; an address that the host does not know (any more) is read anew from AKOOL, once. If a host
-        asks for a pause (Retry-After), nothing is requested from it meanwhile; a picture waits for at most 60 seconds
-        in total. Nothing is overwritten: an equal file is kept, another one is an error. No key goes to the pictures'
-        host; of an injected ``http`` only the proxy is used.
+        The session downloads at most 8 pictures concurrently. A download that breaks off is resumed, or begun again if
+        the host does not support that, a few times. If a host refuses an address, AKOOL is asked once for a fresh one.
+        If a host asks for a pause (Retry-After), it gets no request meanwhile; one picture waits at most 60 seconds in
+        total. No file is overwritten: an identical file is kept, and a different one is an error. The hosts get no
+        key. If you passed ``http``, downloads use its proxy and nothing else of it.
 
         Args:
             result: The result.
-            directory: The folder, which is made if it is not there.
-            name: Name the pictures after this: ``NAME-1.png``, ... and ``NAME-grid.png`` for the grid of four, and
-                ``NAME.png`` for the only picture of an upscale.
+            directory: The folder. It is created if it does not exist.
+            name: The beginning of the file names: ``NAME-1.png``, ... and ``NAME-grid.png`` for the grid of four, or
+                ``NAME.png`` for the only picture of an upscale. None is the result's id.
+
+        Returns:
+            The path of each picture.
 
         Raises:
-            ValueError: an argument is wrong, such as a name that leads out of the folder; nothing was requested.
-            ResultExpiredError: the host refuses, and AKOOL does not have the result any more or its 7 days are over, by
-                the servers' clocks.
-            DownloadError: a picture could not be saved whole, or there is none.
+            ValueError: An argument is wrong, such as a name that leads out of the folder; nothing was requested.
+            ResultExpiredError: The host refuses, and AKOOL no longer has the result or its 7 days are over by the
+                servers' clocks.
+            DownloadError: A picture could not be saved whole, or the result has no picture.
+            SessionClosedError: The session was closed meanwhile.
         """
         if not isinstance(result, ImageResult):
             raise ValueError(f"result must be an ImageResult, such as wait_until_complete() returns, not {result!r}")  # noqa: TRY004
@@ -575,13 +641,13 @@ class AkoolSession:
     async def aclose(self) -> None:
         """Close the session.
 
-        POSTs under way end first, within the request timeout. An observer that is a coroutine function gets 5 seconds
-        to finish. Then all waits end with :class:`SessionClosedError`. What was accepted runs on at AKOOL, and another
-        session can wait for it by its id.
+        This first waits for the replies to POSTs under way, at most for the request timeout and 5 seconds. Then all
+        waits end with :class:`SessionClosedError`, and an observer that is a coroutine function gets 5 seconds to
+        finish. Accepted operations run on at AKOOL, and another session can wait for them by their ids.
         """
         self._closed = True
         self._rate_limiter.close()
-        async with AsyncExitStack() as closing:  # each step is taken also where the one before was cancelled
+        async with AsyncExitStack() as closing:  # each step runs even if the one before was cancelled
             closing.push_async_callback(self._reporter.aclose, self._settings.timing.closing_timeout)
             closing.push_async_callback(self._transport.aclose)
             closing.push_async_callback(self._downloads.aclose)
@@ -607,7 +673,7 @@ class AkoolSession:
         return self._settings.webhook_url if webhook_url is None else _read_webhook_url(webhook_url)
 
     def _make_journal(self) -> MemoryJournal:
-        """What remembers the presses: a worker's session has another one."""
+        """Make the journal. A durable worker's session makes another one."""
         return MemoryJournal(self._slots, self._settings.timing.price_timeout)
 
     def _operation(self, made: Made) -> Operation:
@@ -626,8 +692,8 @@ def _read_scale(base_url: str) -> float:
     scale = read_scale(os.environ)
     if scale != 1 and not is_loopback(urlsplit(base_url).hostname or ""):
         raise ConfigurationError(
-            f"{SCALE_VARIABLE} scales what a session waits for, and is for an emulator on this machine alone: unset "
-            "it, or set AKOOL_BASE_URL to the emulator's address"
+            f"{SCALE_VARIABLE} shortens a session's waits, and works only with an emulator on this machine: unset it, "
+            "or set AKOOL_BASE_URL to the emulator's address"
         )
     return scale
 
@@ -639,7 +705,7 @@ def _read_webhook_url(webhook_url: str | None) -> str | None:
 def _read_own_webhook_url(webhook_url: str | None) -> str | None:
     read = _read_webhook_url(webhook_url)
     if f"{PARAMETER}=" in (read or ""):
-        raise ConfigurationError(f"webhook_url must not hold {PARAMETER}: each POST puts a correlation id there")
+        raise ConfigurationError(f"webhook_url must not contain {PARAMETER}=: each POST puts a correlation id there")
     return read
 
 

@@ -72,7 +72,7 @@ async def test_a_key_files_time_scale_counts(tmp_path):
     (tmp_path / "keys").write_text("AKOOL_API_KEY=sk-test-key\nAKOOL_TIME_SCALE=0.01\n")
     status, output, errors = await run("credit", "--key-file", "keys", cwd=tmp_path)
     assert (status, output) == (1, "")
-    assert "AKOOL_TIME_SCALE scales what a session waits for" in errors
+    assert "AKOOL_TIME_SCALE shortens a session's waits" in errors
 
 
 async def test_a_key_file_with_half_a_pair_is_refused(tmp_path):

@@ -305,7 +305,7 @@ async def test_a_time_out_is_taken_up_at_every_level(tmp_path):
         assert status == 4
         left_out = nodes_of(tmp_path / "out.jsonl")["a-fox-V1-U2"]
         assert left_out["error"].startswith(
-            "U2 was not pressed, since prompt 'a fox' was not made: not finished within"
+            "U2 was not pressed, since the image of prompt 'a fox' was not made: not finished within"
         )
         _, plan, _ = await run(*PLAN, *TREE, cwd=tmp_path, environment=environment)
         assert "then to press 5 4 upscales and 1 variation of images to be made" in " ".join(plan.split())
@@ -332,10 +332,8 @@ async def test_the_children_of_a_failed_prompt_are_not_pressed(emulator, akool, 
     left_out = [line for line in lines if line["id"] is None]
     assert len(left_out) == 9
     assert {line["parent"] for line in left_out} == {failed["name"], f"{failed['name']}-V1"}
-    reason = (
-        f"was not pressed, since prompt '{failed['prompt']}' was not made: AKOOL could not make this image: no anim"
-    )
-    assert all(reason in line["error"] for line in left_out)
+    cause = f"the image of prompt '{failed['prompt']}' was not made: AKOOL could not make this image: no anim"
+    assert all(f"was not pressed, since {cause}" in line["error"] for line in left_out)
     assert emulator.ledger.accepted == 11
     _, plan, _ = await akool(*PLAN, *TREE)
     assert "left out 9 presses on images that were not made" in " ".join(plan.split())
@@ -368,7 +366,7 @@ async def test_a_lost_reply_to_a_prompt_is_not_sent_again_unasked(emulator, akoo
         assert "1 prompt outcome unknown: only the balance shows" in errors
         root, child = nodes_of(tmp_path / "out.jsonl").values()
         assert (root["id"], root["charged"]) == (None, None)
-        assert "U1 was not pressed, since the outcome of prompt 'a fox' is not known" in child["error"]
+        assert "U1 was not pressed, since the outcome of prompt 'a fox' is unknown" in child["error"]
         assert len(read_lines(tmp_path / "out.jsonl")) == 2
     _, plan, _ = await akool(*PLAN, "--then", "U1")
     assert "outcome unknown 1 prompts of an earlier run; not sent again without --retry-unknown" in " ".join(
@@ -594,11 +592,11 @@ def test_a_key_is_that_of_the_content():
         ({"prompt": "a fox", "batch_quantity": 5}, "batch_quantity must be a whole number"),
         ({"prompt": "a fox", "similar": "x"}, "similar must be a number"),
         ({"prompt": "a fox", "then": "U1>U2"}, "then: nothing can be pressed on the result of U1"),
-        ({"prompt": "a fox", "then": "(U1"}, "then: a bracket is not closed"),
+        ({"prompt": "a fox", "then": "(U1"}, 'then: "(" without ")"'),
         ({"prompt": "a fox", "key": 5}, "key must be a non-empty text"),
-        ({"prompt": "a fox", "key": "known"}, "key 'known' is that of line 1, which asks for something else"),
+        ({"prompt": "a fox", "key": "known"}, "key 'known' belongs to line 1, which is another prompt"),
         ({"image_id": "a", "button": "U1", "then": "U2"}, "then: nothing can be pressed on the result of U1"),
-        ({"image_id": "a", "button": "V1>"}, 'button: after ">" must be a button'),
+        ({"image_id": "a", "button": "V1>"}, 'button: write a button after ">"'),
         ({"image_id": "a", "button": "U1", "scale": "1:1"}, "scale is for a prompt"),
         ({"prompt": "a fox", "name": "a/b"}, "name must not hold '/'"),
         ({"prompt": "a fox", "name": "..a"}, "name must neither begin nor end with a dot"),

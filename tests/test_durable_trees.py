@@ -84,8 +84,8 @@ async def test_each_image_of_a_batch_is_a_job(emulator, store):
 @pytest.mark.parametrize(
     ("prompt", "message"),
     [
-        (Prompt("a cat", key="k#2"), r"items\[1\]: key 'k#2' is that of items\[0\], which asks for something else"),
-        (SourcePrompt("a fox", key="k" * 199, batch_quantity=2), r"items\[1\]: key of a batch must be of at most 198"),
+        (Prompt("a cat", key="k#2"), r"items\[1\]: key 'k#2' belongs to items\[0\], which is another prompt"),
+        (SourcePrompt("a fox", key="k" * 199, batch_quantity=2), r"items\[1\]: key of a batch must have at most 198"),
     ],
 )
 async def test_keys_are_never_those_of_other_images(emulator, tmp_path, prompt, message):

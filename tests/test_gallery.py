@@ -129,7 +129,7 @@ async def test_the_page_shows_every_button_and_needs_nothing_else(gallery):
     assert "4 of 6 presses done, 10 credits" in page.text
     assert page.text.count("Free:") == 2
     assert len(re.findall(r"\d\.\d s · 2 credits", page.text)) == 5
-    assert "V2 is not offered" in page.text
+    assert "V2 is not available" in page.text
     files = [link for link in page.links if not link.startswith("http")]
     assert len(files) == 4
     assert all((gallery.parent / file.replace("%20", " ")).exists() for file in files)

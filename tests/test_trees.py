@@ -83,7 +83,9 @@ async def test_presses_below_a_failed_image_are_not_made_and_say_why(emulator, a
     assert [type(outcome.error) for outcome in outcomes] == [OperationFailedError, *[NotPressedError] * 3]
     first = outcomes[0]
     assert outcomes[1].press == ButtonPress(first.operation.id, "U1")
-    assert str(outcomes[1].error).startswith("U1 was not pressed, since prompt 'a fox' was not made: AKOOL could not")
+    assert str(outcomes[1].error).startswith(
+        "U1 was not pressed, since the image of prompt 'a fox' was not made: AKOOL could not"
+    )
     assert "too dark" in str(outcomes[3].error)
     assert outcomes[3].path == ("V1", "U2")
     assert outcomes[3].press is None

@@ -211,13 +211,13 @@ def test_every_refusal_reads_the_same():
 @pytest.mark.parametrize("length", [8, 15, 17, 23, 25, 31, 33, 64])
 def test_a_secret_that_is_not_an_aes_key_is_a_configuration_error(length):
     """A wrong length is reported when the verifier is made, not with the first webhook."""
-    with pytest.raises(ConfigurationError, match="client_secret must be of 16, 24 or 32 bytes"):
+    with pytest.raises(ConfigurationError, match="client_secret must have 16, 24 or 32 bytes"):
         WebhookVerifier("c" * 22, "s" * length)
 
 
 def test_a_short_client_id_is_a_configuration_error():
     """An id that is too short for the initialisation vector is reported when the verifier is made."""
-    with pytest.raises(ConfigurationError, match="client_id must be of at least 16 bytes, not 15"):
+    with pytest.raises(ConfigurationError, match="client_id must have at least 16 bytes, not 15"):
         WebhookVerifier("c" * 15, "s" * 24)
 
 

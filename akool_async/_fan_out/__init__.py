@@ -1,1 +1,1 @@
-"""Many presses and prompts, pulled lazily, bounded, within a budget."""
+"""Fan-outs: many presses and prompts, pulled lazily, bounded, within a budget."""

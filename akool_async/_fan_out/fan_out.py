@@ -1,4 +1,4 @@
-"""Presses and prompts, pulled lazily, bounded, each ending in an :class:`Outcome`; see ``AkoolSession.fan_out``."""
+"""The fan-out pulls presses and prompts lazily and yields an :class:`Outcome` for each."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 @frozen
 class FanOutServices:
-    """What all fan-outs of a session share."""
+    """The parts of a session that its fan-outs share."""
 
     submitter: Submitter
     endpoints: Endpoints
@@ -54,7 +54,7 @@ class FanOutServices:
 
 @frozen(kw_only=True)
 class Options:
-    """How one fan-out goes about its items; see ``AkoolSession.fan_out``."""
+    """The options of one fan-out; see ``AkoolSession.fan_out``."""
 
     max_in_flight: int
     preflight: bool
@@ -70,7 +70,7 @@ class Options:
 
 
 class FanOut:
-    """One run over an input; ``outcomes()`` is iterated once."""
+    """One run over an input. Iterate ``outcomes()`` once."""
 
     def __init__(self, items: Items, options: Options, services: FanOutServices) -> None:
         check_items(items)
@@ -86,11 +86,11 @@ class FanOut:
         self._begun: set[Node] = set()
         self._pressing: dict[ButtonPress, asyncio.Event] = {}
         self._done: deque[tuple[Outcome, tuple[Branch, ...]]] = deque()
-        """Outcomes that nobody has taken, each with what cannot be pressed because of it."""
+        """Outcomes that the caller has not taken, each with the presses that it makes impossible."""
         self._not_made: Iterator[Outcome] = iter(())
-        """Outcomes of presses that have no source image, made as they are taken: they may be many."""
-        self._news = asyncio.Event()  # something was done, or all is over
-        self._wanted = asyncio.Event()  # more items are wanted
+        """Outcomes of presses without a source image. They may be many, so each is made when it is taken."""
+        self._news = asyncio.Event()  # set if there is an outcome, or the fan-out is over
+        self._wanted = asyncio.Event()  # set while more items are wanted
         self._stopped_by: AkoolError | None = None
         self._input_ended = False
         self._input_error: Exception | None = None
@@ -98,7 +98,7 @@ class FanOut:
         self._is_left = False
 
     async def outcomes(self) -> AsyncGenerator[Outcome, None]:
-        """The outcome of every node, as they come."""
+        """Yield the outcome of each node when it ends."""
         self._services.home.require()
         if self._is_left:
             raise SessionClosedError
@@ -122,15 +122,15 @@ class FanOut:
     # --- the input ---
 
     async def _pull(self) -> None:
-        """Take items while they are wanted."""
+        """Pull items while they are wanted."""
         try:
-            place = 0
+            position = 0
             self._advance()
             await self._wanted.wait()
             async with aclosing(pull(self._items)) as items:
                 async for item in items:
-                    self._add(read_item(f"items[{place}]", item))
-                    place += 1
+                    self._add(read_item(f"items[{position}]", item))
+                    position += 1
                     self._advance()
                     if self._is_left:
                         break
@@ -138,8 +138,8 @@ class FanOut:
         except asyncio.CancelledError:
             if self._is_left:
                 raise
-            self._input_error = RuntimeError("items ended with a CancelledError of their own, before their end")
-        except Exception as error:  # noqa: BLE001 - of the caller's own input; raised when all else has come out
+            self._input_error = RuntimeError("items raised a CancelledError before their end")
+        except Exception as error:  # noqa: BLE001 - the input's own error; raised after all outcomes were yielded
             self._input_error = error
         finally:
             self._input_ended = True
@@ -156,10 +156,10 @@ class FanOut:
             else:
                 self._lanes.add(node)
 
-    # --- its course ---
+    # --- running the nodes ---
 
     def _advance(self) -> None:
-        """Begin what may begin, and say whether more input is wanted."""
+        """Begin all nodes that may begin, and set whether more input is wanted."""
         if self._stopped_by is not None:
             for node in self._lanes.clear():
                 self._refuse(node, _because_of(self._stopped_by, node))
@@ -196,7 +196,7 @@ class FanOut:
     def _end_cancelled(self, node: Node) -> None:
         if self._is_left:
             self._keep(outcome_of(node, None))
-        elif self._stopped_by is not None:  # pragma: no branch - else it is the end of the event loop that cancels
+        elif self._stopped_by is not None:  # pragma: no branch - otherwise the event loop ends
             error = _because_of(self._stopped_by, node)
             if node.is_submitted:
                 self._finish(node, outcome_of(node, error))
@@ -213,7 +213,7 @@ class FanOut:
                 result = await operation.wait_until_complete(timeout=self._options.timeout, raise_on_failure=False)
                 await purchase.end(result.deduction_credit)
             error = failure_of(result)
-        except Exception as caught:  # noqa: BLE001 - whatever it is, it is this node's and touches no other
+        except Exception as caught:  # noqa: BLE001 - any error belongs to this node and must not touch the others
             error = caught
         self._finish(node, outcome_of(node, error, result))
 
@@ -227,16 +227,16 @@ class FanOut:
         return operation
 
     async def _press(self, node: Node, press: ButtonPress, purchase: Purchase) -> Operation:
-        """Press a button. If the same press stands in the input twice, the second waits for the first."""
+        """Press a button. If the input has the same press twice, the second one waits for the first."""
         while (first := self._pressing.get(press)) is not None:
             await first.wait()
         pressed = self._pressing[press] = asyncio.Event()
         submitter, webhook_url = self._services.submitter, self._services.webhook_url
         try:
-            if not submitter.has_sent(press):  # or else it is charged to whoever sent it
+            if not submitter.has_sent(press):  # otherwise the caller that sent it pays for it
                 await self._reserve(node, purchase)
             node.is_submitted = True
-            # Before anything else is awaited: from here on the operation is this run's to keep.
+            # Set before anything else is awaited, since this run must now keep the operation.
             node.operation = submitter.recall(press) or await submitter.submit(press, webhook_url).join()
         finally:
             del self._pressing[press]
@@ -250,7 +250,7 @@ class FanOut:
             node.is_submitted = True
             node.submission = self._services.submitter.submit_prompt(prompt, self._services.webhook_url)
             node.operation, *others = await node.submission.join()
-            # AKOOL may make more than it was asked for.
+            # AKOOL may make more images than requested.
             self._services.journal.keep_unclaimed(Made(other.id, None) for other in others)
         self._lanes.leave(node)
         node.has_left_lane = True
@@ -265,7 +265,7 @@ class FanOut:
             raise
 
     async def _check(self, node: Node) -> None:
-        """Refuse a press that cannot be made, before it queues."""
+        """Raise if the press cannot be made, before it queues."""
         item = node.item
         if isinstance(item, ButtonPress) and self._services.submitter.knows(item):
             return
@@ -277,10 +277,10 @@ class FanOut:
             self._report_refused(node, error)
             raise
 
-    # --- ends ---
+    # --- outcomes ---
 
     def _finish(self, node: Node, outcome: Outcome) -> None:
-        """The outcome of a node is there; what is pressed on its result comes next."""
+        """Record the outcome of a node, and add the presses on its result."""
         error = outcome.error
         if self._is_left:
             self._keep(outcome)
@@ -298,7 +298,7 @@ class FanOut:
         self._news.set()
 
     def _refuse(self, node: Node, error: Exception) -> None:
-        """The outcome of a node that the submitter never saw."""
+        """Record the outcome of a node that the submitter never saw."""
         self._report_refused(node, error)
         self._finish(node, outcome_of(node, error))
 
@@ -306,11 +306,11 @@ class FanOut:
         self._services.reporter.report(Refused(press=press_of(node.item), prompt=prompt_of(node.item), error=error))
 
     def _take_outcome(self) -> Outcome | None:
-        """The next outcome that nobody has taken."""
-        below = next(self._not_made, None)
-        if below is not None:
-            self._services.reporter.report(Refused(press=below.press, error=below.error))
-            return below
+        """Return the next outcome; None if there is none yet."""
+        not_made = next(self._not_made, None)
+        if not_made is not None:
+            self._services.reporter.report(Refused(press=not_made.press, error=not_made.error))
+            return not_made
         if not self._done:
             return None
         outcome, then = self._done.popleft()
@@ -318,7 +318,7 @@ class FanOut:
         return outcome
 
     def _stop(self, error: AkoolError) -> None:
-        """No new presses: those not sent yet come out with the error that makes them pointless."""
+        """Send nothing more: all that was not sent ends with this error."""
         if self._stopped_by is None:
             self._stopped_by = error
             for node in self._begun:
@@ -336,11 +336,11 @@ class FanOut:
         return node.submission is None or node.submission.is_unsent
 
     async def aclose(self) -> None:
-        """The loop is over, or was left early: no new presses; what was accepted and not yielded is kept."""
+        """Stop: send nothing more, and keep accepted operations that were not yielded."""
         if self._is_left:
             return
-        # All that is known is kept before the first await, and the rest as each node ends: a caller who is cancelled
-        # twice may end this one early.
+        # Outcomes are kept before the first await, since a second cancellation may end this method early. The rest is
+        # kept when each node ends.
         self._is_left = self._input_ended = True
         self._max_in_flight = 0
         deque(self._lanes.clear(), maxlen=0)
@@ -348,7 +348,7 @@ class FanOut:
         while self._done:
             self._keep(self._done.popleft()[0])
         begun = [self._pulling, *(node.task for node in self._begun)]
-        # The input itself may close the session: it runs in the task that pulls.
+        # The current task may be the pulling one: the input itself may close the session.
         tasks = [task for task in begun if task is not None and task is not asyncio.current_task()]
         for task in tasks:
             task.cancel()
@@ -358,7 +358,7 @@ class FanOut:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _keep(self, outcome: Outcome) -> None:
-        """Of what nobody is told any more, what was or may have been paid for."""
+        """Keep an outcome that cannot be yielded, if it was or may have been paid for."""
         if outcome.operation is not None:
             self._services.journal.keep_unclaimed([Made(outcome.operation.id, outcome.press)])
         elif isinstance(outcome.error, OutcomeUnknownError):
@@ -367,5 +367,5 @@ class FanOut:
 
 def _because_of(reason: AkoolError, node: Node) -> AkoolError:
     error = copy_about(reason, node.item)
-    error.args = (f"not pressed, as another press met: {reason.args[0]}",)
+    error.args = (f"not sent, since an earlier press or prompt failed: {reason.args[0]}",)
     return error

@@ -1,4 +1,4 @@
-"""The items of a fan-out: what may be passed, read one by one as they are wanted."""
+"""Reads the items of a fan-out, one by one as they are wanted."""
 
 from __future__ import annotations
 
@@ -8,33 +8,42 @@ from typing import TypeAlias
 from akool_async.items import Button, ButtonPress, Item
 
 AnyItem: TypeAlias = Item | tuple[str, str]
-"""An item as a user may write it."""
+"""An item, or a pair (image id, button)."""
 Items: TypeAlias = Iterable[AnyItem] | AsyncIterable[AnyItem]
+"""The input of a fan-out."""
 
 
 def check_items(items: Items, name: str = "items") -> None:
-    """Raise a ``ValueError`` for what cannot be the items of a fan-out."""
+    """Check that ``items`` can be the input of a fan-out.
+
+    Args:
+        items: The argument.
+        name: Its name, for error messages.
+
+    Raises:
+        ValueError: It cannot.
+    """
     if not isinstance(items, Iterable | AsyncIterable) or isinstance(items, str | bytes | Item):
         raise ValueError(  # noqa: TRY004 - bad input is ValueError
             f"{name} must be an iterable of ButtonPress, (image_id, button) or Prompt, not {items!r:.200}"
         )
     if isinstance(items, Mapping):
-        raise ValueError(f"{name} must be pairs (image_id, button); of a mapping of such, pass its items()")  # noqa: TRY004
+        raise ValueError(f"{name} must not be a mapping; pass its items() if they are (image_id, button)")  # noqa: TRY004
 
 
 def read_item(name: str, item: object) -> Item:
-    """The press or the prompt that an item is. Its button may be one that this version does not know.
+    """Read one item. Its button may be one that this version does not know.
 
     Args:
-        name: What the item is called in an error, such as ``items[3]``.
+        name: The item's name in error messages, such as ``items[3]``.
         item: A :class:`ButtonPress`, a pair (image id, button), or a prompt.
 
     Raises:
-        ValueError: It is none of them.
+        ValueError: It is something else.
     """
     if isinstance(item, Item):
         return item
-    pair = tuple(item) if isinstance(item, tuple | list) else ()  # of a set, nobody knows which comes first
+    pair = tuple(item) if isinstance(item, tuple | list) else ()  # not a set, which has no order
     if len(pair) != 2:  # noqa: PLR2004 - a pair
         raise ValueError(
             f"{name} must be a Prompt, a ButtonPress or a pair (image_id, button), such as "
@@ -49,7 +58,7 @@ def read_item(name: str, item: object) -> Item:
 
 
 async def pull(items: Items) -> AsyncGenerator[object, None]:
-    """Each item as it is asked for. A generator is closed with this one."""
+    """Yield each item. If ``items`` is a generator, it is closed together with this one."""
     try:
         if isinstance(items, AsyncIterable):
             async for item in items:

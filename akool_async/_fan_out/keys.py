@@ -1,4 +1,4 @@
-"""Keys of prompts, which have no natural name: given by the caller, or derived from what is asked for."""
+"""Keys that identify prompts: given by the caller, or derived from the content."""
 
 from __future__ import annotations
 
@@ -16,42 +16,42 @@ if TYPE_CHECKING:
     from akool_async.items import Prompt, SourcePrompt
 
 KEY_LENGTH: Final = 12
-"""Hexadecimal digits: with 8, two of 10,000 prompts would be the same once in a hundred times."""
+"""Hexadecimal digits. With 8, the chance of equal keys among 10,000 prompts would be one in a hundred."""
 MAX_KNOWN: Final = 100_000
-"""Keys of one input that are compared with each other."""
+"""Maximum number of keys of one input that are compared with each other."""
 NOT_CONTENT: Final = ("then", "key")
 
 
 def content_of(prompt: Prompt | SourcePrompt) -> str:
-    """What AKOOL is asked for, as a short hash: the same for two prompts that differ in ``then`` and ``key`` alone."""
+    """Return a short hash of what AKOOL gets. Prompts that differ only in ``then`` and ``key`` have the same hash."""
     names = [each.name for each in fields(type(prompt)) if each.name not in NOT_CONTENT]
     text = json.dumps([type(prompt).__name__, {name: getattr(prompt, name) for name in names}], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]
 
 
 def key_of_image(key: str, number: int) -> str:
-    """The key of one image of a batch, counted from 1."""
+    """Return the key of one image of a batch, counted from 1."""
     return key if number == 1 else f"{key}#{number}"
 
 
 @define
 class PromptKeys:
-    """The keys of one input, in which the same prompts have the same keys, whenever it is read again."""
+    """Gives keys to the prompts of one input. Each reading of the same input gives the same keys."""
 
     _times: Counter[str] = field(factory=Counter)
-    """How often each content came."""
+    """The number of prompts of each content so far."""
     _known: Recent[str, tuple[str, str]] = field(factory=lambda: Recent(MAX_KNOWN))
-    """The content of each key, and where it came from."""
+    """The content of each key, and the position of its prompt in the input."""
 
-    def give(self, prompt: Prompt | SourcePrompt, place: str) -> list[str]:
-        """The keys of a prompt's images: its own key, or its content with how often that came before.
+    def give(self, prompt: Prompt | SourcePrompt, position: str) -> list[str]:
+        """Return the keys of a prompt's images: its ``key``, or its content, numbered if that came before.
 
         Args:
             prompt: The prompt.
-            place: Where it stands in the input, for errors.
+            position: Its position in the input, for error messages.
 
         Raises:
-            ValueError: Another prompt has one of the keys, and asks for something else.
+            ValueError: A prompt of other content has one of the keys.
         """
         content = content_of(prompt)
         self._times[content] += 1
@@ -59,10 +59,10 @@ class PromptKeys:
         key = prompt.key or (content if times == 1 else f"{content}-{times}")
         keys = [key_of_image(key, number) for number in range(1, prompt.images + 1)]
         if len(keys[-1]) > MAX_KEY_LENGTH:
-            raise ValueError(f"key of a batch must be of at most {MAX_KEY_LENGTH - 2} characters, not {key!r:.50}...")
+            raise ValueError(f"key of a batch must have at most {MAX_KEY_LENGTH - 2} characters, not {key!r:.50}...")
         for each in keys:
-            known, where = self._known.get(each, (content, place))
+            known, owner = self._known.get(each, (content, position))
             if known != content:
-                raise ValueError(f"key {each!r:.200} is that of {where}, which asks for something else")
-            self._known.setdefault(each, (content, place))
+                raise ValueError(f"key {each!r:.200} belongs to {owner}, which is another prompt")
+            self._known.setdefault(each, (content, position))
         return keys

@@ -1,4 +1,4 @@
-"""Which node of a fan-out begins next: upscales, variations and prompts in turn, what belongs to open trees first."""
+"""Chooses the node of a fan-out that begins next: upscales, variations and prompts in turn, open trees first."""
 
 from __future__ import annotations
 
@@ -15,51 +15,55 @@ if TYPE_CHECKING:
     from akool_async._fan_out.tree import Node
 
 AHEAD: Final = 5
-"""Upscales that open trees have for each slot, before another tree begins: while a slot makes four of them, the next
-image is made, which may take three times as long."""
+"""A new tree begins if the open trees have fewer upscales left than this, for each slot. A slot is busy with them while
+the next image is made, which may take three times as long as an upscale."""
 MAX_PROMPTS_SENT: Final = 16
-"""Prompts that wait to be accepted: more would only keep the presses on images that are there waiting behind them."""
+"""Maximum number of prompts that wait to be accepted. With more, presses on finished images would queue behind them."""
 MIN_READY: Final = 4
-"""Operations that are ready to take a slot, beyond those that have one."""
+"""Minimum number of operations that are ready for the next free slot."""
 
 
 @define(eq=False)
 class Lane:
-    """The nodes of one kind: those that wait, and how many have begun."""
+    """The queue for the nodes of one kind."""
 
     limit: int
+    """Maximum number of nodes that have begun."""
     _children: deque[Node] = field(factory=deque)
-    """Of trees that have begun."""
+    """Waiting nodes of trees that have begun."""
     _roots: deque[Node] = field(factory=deque)
+    """Waiting items of the input."""
     begun: int = 0
+    """Number of nodes that have begun and not left."""
     _was_child: bool = False
+    """True if the last node that began was a child."""
 
     @property
     def is_open(self) -> bool:
-        """True if another may begin."""
+        """True if another node may begin."""
         return self.begun < self.limit
 
     @property
     def waiting(self) -> int:
-        """How many wait."""
+        """The number of waiting nodes."""
         return len(self._children) + len(self._roots)
 
     @property
     def roots(self) -> int:
-        """How many items of the fan-out itself wait."""
+        """The number of waiting items of the input."""
         return len(self._roots)
 
     @property
     def children(self) -> int:
-        """How many presses on images that were made here wait."""
+        """The number of waiting presses on images that this fan-out made."""
         return len(self._children)
 
     def add(self, node: Node) -> None:
-        """One more waits."""
+        """Add a node to the queue."""
         (self._roots if node.parent is None else self._children).append(node)
 
     def take(self, *, may_take_root: bool) -> Node | None:
-        """The next one; if both wait, a child and a root in turn, so that neither starves."""
+        """Remove and return the next node; None if there is none. Children and roots alternate if both wait."""
         take_root = bool(self._roots) and may_take_root and (self._was_child or not self._children)
         if not take_root and not self._children:
             return None
@@ -67,28 +71,28 @@ class Lane:
         return (self._roots if take_root else self._children).popleft()
 
     def first_root(self) -> Node | None:
-        """The item that is next."""
+        """Return the next item of the input; None if there is none."""
         return self._roots[0] if self._roots else None
 
     def clear(self) -> Iterator[Node]:
-        """Take all that wait."""
+        """Remove and yield all waiting nodes."""
         for queue in (self._children, self._roots):
             while queue:
                 yield queue.popleft()
 
 
 class Lanes:
-    """All nodes that wait or have begun.
+    """The queues for all kinds of nodes.
 
     Args:
         upscale_cap: Slots for upscales.
         operation_cap: Slots for operations of any kind; None for no limit.
-        max_in_flight: How many nodes may be under way or have an outcome that was not taken.
+        max_in_flight: Maximum number of nodes that are under way or whose outcome was not taken.
     """
 
     def __init__(self, upscale_cap: int, operation_cap: int | None, max_in_flight: int) -> None:
-        # Some beyond the cap: the next upscale has passed its preflight when a slot comes free. More of them would only
-        # wait for slots in the place of variations.
+        # A few beyond the cap have passed their preflight when a slot becomes free. More would take the place of
+        # variations, only to wait for slots.
         ready = min(upscale_cap, max_in_flight // 4)
         self._upscales = Lane(upscale_cap + ready)
         self._variations = Lane(max_in_flight)
@@ -98,17 +102,17 @@ class Lanes:
         self._ahead = 0
         """Upscales of open trees that have not ended."""
         self._order = [self._upscales, self._variations, self._prompts]
-        """The one that has begun none for the longest time comes first."""
+        """Least recently used first."""
 
     def add(self, node: Node) -> None:
-        """One more waits."""
+        """Add a node to its queue."""
         self._lane_of(node).add(node)
 
     def take(self, begun: int) -> Node | None:
-        """The node that begins next, which is counted as begun; None if none may.
+        """Remove and return the node that begins next; None if none may begin.
 
         Args:
-            begun: Nodes under way.
+            begun: Number of nodes under way.
         """
         if begun >= self._max_begun:
             return None
@@ -124,30 +128,34 @@ class Lanes:
         return None
 
     def leave(self, node: Node) -> None:
-        """A node has ended; a prompt also once it is accepted."""
+        """Make room for the next node. Call it when a node has ended, or a prompt was accepted."""
         self._lane_of(node).begun -= 1
 
     def count_ended(self, upscales: int) -> None:
-        """So many upscales of open trees have ended, or will not be made."""
+        """Record that ``upscales`` upscales of open trees have ended, or will not be made."""
         self._ahead -= upscales
 
     def clear(self) -> Iterator[Node]:
-        """Take all that wait."""
+        """Remove and yield all waiting nodes."""
         for lane in self._order:
             yield from lane.clear()
 
     @property
     def is_empty(self) -> bool:
-        """True if none waits."""
+        """True if no node waits."""
         return not any(lane.waiting for lane in self._order)
 
     def want_items(self, max_waiting: int) -> bool:
-        """True if the input may hold an item that can begin sooner than those that wait."""
+        """Return True if the input may hold an item that can begin before those that wait.
+
+        Args:
+            max_waiting: Maximum number of items of the input that wait.
+        """
         is_missing = any(lane.is_open and not lane.waiting for lane in self._order)
         return is_missing and sum(lane.roots for lane in self._order) < max_waiting
 
     def _may_open(self, lane: Lane) -> bool:
-        """Whether another tree may begin: not while the open ones keep all slots busy, or could begin more."""
+        """Return True if another tree may begin: the open ones do not keep all slots busy, and no child could begin."""
         node = lane.first_root()
         if node is None or not node.then:
             return node is not None and (lane is not self._prompts or not self._could_begin_child())

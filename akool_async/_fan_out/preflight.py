@@ -1,4 +1,4 @@
-"""Whether a button can be pressed, asked of its source image before anything is spent."""
+"""The preflight: read the source image and find out whether a button can be pressed, before anything is spent."""
 
 from __future__ import annotations
 
@@ -19,34 +19,35 @@ if TYPE_CHECKING:
     from akool_async.models import ImageResult
 
 MAX_READS: Final = 8
-"""Reads under way: a bad key costs no more of them."""
+"""Maximum number of concurrent reads, which is also what a bad key costs."""
 NOT_OPERABLE: Final = codes_of(NotOperableError)[0]
 ALREADY_USED: Final = codes_of(AlreadyUsedError)[0]
 
 
 @frozen
 class Obstacle:
-    """Why a button cannot be pressed."""
+    """The reason why a button cannot be pressed."""
 
     code: int
     """The code that AKOOL would answer."""
     reason: str
+    """The reason, for messages."""
 
 
 def obstacle_of(source: ImageResult, button: str) -> Obstacle | None:
-    """Why a button of a source image cannot be pressed; None if it can be."""
+    """Return why a button of a source image cannot be pressed; None if it can be pressed."""
     match source_shows(source, button):
         case Source.OFFERED:
             return None
         case Source.USED:
-            return Obstacle(ALREADY_USED, f"{button} is used already")
+            return Obstacle(ALREADY_USED, f"{button} is already used")
         case _:
-            offered = ", ".join(source.buttons) or f"nothing at status {source.status}"
-            return Obstacle(NOT_OPERABLE, f"{button} is not offered, but {offered}")
+            offered = ", ".join(source.buttons) or f"no button at status {source.status}"
+            return Obstacle(NOT_OPERABLE, f"{button} is not available; AKOOL offers {offered}")
 
 
 class Preflight:
-    """Reads each source image once, however many of its buttons are to be pressed."""
+    """Reads each source image once for all of its buttons."""
 
     def __init__(self, endpoints: Endpoints) -> None:
         self._endpoints = endpoints
@@ -54,15 +55,15 @@ class Preflight:
         self._reads: Recent[str, asyncio.Task[ImageResult]] = Recent()
 
     async def check(self, press: ButtonPress, *, known: ImageResult | None = None) -> None:
-        """Return if the button is offered.
+        """Check that the button is offered.
 
         Args:
             press: The press.
-            known: The source image, if it was read already: it is read again if it does not offer the button.
+            known: The source image, if it was read before. It is read again if it does not offer the button.
 
         Raises:
-            AlreadyUsedError: It is used; nothing was sent.
-            NotOperableError: It is not there; nothing was sent.
+            AlreadyUsedError: The button is used; nothing was sent.
+            NotOperableError: The button is not available; nothing was sent.
             AkoolError: The source image could not be read.
         """
         if known is not None and obstacle_of(known, press.button) is None:
@@ -70,15 +71,15 @@ class Preflight:
         try:
             source = await self._source(press.image_id)
         except AkoolError as error:
-            error.operation_id = None  # the read was about the source image, which is no operation of this press
+            error.operation_id = None  # it is the source image's id, not that of the press's operation
             raise error.about(press=press)  # noqa: B904 - the same error
         obstacle = obstacle_of(source, press.button)
         if obstacle is not None:
-            message = f"found before pressing: {obstacle.reason}"
+            message = f"not pressed: {obstacle.reason}"
             raise CODES[obstacle.code].error(obstacle.code, message).about(press=press)
 
     def close(self) -> None:
-        """End the reads under way."""
+        """Cancel the reads under way."""
         for read in self._reads.values():
             read.cancel()
 
@@ -87,12 +88,12 @@ class Preflight:
             read = self._reads[image_id] = asyncio.create_task(self._read_in_turn(image_id))
             read.add_done_callback(retrieve_exception)
         read = self._reads[image_id]
-        await asyncio.wait([read])  # a caller that leaves does not end the read for the others
+        await asyncio.wait([read])  # cancelling one caller does not cancel the read for the others
         try:
             source = read.result()
         except AkoolError as error:
             if not isinstance(error, NotFoundError):
-                self._forget(image_id, read)  # what failed is asked again for the next button
+                self._forget(image_id, read)  # the next button reads it again
             raise error.fresh() from error.__cause__
         if not source.is_final:
             self._forget(image_id, read)

@@ -1,4 +1,4 @@
-"""The nodes of a fan-out's trees: an item, and what is pressed on its result."""
+"""The nodes of a fan-out's trees: the items, and the presses on their results."""
 
 from __future__ import annotations
 
@@ -22,36 +22,40 @@ if TYPE_CHECKING:
 
 @define(eq=False)
 class Node:
-    """A prompt or a press, with what is pressed on its result, and how far it is."""
+    """A prompt or a press, the presses on its result, and its progress."""
 
     item: Item
-    """What its POST is for."""
+    """What its POST asks for: a press, or one image of a prompt."""
     then: tuple[Branch, ...]
+    """The presses on its result."""
     parent: Outcome | None = None
+    """The outcome on whose image it is pressed; None for an item of the input."""
     prompt: Prompt | SourcePrompt | None = None
-    """As the caller passed it: of a batch, with all its images."""
+    """The prompt as the caller passed it, with all images of a batch; None for a press."""
     number: int = 1
-    """Which image of a batch it is."""
+    """The position of the image in its prompt's batch, from 1."""
     task: asyncio.Task[None] | None = None
+    """The task that carries it out; None before it begins."""
     is_submitted: bool = False
-    """True once it is handed to the submitter."""
+    """True after it was handed to the submitter."""
     submission: PromptSubmission | None = None
-    """Of a prompt that is under way."""
+    """The submission of a prompt; None for a press, and before it is submitted."""
     has_left_lane: bool = False
-    """True if others of its kind may begin, although it has not ended."""
+    """True if it has not ended, but no longer counts against the limit of its lane."""
     operation: Operation | None = None
+    """The operation; None before AKOOL has accepted it."""
 
     @property
     def upscales(self) -> int:
-        """How many upscales the tree from here on asks for."""
+        """The number of upscales in this node and below."""
         itself = isinstance(self.item, ButtonPress) and self.item.button.is_upscale
         return itself + count_upscales(self.then)
 
 
 def roots(item: Item) -> Iterator[Node]:
-    """The nodes of an item that the caller passed.
+    """Yield the nodes of an item of the input: one, or one for each image of a batch.
 
-    Each image of a batch has a POST of its own: a lost reply loses one image, and it costs no more.
+    Each image of a batch is sent as a separate POST, so that a lost reply loses a single image. AKOOL charges the same.
     """
     if isinstance(item, SourcePrompt):
         single = evolve(item, batch_quantity=1)
@@ -62,14 +66,20 @@ def roots(item: Item) -> Iterator[Node]:
 
 
 def children(parent: Outcome, then: tuple[Branch, ...]) -> Iterator[Node]:
-    """The presses on the image of a completed outcome."""
+    """Yield the nodes of the presses on a completed image."""
     if parent.result is not None:
         for branch in then:
             yield Node(ButtonPress(parent.result.id, branch.button, then=branch.then), branch.then, parent)
 
 
 def outcome_of(node: Node, error: Exception | None, result: ImageResult | None = None) -> Outcome:
-    """What became of a node."""
+    """Make the outcome of a node.
+
+    Args:
+        node: The node.
+        error: Why there is no finished image; None if there is one.
+        result: The final result, if there is one.
+    """
     press = press_of(node.item)
     if isinstance(error, AkoolError):
         error.about(press=press, prompt=node.prompt)
@@ -77,7 +87,7 @@ def outcome_of(node: Node, error: Exception | None, result: ImageResult | None =
 
 
 def outcomes_below(parent: Outcome, then: tuple[Branch, ...]) -> Iterator[Outcome]:
-    """The outcomes of all presses below one that made no image: they are not made."""
+    """Yield the outcomes of all presses below a parent without an image: they cannot be made."""
     image_id = None if parent.operation is None else parent.operation.id
     for branch in then:
         press = None if image_id is None else ButtonPress(image_id, branch.button, then=branch.then)
@@ -88,7 +98,7 @@ def outcomes_below(parent: Outcome, then: tuple[Branch, ...]) -> Iterator[Outcom
 
 
 def copy_about(error: AkoolError, item: Item | None) -> AkoolError:
-    """A copy of another item's error, about this one."""
+    """Return a copy of an error for another item, or for none."""
     copied = error.fresh()
     copied.operation_id = copied.press = copied.prompt = None
     return copied if item is None else copied.about(press=press_of(item), prompt=prompt_of(item))
@@ -98,11 +108,11 @@ def _reason_below(parent: Outcome, button: Button, press: ButtonPress | None) ->
     if isinstance(parent.error, BudgetError):
         return copy_about(parent.error, press)
     while isinstance(parent.error, NotPressedError) and parent.parent is not None:
-        parent = parent.parent  # up to the one that made no image
-    what = parent.prompt if parent.button is None else parent.button
+        parent = parent.parent  # up to the one whose image was not made
+    name = parent.prompt if parent.button is None else parent.button
     if isinstance(parent.error, OutcomeUnknownError):
-        became = f"the outcome of {what} is not known"
+        cause = f"the outcome of {name} is unknown"
     else:
-        became = f"{what} was not made" if parent.button is None else f"the result of {what} was not made"
+        cause = f"the image of {name} was not made"
     reason = parent.error.args[0] if parent.error is not None and parent.error.args else repr(parent.error)
-    return NotPressedError(f"{button} was not pressed, since {became}: {reason}").about(press=press)
+    return NotPressedError(f"{button} was not pressed, since {cause}: {reason}").about(press=press)

@@ -1,4 +1,4 @@
-"""What the handlers share: a body and a query in, an HTTP status out."""
+"""The common part of the handlers: turn a body and a query into an HTTP status."""
 
 from __future__ import annotations
 

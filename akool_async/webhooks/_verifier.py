@@ -52,10 +52,10 @@ class WebhookVerifier:
     Args:
         client_id: The account's client id, also needed if requests use an API key.
         client_secret: The secret that belongs to it.
-        tolerance: Largest difference in seconds between a webhook's timestamp and this machine's clock; None: any.
+        tolerance: Largest difference in seconds between a webhook's timestamp and this machine's clock; None for any.
 
     Raises:
-        ConfigurationError: The secret is not of 16, 24 or 32 bytes, or the id has fewer than 16 bytes.
+        ConfigurationError: The secret does not have 16, 24 or 32 bytes, or the id has fewer than 16.
         ValueError: ``tolerance`` is not a number of seconds above 0.
     """
 
@@ -63,9 +63,9 @@ class WebhookVerifier:
         credentials = ClientCredentials(client_id, client_secret)
         key, iv = credentials.client_secret.encode(), credentials.client_id.encode()
         if len(key) not in KEY_LENGTHS:
-            raise ConfigurationError(f"client_secret must be of 16, 24 or 32 bytes, not {len(key)}: it is an AES key")
+            raise ConfigurationError(f"client_secret must have 16, 24 or 32 bytes, not {len(key)}: it is an AES key")
         if len(iv) < IV_LENGTH:
-            raise ConfigurationError(f"client_id must be of at least {IV_LENGTH} bytes, not {len(iv)}")
+            raise ConfigurationError(f"client_id must have at least {IV_LENGTH} bytes, not {len(iv)}")
         self._tolerance = _validate.optional_seconds("tolerance", tolerance)
         self._reported: set[str] = set()
         self._credentials = credentials  # cannot be pickled, so neither can the verifier
@@ -124,13 +124,13 @@ class WebhookVerifier:
 
 
 class _Number(str):
-    """A number of a JSON text, as it is written."""
+    """A number of a JSON text, exactly as written."""
 
     __slots__ = ()
 
 
 def sign(client_id: str, timestamp: str, nonce: str, ciphertext: str) -> str:
-    """The signature as AKOOL's webhook page defines it. It needs no secret: whoever knows the client id can sign."""
+    """Return the signature that AKOOL's webhook page defines. It contains no secret: the client id suffices to sign."""
     # The page's sample is in JavaScript, which sorts by UTF-16.
     parts = sorted([client_id, timestamp, nonce, ciphertext], key=lambda text: text.encode("utf-16-be"))
     return hashlib.sha1("".join(parts).encode()).hexdigest()  # noqa: S324 - AKOOL's choice

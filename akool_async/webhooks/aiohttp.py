@@ -16,13 +16,16 @@ if TYPE_CHECKING:
     from akool_async.webhooks._verifier import WebhookVerifier
 
 
+__all__ = ["webhook_handler"]
+
+
 def webhook_handler(
     session: SupportsNotify, verifier: WebhookVerifier
 ) -> Callable[[web.Request], Awaitable[web.Response]]:
-    """A handler that receives AKOOL's webhooks.
+    """Make a handler that receives AKOOL's webhooks.
 
-    It answers 200 once the session was notified, 400 if the webhook is not AKOOL's, 405 to methods other than POST, 413
-    to large bodies, and 503 if the session is closed or the store cannot be written.
+    The handler answers 200 after it has notified the session, 400 if the webhook is not AKOOL's, 405 to methods other
+    than POST, 413 to large bodies, and 503 if the session is closed or the store cannot be written.
 
     Args:
         session: An ``AkoolSession``; or a ``DurableFanOut``, which notifies its workers on any machine.

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from akool_async.webhooks._receiver import SupportsNotify
     from akool_async.webhooks._verifier import WebhookVerifier
 
+__all__ = ["WebhookApp"]
+
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -20,8 +22,8 @@ Send = Callable[[Message], Awaitable[None]]
 class WebhookApp:
     """An ASGI application that receives AKOOL's webhooks. Mount it in another application, or serve it alone.
 
-    It answers 200 once the session was notified, 400 if the webhook is not AKOOL's, 405 to methods other than POST, 413
-    to large bodies, and 503 if the session is closed or the store cannot be written.
+    It answers 200 after it has notified the session, 400 if the webhook is not AKOOL's, 405 to methods other than POST,
+    413 to large bodies, and 503 if the session is closed or the store cannot be written.
 
     Args:
         session: An ``AkoolSession``; or a ``DurableFanOut``, which notifies its workers on any machine.
@@ -33,7 +35,13 @@ class WebhookApp:
         self._verifier = verifier
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Serve one connection, or the server's lifespan."""
+        """Serve one connection, or the server's lifespan.
+
+        Args:
+            scope: ASGI's description of the connection.
+            receive: Returns the next message of the connection.
+            send: Sends a message.
+        """
         if scope["type"] == "http":
             await self._answer(scope, receive, send)
         elif scope["type"] == "lifespan":

@@ -23,7 +23,7 @@ class Expected:
     """Of one code."""
 
     error: type[APIError]
-    hint: str = "a code this version does not know"
+    hint: str = "a code that this version does not know"
     """Part of the error's text."""
     is_paced: bool = False
     """A press is sent again."""
@@ -44,7 +44,7 @@ class Expected:
 
 
 UNVERIFIED = Expected(NotPermittedError, "verified", ends_wait=True, ends_presses=True, status=1, remedy="Verify")
-NO_CREDIT = Expected(InsufficientCreditError, "credit does not suffice", ends_presses=True, remedy="akool credit")
+NO_CREDIT = Expected(InsufficientCreditError, "too little credit", ends_presses=True, remedy="akool credit")
 UNPAID = Expected(InsufficientCreditError, "unpaid", ends_presses=True, status=1, remedy="Pay what is due")
 NOT_FOUND = Expected(NotFoundError, "no such image", ends_wait=True)
 WRONG_KEY = Expected(
@@ -61,7 +61,7 @@ OTHER = Expected(APIError)
 EXPECTED = {
     1003: Expected(InvalidParameterError, "a parameter is wrong", ends_wait=True),
     1004: UNVERIFIED,
-    1005: Expected(RateLimitedError, "too many at once", is_paced=True, is_read_again=True),
+    1005: Expected(RateLimitedError, "too many at a time", is_paced=True, is_read_again=True),
     1006: NO_CREDIT,
     1007: OTHER,
     1008: NOT_FOUND,
