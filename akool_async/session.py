@@ -667,7 +667,7 @@ class AkoolSession:
         await self.aclose()
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("AkoolSession holds a secret and does not pickle; make one in the other process")
+        raise TypeError("AkoolSession holds a secret and cannot be pickled; make one in the other process")
 
     def _webhook(self, webhook_url: str | None) -> str | None:
         return self._settings.webhook_url if webhook_url is None else _read_webhook_url(webhook_url)

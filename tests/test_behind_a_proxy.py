@@ -158,7 +158,7 @@ async def test_a_host_that_is_not_found_may_need_a_proxy(monkeypatch):
 
     monkeypatch.setattr(socket, "getaddrinfo", fail)
     async with AkoolSession(KEY) as akool:
-        assert "if this network has a proxy, name it in HTTPS_PROXY" in str(await error_of_one_post(akool))
+        assert "if this network has a proxy, set HTTPS_PROXY to its address" in str(await error_of_one_post(akool))
     async with AkoolSession(KEY, base_url="http://localhost:9") as akool:
         assert "PROXY" not in str(await error_of_one_post(akool))
 

@@ -143,4 +143,4 @@ async def test_an_upscale_that_cannot_be_polled_any_more_gives_its_slot_back(emu
         lost = await akool.upscale(emulator.add_image(), 1)
         operation = await akool.upscale(emulator.add_image(), 1)
     assert operation.id != lost.id
-    assert f"operation {lost.id} is not polled any more" in caplog.text
+    assert f"operation {lost.id} is no longer polled" in caplog.text

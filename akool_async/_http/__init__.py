@@ -1,1 +1,1 @@
-"""One request in, one typed answer or error out: transport, endpoints, codec, authentication."""
+"""Requests to AKOOL: transport, endpoints, codec, authentication."""

@@ -1,4 +1,4 @@
-"""How requests prove who asks: an API key, or a token that is fetched once and renewed when AKOOL ends it."""
+"""Authentication: an API key, or a token that is fetched once and renewed when AKOOL ends it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 Header = CIMultiDict[str]
-"""As aiohttp takes it, so that it is not built again for each request."""
+"""In aiohttp's own type, so that aiohttp does not build it for each request."""
 
 MIN_SECRET_LENGTH: Final = 8
-"""Characters. A shorter text occurs in many messages by chance, so that it could not be redacted."""
+"""Characters. Shorter texts occur in messages by chance, and could not be redacted."""
 
 
 def _strip(value: str) -> str:
@@ -29,7 +29,7 @@ def _strip(value: str) -> str:
 
 def _check_printable(_: object, attribute: Attribute[str], value: str) -> None:
     if not isinstance(value, str) or not value or not value.isascii() or not value.isprintable() or " " in value:
-        # The value itself stays out of the message: it may be a real key with one stray character.
+        # The message does not show the value: it may be a real key with one wrong character.
         raise ConfigurationError(f"{attribute.name} must be a non-empty text of printable ASCII without spaces")
 
 
@@ -43,7 +43,7 @@ def _check_secret(instance: object, attribute: Attribute[str], value: str) -> No
 
 def _mask(text: str, secrets: Iterable[str]) -> str:
     for secret in secrets:
-        if len(secret) >= MIN_SECRET_LENGTH:  # AKOOL decides how long a token is
+        if len(secret) >= MIN_SECRET_LENGTH:  # AKOOL's tokens may be shorter
             text = text.replace(secret, "***")
     return text
 
@@ -53,36 +53,52 @@ def _fingerprint(name: str) -> str:
 
 
 class _Unpicklable:
-    """Secrets do not travel by pickle; the environment of the other process is the place for them."""
+    """A base class that refuses pickling, since secrets must not leave the process."""
 
     __slots__ = ()
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError(f"{type(self).__name__} holds a secret and does not pickle; read it from the environment there")
+        raise TypeError(f"{type(self).__name__} holds a secret and cannot be pickled; read it from the environment there")
 
 
 @frozen
 class ApiKey(_Unpicklable):
-    """AKOOL's recommended way: sent as ``x-api-key``. Not shown in its repr, refuses to be pickled."""
+    """An API key, which AKOOL recommends. It is sent as ``x-api-key``, hidden in the repr, and cannot be pickled.
+
+    Args:
+        key: The key; at least 8 characters.
+
+    Raises:
+        ConfigurationError: ``key`` cannot be a key.
+    """
 
     key: str = field(repr=False, converter=_strip, validator=_check_secret)
 
     @property
     def fingerprint(self) -> str:
-        """Tells accounts apart without revealing the key."""
+        """Identifies the account without revealing the key."""
         return _fingerprint(self.key)
 
 
 @frozen
 class ClientCredentials(_Unpicklable):
-    """A client id and secret, traded for a token (Get Token) that is sent as ``Authorization: Bearer``."""
+    """A client id and secret. They are exchanged for a token (AKOOL's page Get Token), which is sent as
+    ``Authorization: Bearer``. The secret is hidden in the repr, and the pair cannot be pickled.
+
+    Args:
+        client_id: The client id.
+        client_secret: The client secret; at least 8 characters.
+
+    Raises:
+        ConfigurationError: An argument cannot be an id or a secret.
+    """
 
     client_id: str = field(converter=_strip, validator=_check_printable)
     client_secret: str = field(repr=False, converter=_strip, validator=_check_secret)
 
     @property
     def fingerprint(self) -> str:
-        """Tells accounts apart."""
+        """Identifies the account."""
         return _fingerprint(self.client_id)
 
 
@@ -94,16 +110,16 @@ class Authenticator(Protocol):
 
     @property
     def header(self) -> Header | None:
-        """The header to send; None if it has to be acquired first."""
+        """The header to send; None if :meth:`acquire` has to fetch it."""
 
     async def acquire(self) -> Header:
-        """Wait for the header to send."""
+        """Return the header to send, and fetch it if necessary."""
 
     def renew(self, header: Header) -> bool:
-        """Drop a header that AKOOL no longer accepts (1101); True if another can be acquired."""
+        """Drop a header that AKOOL no longer accepts (1101). Return True if another can be acquired."""
 
     def redact(self, text: str) -> str:
-        """Replace the secrets in a text of AKOOL's."""
+        """Replace the secrets in a text."""
 
     def close(self) -> None:
         """Cancel a request for a token."""
@@ -116,12 +132,12 @@ class KeyAuthenticator(_Unpicklable):
         self._key = credentials.key
         self.header = CIMultiDict({"x-api-key": credentials.key})
 
-    async def acquire(self) -> Header:  # pragma: no cover - its header is always there
-        """The key."""
+    async def acquire(self) -> Header:  # pragma: no cover - ``header`` is never None
+        """Return the header."""
         return self.header
 
-    def renew(self, header: Header) -> bool:  # noqa: ARG002 - a key has no successor
-        """False: a key that AKOOL refuses stays refused."""
+    def renew(self, header: Header) -> bool:  # noqa: ARG002 - a key cannot be renewed
+        """Return False: a key cannot be renewed."""
         return False
 
     def redact(self, text: str) -> str:
@@ -133,24 +149,24 @@ class KeyAuthenticator(_Unpicklable):
 
 
 class TokenAuthenticator(_Unpicklable):
-    """Sends a token that all requests share. Requests that need it while it is fetched wait for the same fetch."""
+    """Sends a token that all requests share. While it is fetched, all requests wait for the same fetch."""
 
     def __init__(self, credentials: ClientCredentials, fetch: Callable[[ClientCredentials], Awaitable[str]]) -> None:
         self._credentials = credentials
         self._fetch = fetch
         self.header: Header | None = None
         self._fetching: asyncio.Task[Header] | None = None
-        self._tokens: deque[str] = deque(maxlen=8)  # a late reply may still quote one that was replaced
+        self._tokens: deque[str] = deque(maxlen=8)  # a late reply may still quote an earlier one
 
     async def acquire(self) -> Header:
-        """The current token; fetches one if there is none."""
+        """Return the header with the current token, and fetch one if there is none."""
         if self.header is not None:
             return self.header
         if self._fetching is None:
             self._fetching = asyncio.create_task(self._fetch_header())
             self._fetching.add_done_callback(retrieve_exception)
         try:
-            return await asyncio.shield(self._fetching)  # cancelling one caller leaves the fetch to the others
+            return await asyncio.shield(self._fetching)  # cancelling one caller does not cancel the fetch
         except AkoolError as error:
             raise error.fresh() from error.__cause__
         except asyncio.CancelledError:
@@ -160,7 +176,7 @@ class TokenAuthenticator(_Unpicklable):
             raise SessionClosedError from None  # close() ended the fetch
 
     def renew(self, header: Header) -> bool:
-        """Drop ``header`` unless another request has replaced it already."""
+        """Drop ``header``, unless another request has already replaced it."""
         if self.header is header:
             self.header = None
         return True
@@ -185,7 +201,15 @@ class TokenAuthenticator(_Unpicklable):
 
 
 def read_credentials(auth: Credentials | str | None, environment: Mapping[str, str]) -> Credentials:
-    """What the session was given; a ``str`` is an API key, None means the environment."""
+    """Return the credentials of a session.
+
+    Args:
+        auth: The session's argument. A ``str`` is an API key; None reads the environment.
+        environment: The environment variables.
+
+    Raises:
+        ConfigurationError: There are none, or they cannot be right.
+    """
     if isinstance(auth, ApiKey | ClientCredentials):
         return auth
     if isinstance(auth, str):
@@ -202,7 +226,8 @@ def read_credentials(auth: Credentials | str | None, environment: Mapping[str, s
         return _read("AKOOL_CLIENT_ID and AKOOL_CLIENT_SECRET", lambda: ClientCredentials(*pair))
     if client_id or client_secret:
         missing = "AKOOL_CLIENT_SECRET" if client_id else "AKOOL_CLIENT_ID"
-        raise ConfigurationError(f"auth: {missing} is missing in the environment beside its other half")
+        present = "AKOOL_CLIENT_ID" if client_id else "AKOOL_CLIENT_SECRET"
+        raise ConfigurationError(f"auth: the environment has {present} without {missing}; set both, or AKOOL_API_KEY")
     raise ConfigurationError(
         "auth: no credentials; pass ApiKey(...) or ClientCredentials(...), or set AKOOL_API_KEY in the environment"
     )

@@ -1,8 +1,8 @@
-"""Bytes to envelope to model, and request to body: pure, and the only place that knows AKOOL's field names.
+"""Reads replies and writes bodies. These pure functions are the only place that knows AKOOL's field names.
 
-Reading is tolerant, because fields come and go between AKOOL's products and releases: what is absent, null or of a type
-that makes no sense becomes the field's default, and ``raw`` keeps what was sent. Only a reply without a readable
-``code``, or an image without an ``_id``, is refused.
+Reading is tolerant, because AKOOL's products and releases differ in their fields: a field that is absent, null or of a
+wrong type gets its default, and ``raw`` keeps everything that was sent. Only a reply without a readable ``code``, or an
+image without an ``_id``, is refused.
 """
 
 from __future__ import annotations
@@ -37,11 +37,12 @@ _STATUSES: Final[dict[int | None, ImageStatus]] = {status.value: status for stat
 
 @attrs.define
 class Envelope:
-    """``{"code", "msg", "data"}`` of a success, which is how AKOOL wraps every answer."""
+    """A successful reply: ``{"code", "msg", "data"}``, as AKOOL wraps every answer."""
 
     data: Any
+    """``data`` of the reply."""
     body: dict[str, Any]
-    """All of the reply: Get Token's answer stands beside ``code``."""
+    """The whole reply. Get Token puts its answer beside ``code``."""
     http_status: int = 200
     date: str = ""
     """The reply's Date header, by AKOOL's clock."""
@@ -51,10 +52,15 @@ class Envelope:
 
 
 def read_envelope(body: bytes, *, http_status: int = 200, headers: Mapping[str, str] = NO_HEADERS) -> Envelope:
-    """Read a reply that reports a success. AKOOL answers errors with HTTP 200: the ``code`` of the body decides.
+    """Read a successful reply. AKOOL sends errors with HTTP 200 as well, so the ``code`` in the body decides.
+
+    Args:
+        body: The reply's body.
+        http_status: Its HTTP status.
+        headers: Its headers.
 
     Raises:
-        APIError: AKOOL's code is not 1000, or the HTTP status is 429 without a code that can be read.
+        APIError: AKOOL's code is not 1000, or the HTTP status is 429 without a readable code.
         ResponseError: The body is not a reply of AKOOL's.
     """
     try:
@@ -82,11 +88,11 @@ def _load(body: bytes) -> Any:  # noqa: ANN401 - any JSON
 
 
 def _load_leniently(body: bytes) -> Any:  # noqa: ANN401 - any JSON
-    """Read what is no JSON by the letter, since no paid id is to be lost for the sake of a prompt beside it.
+    """Read invalid JSON, so that a faulty prompt beside it does not lose a paid id.
 
-    That is bytes of another encoding, raw control characters, a backslash that escapes nothing, half an emoji, a byte
-    order mark, NaN, and numbers that only Python can hold. A text comes out without what cannot be encoded, so that it
-    can be printed and stored.
+    This accepts bytes of another encoding, raw control characters, invalid escapes, half an emoji, a byte order mark,
+    NaN, and numbers beyond a double. Characters that cannot be encoded are removed, so that every text can be printed
+    and stored.
     """
     text = body.decode(json.detect_encoding(body), "replace")
     text = _BACKSLASH.sub(lambda found: found[0] if found[1] else r"\\", text)
@@ -96,48 +102,48 @@ def _load_leniently(body: bytes) -> Any:  # noqa: ANN401 - any JSON
 
 
 def _read_integer(digits: str) -> int | float:
-    """A whole number; infinity if it is beyond a double, of which Python would refuse to read or show the longest."""
+    """Read a whole number; infinity if it is beyond a double, since Python refuses to read or show very long ones."""
     return int(digits) if math.isfinite(float(digits)) else math.inf
 
 
 def read_image(envelope: Envelope, known: ImageResult | None = None) -> ImageResult:
-    """The image in ``data``; ``known`` itself if ``data`` is what that was read from."""
-    # Most polls of a running operation show nothing new. This comparison costs 0.5 us, making an ImageResult 20 us.
+    """Read the image in ``data``. If ``known`` was read from equal data, return ``known`` itself."""
+    # Most polls of a running operation show nothing new. This comparison takes 0.5 us, making an ImageResult 20 us.
     if known is not None and _is_equal(envelope.data, known.raw):
         return known
     return read_images(envelope)[0]
 
 
 def read_images(envelope: Envelope) -> list[ImageResult]:
-    """The images in ``data``: one, or a list of them for a batch; those that can be read are kept."""
+    """Read the images in ``data``: one, or a list of them for a batch. Unreadable ones are skipped."""
     listed = envelope.data if isinstance(envelope.data, list) else [envelope.data]
     images = [_structure({**data, _RAW: data}, ImageResult) for data in listed if _has_id(data)]
     if not images:
-        raise ResponseError("AKOOL's reply holds no image with an _id", http_status=envelope.http_status)
+        raise ResponseError("AKOOL's reply has no image with an _id", http_status=envelope.http_status)
     return images
 
 
 def read_token(envelope: Envelope) -> str:
-    """The token of Get Token, which stands beside ``code`` or, seen in use, in ``data``."""
+    """Read the token of Get Token. It is documented beside ``code``, and was also observed in ``data``."""
     beside = _text(envelope.body.get("token"))
     inside = _text(envelope.data.get("token")) if isinstance(envelope.data, dict) else None
     token = beside or inside
     if token is None:
-        raise ResponseError("AKOOL's reply to Get Token holds no token", http_status=envelope.http_status)
+        raise ResponseError("AKOOL's reply to Get Token has no token", http_status=envelope.http_status)
     return token
 
 
 def read_credit(envelope: Envelope) -> float:
-    """The account's balance."""
+    """Read the account's balance, in credits."""
     credit = _number(envelope.data.get("credit")) if isinstance(envelope.data, dict) else None
     if credit is None:
-        raise ResponseError("AKOOL's reply holds no credit", http_status=envelope.http_status)
+        raise ResponseError("AKOOL's reply has no credit", http_status=envelope.http_status)
     return credit
 
 
 def _unreadable(description: str, http_status: int, headers: Mapping[str, str]) -> ResponseError | RateLimitedError:
     retry_after = asked_wait(headers)
-    if http_status == TOO_MANY_REQUESTS:  # often a gateway's, without AKOOL's envelope
+    if http_status == TOO_MANY_REQUESTS:  # often sent by a gateway, without AKOOL's envelope
         return RateLimitedError(http_status, "too many requests", http_status, retry_after=retry_after)
     return ResponseError(
         f"HTTP {http_status} with {description}, which is not a reply of AKOOL's image API",
@@ -164,7 +170,7 @@ def _has_id(data: object) -> bool:
     return isinstance(data, dict) and _text(data.get("_id")) is not None
 
 
-# --- tolerant readers, one per type of field; cattrs hands each the type as well -------------------------------------
+# --- tolerant readers, one per type of field; cattrs also passes the type --------------------------------------------
 
 
 def _text(value: object, _: object = None) -> str | None:
@@ -174,7 +180,7 @@ def _text(value: object, _: object = None) -> str | None:
 
 
 def _number(value: object, _: object = None) -> float | None:
-    if type(value) is int and -_EXACT < value < _EXACT:  # nearly all; what follows takes four times as long
+    if type(value) is int and -_EXACT < value < _EXACT:  # the common case, four times as fast as what follows
         return value
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
@@ -188,7 +194,7 @@ def _number(value: object, _: object = None) -> float | None:
 
 
 def _amount(value: object, _: object = None) -> float | None:
-    """A number of at least 0: nobody is charged less."""
+    """Read a number of at least 0: a charge cannot be negative."""
     number = _number(value)
     return None if number is None or number < 0 else number
 
@@ -200,7 +206,7 @@ def _whole(value: object, _: object = None) -> int | None:
 
 def _texts(value: object, _: object = None) -> tuple[str, ...]:
     listed = value if isinstance(value, list) else [value]
-    if not listed:  # most lists of most replies
+    if not listed:  # the common case
         return ()
     return tuple(text for text in map(_text, listed) if text is not None)
 
@@ -210,7 +216,7 @@ def _status(value: object, _: object = None) -> ImageStatus | int | None:
     return _STATUSES.get(number, number)
 
 
-def _moment(value: object, _: object = None) -> datetime | None:
+def _time(value: object, _: object = None) -> datetime | None:
     milliseconds = _number(value)
     if milliseconds is None:
         return None
@@ -220,7 +226,7 @@ def _moment(value: object, _: object = None) -> datetime | None:
         return None
 
 
-_RAW: Final = "akool_async.raw"  # where the untouched mapping travels to the model; no field of AKOOL's is called that
+_RAW: Final = "akool_async.raw"  # the key of the unchanged mapping on its way to the model; AKOOL has no such field
 
 _converter = Converter(detailed_validation=False, omit_if_default=True)
 _READERS: Final[dict[Any, Callable[[object, Any], Any]]] = {
@@ -230,7 +236,7 @@ _READERS: Final[dict[Any, Callable[[object, Any], Any]]] = {
     int | None: _whole,
     tuple[str, ...]: _texts,
     ImageStatus | int | None: _status,
-    datetime | None: _moment,
+    datetime | None: _time,
 }
 
 
@@ -272,7 +278,7 @@ for _prompt in (Prompt, SourcePrompt):
 
 
 def button_body(press: ButtonPress, webhook_url: str | None) -> bytes:
-    """The body of Create By Button."""
+    """Write the body of Create By Button."""
     body = {"_id": press.image_id, "button": press.button.value}
     if webhook_url is not None:
         body["webhookUrl"] = webhook_url
@@ -280,7 +286,7 @@ def button_body(press: ButtonPress, webhook_url: str | None) -> bytes:
 
 
 def prompt_body(prompt: Prompt | SourcePrompt, webhook_url: str | None) -> bytes:
-    """The body of Create By Prompt and of Create By Source Prompt; what is left at AKOOL's default is not sent."""
+    """Write the body of Create By Prompt or Create By Source Prompt. Fields with AKOOL's defaults are left out."""
     body = _converter.unstructure(prompt)
     if webhook_url is not None:
         body["webhookUrl" if isinstance(prompt, Prompt) else "webhookurl"] = webhook_url  # v3 and v4 differ
@@ -288,5 +294,5 @@ def prompt_body(prompt: Prompt | SourcePrompt, webhook_url: str | None) -> bytes
 
 
 def token_body(client_id: str, client_secret: str) -> bytes:
-    """The body of Get Token."""
+    """Write the body of Get Token."""
     return orjson.dumps({"clientId": client_id, "clientSecret": client_secret})

@@ -1,4 +1,4 @@
-"""The end of a request's time, for a process that may sleep through it."""
+"""Deadlines of requests, which also work in a process that was stopped meanwhile."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 GRACE_LIMIT: Final = 1.0
-"""Seconds: far more than it takes to read a reply that has arrived."""
+"""Seconds. Reading a reply that has arrived takes far less."""
 
 
 class Deadlines:
     """Gives each request the same number of seconds.
 
-    All are due in the order in which they began, so one timer serves them all: ``asyncio.timeout`` would cost 10 us a
-    request, and a timer for each 4 us.
+    All deadlines are due in the order in which they began, so that one timer serves all of them. ``asyncio.timeout``
+    would take 10 us per request, and a timer for each 4 us.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -25,21 +25,21 @@ class Deadlines:
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> Deadline:
-        """The deadline of a request that begins now, to be used as a context manager around it."""
+        """Return the deadline of a request that begins now: a context manager around the request."""
         return Deadline(self, asyncio.get_running_loop().time() + self._seconds)
 
     def add(self, deadline: Deadline) -> None:
-        """A request has begun."""
+        """Add the deadline of a request that has begun."""
         self._running[deadline] = None
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_at(deadline.due, self._check)
 
     def remove(self, deadline: Deadline) -> None:
-        """A request has ended."""
+        """Remove the deadline of a request that has ended."""
         self._running.pop(deadline, None)
 
     def _check(self) -> None:
-        """End those that are due, and set the timer for the next one."""
+        """End the requests that are due, and set the timer for the next one."""
         self._timer = None
         loop = asyncio.get_running_loop()
         now = loop.time()
@@ -52,18 +52,18 @@ class Deadlines:
 
 
 class Deadline:
-    """Raises ``TimeoutError`` like ``asyncio.timeout``, but reads a reply that has arrived first.
+    """Raises ``TimeoutError`` like ``asyncio.timeout``, but first reads a reply that has arrived.
 
-    A process that is stopped (Ctrl-Z, a paused container) or busy finds the reply in the socket and its time over in
-    the same moment. If the deadline is noticed late, the request therefore gets the same time again, up to a second: at
-    least one more round of the event loop.
+    When a stopped process (Ctrl-Z, a paused container) continues, the reply may be in the socket although the deadline
+    has passed. So if the deadline is noticed late, the request gets as much more time, up to a second, and at least one
+    more round of the event loop.
     """
 
     __slots__ = ("_cancel_requests", "_deadlines", "_is_over", "_task", "due")
 
     def __init__(self, deadlines: Deadlines, due: float) -> None:
         self.due = due
-        """On the event loop's clock."""
+        """The time of the deadline, on the event loop's clock."""
         self._deadlines = deadlines
         self._is_over = False
 
@@ -79,7 +79,7 @@ class Deadline:
     ) -> None:
         self._deadlines.remove(self)
         task, self._task = self._task, None
-        # A cancellation that somebody else asked for as well stays one.
+        # If somebody else has also cancelled the task, it stays cancelled.
         if (
             self._is_over
             and task is not None
@@ -89,7 +89,7 @@ class Deadline:
             raise TimeoutError from exc
 
     def end(self) -> None:
-        """The time is over, unless the request has ended meanwhile."""
+        """End the request with a ``TimeoutError``, unless it has ended meanwhile."""
         if self._task is not None:
             self._is_over = True
             self._task.cancel()

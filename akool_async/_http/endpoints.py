@@ -1,4 +1,4 @@
-"""One typed coroutine per AKOOL endpoint. Each docstring opens with the name of the page it follows."""
+"""A coroutine for each endpoint of AKOOL. Each docstring begins with the name of AKOOL's page."""
 
 from __future__ import annotations
 
@@ -28,24 +28,25 @@ if TYPE_CHECKING:
 
 READ_TRIES: Final = 4
 OLD_AGE: Final = timedelta(minutes=10)
-"""AKOOL's jobs hardly ever take longer than a minute, and their URLs come within seconds of their end."""
+"""AKOOL's jobs rarely take longer than a minute, and their URLs appear within seconds of their end."""
 
 T = TypeVar("T")
 
 
 @frozen
 class Snapshot:
-    """What a poll saw."""
+    """The result of a poll."""
 
     image: ImageResult
+    """The image."""
     date: str
     """The Date header of the reply."""
     url: URL
-    """The address that was polled, for the next poll: with a new one each time, aiohttp takes 3 us longer."""
+    """The address that was polled. Using it again saves aiohttp 3 us per poll."""
 
     @property
     def is_old(self) -> bool:
-        """True if the image is so old, by AKOOL's clock, that no more of its URLs will appear."""
+        """True if the image is so old, by AKOOL's clock, that no more URLs will appear."""
         answered_at, created_at = read_date(self.date), self.image.created_at
         return answered_at is not None and created_at is not None and answered_at - created_at > OLD_AGE
 
@@ -63,7 +64,13 @@ class Endpoints:
         self._get_credit = transport.url("api/open/v3/faceswap/quota/info")
 
     async def create_by_button(self, press: ButtonPress, webhook_url: str | None, gate: SendGate) -> ImageResult:
-        """Create By Button. Spends credits."""
+        """Create By Button. Spends credits.
+
+        Args:
+            press: The press.
+            webhook_url: The address that AKOOL is to call; None for none.
+            gate: Records whether the POST went out.
+        """
         body = codec.button_body(press, webhook_url)
         call = Call("Create By Button", "POST", self._create_by_button, body, gate)
         try:
@@ -77,7 +84,13 @@ class Endpoints:
     async def create_by_prompt(
         self, prompt: Prompt | SourcePrompt, webhook_url: str | None, gate: SendGate
     ) -> list[ImageResult]:
-        """Create By Prompt, or Create By Source Prompt (v4): one image, or several for a batch. Spends credits."""
+        """Create By Prompt, or Create By Source Prompt (v4): one image, or several for a batch. Spends credits.
+
+        Args:
+            prompt: The prompt.
+            webhook_url: The address that AKOOL is to call; None for none.
+            gate: Records whether the POST went out.
+        """
         if isinstance(prompt, Prompt):
             endpoint, url = "Create By Prompt", self._create_by_prompt
         else:
@@ -90,11 +103,11 @@ class Endpoints:
         return answers
 
     async def get_image_result(self, image_id: str, *, tries: int = READ_TRIES) -> ImageResult:
-        """Get Image Result, in up to ``tries`` tries."""
+        """Get Image Result, with up to ``tries`` tries."""
         return (await self._read_patiently(lambda: self.poll(image_id, None), tries)).image
 
     async def poll(self, operation_id: str, last: Snapshot | None) -> Snapshot:
-        """Get Image Result, once. If nothing has changed since ``last``, that is returned itself."""
+        """Get Image Result, once. If nothing has changed since ``last``, return ``last`` itself."""
         url = self._get_image_result.with_query(image_model_id=operation_id) if last is None else last.url
         try:
             answer = await self._transport.request(Call("Get Image Result", "GET", url))
@@ -102,21 +115,21 @@ class Endpoints:
             if last is not None and image is last.image:
                 return last
             if image.id != operation_id:
-                raise ResponseError(f"a reply about image {image.id}, which was not asked about")
+                raise ResponseError(f"a reply about image {image.id}, which was not requested")
             return Snapshot(image, answer.date, url)
         except AkoolError as error:
             error.about(operation_id=operation_id)
             raise
 
     async def get_credit(self, *, tries: int = READ_TRIES) -> float:
-        """Get User Credit Info: the account's balance, in up to ``tries`` tries."""
+        """Get User Credit Info: the account's balance, with up to ``tries`` tries."""
         call = Call("Get Credit", "GET", self._get_credit)
         return codec.read_credit(await self._read_patiently(lambda: self._transport.request(call), tries))
 
     async def _read_patiently(self, read: Callable[[], Awaitable[T]], tries: int) -> T:
-        """Call a read, which costs nothing, up to ``tries`` times while its errors are transient."""
+        """Call ``read`` up to ``tries`` times while its errors are transient."""
         waits = growing_waits(self._timing.retry_delay, self._timing.max_retry_delay)
-        for _ in range(tries - 1):  # pragma: no branch - Python 3.11 loses track after a time-out within
+        for _ in range(tries - 1):  # pragma: no branch - Python 3.11 measures this wrongly after a time-out
             try:
                 return await read()
             except AkoolError as error:

@@ -1,4 +1,4 @@
-"""What is built on the event loop: a session's home, waiting together, and exceptions that nobody retrieves."""
+"""Helpers for the event loop: a session's own loop, shared waits, and exceptions that no task retrieves."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class HomeLoop:
-    """The loop in which a session was first used."""
+    """The event loop in which a session was first used."""
 
     __slots__ = ("_loop",)
 
@@ -19,10 +19,10 @@ class HomeLoop:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def require(self) -> None:
-        """Return in the session's own event loop, and make the first loop that calls this its own.
+        """Check that this is the session's event loop. The first call decides which one that is.
 
         Raises:
-            ConfigurationError: this is another event loop, or none runs here.
+            ConfigurationError: This is another event loop, or none is running.
         """
         try:
             running = asyncio.get_running_loop()
@@ -32,34 +32,34 @@ class HomeLoop:
             self._loop = running
         if running is None or running is not self._loop:
             raise ConfigurationError(
-                "a session belongs to the event loop that it was first used in: make one in each loop; from another "
-                "thread, hand it coroutines with asyncio.run_coroutine_threadsafe(coroutine, loop), and notify() with "
+                "a session belongs to the event loop in which it was first used: make one in each loop; from another "
+                "thread, pass coroutines to asyncio.run_coroutine_threadsafe(coroutine, loop), and notify to "
                 "loop.call_soon_threadsafe"
             )
 
 
 class Waiters(list["asyncio.Future[T]"]):
-    """Those who wait for one value: each awaits a future of its own, so that to cancel one disturbs no other.
+    """The waiters for one value. Each awaits a separate future, so that cancelling one does not disturb the others.
 
-    ``asyncio.shield`` around a shared future would take at least 0.6 KiB more for each of thousands who wait.
+    ``asyncio.shield`` around a shared future would take at least 0.6 KiB more for each waiter.
     """
 
     __slots__ = ()
 
     def add(self) -> asyncio.Future[T]:
-        """One more waits. Returns what it awaits, and removes in the end."""
+        """Add a waiter and return the future to await. The caller removes it in the end."""
         waiter: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self.append(waiter)
         return waiter
 
     def notify(self, value: T) -> None:
-        """Hand the value to all who wait now."""
+        """Hand the value to all current waiters."""
         for waiter in self:
             if not waiter.done():
                 waiter.set_result(value)
 
 
 def retrieve_exception(task: asyncio.Task[Any]) -> None:
-    """Retrieve the exception of a task that nobody may wait for any more, so that asyncio does not log it."""
+    """Retrieve the exception of a task, so that asyncio does not log it if nobody awaits the task."""
     if not task.cancelled():
         task.exception()

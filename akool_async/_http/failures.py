@@ -1,4 +1,4 @@
-"""What aiohttp's exceptions say about a request, as errors of this library."""
+"""Turns aiohttp's exceptions into errors of this library."""
 
 from __future__ import annotations
 
@@ -18,21 +18,24 @@ _NO_CONNECTION: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeout
 
 
 def is_secretive(failure: BaseException) -> bool:
-    """True if the repr of the exception may show the key or a proxy's password, so that it must not be chained."""
-    # A time-out is caused by whatever it ended.
+    """Return True if the exception's repr may show the key or a proxy's password, so that it must not be chained."""
+    # The cause of a time-out is the exception that it cancelled.
     return isinstance(failure, aiohttp.ClientError | TimeoutError | asyncio.CancelledError)
 
 
 def is_before_sending(failure: BaseException) -> bool:
-    """True if a failure of a single attempt says that it had no connection."""
+    """Return True if the failure shows that there was no connection."""
     return isinstance(failure, (*_NO_CONNECTION, aiohttp.ClientHttpProxyError))
 
 
 def explain(failure: BaseException, *, was_sent: bool, seconds: float, route: str) -> AkoolError:
-    """The error for a request that failed with ``failure``.
+    """Return the error for a failed request.
 
-    ``was_sent`` is False if nothing of the request can have reached AKOOL. ``seconds`` is the request timeout, and
-    ``route`` says how requests go to AKOOL (:func:`describe_route`).
+    Args:
+        failure: aiohttp's exception.
+        was_sent: False if nothing of the request can have reached AKOOL.
+        seconds: The request timeout.
+        route: How requests reach AKOOL, from :func:`describe_route`.
     """
     reason = _without_passwords(str(failure) or type(failure).__name__)
     if isinstance(failure, aiohttp.ClientHttpProxyError):
@@ -41,7 +44,7 @@ def explain(failure: BaseException, *, was_sent: bool, seconds: float, route: st
     elif isinstance(failure, aiohttp.ClientProxyConnectionError):
         message = f"the proxy could not be reached ({reason})"
     elif isinstance(failure, asyncio.CancelledError):
-        # An injected session that is closed meanwhile cancels whoever waits for one of its connections.
+        # Closing an injected session cancels the requests that wait for a connection.
         message = "the aiohttp session was closed meanwhile"
     elif not was_sent:
         if type(failure) is TimeoutError:
@@ -57,18 +60,18 @@ def explain(failure: BaseException, *, was_sent: bool, seconds: float, route: st
 
 
 def describe_route(host: str, proxy: str | None) -> str:
-    """What an error adds on how AKOOL was to be reached."""
+    """Return the part of an error message that says how AKOOL is reached."""
     if proxy is not None:
         return f", through the proxy {without_password(proxy)}"
-    return "" if is_loopback(host) else "; if this network has a proxy, name it in HTTPS_PROXY"
+    return "" if is_loopback(host) else "; if this network has a proxy, set HTTPS_PROXY to its address"
 
 
 def _advice(failure: BaseException, route: str) -> str:
     if isinstance(failure, aiohttp.ClientConnectorCertificateError):
-        return f"{route}; if a proxy inspects TLS, name the file of its certificate in SSL_CERT_FILE"
+        return f"{route}; if a proxy inspects TLS, set SSL_CERT_FILE to the file with its certificate"
     return route
 
 
 def _without_passwords(text: str) -> str:
-    """The text, in which the address of an injected session's proxy may stand."""
+    """Remove passwords from a text, which may contain the address of an injected session's proxy."""
     return re.sub(r"//[^/@\s]+@", "//***@", text)

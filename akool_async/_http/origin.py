@@ -1,4 +1,4 @@
-"""Whether a press, or a prompt (None), can have made an image: replies, webhooks and people can mix ids up."""
+"""Checks whether a press, or a prompt (None), can have made an image: replies, webhooks and people can mix ids up."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ if TYPE_CHECKING:
 
 
 def contradiction(image: ImageResult, press: ButtonPress | None) -> str | None:
-    """Why a POST cannot have made the image of its reply; None if it can.
+    """Return why a POST cannot have made the image in its reply; None if it can.
 
-    A different ``source_image_id`` alone proves nothing: the reply on AKOOL's Create By Button page shows one.
+    A different ``source_image_id`` alone proves nothing: the sample reply on AKOOL's page Create By Button has one.
     """
     if press is not None and image.id == press.image_id:
         return f"a reply with the id of the source image itself, {image.id}"
@@ -23,13 +23,13 @@ def contradiction(image: ImageResult, press: ButtonPress | None) -> str | None:
 
 
 def has_other_origin(image: ImageResult, press: ButtonPress | None) -> bool:
-    """True if the press did not make an image whose id came from elsewhere; here the source image has to match."""
+    """Return True if a press cannot have made an image whose id was reported. Its source image must match as well."""
     source = None if press is None else press.image_id
     return contradiction(image, press) is not None or image.source_image_id not in (None, source)
 
 
 def made_by(image: ImageResult) -> str:
-    """What made an image, as Get Image Result shows it."""
+    """Describe what made an image, as Get Image Result shows it."""
     if image.op_button is None and image.source_image_id is None:
         return "an image that no press made"
     source = "" if image.source_image_id is None else f" of {image.source_image_id}"

@@ -1,4 +1,4 @@
-"""Which proxy leads to an address: the environment says, or the system's settings. A ``.netrc`` is never read."""
+"""Finds the proxy for an address, from the environment or the system's settings. A ``.netrc`` is never read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SCHEMES: Final = ("http", "https")
 
 
 def proxy_for(url: str) -> str | None:
-    """The URL of the proxy to use for a request to ``url``; None if the request goes to its host directly.
+    """Return the URL of the proxy for a request to ``url``; None if the request goes to its host directly.
 
     ``HTTPS_PROXY`` or ``HTTP_PROXY`` names the proxy, by the scheme of ``url``, and ``NO_PROXY`` lists the exceptions;
     the names in lower case take precedence. On macOS and Windows the system's settings apply if the environment has
@@ -23,7 +23,7 @@ def proxy_for(url: str) -> str | None:
     The URL may hold a user and password: pass it to aiohttp (``proxy=``), and show :func:`without_password` of it.
 
     Raises:
-        ConfigurationError: a variable names something other than an http or https proxy.
+        ConfigurationError: A variable names something other than an http or https proxy.
     """
     parts = urlsplit(url)
     host = parts.hostname or ""
@@ -31,7 +31,7 @@ def proxy_for(url: str) -> str | None:
     if not proxy or is_loopback(host) or proxy_bypass(host if parts.port is None else f"{host}:{parts.port}"):
         return None
     if not _is_usable(proxy):
-        # Without the value: it may hold a password.
+        # The message does not show the value, which may contain a password.
         raise ConfigurationError(
             f"{_source_of(parts.scheme)} must be the URL of an http or https proxy, such as "
             "http://proxy.example:3128 (SOCKS proxies are not supported)"
@@ -40,13 +40,13 @@ def proxy_for(url: str) -> str | None:
 
 
 def without_password(proxy: str) -> str:
-    """The URL of a proxy as it can be shown: without user and password."""
+    """Return the URL of a proxy without user and password, to show it."""
     parts = urlsplit(proxy)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 def is_loopback(host: str) -> bool:
-    """True if the host is this machine."""
+    """Return True if the host is this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -1,4 +1,4 @@
-"""The body of a POST, which knows whether the POST can have reached AKOOL."""
+"""The body of a POST. It records whether the POST can have reached AKOOL."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ JSON: Final = "application/json"
 
 
 class SendGate:
-    """Whether a POST that spends credits has gone out, and whether it still may.
+    """Records whether a POST that spends credits has gone out, and can hold it back.
 
-    Cancelling a task is not enough to keep a POST back: aiohttp writes in a task of its own.
+    Cancelling the caller's task is not enough to hold it back, since aiohttp writes in another task.
     """
 
     __slots__ = ("_is_closed", "is_passed")
 
     def __init__(self) -> None:
         self.is_passed = False
-        """True once the POST began to be written: from then on AKOOL may have accepted it."""
+        """True once the POST is being written, so that AKOOL may have accepted it."""
         self._is_closed = False
 
     def close(self) -> bool:
-        """Let nothing out from now on. True if nothing has gone out."""
+        """Hold the POST back from now on. Return True if it has not gone out."""
         self._is_closed = True
         return not self.is_passed
 
     def let_pass(self) -> None:
-        """Note that the POST goes out.
+        """Record that the POST goes out.
 
         Raises:
             ConnectionAbortedError: The gate is closed.
@@ -43,13 +43,16 @@ class SendGate:
 
 
 class RequestBody(aiohttp.Payload):
-    """Bytes that are given out only on request, by whatever aiohttp session sends them.
+    """Bytes that are given out only on request, and that record whether they were.
 
-    aiohttp asks for a body when it has a connection and begins to write the request, so a body that was never given
-    out proves that AKOOL got no request. (Before 3.12 aiohttp writes the headers a moment earlier; without its body a
-    POST is none that AKOOL could accept.) It keeps its bytes to itself (aiohttp's own ``value`` stays None), so that no
-    version of aiohttp and no middleware of an injected session can send them unnoticed. A ``gate`` is
-    asked before they are given out.
+    aiohttp requests the body when it has a connection and begins to write, so a body that was never given out proves
+    that AKOOL got no request. (aiohttp before 3.12 writes the headers slightly earlier, but AKOOL cannot accept a POST
+    without its body.) The bytes are private (aiohttp's own ``value`` stays None), so that no version of aiohttp and no
+    middleware of an injected session can send them unnoticed.
+
+    Args:
+        content: The bytes.
+        gate: Checked before the bytes are given out; None for requests that spend nothing.
     """
 
     def __init__(self, content: bytes, gate: SendGate | None = None) -> None:
@@ -60,27 +63,27 @@ class RequestBody(aiohttp.Payload):
         self._was_given_out = False
 
     def withdraw(self) -> bool:
-        """Give out nothing from now on; True if nothing was given out before."""
+        """Give out nothing from now on. Return True if nothing was given out before."""
         self._content = None
         return not self._was_given_out
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        """The body as text, for a middleware that looks at it."""
+        """Return the body as text, for middleware that reads it."""
         return self._give_out().decode(encoding, errors)
 
     async def as_bytes(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:  # noqa: ARG002 - aiohttp's
-        """The body, for a middleware that looks at it."""
+        """Return the body, for middleware that reads it."""
         return self._give_out()
 
     async def write(self, writer: AbstractStreamWriter) -> None:
-        """Write the body; a connection that was closed meanwhile does not get it."""
+        """Write the body, unless the connection was closed meanwhile."""
         if isinstance(writer, StreamWriter) and (writer.transport is None or writer.transport.is_closing()):
             raise ConnectionResetError("the connection was closed before the request was written")
         await writer.write(self._give_out())
 
     def _give_out(self) -> bytes:
         if self._content is None:
-            raise ConnectionAbortedError("the request was given up before it was written")
+            raise ConnectionAbortedError("the request was withdrawn before it was written")
         if self._gate is not None:
             self._gate.let_pass()
         self._was_given_out = True

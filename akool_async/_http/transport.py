@@ -1,7 +1,7 @@
-"""The only aiohttp client that talks to AKOOL: one request in, one envelope or one typed error out.
+"""The only aiohttp client that talks to AKOOL. A request returns an envelope or raises an :class:`AkoolError`.
 
-Everything that aiohttp can raise is mapped here, reading the body included. A redirect is not followed, since the key
-would travel with it, and a body is read up to a bound.
+All exceptions of aiohttp are translated here. Redirects are not followed, since they would take the key along, and
+bodies are read up to a limit.
 """
 
 from __future__ import annotations
@@ -52,27 +52,28 @@ if TYPE_CHECKING:
 MAX_BODY: Final = 4 * 2**20
 MAX_CONNECTIONS: Final = 100
 CONNECT_TIMEOUT: Final = 10.0
-# If a POST is sent on a connection that the server is just closing, nobody can know whether it was accepted.
-# Node servers close after 5 idle seconds, so none of ours is used again that late.
+# The outcome of a POST on a connection that the server is closing is unknown. Node servers close connections after 5
+# idle seconds, so ours are not used again that late.
 KEEP_ALIVE: Final = 4.0
 PROXY_WANTS_PASSWORD: Final = 407
 TOKEN_ENDED: Final = 1101
 _AUTHENTICATION_HEADERS: Final = ("authorization", "x-api-key")
-# aiohttp's own limits are 8,190 bytes for a line and 128 lines; a long security policy or many cookies lose no paid id.
+# aiohttp's limits are 8,190 bytes per line and 128 lines. With these, long headers of a reply lose no paid id.
 MAX_LINE_SIZE: Final = 2**16
 MAX_HEADERS: Final = 1024
 
 
 @define
 class Call:
-    """One request: the endpoint's name as AKOOL's pages have it, and what is sent."""
+    """One request."""
 
     endpoint: str
+    """The name of the endpoint on AKOOL's pages."""
     method: str
     url: URL
-    body: bytes | None = field(default=None, repr=False)  # Get Token's holds the secret
+    body: bytes | None = field(default=None, repr=False)  # that of Get Token contains the secret
     gate: SendGate | None = field(default=None, repr=False)
-    """For a request that spends credits."""
+    """Records whether the request went out; None if it spends no credits."""
     needs_authentication: bool = True
 
 
@@ -108,20 +109,23 @@ class Transport:
             proxy = proxy_for(base_url)
             self._options["proxy"] = proxy
             self._route = describe_route(self._base_url.host or "", proxy)
-        else:  # its owner's proxy applies
+        else:  # it has its own proxy
             _check_injected(http)
             self._route = ""
         is_proxied = http is not None or self._options["proxy"] is not None
         self._proxy_can_answer = is_proxied and self._base_url.scheme == "http"
 
     def url(self, path: str) -> URL:
-        """The address of an endpoint."""
+        """Return the address of an endpoint."""
         return self._base_url.joinpath(path)
 
     async def request(self, call: Call) -> codec.Envelope:
-        """Send a call and return AKOOL's answer of code 1000; anything else is an :class:`AkoolError`.
+        """Send a call and return AKOOL's answer.
 
-        A token that AKOOL ended (1101) is renewed once per request; that answer is a refusal, so nothing is sent twice.
+        If AKOOL has ended the token (1101), it is renewed once and the request is sent again: AKOOL refused the first.
+
+        Raises:
+            AkoolError: The answer is not of code 1000, or there is none.
         """
         self._home.require()
         may_renew = call.needs_authentication
@@ -132,7 +136,7 @@ class Transport:
             if self._rate_limiter.must_acquire:
                 await self._rate_limiter.acquire(is_press=call.gate is not None)
             async with self._connections:
-                if self._rate_limiter.is_paused:  # AKOOL asked for it while this request waited for a connection
+                if self._rate_limiter.is_paused:  # the pause began while this request waited for a connection
                     continue
                 body = None if call.body is None else RequestBody(call.body, call.gate)
                 failure: BaseException
@@ -160,13 +164,13 @@ class Transport:
                     failure = error
                 except Exception as error:  # noqa: BLE001 - a user's trace hook may raise anything, at any point
                     failure = error
-                # Of a POST only its body knows: an injected session may send one twice, and fail at the second alone.
+                # For a POST, ask its body: an injected session may send it twice and report only the second failure.
                 was_sent = not (is_before_sending(failure) if body is None else body.withdraw())
                 explained = explain(failure, was_sent=was_sent, seconds=self._request_timeout, route=self._route)
                 raise self._complete(explained, call) from (None if is_secretive(failure) else failure)
 
     def _renews(self, error: AkoolError, header: Header) -> bool:
-        """True if AKOOL ended the token of this header, and another can be fetched."""
+        """Return True if AKOOL has ended the token of this header, and another can be fetched."""
         return (
             isinstance(error, AuthenticationError) and error.code == TOKEN_ENDED and self._authenticator.renew(header)
         )
@@ -186,7 +190,7 @@ class Transport:
         except AkoolError as error:
             if isinstance(error, APIError) and not is_ambiguous(error):
                 raise
-            # Whatever became of the request for a token, the call itself was not sent.
+            # Whatever happened to the request for a token, the call itself was not sent.
             raise TransportError(f"{call.endpoint}: not sent, no token ({error})", delivered=False) from error
 
     def _choose_authenticator(self, credentials: Credentials) -> Authenticator:
@@ -200,7 +204,7 @@ class Transport:
         return codec.read_token(await self.request(call))
 
     def _complete(self, error: AkoolError, call: Call) -> AkoolError:
-        """Name the endpoint, take the secrets out of what AKOOL said, and let a 429 pause all requests."""
+        """Add the endpoint's name to an error, remove secrets from it, and let a 429 pause all requests."""
         if isinstance(error, APIError):
             error.msg = self._authenticator.redact(error.msg)
         error.args = (self._authenticator.redact(f"{call.endpoint}: {error.args[0]}"),)
@@ -211,7 +215,7 @@ class Transport:
         return error
 
     def _require_no_proxy_page(self, status: int) -> None:
-        """Without TLS a proxy that wants a password answers in AKOOL's place, and passes nothing on."""
+        """Raise if the reply is a proxy's request for a password: without TLS it answers in AKOOL's place."""
         if status == PROXY_WANTS_PASSWORD and self._proxy_can_answer:
             raise TransportError("a proxy asks for a user and password (HTTP 407)", delivered=False)
 
@@ -229,8 +233,8 @@ class Transport:
 
 
 def _request_options(request_timeout: float) -> dict[str, Any]:
-    """The arguments of every request, whoever owns the aiohttp session."""
-    # A deadline limits the total. `connect` stays unset: it would cost a timer per request even on an open connection.
+    """Return the arguments of every request, for an injected aiohttp session and for our own."""
+    # A deadline limits the total. `connect` is unset: it would take a timer per request even on an open connection.
     connect_timeout = min(CONNECT_TIMEOUT, request_timeout / 2)
     options: dict[str, Any] = {
         "timeout": aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout),
@@ -239,7 +243,7 @@ def _request_options(request_timeout: float) -> dict[str, Any]:
         "max_line_size": MAX_LINE_SIZE,
         "max_field_size": MAX_LINE_SIZE,
     }
-    # Older versions of aiohttp do not count headers.
+    # Older versions of aiohttp do not limit the number of headers.
     if "max_headers" in inspect.signature(aiohttp.ClientSession).parameters:  # pragma: no branch - one version runs
         options["max_headers"] = MAX_HEADERS
     return options
@@ -269,13 +273,22 @@ def _is_asked_to_stop() -> bool:
 
 
 def check_base_url(base_url: str, *, allow_http: bool) -> str:
-    """Refuse an address that must not get a key: no user or password in it, https unless it is this machine."""
+    """Check an address that gets the key: no user or password, and https unless it is this machine.
+
+    Args:
+        base_url: The address.
+        allow_http: True allows http for other machines.
+
+    Raises:
+        ConfigurationError: The address must not get the key.
+        ValueError: It is not an http or https URL.
+    """
     _validate.web_url("base_url", base_url)
     parts = urlsplit(base_url)
     if parts.username is not None or parts.password is not None:
-        raise ConfigurationError("base_url must not hold a user or password: they would be sent as a second credential")
+        raise ConfigurationError("base_url must not have a user or password: they would be a second credential")
     if parts.query or parts.fragment:
-        raise ConfigurationError("base_url must not hold a query or fragment")
+        raise ConfigurationError("base_url must not have a query or fragment")
     if parts.scheme == "http" and not allow_http and not is_loopback(parts.hostname or ""):
         raise ConfigurationError(
             "base_url: plain http would show the key to the network; use https, or pass allow_http=True"
@@ -287,9 +300,9 @@ def _check_injected(http: aiohttp.ClientSession) -> None:
     if not isinstance(http, aiohttp.ClientSession):
         raise ConfigurationError(f"http must be an aiohttp.ClientSession, not {type(http).__name__}")
     if http.auth is not None or any(name in http.headers for name in _AUTHENTICATION_HEADERS):
-        raise ConfigurationError("http must not bring its own credentials: exactly one header goes to AKOOL")
+        raise ConfigurationError("http must not have credentials: AKOOL gets exactly one authentication header")
     if http.trust_env:
         raise ConfigurationError(
-            "http must not be made with trust_env=True, which may send a password of .netrc along; for a proxy pass "
+            "http must not have trust_env=True, which may send a password from .netrc; for a proxy pass "
             "aiohttp.ClientSession(proxy=...)"
         )

@@ -1,1 +1,1 @@
-"""What a session may do: operations running at AKOOL, requests a second, POSTs under way, credits, waits."""
+"""Limits: operations that run at AKOOL, requests per second, POSTs under way, credits, waits."""

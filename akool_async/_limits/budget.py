@@ -1,4 +1,4 @@
-"""What a fan-out may spend: no more than ``max_credits``, whatever is under way and whatever AKOOL reports first."""
+"""The budget of a fan-out: at most ``max_credits``, even if AKOOL's first reports of a price are wrong."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from akool_async.items import Item
 
 CAUTION: Final = 50
-"""Times the expected price that is set aside for a press until AKOOL has answered it: prices may rise any time."""
+"""Until AKOOL has answered a press, this many times its expected price is reserved, since prices may rise."""
 
 
 @frozen
 class Reservation:
-    """Credits that are set aside for a press."""
+    """Credits that are reserved for a press."""
 
     credits: float
     is_alone: bool
-    """True if it is too little for a surprise: others of the budget wait until its price is confirmed."""
+    """True if they do not cover a rise of the price, so that other presses wait until this price is confirmed."""
 
 
 def reservation(
@@ -39,18 +39,18 @@ def reservation(
     is_one_unconfirmed: bool,
     error: type[BudgetError] = BudgetError,
 ) -> Reservation | None:
-    """What to set aside for a press; None if it has to wait for what is under way.
+    """Return the reservation for a press; None if it must wait for the POSTs under way.
 
     Args:
-        price: The largest price of its kind so far; as long as there is none, the one that AKOOL's pages name.
+        price: The largest price of its kind so far, or else the price on AKOOL's pages.
         max_credits: The budget.
         charged: Credits that are spent.
-        reserved: Credits that are set aside for other presses.
-        is_one_unconfirmed: Whether the price of another POST that is under way may yet be a surprise.
-        error: What to raise.
+        reserved: Credits that are reserved for other presses.
+        is_one_unconfirmed: True if the price of another POST under way is not confirmed.
+        error: The class to raise.
 
     Raises:
-        BudgetError: The credits will not be there, whatever becomes of what is under way.
+        BudgetError: The budget is too small, whatever the POSTs under way cost.
     """
     if charged + price > max_credits:
         raise error(max_credits=max_credits, charged=charged, price=price)
@@ -61,7 +61,7 @@ def reservation(
 
 
 class Budget:
-    """Credits charged, and set aside for presses whose price AKOOL has not confirmed."""
+    """Counts credits that are charged, and credits reserved for presses whose price is not confirmed."""
 
     def __init__(self, max_credits: float | None, prices: Prices, price_timeout: float) -> None:
         self._max_credits = math.inf if max_credits is None else max_credits
@@ -69,9 +69,9 @@ class Budget:
         self._price_timeout = price_timeout
         self._charged = 0.0
         self._reserved = 0.0
-        # By kind: presses whose price may yet be a surprise, and until when others wait for it.
+        # By kind: presses whose price is not confirmed, and the time until which others wait for it.
         self._unconfirmed: dict[str, dict[object, float]] = {}
-        self._tried: set[str] = set()  # kinds of which a press went alone and showed no price
+        self._tried: set[str] = set()  # kinds of finished presses for which AKOOL reported no price
         self._changed = asyncio.Condition()
 
     @property
@@ -80,66 +80,70 @@ class Budget:
         return self._max_credits < math.inf
 
     def refuse_if_spent(self, item: Item) -> None:
-        """Raise :class:`BudgetError` if the credits for an item will not be there, whatever else happens."""
+        """Raise :class:`BudgetError` if the budget is too small for an item, whatever else happens."""
         price = self.price_of(item)
         if self._charged + price > self._max_credits:
             raise BudgetError(max_credits=self._max_credits, charged=self._charged, price=price)
 
     def price_of(self, item: Item) -> float:
-        """What an item may cost, as far as is known."""
+        """Return the credits that an item may cost, as far as is known."""
         return self._prices.largest(item.kind) * item.images
 
     async def reserve(self, item: Item, buyer: object) -> float:
-        """Set credits aside for an item, and return how many, waiting for what is under way if that may suffice.
+        """Reserve credits for an item, and return how many. Wait for POSTs under way if that may free enough.
+
+        Args:
+            item: The item.
+            buyer: Identifies the POST in later calls.
 
         Raises:
-            BudgetError: the credits are not there.
+            BudgetError: The budget is too small.
         """
         async with self._changed:
             while True:
                 until = self._until_all_are_confirmed()
-                set_aside = reservation(
+                reserved = reservation(
                     self.price_of(item),
                     max_credits=self._max_credits,
                     charged=self._charged,
                     reserved=self._reserved,
                     is_one_unconfirmed=until is not None,
                 )
-                if set_aside is not None:
+                if reserved is not None:
                     break
                 await self._wait_for_change(until)
             until = asyncio.get_running_loop().time() + self._price_timeout
             self._unconfirmed.setdefault(item.kind, {})[buyer] = until
-            self._reserved += set_aside.credits
-            return set_aside.credits
+            self._reserved += reserved.credits
+            return reserved.credits
 
     def is_priced(self, kind: str) -> bool:
-        """True if a result has shown what an image of this kind costs, or that AKOOL does not report it."""
+        """Return True if a result has shown the price of this kind, or that AKOOL does not report it."""
         return self._prices.is_known(kind) or kind in self._tried
 
     async def confirm(self, kind: str, buyer: object) -> None:
-        """AKOOL answered a POST of a kind whose price is known: nobody has to wait for its price."""
+        """Let nobody wait for the price of a POST any longer: AKOOL has answered it, and its kind's price is known."""
         async with self._changed:
             self._unconfirmed[kind].pop(buyer, None)
             self._changed.notify_all()
 
     async def count(self, *, reserved: float, charged: float) -> None:
-        """Of a POST ``reserved`` is no longer set aside, and ``charged`` more is spent."""
+        """Release ``reserved`` credits of a POST, and count ``charged`` more credits as spent."""
         async with self._changed:
             self._reserved -= reserved
             self._charged += charged
             self._changed.notify_all()
 
     async def end(self, kind: str, buyer: object, *, is_charged: bool) -> None:
-        """Nothing more is heard of a POST."""
+        """Let nobody wait for the price of a POST any longer: it is over."""
         async with self._changed:
             self._unconfirmed[kind].pop(buyer, None)
-            if is_charged:  # AKOOL may never report a price: then the next ones do not go alone
+            if is_charged:  # AKOOL may never report a price: then the next ones need not wait for it
                 self._tried.add(kind)
             self._changed.notify_all()
 
     def _until_all_are_confirmed(self) -> float | None:
-        """The time until which to wait for the prices of POSTs under way; None if there is nothing to wait for."""
+        """Return the time until which to wait for the prices of POSTs under way; None if no wait is needed."""
         until = max((until for kind in self._unconfirmed.values() for until in kind.values()), default=0.0)
         return until if until > asyncio.get_running_loop().time() else None
 
@@ -152,7 +156,7 @@ class Budget:
 
 
 class Purchase:
-    """The credits of one POST, from before it is sent until its result: an async context manager around both."""
+    """The credits of one POST: an async context manager from before it is sent until its result."""
 
     def __init__(self, budget: Budget, item: Item) -> None:
         self._budget = budget
@@ -164,19 +168,22 @@ class Purchase:
         self._is_accepted = False
 
     async def reserve(self) -> None:
-        """Set the credits aside. Not to be called for what was sent already: it is charged once.
+        """Reserve the credits. Do not call this for a press that was sent before, since it is charged once.
 
         Raises:
-            BudgetError: they are not there.
+            BudgetError: The budget is too small.
         """
         if self._budget.is_limited:
             self._reserved = await self._budget.reserve(self._item, self)
             self._is_open = True
 
     async def accept(self, reported: float | None) -> None:
-        """AKOOL accepted it, with this ``deduction_credit`` in its reply: of a batch, in all.
+        """Count a POST that AKOOL accepted.
 
-        A price below what was set aside is not believed before the result confirms it.
+        A price below the reservation is not believed before the result confirms it.
+
+        Args:
+            reported: ``deduction_credit`` of the reply, for all images together; None if there is none.
         """
         self._is_accepted = True
         self._reported = as_price(reported) or 0.0
@@ -186,16 +193,17 @@ class Purchase:
         if self._reported >= self._reserved:
             await self._count(self._reported)
         elif is_priced:
-            still = max(self._reported, self._budget.price_of(self._item))
-            less, self._reserved = self._reserved - still, still
-            await self._budget.count(reserved=less, charged=0.0)
+            likely = max(self._reported, self._budget.price_of(self._item))
+            released, self._reserved = self._reserved - likely, likely
+            await self._budget.count(reserved=released, charged=0.0)
         if is_priced:
             await self._budget.confirm(self._item.kind, self)
 
     async def end(self, reported: float | None) -> None:
-        """The result came with this ``deduction_credit``; None and 0 if it has none, or if no result comes.
+        """Count the final price. The larger of both reports counts; if there is none, the expected price does.
 
-        The larger report counts. If there is none, what the press was likely to cost is counted.
+        Args:
+            reported: ``deduction_credit`` of the result; None or 0 if it has none, or if there is no result.
         """
         if self._is_open:
             reported = as_price(reported)

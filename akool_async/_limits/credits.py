@@ -1,4 +1,4 @@
-"""What things cost, and what a session was charged: the one account that budgets and sums are drawn from."""
+"""Prices, and the credits that a session was charged. Budgets and counters use this one account."""
 
 from __future__ import annotations
 
@@ -9,54 +9,54 @@ from attrs import define, field, frozen
 from akool_async._limits.recent import Recent
 
 EXPECTED_PRICES: Final = {"upscale": 2.0, "variation": 2.0, "prompt": 2.0, "v4 4k": 4.0, "v4 1080p": 3.0}
-"""Credits for one image: ``deduction_credit`` of the examples in AKOOL's pages; for v4, as seen in use."""
+"""Credits for one image: ``deduction_credit`` in the examples on AKOOL's pages; for v4, as observed."""
 MAX_PRICE: Final = 1_000.0
-"""Credits for one image. A report beyond it makes no sense, and would end all presses under a budget."""
+"""Credits for one image. Larger reports are ignored: they make no sense, and would use up any budget."""
 MAX_OPEN: Final = 100_000
-"""Operations whose result is awaited for its price."""
+"""Maximum number of operations whose result is awaited for its price."""
 
 
 def as_price(reported: float | None) -> float | None:
-    """The ``deduction_credit`` of a reply or a result as a price; None if it makes no sense as one."""
+    """Return a ``deduction_credit`` if it makes sense as a price, otherwise None."""
     return reported if reported and reported <= MAX_PRICE else None
 
 
 @define
 class Prices:
-    """Credits for one image of each kind, as AKOOL charged them."""
+    """Credits for one image of each kind, as AKOOL reported them."""
 
     _last: dict[str, float] = field(factory=dict)
     _largest: dict[str, float] = field(factory=dict)
 
     def observe(self, kind: str, credits_charged: float) -> None:
-        """AKOOL reports a charge, which its result may yet correct."""
+        """Record a price from a reply, which the result may correct."""
         self._largest[kind] = max(credits_charged, self._largest.get(kind, 0.0))
 
     def learn(self, kind: str, credits_charged: float) -> None:
-        """AKOOL charged this much, as its result confirms."""
+        """Record a price from a result."""
         self.observe(kind, credits_charged)
         self._last[kind] = credits_charged
 
     def is_known(self, kind: str) -> bool:
-        """True once AKOOL charged for one of this kind."""
+        """Return True if a result has shown the price of this kind."""
         return kind in self._last
 
     def of(self, kind: str) -> tuple[float | None, float | None]:
-        """The last price of a kind that a result confirmed, and the largest that AKOOL reported."""
+        """Return the last price of a kind from a result, and the largest from any report; None if there is none."""
         return self._last.get(kind), self._largest.get(kind)
 
     def expected(self, kind: str) -> float:
-        """What the next one is likely to cost: as the last one, or else as AKOOL's pages say."""
+        """Return the likely price of the next image: the last price, or else the one on AKOOL's pages."""
         return self._last.get(kind, EXPECTED_PRICES[kind])
 
     def largest(self, kind: str) -> float:
-        """What the next one may cost, as far as is known: for a kind not seen yet, as much as any other."""
+        """Return the highest price that the next image may have. A new kind may cost as much as any other."""
         return self._largest.get(kind) or max(EXPECTED_PRICES[kind], *self._largest.values(), 0.0)
 
 
 @frozen
 class _Charge:
-    """What is counted for an operation whose result is awaited."""
+    """The credits counted for an operation whose result is awaited."""
 
     kind: str
     credits: float
@@ -65,11 +65,11 @@ class _Charge:
 
 @frozen
 class Loss:
-    """What is counted for an image of a POST whose reply was lost."""
+    """The credits counted for an image of a POST whose reply was lost."""
 
     credits: float
     is_charged: bool
-    """False if AKOOL may not have accepted it."""
+    """True if AKOOL accepted it; False if it only may have."""
 
 
 @define
@@ -80,17 +80,23 @@ class Account:
     charged: float = 0.0
     """For operations whose id is known."""
     lost: float = 0.0
-    """For presses that AKOOL was found to have accepted, and whose id is lost."""
+    """For presses that AKOOL accepted, and whose id is lost."""
     in_doubt: float = 0.0
-    """For POSTs of which it is not known whether AKOOL accepted them."""
+    """For POSTs that AKOOL may have accepted."""
     estimated: float = 0.0
-    """Of ``charged``: what AKOOL has not reported a price for."""
+    """The part of ``charged`` for which AKOOL has reported no price."""
     _open: Recent[str, _Charge] = field(factory=lambda: Recent(MAX_OPEN))
     _first_balance: float | None = None
     _spent_elsewhere: float | None = None
 
     def accept(self, operation_id: str, kind: str, reported: float | None) -> None:
-        """AKOOL accepted an image, with the ``deduction_credit`` of its reply."""
+        """Count an accepted image.
+
+        Args:
+            operation_id: Its id.
+            kind: Its kind.
+            reported: ``deduction_credit`` of the reply; None if there is none.
+        """
         reported = as_price(reported)
         charge = _Charge(kind, reported or self.prices.expected(kind), not reported)
         if reported:
@@ -99,7 +105,12 @@ class Account:
         self._open[operation_id] = charge
 
     def end(self, operation_id: str, reported: float | None) -> None:
-        """An accepted image came to its end, with the ``deduction_credit`` of its result. The larger report counts."""
+        """Correct the count of an accepted image. The larger of both reports counts.
+
+        Args:
+            operation_id: Its id.
+            reported: ``deduction_credit`` of the result; None if there is none.
+        """
         charge = self._open.pop(operation_id, None)
         if charge is None:
             return
@@ -112,18 +123,18 @@ class Account:
             self.prices.learn(charge.kind, charge.credits)
 
     def lose(self, kind: str, images: int, *, charged: bool | None) -> list[Loss]:
-        """The reply to a POST was lost, and its images were not found. Returns what this counts for each of them."""
+        """Count the images of a POST whose reply was lost. Return the loss for each of them."""
         losses = [Loss(self.prices.expected(kind), is_charged=bool(charged)) for _ in range(images)]
         for loss in losses:
             self._count_loss(loss, 1)
         return losses
 
     def find(self, loss: Loss) -> None:
-        """An image that was counted as lost has come to be known after all."""
+        """Undo a loss: the image was found."""
         self._count_loss(loss, -1)
 
     def read_balance(self, balance: float) -> None:
-        """AKOOL reports the account's balance."""
+        """Record the account's balance."""
         spent = self.charged + self.lost
         if self._first_balance is None:
             self._first_balance = balance + spent
@@ -132,9 +143,9 @@ class Account:
 
     @property
     def spent_elsewhere(self) -> float | None:
-        """What the balance fell by beyond ``charged`` and ``lost``, from the first time that it was read to the last.
+        """Credits by which the balance fell beyond ``charged`` and ``lost``, between its first and its last reading.
 
-        Negative for a top-up. None unless it was read twice.
+        Negative after a top-up. None before the second reading.
         """
         return self._spent_elsewhere
 

@@ -1,4 +1,4 @@
-"""What a session remembers of its presses, and counts of their credits."""
+"""The journal: what a session remembers about its presses and prompts, and the credits that it counts."""
 
 from __future__ import annotations
 
@@ -33,86 +33,109 @@ class Made:
 
     operation_id: str
     press: ButtonPress | None
-    """None for a prompt."""
+    """The press; None for a prompt."""
 
 
 @frozen
 class Claim:
-    """The right to send one paid POST, and what is known of earlier POSTs for the same item."""
+    """The right to send one paid POST, and what is known about earlier POSTs for the same item."""
 
     slots: tuple[Slot, ...] = ()
-    """One for each image, if this process counts them."""
+    """A slot for each image; empty if a store counts the slots."""
     correlation_id: str | None = None
-    """By which its webhook is known; None if the session may choose one."""
+    """Identifies the POST in its webhook; None if the session may choose one."""
     may_be_sent: bool = False
-    """True if another process may have sent it: it is found out first."""
+    """True if another process may have sent it, which must be found out first."""
     reported_id: str | None = None
-    """The id that a webhook or a person reported; None if nobody did."""
+    """The new id, reported by a webhook or a person; None if it was not reported."""
     seconds_searched: float = 0.0
-    """For how long other processes have waited for a lost id."""
+    """Seconds that other processes have already waited for a lost id."""
 
 
 class Journal(Protocol):
-    """The memory of a session. A paid POST is claimed, then recorded as accepted, or released, or lost."""
+    """The memory of a session. A paid POST is claimed; then it is recorded as accepted or lost, or it is released."""
 
     account: Account
+    """The credits."""
     unclaimed: deque[Made]
-    """Operations whose callers had all left; the newest 10,000."""
+    """Operations whose callers were all cancelled; the newest 10,000."""
     unclaimed_errors: deque[OutcomeUnknownError]
-    """Unknown outcomes of POSTs whose callers had all left; the newest 10,000."""
+    """Unknown outcomes of POSTs whose callers were all cancelled; the newest 10,000."""
 
     def operation_id(self, item: Item) -> str | None:
-        """The operation of an item that AKOOL accepted; None if none is remembered."""
+        """Return the id of an accepted item's operation; None if none is remembered."""
 
     def lost(self, press: ButtonPress) -> OutcomeUnknownError | None:
-        """The error of a press that was charged and whose id is lost; None if none is remembered."""
+        """Return the error of a press that was charged and whose id is lost; None if none is remembered."""
 
     def knows(self, operation_id: str) -> bool:
-        """True for the id of an operation that was accepted before."""
+        """Return True if an operation with this id was accepted before."""
 
     async def claim(self, item: Item) -> Claim:
         """Wait for the slots of an item, and record that it is about to be sent."""
 
     def release(self, item: Item, claim: Claim, *, may_be_accepted: bool) -> None:
-        """An item was not accepted, as far as is known: give its slots back."""
+        """Release the slots of an item whose operation is not known.
+
+        Args:
+            item: The item.
+            claim: Its claim.
+            may_be_accepted: True if AKOOL may have accepted it.
+        """
 
     async def record(self, item: Item, images: list[ImageResult]) -> list[ImageResult]:
         """Record the ids of the images that AKOOL made for an item, and return the images.
 
-        Images that another item has made are left out: they answer an earlier POST, as a cache may do.
+        Images of other items are left out: such a reply answers an earlier POST, as a cache may do.
 
         Raises:
-            ResponseError: There are no others.
+            ResponseError: All images belong to other items.
         """
 
     def searching(self, item: Item, seconds_searched: float) -> AbstractContextManager[None]:
-        """In this block the id of an item is waited for, whose reply was lost; it was for some seconds already."""
+        """Return a context manager for the wait for an item's id after a lost reply.
+
+        Args:
+            item: The item.
+            seconds_searched: Seconds that other processes have already waited.
+        """
 
     def accept(self, item: Item, image: ImageResult) -> None:
-        """AKOOL accepted an item, and made this image for it."""
+        """Record that AKOOL accepted an item and made this image."""
 
     def lose(self, item: Item, images: int, error: OutcomeUnknownError | None) -> list[Loss]:
-        """The reply for so many images of an item was lost. Returns what that counts for each of them."""
+        """Record that images of an item are lost, and return the loss of each.
+
+        Args:
+            item: The item.
+            images: The number of lost images.
+            error: The error that its callers get, if any.
+        """
 
     def find(self, press: ButtonPress | None, losses: list[Loss]) -> None:
-        """An image that was counted as lost has become known."""
+        """Record that a lost image was found.
+
+        Args:
+            press: The press that made it; None for a prompt.
+            losses: The losses of its POST, of which one is removed.
+        """
 
     def end(self, operation_id: str, deduction_credit: float | None) -> None:
-        """An operation ended, and its result reports this charge."""
+        """Record that an operation ended, and the credits that its result reports."""
 
     def open_budget(self, max_credits: float | None) -> Budget:
-        """The budget of one fan-out; None is no limit."""
+        """Make the budget of one fan-out; None is no limit."""
 
     def keep_unclaimed(self, operations: Iterable[Made]) -> None:
-        """Keep operations whose callers had all left."""
+        """Keep operations whose callers were all cancelled."""
 
     def keep_unclaimed_error(self, error: AkoolError) -> None:
-        """Keep the error of a POST whose callers had all left, if AKOOL may have accepted it."""
+        """Keep the error of a POST whose callers were all cancelled, if AKOOL may have accepted the POST."""
 
 
 @define(eq=False)
 class MemoryJournal:
-    """A journal that ends with its process. It remembers the newest 10,000 of each kind."""
+    """A journal in memory. It remembers the newest 10,000 entries of each kind."""
 
     _slots: Slots
     _price_timeout: float
@@ -124,18 +147,18 @@ class MemoryJournal:
     _accepted: Recent[str, None] = field(factory=Recent)
 
     def operation_id(self, item: Item) -> str | None:
-        """The operation of an item that AKOOL accepted; None if none is remembered."""
+        """Return the id of an accepted item's operation; None if none is remembered."""
         if item not in self._operation_ids:
             return None
         self._operation_ids.move_to_end(item)
         return self._operation_ids[item]
 
     def lost(self, press: ButtonPress) -> OutcomeUnknownError | None:
-        """The error of a press that was charged and whose id is lost; None if none is remembered."""
+        """Return the error of a press that was charged and whose id is lost; None if none is remembered."""
         return self._lost.get(press)
 
     def knows(self, operation_id: str) -> bool:
-        """True for the id of an operation that was accepted before."""
+        """Return True if an operation with this id was accepted before."""
         return operation_id in self._accepted
 
     async def claim(self, item: Item) -> Claim:
@@ -149,7 +172,7 @@ class MemoryJournal:
         return Claim(slots)
 
     def release(self, item: Item, claim: Claim, *, may_be_accepted: bool) -> None:  # noqa: ARG002 - for a store
-        """An item was not accepted, as far as is known: give its slots back."""
+        """Release the slots of an item whose operation is not known."""
         for slot in claim.slots:
             slot.release()
 
@@ -161,18 +184,18 @@ class MemoryJournal:
         return new
 
     def searching(self, item: Item, seconds_searched: float) -> AbstractContextManager[None]:  # noqa: ARG002
-        """In this block the id of an item is waited for: this journal does not record it."""
+        """Return a context manager that does nothing: this journal does not record the wait."""
         return nullcontext()
 
     def accept(self, item: Item, image: ImageResult) -> None:
-        """AKOOL accepted an item, and made this image for it."""
+        """Record that AKOOL accepted an item and made this image."""
         self._accepted[image.id] = None
         self.account.accept(image.id, item.kind, image.deduction_credit)
         if (press := press_of(item)) is not None:
             self._operation_ids[press] = image.id
 
     def lose(self, item: Item, images: int, error: OutcomeUnknownError | None) -> list[Loss]:
-        """The reply for so many images of an item was lost. Returns what that counts for each of them."""
+        """Record that images of an item are lost, and return the loss of each."""
         charged = None if error is None else error.charged
         press = press_of(item)
         if charged and error is not None and press is not None:
@@ -180,7 +203,7 @@ class MemoryJournal:
         return self.account.lose(item.kind, images, charged=charged)
 
     def find(self, press: ButtonPress | None, losses: list[Loss]) -> None:
-        """An image that was counted as lost has become known."""
+        """Record that a lost image was found."""
         if losses:
             self.account.find(losses.pop())
         if press is not None:
@@ -189,28 +212,28 @@ class MemoryJournal:
             self.unclaimed_errors = deque(still_unknown, maxlen=CACHE_SIZE)
 
     def end(self, operation_id: str, deduction_credit: float | None) -> None:
-        """An operation ended, and its result reports this charge."""
+        """Record that an operation ended, and the credits that its result reports."""
         self.account.end(operation_id, deduction_credit)
 
     def open_budget(self, max_credits: float | None) -> Budget:
-        """The budget of one fan-out; None is no limit."""
+        """Make the budget of one fan-out; None is no limit."""
         return Budget(max_credits, self.account.prices, self._price_timeout)
 
     def keep_unclaimed(self, operations: Iterable[Made]) -> None:
-        """Keep operations whose callers had all left."""
+        """Keep operations whose callers were all cancelled."""
         self.unclaimed.extend(operations)
 
     def keep_unclaimed_error(self, error: AkoolError) -> None:
-        """Keep the error of a POST whose callers had all left, if AKOOL may have accepted it."""
+        """Keep the error of a POST whose callers were all cancelled, if AKOOL may have accepted the POST."""
         if isinstance(error, OutcomeUnknownError):
             self.unclaimed_errors.append(_without_frames(error))
-            logger.warning("a POST whose callers had all left: %s", error)
+            logger.warning("the outcome of a POST is unknown, and its callers were all cancelled: %s", error)
         else:
-            logger.debug("a POST whose callers had all left was not accepted: %s", error)
+            logger.debug("a POST whose callers were all cancelled was not accepted: %s", error)
 
 
 def _without_frames(error: OutcomeUnknownError) -> OutcomeUnknownError:
-    """A copy to keep, without the traceback and the cause: they hold every frame they went through, with its body."""
+    """Return a copy without traceback and cause, which would keep every frame and its variables in memory."""
     kept = error.fresh()
     kept.__cause__ = None
     return kept

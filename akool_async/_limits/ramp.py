@@ -1,7 +1,7 @@
-"""How many POSTs that spend credits may be under way.
+"""Limits how many POSTs that spend credits are under way.
 
-A few at first, so that a bad key or an empty account costs a few refusals and not thousands. One more for each that
-AKOOL accepts. If AKOOL refuses with 1005 or 429, nothing is sent for a while, and then one alone.
+At first a few are, so that a bad key or an empty account costs a few refusals and not thousands. Each POST that AKOOL
+accepts allows one more. If AKOOL refuses with 1005 or 429, nothing is sent for a while, and then one POST at a time.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 FIRST_WIDTH: Final = 4
 MAX_WIDTH: Final = 32
-"""So many POSTs at most are refused when the credit runs out; so many suffice for a hundred presses a second."""
+"""Enough for a hundred presses per second. At most this many POSTs are refused when the credit runs out."""
 
 
 @define
 class ThrottledRetry:
-    """When to send a POST again that AKOOL refused with 1005 or 429."""
+    """Decides when to resend a POST that AKOOL refused with 1005 or 429."""
 
     _timing: Timing
     _since: float | None = None
@@ -39,7 +39,7 @@ class ThrottledRetry:
         self._waits = self._new_waits()
 
     def pause_after(self, error: AkoolError, now: float) -> float | None:
-        """Seconds to wait before the next try; None if AKOOL has refused everything for too long."""
+        """Return the seconds to wait before the next try; None if AKOOL has refused everything for too long."""
         if self._since is None or now > self._due + self._timing.throttle_reset:
             self._since = now
             self._waits = self._new_waits()
@@ -52,7 +52,7 @@ class ThrottledRetry:
 
 
 class Ramp:
-    """The turns of POSTs. It widens as AKOOL accepts, and closes while AKOOL refuses for its rate."""
+    """Gives turns to POSTs. It widens when AKOOL accepts, and closes for a pause when AKOOL answers 1005 or 429."""
 
     def __init__(self, timing: Timing) -> None:
         self._timing = timing
@@ -60,22 +60,25 @@ class Ramp:
         self._inside = 0
         self._queue: deque[asyncio.Future[None]] = deque()
         self._retry: ThrottledRetry | None = None
-        self._opening: asyncio.TimerHandle | None = None  # there while it is closed
+        self._opening: asyncio.TimerHandle | None = None  # None while it is open
         self._opens_early = False
 
     def turn(self, *, is_retry: bool = False) -> Turn:
-        """Wait for a turn, and keep it for the block. A retry goes before those that were not sent yet."""
+        """Return a context manager that waits for a turn and keeps it. Retries go before POSTs that were not sent."""
         return Turn(self, is_retry=is_retry)
 
     def on_success(self) -> None:
-        """AKOOL accepted a POST."""
+        """Widen: AKOOL accepted a POST."""
         self._width = min(self._width + 1, MAX_WIDTH)
         self._retry = None
 
     def on_throttled(self, error: AkoolError) -> float | None:
-        """AKOOL refused with 1005 or 429: close. Returns the seconds; None if it has refused everything for too long.
+        """Close for a pause, since AKOOL answered 1005 or 429.
 
-        Without a Retry-After it opens earlier if an operation of this session ends.
+        Without a Retry-After, the end of an operation of this session ends the pause.
+
+        Returns:
+            The seconds of the pause; None if AKOOL has refused everything for too long.
         """
         self._width = 1
         self._retry = self._retry or ThrottledRetry(self._timing)
@@ -86,11 +89,11 @@ class Ramp:
         return pause
 
     def on_account_error(self) -> None:
-        """AKOOL refused for a reason that holds for all presses: those that queue are let in one by one."""
+        """Let the queue in one by one: AKOOL refused for a reason that concerns the whole account."""
         self._width = 1
 
     def on_capacity(self) -> None:
-        """An operation of this session ended: AKOOL may have room again."""
+        """End a pause without Retry-After: an operation of this session ended, so AKOOL may have room again."""
         if self._opening is not None and self._opens_early:
             self._opening.cancel()
             self._open()
@@ -108,7 +111,7 @@ class Ramp:
         try:
             await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():  # it was this one's turn just now
+            if turn.done() and not turn.cancelled():  # the turn came just before the cancellation
                 self.leave()
             raise
 
@@ -118,7 +121,7 @@ class Ramp:
         self._let_in()
 
     def _close(self, until: float, *, opens_early: bool) -> None:
-        if self._opening is not None:  # of two refusals the longer wait counts, and one that was asked for
+        if self._opening is not None:  # after several refusals, the longest wait counts, and any Retry-After
             until, opens_early = max(until, self._opening.when()), opens_early and self._opens_early
             self._opening.cancel()
         self._opens_early = opens_early

@@ -1,4 +1,4 @@
-"""When a request may be sent: within the session's rate, and not while AKOOL asked everyone to wait."""
+"""Limits the rate of a session's requests, and holds them back while AKOOL asks for a pause."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from aiolimiter import AsyncLimiter
 from akool_async.errors import SessionClosedError
 
 SPREAD: Final = 0.2
-"""Requests that waited out a pause are sent over this share of its length, not all in one moment."""
+"""After a pause, the waiting requests are spread over this share of its length."""
 
 
 class RateLimiter:
@@ -29,13 +29,13 @@ class RateLimiter:
 
     @property
     def rate(self) -> float | None:
-        """Requests per second; None for no limit. A new rate applies to requests that wait already, too."""
+        """Maximum requests per second; None for no limit. A new rate also applies to requests that already wait."""
         return self._rate
 
     @rate.setter
     def rate(self, rate: float | None) -> None:
         self._rate = rate
-        # A bucket for one request: no burst, so that no second ever sees more than the rate.
+        # A bucket of one request: no bursts, so that no second has more requests than the rate.
         self._limiter = None if rate is None else AsyncLimiter(1, 1 / rate)
 
     def pause(self, seconds: float) -> None:
@@ -45,17 +45,17 @@ class RateLimiter:
             self._paused_until, self._paused_for = until, seconds
 
     def close(self) -> None:
-        """End every wait with :class:`SessionClosedError`: nothing was sent."""
+        """End every wait with :class:`SessionClosedError`; those requests are not sent."""
         self._closed.set()
 
     @property
     def must_acquire(self) -> bool:
-        """True if a request has to await :meth:`acquire`; this spares most requests a coroutine."""
+        """True if a request has to await :meth:`acquire`. Most need not, which saves a coroutine."""
         return self._limiter is not None or self._paused_until > 0
 
     @property
     def is_paused(self) -> bool:
-        """True while AKOOL asked everyone to wait."""
+        """True during a pause."""
         return self._paused_until > 0 and self._paused_until > asyncio.get_running_loop().time()
 
     async def acquire(self, *, is_press: bool) -> None:
@@ -63,7 +63,7 @@ class RateLimiter:
         await self._wait_while_paused()
         while (limiter := self._limiter) is not None:
             await (self._acquire_for_press if is_press else self._acquire_for_poll)(limiter)
-            # While this one queued, AKOOL may have asked to wait, and the rate may have changed.
+            # While this request queued, AKOOL may have asked for a pause, and the rate may have changed.
             if limiter is self._limiter and not self.is_paused:
                 return
             await self._wait_while_paused()
@@ -89,6 +89,6 @@ class RateLimiter:
                 self._no_press_waits.set()
 
     async def _acquire_for_poll(self, limiter: AsyncLimiter) -> None:
-        async with self._one_poll:  # a single poll queues at the limiter, so that a press overtakes all others
+        async with self._one_poll:  # a single poll queues at the limiter, so that a press overtakes the others
             await self._no_press_waits.wait()
             await limiter.acquire()

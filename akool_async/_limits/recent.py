@@ -1,4 +1,4 @@
-"""Memory that does not grow for ever."""
+"""A mapping of limited size."""
 
 from collections import OrderedDict
 from typing import Final, TypeVar
@@ -10,7 +10,7 @@ CACHE_SIZE: Final = 10_000
 
 
 class Recent(OrderedDict[K, V]):
-    """A mapping of the newest ``size`` entries: one more, and the oldest is gone."""
+    """A mapping of the newest ``size`` entries. Adding one more drops the oldest."""
 
     def __init__(self, size: int = CACHE_SIZE) -> None:
         super().__init__()

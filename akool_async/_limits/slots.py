@@ -1,4 +1,4 @@
-"""The caps: a slot is held from before the POST until the *server* is done, whoever awaits, or nobody."""
+"""The caps. An operation holds a slot from before its POST until AKOOL is done, whether a caller waits or not."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Cap(asyncio.Semaphore):
-    """So many places and no more."""
+    """A semaphore that knows its limit."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(limit)
@@ -18,12 +18,12 @@ class Cap(asyncio.Semaphore):
 
     @property
     def held(self) -> int:
-        """Places that are taken."""
+        """Number of places that are taken."""
         return self.limit - self._value
 
 
 class Slot:
-    """The places one operation holds, given back together and only once."""
+    """The places that one operation holds. They are released together, and only once."""
 
     __slots__ = ("_held",)
 
@@ -35,46 +35,51 @@ class Slot:
         return bool(self._held)
 
     async def take(self, caps: tuple[Cap, ...]) -> None:
-        """Wait for a place in each, in this order; a failure gives back what was taken."""
+        """Wait for a place in each cap, in this order. A failure releases the places already taken."""
         try:
             for count, cap in enumerate(caps, start=1):
                 await cap.acquire()
-                self._held = caps[:count]  # all of a tuple is that tuple: thousands of slots share one
+                self._held = caps[:count]  # a full slice is the tuple itself, so that thousands of slots share one
         except BaseException:
             self.release()
             raise
 
     def release(self) -> None:
-        """Give back what is held; a second call does nothing."""
+        """Release the places. A second call does nothing."""
         held, self._held = self._held, ()
         for cap in held:
             cap.release()
 
 
 class Slots:
-    """At most ``max_upscales`` U1-U4 and ``max_operations`` of any kind run at once; None is no cap."""
+    """The slots of a session.
+
+    Args:
+        max_upscales: Maximum number of concurrent upscales (U1-U4).
+        max_operations: Maximum number of concurrent operations of any kind; None for no limit.
+    """
 
     def __init__(self, *, max_upscales: int, max_operations: int | None) -> None:
         self.upscales = Cap(max_upscales)
         self.operations = None if max_operations is None else Cap(max_operations)
-        # The upscale's place comes first: an upscale that waits for it must not hold up variations.
+        # The upscale's place is taken first, so that an upscale that waits for it does not delay variations.
         self._caps = () if self.operations is None else (self.operations,)
         self._upscale_caps = (self.upscales, *self._caps)
         self._one_batch = asyncio.Lock()
 
     async def acquire(self, button: Button | None) -> Slot:
-        """A slot for a press, or for one image of a prompt (None)."""
+        """Wait for a slot for a press, or for one image of a prompt (None)."""
         slot = Slot()
         await slot.take(self._upscale_caps if button is not None and button.is_upscale else self._caps)
         return slot
 
     async def acquire_batch(self, images: int) -> list[Slot]:
-        """A slot for each image of a prompt. One batch gathers at a time, so that two never wait for each other."""
+        """Wait for a slot for each image of a prompt. Batches take turns, so that two never wait for each other."""
         slots: list[Slot] = []
         async with self._one_batch:
             try:
                 for _ in range(images):
-                    slots.append(await self.acquire(None))  # noqa: PERF401 - what is held must be known on failure
+                    slots.append(await self.acquire(None))  # noqa: PERF401 - a failure must release these
             except BaseException:
                 for slot in slots:
                     slot.release()

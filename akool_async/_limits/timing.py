@@ -1,4 +1,4 @@
-"""How long a session waits, in one value."""
+"""All waits of a session, in one value."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ SCALE_VARIABLE: Final = "AKOOL_TIME_SCALE"
 
 
 def wait(seconds: float, *, scales: bool = True) -> float:
-    """A field of seconds with its default. ``scales``: whether ``scaled`` changes it."""
+    """Define a field of seconds.
+
+    Args:
+        seconds: The default.
+        scales: True if :meth:`Timing.scaled` changes it.
+    """
 
     def check(_: object, attribute: Attribute[float], value: float) -> None:
         _validate.seconds(attribute.name, value)
@@ -26,34 +31,35 @@ def wait(seconds: float, *, scales: bool = True) -> float:
 
 @frozen(kw_only=True)
 class Timing:
-    """How long a session waits, in seconds. The defaults fit AKOOL, whose jobs take 20 to 60 seconds.
+    """The waits of a session, in seconds. The defaults fit AKOOL, whose jobs take 20 to 60 seconds.
 
-    How long one request may take is ``request_timeout`` of :class:`AkoolSession`, and when to poll an operation is its
-    ``polling``. A ``Retry-After`` in AKOOL's replies always counts as it is.
+    Two waits are arguments of :class:`AkoolSession`: ``request_timeout``, and ``polling`` for the time between polls.
+    A ``Retry-After`` in AKOOL's replies is always kept.
 
     Args:
-        retry_delay: Before a failed request is sent again. It doubles with every try, and half of it is random.
-        max_retry_delay: The longest such delay, also between presses that AKOOL refuses with 1005 or 429.
-        delivery_timeout: A POST that did not reach AKOOL is sent again for this long, six times at most.
-        throttle_delay: After a 1005 or 429 without ``Retry-After``. It doubles while AKOOL goes on refusing.
-        throttle_timeout: A press fails if AKOOL refuses it with 1005 or 429 for this long. On a busy account room may
-            take minutes.
+        retry_delay: Wait before a failed request is sent again. It doubles with every try, and half of it is random.
+        max_retry_delay: The longest such wait, also between tries of a press that AKOOL refuses with 1005 or 429.
+        delivery_timeout: How long to resend a POST that did not reach AKOOL. It is sent at most six times.
+        throttle_delay: Wait after a 1005 or 429 without ``Retry-After``. It doubles while AKOOL goes on refusing.
+        throttle_timeout: How long AKOOL may refuse a press with 1005 or 429 before it fails. On a busy account it may
+            take minutes until there is room.
         throttle_reset: If the last try is longer ago than this, the delay starts again at ``throttle_delay``.
-        reconcile_gap: Between the two reads of a source image that must both still offer the button of a lost press.
-        lost_reply_timeout: For the webhook of a POST whose reply was lost.
-        not_found_grace: After a press, "not found" may only mean that the new image is not known everywhere yet.
-        poll_failure_timeout: A wait ends with :class:`PollingError` after this long of nothing but failed polls, or
-            after 30 of them.
-        url_grace: For the URLs of a completed image that has none yet.
-        single_images_grace: For the URLs of the four single images, if only that of the grid is there.
+        reconcile_gap: Wait between the two reads of a source image that must both still offer the button of a press
+            whose reply was lost.
+        lost_reply_timeout: How long to wait for the webhook of a POST whose reply was lost.
+        not_found_grace: How long after a press "not found" is not an error, since AKOOL may not know the new image yet.
+        poll_failure_timeout: How long all polls may fail before a wait ends with :class:`PollingError`. It also ends
+            after 30 failed polls in a row.
+        url_grace: How long to poll for the URLs of a completed image that has none.
+        single_images_grace: How long to poll for the URLs of the four single images if only the grid has one.
         url_interval: The longest time between polls for such URLs.
-        slot_timeout: An operation that has not ended after this long gives its slot back.
+        slot_timeout: How long an operation may hold its slot.
         webhook_grace: If a poll sees the end first, wait this long before counting the webhook as missing.
-        fallback_poll_interval: Between polls of an operation while webhooks arrive reliably.
-        price_timeout: For the price of the first press of a kind, if the budget has no room for a surprise.
-        download_pause_timeout: For the pauses that a host of pictures asks for, all pauses of one picture together.
-        closing_timeout: When a session closes, for an asynchronous observer, and for POSTs under way beyond their
-            ``request_timeout``.
+        fallback_poll_interval: Time between polls of an operation while webhooks arrive reliably.
+        price_timeout: How long to wait for the price of an earlier press, if the budget does not cover a rise.
+        download_pause_timeout: How long one picture waits, in total, if its host asks for pauses.
+        closing_timeout: When a session closes, how long to wait for an asynchronous observer, and for POSTs under way
+            beyond their ``request_timeout``.
 
     Raises:
         ValueError: A value is not a number of seconds above 0.
@@ -80,9 +86,10 @@ class Timing:
     closing_timeout: float = wait(5.0, scales=False)
 
     def scaled(self, share: float) -> Timing:
-        """The waits multiplied by ``share``: 0.01 for an emulator that works a hundred times faster than AKOOL.
+        """Return the waits multiplied by ``share``. ``closing_timeout``, and limits that apply to Retry-After, stay.
 
-        Timeouts that a ``Retry-After`` counts against, and the time for closing, stay as they are.
+        Args:
+            share: The factor: 0.01 for an emulator that works a hundred times faster than AKOOL.
 
         Raises:
             ValueError: ``share`` is not a number above 0.
@@ -93,7 +100,7 @@ class Timing:
 
 
 def read_scale(environment: Mapping[str, str]) -> float:
-    """The share of ``AKOOL_TIME_SCALE``, which ``Emulator.environment()`` sets; 1 if it is not set.
+    """Read ``AKOOL_TIME_SCALE``, which ``Emulator.environment()`` sets; 1 if it is not set.
 
     Raises:
         ValueError: It is not a number above 0.

@@ -1,1 +1,1 @@
-"""One poll loop per operation, however many wait for it; webhooks wake it."""
+"""Polling: one poll loop per operation, shared by all waiters and woken by webhooks."""

@@ -11,14 +11,14 @@ MAX_FAILED_POLLS: Final = 30
 
 @define
 class ConsecutiveFailures:
-    """Failed polls since the last good one."""
+    """Counts failed polls since the last successful one."""
 
     _timeout: float
     count: int = 0
     _began: float = 0.0
 
     def add(self, now: float) -> bool:
-        """Count one more; True if there were too many, or for too long."""
+        """Count one failure. Return True if there were too many, or they lasted too long."""
         if not self.count:
             self._began = now
         self.count += 1
@@ -26,5 +26,5 @@ class ConsecutiveFailures:
 
     @property
     def stretch(self) -> float:
-        """How many times longer than usual to wait before the next poll: doubling, up to ten."""
+        """The factor for the wait before the next poll: doubles with each failure, at most ten."""
         return float(min(2 ** (self.count - 1), 10))

@@ -1,4 +1,4 @@
-"""How long a finished image is polled for URLs that it still lacks: AKOOL's can come after its status."""
+"""Decides how long to poll a finished image for missing URLs: AKOOL may report the status first."""
 
 from __future__ import annotations
 
@@ -12,9 +12,14 @@ if TYPE_CHECKING:
 
 
 def missing_urls_grace(result: ImageResult, kind: str | None, timing: Timing) -> float:
-    """Seconds to go on polling for URLs that a finished image still lacks; 0 if nothing is missing.
+    """Return the seconds to go on polling for missing URLs of a finished image; 0 if no URL is missing.
 
-    The age of the image plays no part: this machine's clock and AKOOL's may differ by any amount.
+    The image's age is not used, since this machine's clock may be wrong.
+
+    Args:
+        result: The image.
+        kind: "upscale", "variation" or "prompt"; None if that is not known.
+        timing: The session's waits.
     """
     if result.status != ImageStatus.COMPLETED:
         return 0.0

@@ -1,8 +1,8 @@
-"""One poll after another for each operation, however many wait for it.
+"""Polls each operation, once for all of its waiters.
 
-An operation is polled while somebody waits or while it holds a slot, since the cap counts what runs at the server. Its
-polls end at a final status, or for a reason that no later poll will mend; a fault that may pass never ends them.
-Between two polls there is only a timer, so that thousands of operations take little memory.
+An operation is polled while a caller waits for it, or while it holds a slot, since the cap counts operations that run
+at AKOOL. Its polls end at a final status, or with an error that later polls cannot change; transient errors never end
+them. Between two polls there is only a timer, so that thousands of operations take little memory.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger("akool_async")
 
 POLL_GRID: Final = 0.02
-"""Seconds. Polls that fall due within it are sent together: with 1,000 operations in flight, that saves a twentieth of
-the CPU time."""
+"""Seconds. Polls that are due within this time are sent together, which saves a twentieth of the CPU time with 1,000
+operations in flight."""
 GRIDDED_DELAY: Final = 10 * POLL_GRID
-"""Shorter delays are kept as they are."""
+"""Seconds. Shorter delays are not rounded."""
 
 
 class Poller:
@@ -75,20 +75,19 @@ class Poller:
         self._webhooks = WebhookStatistics(timing.webhook_grace)
         self._schedule = Schedule(polling, timing, self._webhooks)
         self._tracked: WeakValueDictionary[str, TrackedOperation] = WeakValueDictionary()
-        # Pressing the same again finds the result.
-        self._made_here: Recent[str, TrackedOperation] = Recent()
-        self._ended: Recent[str, None] = Recent()  # the end of each is reported once
+        self._made_here: Recent[str, TrackedOperation] = Recent()  # kept, so that the same press finds the result
+        self._ended: Recent[str, None] = Recent()  # operations whose end was reported
         self._polls: dict[TrackedOperation, asyncio.Handle | asyncio.Task[None]] = {}
         """The next poll of each operation, or the one under way."""
         self._closed = False
 
     @property
     def in_flight(self) -> int:
-        """Operations that are polled for."""
+        """Number of operations that are being polled."""
         return len(self._polls)
 
     def tracked(self, operation_id: str, button: Button | None = None) -> TrackedOperation:
-        """The one :class:`TrackedOperation` of an id. Sends nothing."""
+        """Return the :class:`TrackedOperation` of an id. Sends nothing."""
         tracked = self._tracked.get(operation_id)
         if tracked is None:
             tracked = self._tracked[operation_id] = TrackedOperation(operation_id, button)
@@ -97,14 +96,14 @@ class Poller:
     def track(
         self, image: ImageResult, button: Button | None, slot: Slot, *, expects_webhook: bool, is_new: bool
     ) -> TrackedOperation:
-        """Take over an operation that AKOOL accepted; with a slot, it is polled for even when nobody waits.
+        """Track an operation that AKOOL accepted. While it holds a slot, it is polled even if no caller waits.
 
         Args:
-            image: AKOOL's reply to the press.
-            button: What was pressed; None for a prompt.
-            slot: What the operation holds at AKOOL; given back when it ends.
-            expects_webhook: AKOOL was given an address of this session to report the end to.
-            is_new: False if it was accepted some time ago, so that how long it takes teaches nothing.
+            image: AKOOL's reply to the POST.
+            button: The button that was pressed; None for a prompt.
+            slot: The operation's slot, released when it ends.
+            expects_webhook: True if the POST carried this session's webhook address.
+            is_new: False if AKOOL accepted it some time ago, so that its duration is not known.
         """
         tracked = self._made_here[image.id] = self.tracked(image.id, button)
         tracked.accept(button, expects_webhook=expects_webhook, is_new=is_new)
@@ -120,10 +119,15 @@ class Poller:
         return tracked
 
     def on_webhook(self, operation_id: str, *, ended: bool) -> bool:
-        """A webhook came, which reports an end or not. Returns True if the operation is known here."""
+        """Handle a webhook. Return True if the operation is known here.
+
+        Args:
+            operation_id: The operation.
+            ended: True if the webhook reports that it has ended.
+        """
         tracked = self._tracked.get(operation_id)
         if tracked is not None and ended:
-            if tracked.is_final and not tracked.timeline.reports:  # a poll was only just ahead of it
+            if tracked.is_final and not tracked.timeline.reports:  # a poll was slightly faster than the webhook
                 self._webhooks.on_hit()
             tracked.report_end()
             self._hurry(tracked)
@@ -132,10 +136,15 @@ class Poller:
         return tracked is not None
 
     async def wait_until_final(self, tracked: TrackedOperation, timeout: float | None) -> ImageResult:  # noqa: ASYNC109
-        """The final result, or the error that ended the polls.
+        """Wait for the final result.
+
+        Args:
+            tracked: The operation.
+            timeout: Seconds to wait; None for no limit.
 
         Raises:
-            WaitTimeoutError: this caller's ``timeout`` in seconds is over.
+            WaitTimeoutError: The timeout is over.
+            Exception: The error that ended the polls.
         """
         if tracked.latest is not None and tracked.is_settled:
             return tracked.latest
@@ -152,12 +161,12 @@ class Poller:
             tracked.waiters.remove(waiter)
         if waiter.done() and not waiter.cancelled():
             return _unwrap(waiter.result())
-        if tracked.latest is not None and tracked.latest.is_final:  # some URLs are missing yet
+        if tracked.latest is not None and tracked.latest.is_final:  # some URLs are still missing
             return tracked.latest
         raise WaitTimeoutError(tracked.id, timeout or 0.0, tracked.status)
 
     async def updates(self, tracked: TrackedOperation) -> AsyncIterator[ImageResult]:
-        """Every new snapshot until the end; one that is replaced while the reader is busy is skipped."""
+        """Yield each new snapshot until the end. Snapshots that are replaced while the reader is busy are skipped."""
         shown: ImageResult | None = None
         while True:
             if tracked.latest is not None and tracked.latest != shown:
@@ -190,7 +199,7 @@ class Poller:
             logger.info("session closed; still running at AKOOL: %s", ", ".join(tracked.id for tracked in polls))
 
     def _join(self, tracked: TrackedOperation) -> asyncio.Future[ImageResult | Exception]:
-        """One more waits for an operation. Returns what it awaits, and removes from ``waiters`` in the end."""
+        """Add a waiter and return the future to await. The caller removes it from ``waiters`` in the end."""
         if not tracked.is_settled:
             self._home.require()
             if self._closed:
@@ -222,7 +231,7 @@ class Poller:
         self._polls[tracked] = loop.call_at(due, self._begin_poll, tracked)
 
     def _hurry(self, tracked: TrackedOperation) -> None:
-        """Poll now if that is due and no poll is under way."""
+        """Poll now if a webhook has reported the end and no poll is under way."""
         timer = self._polls.get(tracked)
         if tracked.is_due and timer is not None and not isinstance(timer, asyncio.Task) and not self._closed:
             timer.cancel()
@@ -233,17 +242,17 @@ class Poller:
             self._end(tracked, None)
             return
         poll = asyncio.create_task(self._poll(tracked), name=tracked.id)
-        if not poll.done():  # as an eager task may be
+        if not poll.done():  # an eager task may be done
             self._polls[tracked] = poll
             poll.add_done_callback(partial(self._end_unbegun, tracked))
 
     def _end_unbegun(self, tracked: TrackedOperation, poll: asyncio.Task[None]) -> None:
-        """A poll that somebody cancelled before its first step has neither set a timer nor ended."""
+        """End the polls if a poll was cancelled before its first step: then it has not set the next timer."""
         if self._polls.get(tracked) is poll:
             self._end(tracked, SessionClosedError(operation_ids=(tracked.id,)))
 
     async def _poll(self, tracked: TrackedOperation) -> None:
-        """Poll once and set the timer for the next poll; or end, and hand the result or the error to all who wait."""
+        """Poll once. Then set the timer for the next poll, or hand the result or the error to all waiters."""
         loop = asyncio.get_running_loop()
         tracked.begin_poll()
         asked_at = loop.time()
@@ -256,7 +265,7 @@ class Poller:
                 delay = self._after_poll(tracked, snapshot, asked_at, loop.time())
         except (asyncio.CancelledError, SessionClosedError):
             self._end(tracked, SessionClosedError(operation_ids=(tracked.id,)))
-        except Exception as error:  # noqa: BLE001 - whatever it is, such as a bug of a user's schedule, ends the waits
+        except Exception as error:  # noqa: BLE001 - any error, such as a bug of a user's schedule, ends the waits
             self._end(tracked, error)
         else:
             if delay is None:
@@ -265,7 +274,7 @@ class Poller:
                 self._poll_after(tracked, delay)
 
     def _after_poll(self, tracked: TrackedOperation, snapshot: Snapshot, asked: float, now: float) -> float | None:
-        """Take in what a poll saw. Returns the seconds to the next one; None if nothing more is to come."""
+        """Process the snapshot of a poll. Return the seconds to the next poll; None if there is none."""
         tracked.failures = None
         timeline = tracked.timeline  # AKOOL may have accepted the operation since the poll was sent
         asked_at, age = max(timeline.age_at(asked), 0.0), timeline.age_at(now)
@@ -282,12 +291,17 @@ class Poller:
                 return None
             return min(self._schedule.next_delay(tracked, age), self._timing.url_interval)
         if age > self._timing.slot_timeout and tracked.slot is not None:
-            logger.warning("operation %s has not ended in %.0f s; its slot is given back", tracked.id, age)
+            logger.warning("operation %s has not ended in %.0f s; its slot is released", tracked.id, age)
             tracked.release_slot()
         return self._schedule.next_delay(tracked, age)
 
     def _after_failure(self, tracked: TrackedOperation, error: AkoolError, now: float) -> float:
-        """Seconds to the next poll, unless no later poll will mend this error, or too many have failed: then raise."""
+        """Return the seconds to the next poll.
+
+        Raises:
+            PollingError: Too many polls have failed.
+            AkoolError: ``error`` itself, if later polls cannot change it.
+        """
         age = tracked.timeline.age_at(now)
         may_be_unknown_yet = tracked.pressed_here and age < self._timing.not_found_grace
         if is_permanent(error) and not (isinstance(error, NotFoundError) and may_be_unknown_yet):
@@ -300,7 +314,7 @@ class Poller:
         return delay
 
     def _end(self, tracked: TrackedOperation, error: Exception | None) -> None:
-        """The polls of an operation are over: it is settled, not needed any more, or ``error`` ended them."""
+        """End the polls of an operation: it is settled, nobody needs it, or ``error`` ended them."""
         self._polls.pop(tracked, None)
         if isinstance(error, AkoolError):
             error.about(operation_id=tracked.id)
@@ -309,17 +323,17 @@ class Poller:
         if error is None:
             tracked.stop()
         elif tracked.latest is not None and tracked.latest.is_final and not isinstance(error, SessionClosedError):
-            tracked.settle(tracked.latest)  # it has ended, and the URLs that it lacks cannot be fetched
+            tracked.settle(tracked.latest)  # it has ended, and its missing URLs cannot be fetched
         else:
             if not tracked.waiters and not isinstance(error, SessionClosedError):
-                logger.warning("operation %s is not polled any more: %s", tracked.id, error)
+                logger.warning("operation %s is no longer polled: %s", tracked.id, error)
             tracked.fail(error)
 
     def _update(self, tracked: TrackedOperation, image: ImageResult, *, asked_at: float, age: float) -> None:
-        """Take in a newer snapshot, and report the end of the operation the first time that it is seen."""
+        """Process a newer snapshot. If it is the first final one, report the end of the operation."""
         ended_now = image.is_final and not tracked.is_final
         tracked.update(image, asked_at=asked_at, age=age)
-        if ended_now and tracked.id not in self._ended:  # one that is taken up again has ended before
+        if ended_now and tracked.id not in self._ended:  # a resumed operation may have ended before
             self._ended[tracked.id] = None
             self._journal.end(tracked.id, image.deduction_credit)
             self._ramp.on_capacity()
@@ -346,7 +360,7 @@ class Poller:
 
 
 def _unwrap(outcome: ImageResult | Exception) -> ImageResult:
-    """The result, or raise the error: of ours, each caller gets a copy of its own."""
+    """Return the result, or raise the error. Each caller gets a separate copy of an :class:`AkoolError`."""
     if isinstance(outcome, AkoolError):
         raise outcome.fresh() from outcome.__cause__
     if isinstance(outcome, Exception):

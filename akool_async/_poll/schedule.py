@@ -1,4 +1,4 @@
-"""When to poll next: the session's ``polling`` is asked, and learns from what the polls saw."""
+"""Asks the session's ``polling`` when to poll next, and lets it learn from finished operations."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ logger = logging.getLogger("akool_async")
 MIN_DELAY: Final = 0.001
 MAX_DELAY: Final = 1e9
 WEBHOOK_DELAY: Final = 1.0
-"""Seconds before its webhook in which an operation has ended."""
+"""Seconds. An operation ended at most this long before its webhook came."""
 
 
 class Schedule:
-    """The session's ``polling``, checked, and the slow fallback while webhooks arrive."""
+    """Checks the answers of the session's ``polling``, and replaces them by a slow fallback while webhooks arrive."""
 
     def __init__(self, schedule: polling.Polling, timing: Timing, webhooks: WebhookStatistics) -> None:
         self._polling = schedule
@@ -30,19 +30,24 @@ class Schedule:
         self._webhooks = webhooks
 
     def first_delay(self, tracked: TrackedOperation, age: float) -> float:
-        """Seconds to the first poll of a loop: 0 unless the operation was just pressed, since its end may be past."""
+        """Return the seconds to the first poll. It is 0 unless the operation has just begun: it may have ended."""
         if not tracked.pressed_here or tracked.is_final or tracked.timeline.polls:
             return 0.0
         return self.next_delay(tracked, 0.0) - age
 
     def next_delay(self, tracked: TrackedOperation, age: float, stretch: float = 1.0) -> float:
-        """Seconds to the next poll; after failed ones the schedule is stretched.
+        """Return the seconds to the next poll.
+
+        Args:
+            tracked: The operation.
+            age: Its age in seconds.
+            stretch: A factor for the delay, above 1 after failed polls.
 
         Raises:
-            ConfigurationError: The user's own ``polling`` returned no number of seconds.
+            ConfigurationError: The user's own ``polling`` returned something other than seconds.
         """
         progress = polling.Progress(
-            tracked.kind if tracked.pressed_here else None,  # or else its age is not known
+            tracked.kind if tracked.pressed_here else None,  # otherwise its age is not known
             age,
             tracked.timeline.polls,
             tracked.status,
@@ -50,14 +55,20 @@ class Schedule:
         )
         delay = self._polling.next_delay(progress)
         if not isinstance(delay, (int, float)) or not 0 <= delay <= MAX_DELAY:
-            raise ConfigurationError(f"polling: {self._polling!r} gave the delay {delay!r}, not a number of seconds")
+            raise ConfigurationError(f"polling: {self._polling!r} returned {delay!r}, which is not a number of seconds")
         delay *= stretch
         if tracked.awaits_webhook and self._webhooks.are_reliable:
             return max(delay, self._timing.fallback_poll_interval)
         return max(delay, MIN_DELAY)
 
     def learn(self, tracked: TrackedOperation, *, ended_at: float | None = None, duration: float | None = None) -> None:
-        """Learn once from an operation that was pressed here; ``ended_at`` is None if it was abandoned."""
+        """Let ``polling`` learn from an operation that this session submitted, once.
+
+        Args:
+            tracked: The operation.
+            ended_at: Its age when a poll saw the end; None if its polls ended earlier.
+            duration: Seconds that it took by AKOOL's clock; None if that is not known.
+        """
         timeline = tracked.timeline
         if tracked.kind is None or not tracked.is_lesson or not timeline.polls:
             return

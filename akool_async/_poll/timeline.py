@@ -1,4 +1,4 @@
-"""What the polls of one operation saw, and when."""
+"""The timeline of one operation: what polls and webhooks showed, and when."""
 
 from __future__ import annotations
 
@@ -13,40 +13,47 @@ if TYPE_CHECKING:
     from akool_async.models import ImageResult
 
 CLOCK_PRECISION: Final = 2.0
-"""Seconds by which AKOOL's two clocks, of ``create_time`` and of the file's name, and the network may disagree."""
+"""Seconds by which ``create_time``, the time in a file's name, and our polls may disagree."""
 
 
 @define
 class Timeline:
-    """When what was seen of one operation, as ages: seconds since AKOOL accepted it, or since it was first polled."""
+    """Ages at which things happened: seconds since AKOOL accepted the operation, or since it was first polled."""
 
     began: float | None = None
-    """On the event loop's clock; None until it was accepted or polled here."""
+    """The start of its age, on the event loop's clock; None before AKOOL accepted it or it was polled."""
     polls: int = 0
+    """Number of polls."""
     queued_at: float = 0.0
-    """Age of the last poll that saw it queueing."""
+    """Age at the last poll that saw it queueing."""
     processing_at: float | None = None
-    """Age of the first poll that saw it processing."""
+    """Age at the first poll that saw it processing; None if no poll did."""
     running_at: float = 0.0
-    """Age of the last poll that saw it unfinished."""
+    """Age at the last poll that saw it unfinished."""
     ended_at: float | None = None
-    """Age of the first poll that saw it finished."""
+    """Age at the first poll that saw it finished; None if no poll did."""
     reports: int = 0
-    """How often a webhook reported that it has ended."""
+    """Number of webhooks that reported its end."""
     reported_at: float | None = None
-    """Age at the first such report."""
+    """Age at the first such webhook; None if there was none."""
 
     def begin(self) -> None:
-        """Count its age from now on, unless it has begun before."""
+        """Count the age from now on, unless this was called before."""
         if self.began is None:
             self.began = asyncio.get_running_loop().time()
 
     def age_at(self, now: float) -> float:
-        """Its age at a time on the event loop's clock."""
+        """Return the age at a time on the event loop's clock."""
         return 0.0 if self.began is None else now - self.began
 
     def add_status(self, status: ImageStatus | int | None, *, asked_at: float, age: float) -> None:
-        """A poll that was sent at age ``asked_at`` and answered at ``age`` saw this status."""
+        """Record the status that a poll saw.
+
+        Args:
+            status: The status.
+            asked_at: Age at which the poll was sent.
+            age: Age at which it was answered.
+        """
         if status in FINAL:
             self.ended_at = age
             return
@@ -58,20 +65,22 @@ class Timeline:
                 self.queued_at = asked_at
 
     def add_report(self) -> None:
-        """A webhook reports that it has ended."""
+        """Record that a webhook reports the end."""
         self.reports += 1
         if self.reported_at is None:
             self.reported_at = self.age_at(asyncio.get_running_loop().time())
 
     @property
     def true_report_at(self) -> float | None:
-        """``reported_at``, unless a later poll saw it unfinished: then that report was false."""
+        """``reported_at``; None if a later poll saw the operation unfinished, so that the webhook was false."""
         return self.reported_at if self.reported_at is not None and self.reported_at >= self.running_at else None
 
     def exact_duration(self, result: ImageResult, age: float) -> float | None:
-        """Seconds that the operation took by AKOOL's clock; None unless that fits what the polls saw.
+        """Return the seconds that the operation took by AKOOL's clock; None if unknown, or if the polls contradict.
 
-        ``age`` is that of the poll that saw the end.
+        Args:
+            result: The final result.
+            age: Age at the poll that saw the end.
         """
         if result.created_at is None or result.finished_at is None:
             return None
@@ -80,7 +89,12 @@ class Timeline:
         return min(max(seconds, self.running_at), age) if fits else None
 
     def detection_delay(self, age: float, duration: float | None) -> float:
-        """Seconds between the end and the poll that saw it, at ``age``, if the operation took ``duration`` by AKOOL."""
+        """Return the seconds between the end and the poll that saw it.
+
+        Args:
+            age: Age at that poll.
+            duration: Seconds that the operation took by AKOOL's clock; None if unknown.
+        """
         if self.true_report_at is not None:
             return age - self.true_report_at
         return age - duration if duration is not None else (age - self.running_at) / 2

@@ -1,4 +1,4 @@
-"""What a session knows of one operation."""
+"""The state of one operation in a session."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from akool_async.models import ImageResult, ImageStatus
 
 MAX_REPORTED_POLLS: Final = 3
-"""Polls of one operation that webhooks can cause; the ordinary schedule goes on beyond them."""
+"""Maximum number of polls that webhooks can cause for one operation. Then only the schedule decides."""
 
 
 class TrackedOperation:
-    """One operation: its newest snapshot, its slot, and who waits for its end."""
+    """One operation: its newest snapshot, its slot, and its waiters."""
 
     __slots__ = (
         "__weakref__",
@@ -43,50 +43,55 @@ class TrackedOperation:
     def __init__(self, operation_id: str, button: Button | None) -> None:
         self.id = operation_id
         self.kind = None if button is None else button.kind
-        """What made it: "upscale", "variation" or "prompt"; None if that is not known."""
+        """"upscale", "variation" or "prompt"; None if that is not known."""
         self.pressed_here = False
+        """True if this session submitted it, so that its age is known."""
         self.expects_webhook = False
+        """True if its POST carried this session's webhook address."""
         self.is_lesson = False
-        """True until the schedule has learned from it."""
+        """True if the schedule can learn from it, and has not done so yet."""
         self.latest: ImageResult | None = None
+        """The newest snapshot; None before the first."""
         self.snapshot: Snapshot | None = None
-        """What the last poll saw; None before the first."""
+        """The reply to the last poll; None before the first."""
         self.slot: Slot | None = None
+        """Its slot; None if it holds none."""
         self.timeline = Timeline()
         self.waiters: Waiters[ImageResult | Exception] = Waiters()
-        """Those who wait for its end: they get the result, or the error that ended its polls."""
+        """The callers that wait for the end. They get the result, or the error that ended the polls."""
         self.is_settled = False
-        """True once it is final and its URLs are there, or were waited for: it is never polled again."""
+        """True if it is final and no more URLs are awaited: it is never polled again."""
         self.is_due = False
-        """True if a webhook has reported the end since the last poll began: the next one is due now."""
+        """True if a webhook has reported the end since the last poll began, so that the next poll is due now."""
         self.failures: ConsecutiveFailures | None = None
-        """Failed polls since the last good one."""
+        """Failed polls since the last successful one; None if there is none."""
         self._changed: asyncio.Future[None] | None = None
+        """Done at the next snapshot; None if nobody waits for that."""
 
     @property
     def status(self) -> ImageStatus | int | None:
-        """The status last seen."""
+        """The newest status; None if none was seen."""
         return None if self.latest is None else self.latest.status
 
     @property
     def is_final(self) -> bool:
-        """True once status 3 or 4 was seen."""
+        """True if status 3 or 4 was seen."""
         return self.latest is not None and self.latest.is_final
 
     @property
     def is_needed(self) -> bool:
-        """True while somebody waits for it, or it holds a slot."""
+        """True while a caller waits for it, or it holds a slot."""
         return bool(self.waiters) or self.slot is not None
 
     @property
     def awaits_webhook(self) -> bool:
-        """True if a webhook is to report its end and has not done so yet."""
+        """True if a webhook is expected and has not come."""
         return self.expects_webhook and not self.timeline.reports
 
-    # --- what becomes known of it ---
+    # --- news ---
 
     def accept(self, button: Button | None, *, expects_webhook: bool, is_new: bool) -> None:
-        """AKOOL accepted it from this session, just now or, if it is not new, some time ago."""
+        """Record that AKOOL accepted it from this session: see :meth:`Poller.track`."""
         self.pressed_here = True
         self.kind = "prompt" if button is None else button.kind
         self.expects_webhook = expects_webhook
@@ -95,9 +100,12 @@ class TrackedOperation:
         self.timeline.begin()
 
     def update(self, image: ImageResult, *, asked_at: float, age: float) -> None:
-        """Take in a newer snapshot, unless it takes back an end or a URL: then a replica that lags behind answered.
+        """Record a newer snapshot. If it takes back an end or a URL, it is dropped: a lagging replica sent it.
 
-        It was asked for at age ``asked_at`` and came at ``age``.
+        Args:
+            image: The snapshot.
+            asked_at: Age at which the poll was sent.
+            age: Age at which it was answered.
         """
         known = self.latest
         if known is None or not known.is_final:
@@ -114,54 +122,54 @@ class TrackedOperation:
             self._changed = None
 
     def report_end(self) -> None:
-        """A webhook reports that it has ended: the next poll is due now."""
+        """Record that a webhook reports the end, which makes the next poll due now."""
         self.timeline.add_report()
         if self.timeline.reports <= MAX_REPORTED_POLLS and not self.is_final:
             self.is_due = True
 
     def learned(self) -> None:
-        """The schedule has learned from it."""
+        """Record that the schedule has learned from it."""
         self.is_lesson = False
 
-    # --- its slot ---
+    # --- the slot ---
 
     def hold(self, slot: Slot) -> None:
-        """Hold this slot until the end; one that it held before comes back, if AKOOL gives an id twice."""
+        """Hold this slot until the end. If AKOOL gives an id twice, the earlier slot is released."""
         self.release_slot()
         self.slot = slot
 
     def release_slot(self) -> None:
-        """Give the slot back; a second call does nothing."""
+        """Release the slot. A second call does nothing."""
         if self.slot is not None:
             self.slot.release()
             self.slot = None
 
-    # --- its polls ---
+    # --- the polls ---
 
     def next_change(self) -> asyncio.Future[None]:
-        """Done when there is a newer snapshot; shared by all who want to know."""
+        """Return a future that is done when there is a newer snapshot. All callers share it."""
         if self._changed is None:
             self._changed = asyncio.get_running_loop().create_future()
         return self._changed
 
     def begin_poll(self) -> None:
-        """A poll is about to be sent."""
+        """Record that a poll is about to be sent."""
         self.is_due = False
         self.timeline.polls += 1
 
     def settle(self, result: ImageResult) -> None:
-        """There is nothing more to be polled for: all who wait, now or later, get this."""
+        """End the polls for ever. All waiters, now and later, get this result."""
         self.is_settled = True
         self.stop()
         self.waiters.notify(result)
 
     def fail(self, error: Exception) -> None:
-        """All who wait now get this; it may be polled again."""
+        """End the polls. All current waiters get this error; later ones begin new polls."""
         self.stop()
         self.waiters.notify(error)
 
     def stop(self) -> None:
-        """It is not polled any more; it may be polled again."""
+        """End the polls, and release the slot. It may be polled again."""
         self.is_due = False
         self.failures = None
         self.snapshot = None

@@ -1,7 +1,7 @@
-"""Whether webhooks arrive, so that polls may be rare.
+"""Watches whether webhooks arrive, so that polls may be rare.
 
-Once a webhook has reported the end of an operation, the next ones are polled every 60 seconds as a fallback until one
-fails to come; from then on they are polled by the schedule, until 20 in a row have come.
+After the first webhook, operations are polled every 60 seconds as a fallback. If a webhook fails to come, they are
+polled by the schedule again, until 20 webhooks in a row have come.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger("akool_async")
 
 HITS_AFTER_MISS: Final = 20
-"""Webhooks that must arrive in a row after one failed to. If every second one goes to another process, this many hardly
-ever do.
+"""Webhooks in a row that must arrive after one failed to. If half of them go to another process, 20 in a row almost
+never arrive.
 """
 
 
 class WebhookStatistics:
-    """Counts operations whose webhook reported their end (hits), and those whose webhook failed to come (misses)."""
+    """Counts hits (operations whose end a webhook reported) and misses (operations whose webhook did not come)."""
 
     def __init__(self, grace: float) -> None:
         self._grace = grace
@@ -37,28 +37,28 @@ class WebhookStatistics:
         return not self._hits_needed
 
     def count(self, tracked: TrackedOperation) -> None:
-        """An operation has ended: a hit, or, unless its webhook comes within ``grace`` seconds, a miss."""
+        """Count an operation that has ended: a hit, or a miss if its webhook does not come within ``grace`` seconds."""
         if tracked.timeline.true_report_at is not None:
             self.on_hit()
         elif tracked.awaits_webhook:
             asyncio.get_running_loop().call_later(self._grace, self._count_miss, tracked)
 
     def on_hit(self) -> None:
-        """An operation ended, and its webhook reported it."""
+        """Count an operation whose end its webhook reported."""
         self._hits_needed = max(self._hits_needed - 1, 0)
 
     def on_miss(self) -> None:
-        """An operation ended, and no webhook reported it: it was lost, or went to another process."""
+        """Count an operation whose webhook was lost, or went to another process."""
         if self.are_reliable:
-            logger.warning("no webhook came for an operation that ended: polling takes over")
+            logger.warning("no webhook came for a finished operation: polling by the schedule again")
         self._hits_needed = HITS_AFTER_MISS
 
     def add_early(self, operation_id: str) -> None:
-        """A webhook came for an unknown operation: its POST may be under way, or it is another process's."""
+        """Record a webhook for an unknown operation: its POST may be under way, or it is another process's."""
         self._early[operation_id] = None
 
     def pop_early(self, operation_id: str) -> bool:
-        """True if a webhook came before the operation was known."""
+        """Return True if a webhook came before the operation was known, and forget it."""
         if operation_id not in self._early:
             return False
         del self._early[operation_id]

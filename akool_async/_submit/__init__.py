@@ -1,1 +1,1 @@
-"""One paid POST, from queueing to its outcome."""
+"""Submissions: one paid POST each, from queueing to its outcome."""

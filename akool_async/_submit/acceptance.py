@@ -1,4 +1,4 @@
-"""What an accepted POST becomes: remembered, reported, polled for, and an operation for its callers."""
+"""Turns the images of an accepted POST into operations: records them, reports them, and begins to poll."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 
 @frozen
 class Acceptance:
-    """Takes over the images that AKOOL made."""
+    """Makes operations of accepted images."""
 
     _journal: Journal
     _poller: Poller
     _reporter: Reporter
 
     def accept(self, item: Item, image: ImageResult, slot: Slot, *, expects_webhook: bool, is_new: bool) -> Operation:
-        """AKOOL accepted an item, and made this image for it.
+        """Make the operation of an image that AKOOL accepted.
 
         Args:
-            item: What the POST was for.
-            image: The image, as the reply or Get Image Result shows it.
+            item: The press or the prompt.
+            image: The image, from the reply to the POST or from Get Image Result.
             slot: The image's slot, which is held until the operation ends.
-            expects_webhook: True if this session's webhook was sent along.
-            is_new: False if it was accepted some time ago, and its id was lost meanwhile.
+            expects_webhook: True if the POST carried this session's webhook address.
+            is_new: False if AKOOL accepted it some time ago, since its reply was lost.
         """
         self._journal.accept(item, image)
         press, prompt = press_of(item), prompt_of(item)

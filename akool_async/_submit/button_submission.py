@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class ButtonSubmission(Submission["ImageResult", Operation]):
-    """Create By Button: one image, of a press that works once."""
+    """Create By Button: one image. A button works once."""
 
     def __init__(self, services: SubmissionServices, press: ButtonPress, webhook_url: str | None) -> None:
         super().__init__(services, press, webhook_url)

@@ -1,4 +1,4 @@
-"""What to do after each reply to a paid POST: the README's table of outcomes, as pure functions."""
+"""Decides what to do after each reply to a paid POST. These pure functions are the README's table of outcomes."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from akool_async.errors import AkoolError
 
 MAX_LOST_REPLIES: Final = 3
-"""Lost replies to one press after which it is not sent again, although each time AKOOL had not accepted it."""
+"""After this many lost replies a press is not sent again, even if AKOOL accepted none of its POSTs."""
 
 
 class Reply(Enum):
-    """What came back for a paid POST."""
+    """The kinds of replies to a paid POST."""
 
     ACCEPTED = auto()
     NOT_DELIVERED = auto()
@@ -30,11 +30,11 @@ class Reply(Enum):
     REFUSED = auto()
     """Any other code of AKOOL's."""
     LOST = auto()
-    """Nothing that says whether AKOOL accepted it: a time-out, a reset, a 5xx, an unreadable body."""
+    """No reply that shows whether AKOOL accepted it: a time-out, a reset, a 5xx, an unreadable body."""
 
 
 class Source(Enum):
-    """What was found out of a press whose reply was lost."""
+    """What the source image, or a webhook, shows about a press whose reply was lost."""
 
     USED = auto()
     """The source image lists the button as used."""
@@ -55,35 +55,36 @@ class Finish:
 
 @frozen
 class Fail:
-    """AKOOL did not accept it: its callers get the error of this reply."""
+    """AKOOL did not accept it. Its callers get the error of this reply."""
 
 
 @frozen
 class Retry:
-    """AKOOL did not accept it: send it again, after the wait that goes with the reply."""
+    """AKOOL did not accept it. Send it again, after the wait that belongs to the reply."""
 
 
 @frozen
 class FindOut:
-    """Find out what became of it, by the source image or a webhook."""
+    """Find out whether AKOOL accepted it, by the source image or a webhook."""
 
 
 @frozen
 class Unknown:
-    """Its callers get an :class:`OutcomeUnknownError`: AKOOL may have accepted it, and it must not be sent again."""
+    """AKOOL may have accepted it, so it must not be sent again. Its callers get an :class:`OutcomeUnknownError`."""
 
     reason: str
+    """The error's message."""
     charged: bool | None = None
-    """True if AKOOL was found to have accepted it."""
+    """True if AKOOL accepted it, None if that is not known."""
     unread: AkoolError | None = None
-    """Why the source image could not be read."""
+    """Why the source image could not be read; None if it was read, or if there is none."""
 
 
 Decision = Finish | Fail | Retry | FindOut | Unknown
 
 
 def reply_of(error: AkoolError | None) -> Reply:
-    """Which kind of reply an error is; None stands for no error."""
+    """Return the kind of reply that an error stands for. None, no error, stands for acceptance."""
     if error is None:
         return Reply.ACCEPTED
     if isinstance(error, TransportError) and error.delivered is False:
@@ -96,32 +97,32 @@ def reply_of(error: AkoolError | None) -> Reply:
 
 
 def after_reply(reply: Reply, *, lost_replies: int, can_retry: bool, is_press: bool) -> Decision:
-    """What to do after a reply.
+    """Decide what to do after a reply.
 
     Args:
-        reply: What came back.
-        lost_replies: How many replies to earlier POSTs of the same press were lost.
+        reply: The kind of reply.
+        lost_replies: The number of lost replies to earlier POSTs of the same press.
         can_retry: False if the time for retries is over, or the session is closed.
-        is_press: False for a prompt, of which nothing can be found out.
+        is_press: False for a prompt, which has no source image that could show its outcome.
     """
     if reply is Reply.ACCEPTED:
         return Finish()
     if reply is Reply.LOST:
-        return FindOut() if is_press else Unknown("whether AKOOL accepted it cannot be found out")
+        return FindOut() if is_press else Unknown("the reply was lost, and AKOOL may have accepted it")
     if reply in {Reply.NOT_DELIVERED, Reply.THROTTLED} and can_retry:
         return Retry()
     if not lost_replies:
         return Fail()
-    # AKOOL accepts a button once, so its refusal shows that an earlier POST was accepted.
+    # A button works once, so this refusal shows that AKOOL accepted an earlier POST.
     return _USED_BEFORE if reply is Reply.BUTTON_REFUSED else _FAILED_AFTER_LOST
 
 
 def after_finding_out(source: Source, *, lost_replies: int, can_retry: bool) -> Decision:
-    """What to do once it was found out what became of a press.
+    """Decide what to do after a lost reply to a press.
 
     Args:
-        source: What was found out.
-        lost_replies: How many replies to POSTs of this press were lost, the last one included.
+        source: What the source image, or a webhook, shows.
+        lost_replies: The number of lost replies to this press, the last one included.
         can_retry: False for ``resubmit_lost=False``, and if the session is closed.
     """
     if source is Source.OFFERED and can_retry and lost_replies < MAX_LOST_REPLIES:
@@ -130,13 +131,16 @@ def after_finding_out(source: Source, *, lost_replies: int, can_retry: bool) -> 
 
 
 _USED_BEFORE: Final = Unknown(
-    "an earlier reply was lost, and the button is used: its new id is not known", charged=True
+    "an earlier reply was lost, and the button is used: AKOOL accepted the press, and the new id is unknown",
+    charged=True,
 )
 _FAILED_AFTER_LOST: Final = Unknown("an earlier reply was lost, and another try failed")
 REPORTED: Final = Unknown("the reply was lost, and a webhook reported that AKOOL accepted it", charged=True)
 _UNKNOWN: Final = {
     Source.REPORTED: REPORTED,
-    Source.USED: Unknown("the reply was lost, and the button is used: its new id is not known", charged=True),
+    Source.USED: Unknown(
+        "the reply was lost, and the button is used: AKOOL accepted the press, and the new id is unknown", charged=True
+    ),
     Source.OFFERED: Unknown("the reply was lost, and the button is still offered; it was not pressed again"),
     Source.ABSENT: Unknown("the reply was lost, and the button is neither used nor offered"),
     Source.UNREADABLE: Unknown("the reply was lost, and the source image could not be read"),

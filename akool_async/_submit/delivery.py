@@ -1,4 +1,4 @@
-"""When a paid POST that never reached AKOOL is sent again."""
+"""Decides when to resend a paid POST that did not reach AKOOL."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from akool_async._limits.timing import Timing
 
 MAX_UNDELIVERED: Final = 6
-"""POSTs that never reach AKOOL before the caller gets the error; with their waits some 15 s."""
+"""Maximum number of POSTs that do not reach AKOOL, before the caller gets the error: about 15 s with their waits."""
 
 
 @define
@@ -23,7 +23,7 @@ class DeliveryRetry:
 
     _timing: Timing
     _began: float
-    """When the first of its undelivered POSTs was sent, on the event loop's clock."""
+    """The time at which the first undelivered POST was sent, on the event loop's clock."""
     _failures: int = 0
     _waits: Iterator[float] = field(init=False)
 
@@ -31,7 +31,7 @@ class DeliveryRetry:
         self._waits = growing_waits(self._timing.retry_delay, self._timing.max_retry_delay)
 
     def next_wait(self, now: float) -> float | None:
-        """Seconds to wait before the next try; None if there is to be no other."""
+        """Return the seconds to wait before the next try; None if there is no next try."""
         self._failures += 1
         is_over = self._failures >= MAX_UNDELIVERED or now - self._began >= self._timing.delivery_timeout
         return None if is_over else next(self._waits)

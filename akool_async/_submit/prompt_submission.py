@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class PromptSubmission(Submission["list[ImageResult]", "list[Operation]"]):
-    """Create By Prompt and Create By Source Prompt: one image, or several. A prompt can be sent again any time."""
+    """Create By Prompt and Create By Source Prompt: one image, or several. AKOOL accepts the same prompt repeatedly."""
 
     def __init__(self, services: SubmissionServices, prompt: Prompt | SourcePrompt, webhook_url: str | None) -> None:
         super().__init__(services, prompt, webhook_url)
@@ -37,7 +37,7 @@ class PromptSubmission(Submission["list[ImageResult]", "list[Operation]"]):
 
     def _accept(self, images: list[ImageResult], claim: Claim, callback: Callback) -> list[Operation]:
         operations = []
-        for image, slot in zip_longest(images, claim.slots):  # AKOOL may make fewer or more than were asked for
+        for image, slot in zip_longest(images, claim.slots):  # AKOOL may make fewer or more images than requested
             if image is None:
                 slot.release()
             else:

@@ -1,4 +1,4 @@
-"""What became of a press whose reply was lost: a button works once, so its source image shows it."""
+"""Finds out whether AKOOL accepted a press whose reply was lost. A button works once, so its source image shows it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,19 @@ if TYPE_CHECKING:
     from akool_async.models import ImageResult
 
 READ_TRIES: Final = 10
-"""Tries of each read that finds out what became of a POST; with their waits most of a minute."""
+"""Tries of each read of a source image: nearly a minute with their waits."""
 
 
 async def reconcile(endpoints: Endpoints, press: ButtonPress, gap: float) -> Source:
-    """Ask the source image what became of a press: used, offered or absent.
+    """Return what the source image shows about a press: used, offered or absent.
 
-    That AKOOL lists a used button immediately is documented nowhere, so a button counts as offered only if two reads,
-    ``gap`` seconds apart, both offer it.
+    AKOOL does not document that it lists a used button immediately. So a button counts as offered only if two reads
+    both offer it.
+
+    Args:
+        endpoints: AKOOL's API.
+        press: The press.
+        gap: Seconds between the two reads.
 
     Raises:
         AkoolError: The source image cannot be read.
@@ -33,7 +38,7 @@ async def reconcile(endpoints: Endpoints, press: ButtonPress, gap: float) -> Sou
 
 
 def source_shows(source: ImageResult, button: str) -> Source:
-    """What a source image says of one of its buttons: used, offered, or neither."""
+    """Return what a source image shows about one of its buttons: used, offered or absent."""
     if button in source.used_buttons:
         return Source.USED
     return Source.OFFERED if button in source.buttons else Source.ABSENT

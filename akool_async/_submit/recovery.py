@@ -1,6 +1,6 @@
-"""A lost reply loses the new id, and AKOOL has no list to find it in; the webhook of that POST carries it.
+"""Finds the new id after a lost reply. AKOOL has no list of operations, but the webhook of the POST carries the id.
 
-To know which POST a webhook belongs to, each has a correlation id in its ``webhookUrl``, which nobody can guess.
+The ``webhookUrl`` of each POST contains a secret random correlation id. It shows which POST a webhook belongs to.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger("akool_async")
 
 PARAMETER: Final = "akool_press"
-"""The name of the correlation id in the query of the webhook's address."""
+"""The query parameter with the correlation id, in the webhook's address."""
 MAX_IMAGES: Final = 4
-"""Images of one POST; ids that webhooks report beyond them are dropped."""
+"""Maximum number of images of one POST. Further reported ids are dropped."""
 
 
 class Callback:
-    """The webhook of one POST, and the ids that it has reported."""
+    """The webhook of one POST, and the ids that it reported."""
 
     __slots__ = (
         *("_arrival", "_ids", "_is_closed", "_untaken"),
@@ -55,15 +55,15 @@ class Callback:
         seconds_searched: float = 0.0,
     ) -> None:
         self.url = url
-        """What AKOOL is to call; None for no webhook."""
+        """The address that AKOOL is to call; None for no webhook."""
         self.correlation_id = correlation_id
-        """None if nobody can report an id to this session."""
+        """Identifies the POST in its webhook; None if no id can be reported to this session."""
         self.is_expected = is_expected
-        """True if AKOOL was given the address of this session."""
+        """True if the POST carries the address of this session."""
         self.seconds_searched = seconds_searched
-        """For how long other processes have waited for an id."""
+        """Seconds that other processes have already waited for an id."""
         self.rejected: str | None = None
-        """Why a reported id was not believed."""
+        """Why a reported id was rejected; None if no id was."""
         self._ids: set[str] = set()
         self._untaken: list[str] = []
         self._arrival: asyncio.Future[None] | None = None
@@ -71,11 +71,11 @@ class Callback:
 
     @property
     def has_id(self) -> bool:
-        """True once it reported an id."""
+        """True if an id was reported."""
         return bool(self._ids)
 
     def add_id(self, image_id: str) -> bool:
-        """AKOOL calls with an id. Returns True if it is new."""
+        """Add a reported id. Return True if it is new."""
         if image_id in self._ids or len(self._ids) >= MAX_IMAGES:
             return False
         self._ids.add(image_id)
@@ -89,12 +89,12 @@ class Callback:
         self._notify()
 
     def take_all(self) -> list[str]:
-        """The ids that were reported and not taken yet."""
+        """Remove and return the reported ids that were not taken."""
         untaken, self._untaken = self._untaken, []
         return untaken
 
     async def next_id(self, deadline: float) -> str | None:
-        """The next id that is reported; None if there is none by the deadline, on the event loop's clock."""
+        """Wait for the next reported id; None if none arrives by the deadline, on the event loop's clock."""
         try:
             async with asyncio.timeout_at(deadline):
                 while not self._untaken and not self._is_closed and self.correlation_id is not None:
@@ -111,12 +111,12 @@ class Callback:
 
 @frozen
 class _Lost:
-    """An item of which the callers were told that its outcome is unknown."""
+    """An item whose callers got an :class:`OutcomeUnknownError`."""
 
     item: Item
     callback: Callback
     losses: list[Loss]
-    """What was counted for its images."""
+    """The credits counted for its images."""
 
 
 class Recovery:
@@ -136,9 +136,9 @@ class Recovery:
         self._is_closed = False
 
     def expect(self, claim: Claim, webhook_url: str | None) -> Callback:
-        """Begin to expect the webhook of a POST, and whoever else can report its id.
+        """Begin to expect the webhook of a POST, or another report of its id.
 
-        Only the session's own address gets the correlation id: another may lead to somebody who does not know it.
+        Only the session's own address gets the correlation id, since other receivers do not expect that parameter.
         """
         is_own = webhook_url is not None and webhook_url == self._webhook_url
         correlation_id = claim.correlation_id or (secrets.token_urlsafe(16) if is_own else None)
@@ -152,24 +152,24 @@ class Recovery:
         return callback
 
     def end(self, callback: Callback) -> None:
-        """The POST has an outcome."""
+        """Stop expecting the webhook: the POST has an outcome."""
         if callback.correlation_id is not None:
             self._expected.pop(callback.correlation_id, None)
 
     def give_up(self, item: Item, callback: Callback, losses: list[Loss]) -> None:
-        """Images of a POST were not found. A later webhook makes an unclaimed operation of each."""
+        """Record that images of a POST were not found. A later webhook makes an unclaimed operation of each."""
         if callback.correlation_id is not None:
             self._lost[callback.correlation_id] = _Lost(item, callback, losses)
 
     def keep_reported(self, callback: Callback) -> None:
-        """Make unclaimed operations of images that a webhook had reported when their POST was given up."""
+        """Make unclaimed operations of the images that webhooks reported before their POST was given up."""
         lost = None if callback.correlation_id is None else self._lost.get(callback.correlation_id)
         if lost is not None:
             for image_id in callback.take_all():
                 self._accept(lost, ImageResult(id=image_id))
 
     async def find(self, item: Item, callback: Callback) -> list[ImageResult]:
-        """The images of a POST that its webhook reports in time."""
+        """Wait for the webhook of a POST, and return the images that it reports in time."""
         found: list[ImageResult] = []
         deadline = asyncio.get_running_loop().time() + self._timeout - callback.seconds_searched
         image_id = None
@@ -177,14 +177,14 @@ class Recovery:
             while len(found) < item.images and (image_id := await callback.next_id(deadline)) is not None:
                 found += await self._read(item, image_id, callback)
                 image_id = None
-        except asyncio.CancelledError:  # the session closes, and AKOOL does not call again
+        except asyncio.CancelledError:  # the session closes, and AKOOL will not call again
             found += [ImageResult(id=reported) for reported in (image_id, *callback.take_all()) if reported is not None]
-            if not found:  # pragma: no cover - only the end of the event loop cancels before any id is known
+            if not found:  # pragma: no cover - before any id is known, only the end of the event loop cancels
                 raise
         return found
 
     def on_webhook(self, correlation_id: str, image_id: str) -> bool:
-        """A webhook reports an image of a POST. Returns True if the reply of that POST was lost, or may yet be."""
+        """Handle a webhook that reports an image of a POST. Return True if the POST's reply was lost, or is awaited."""
         if correlation_id in self._expected:
             self._expected[correlation_id].add_id(image_id)
             return True
@@ -212,11 +212,11 @@ class Recovery:
 
     def _end_read(self, lost: _Lost, image_id: str, read: asyncio.Task[None]) -> None:
         self._reads.discard(read)
-        if read.cancelled():  # the session closes, perhaps before its first step, and AKOOL does not call again
+        if read.cancelled():  # the session closes, perhaps before the first step, and AKOOL will not call again
             self._accept(lost, ImageResult(id=image_id))
 
     def _accept(self, lost: _Lost, image: ImageResult) -> None:
-        """A webhook came after the callers were told that the outcome is unknown: keep the operation for them."""
+        """Keep the operation of a webhook that came after its callers got an :class:`OutcomeUnknownError`."""
         press = press_of(lost.item)
         if self._journal.knows(image.id) or (press is not None and self._journal.operation_id(press) is not None):
             return
@@ -225,15 +225,15 @@ class Recovery:
         self._journal.keep_unclaimed([Made(image.id, press)])
 
     async def _read(self, item: Item, image_id: str, callback: Callback) -> list[ImageResult]:
-        """The image that was reported, unless AKOOL says that another press made it."""
+        """Read a reported image. Return it, unless another press made it."""
         try:
             image = await self._endpoints.get_image_result(image_id, tries=READ_TRIES)
         except AkoolError as error:
             logger.warning("a webhook reported image %s, which could not be read yet: %s", image_id, error)
-            return [ImageResult(id=image_id)]  # rather believed than a paid id lost
+            return [ImageResult(id=image_id)]  # believed, so that no paid id is lost
         if has_other_origin(image, press_of(item)):
             callback.rejected = f"the id {image_id} is that of {made_by(image)}, not of {item}"
-            logger.warning("an id was reported that is not believed: %s", callback.rejected)
+            logger.warning("a reported id was rejected: %s", callback.rejected)
             return []
         return [image]
 

@@ -1,4 +1,4 @@
-"""One paid POST, from queueing to its outcome: a state machine. What it does after each reply is in ``decision``."""
+"""One paid POST, from queueing to its outcome: a state machine. ``decision`` decides what to do after each reply."""
 
 from __future__ import annotations
 
@@ -62,23 +62,23 @@ Result = TypeVar("Result")
 
 
 class Phase(Enum):
-    """Where a submission stands."""
+    """The phase of a submission."""
 
     QUEUED = "queued"
     """It waits for its slots and its turn. Nothing was sent."""
     SENT = "sent"
-    """Its request goes out, and its reply is awaited."""
+    """It is being sent, or waits for the reply."""
     BACKING_OFF = "backing off"
-    """AKOOL did not accept it; it is going to be sent again."""
+    """AKOOL did not accept it, and it will be sent again."""
     IN_DOUBT = "in doubt"
-    """A reply was lost, and what became of it is found out."""
+    """The reply was lost, and the submission finds out whether AKOOL accepted it."""
     ENDED = "ended"
-    """Its outcome is known, or known to be unknown."""
+    """It is over, with a result or an error."""
 
 
 @frozen
 class SubmissionServices:
-    """What all submissions of a session share."""
+    """The parts of a session that its submissions share."""
 
     endpoints: Endpoints
     journal: Journal
@@ -91,7 +91,7 @@ class SubmissionServices:
 
 
 class Submission(ABC, Generic[Images, Result]):
-    """One paid POST. Callers come and go; once it may have been accepted, it runs to its end without them."""
+    """One paid POST, for any number of callers. After AKOOL may have accepted it, it runs to its end without them."""
 
     def __init__(self, services: SubmissionServices, item: Item, webhook_url: str | None) -> None:
         self.item = item
@@ -102,31 +102,31 @@ class Submission(ABC, Generic[Images, Result]):
         self._gate = SendGate()
         self._lost_replies = 0
         self._is_taken = False
-        """True once a caller got the result, or it was kept for want of one."""
+        """True if a caller got the outcome, or the journal keeps it because there was no caller."""
         self._is_closing = False
         self.is_dropped = False
-        """True once it was ended because nobody waits for it any more, or the session closes."""
+        """True if it was cancelled, because all callers were cancelled or the session closes."""
         self._delivery: DeliveryRetry | None = None
         self._waiters: Waiters[Result | BaseException] = Waiters()
         self._outcome: Result | BaseException | None = None
-        """None before its end."""
+        """The result or the error; None before the end."""
         self.task = asyncio.create_task(self.run())
         self.task.add_done_callback(self._end)
 
     @property
     def may_be_accepted(self) -> bool:
-        """True while a POST may have reached AKOOL whose outcome is not known yet."""
+        """True while a POST of unknown outcome may have reached AKOOL."""
         return self._lost_replies > 0 or (self.phase is Phase.SENT and self._gate.is_passed)
 
     @property
     def is_unsent(self) -> bool:
-        """True while nothing is on its way, and no outcome is known."""
+        """True while no POST is under way and the outcome is not known."""
         return self.phase is not Phase.ENDED and not self.may_be_accepted
 
     # --- callers ---
 
     async def join(self) -> Result:
-        """Wait for the outcome. A caller who leaves takes nothing from the others."""
+        """Wait for the outcome. Cancelling one caller does not disturb the others."""
         waiter = self._waiters.add()
         try:
             outcome = await waiter
@@ -144,13 +144,13 @@ class Submission(ABC, Generic[Images, Result]):
         return outcome
 
     def close(self) -> None:
-        """The session closes: end it, unless AKOOL may have accepted it."""
+        """Cancel the submission because the session closes, unless AKOOL may have accepted it."""
         self._is_closing = True
         if self.phase in {Phase.QUEUED, Phase.BACKING_OFF} or (self.phase is Phase.SENT and self._gate.close()):
             self._drop()
 
     def _drop_if_unwanted(self) -> None:
-        """End it if nobody waits for it and nothing is on its way."""
+        """Cancel the submission if no caller waits for it and no POST is under way."""
         is_wanted = bool(self._waiters) or self._lost_replies > 0
         if not is_wanted and (self.phase is not Phase.SENT or self._gate.close()):
             self._drop()
@@ -162,7 +162,7 @@ class Submission(ABC, Generic[Images, Result]):
     # --- the POST ---
 
     async def run(self) -> Result:
-        """Wait for the slots, send until the outcome is known, and take over what AKOOL made."""
+        """Wait for the slots, send until the outcome is known, and make the operations."""
         services, claim, callback = self._services, None, None
         services.reporter.report(Queued(press=self.press, prompt=self.prompt))
         try:
@@ -184,19 +184,24 @@ class Submission(ABC, Generic[Images, Result]):
             raise
 
     async def _rule_out_earlier_post(self, callback: Callback) -> None:
-        """Return if AKOOL did not accept what another process may have sent.
+        """Check that AKOOL did not accept a POST that another process may have sent.
 
         Raises:
-            OutcomeUnknownError: It did, or may have.
+            OutcomeUnknownError: AKOOL accepted it, or may have.
         """
         decision = await self._find_out(callback)
         if isinstance(decision, Unknown):
             raise self._unknown(decision)
-        callback.seconds_searched = 0.0  # for the id of another POST
+        callback.seconds_searched = 0.0  # that was for the earlier POST
         self.phase = Phase.BACKING_OFF
 
     async def _send(self, callback: Callback) -> Images:
-        """Send until AKOOL accepts or refuses; raise :class:`OutcomeUnknownError` if that cannot be found out."""
+        """Send until AKOOL accepts or refuses.
+
+        Raises:
+            OutcomeUnknownError: It cannot be found out whether AKOOL accepted it.
+            AkoolError: AKOOL refused, or could not be reached.
+        """
         while True:
             async with self._services.ramp.turn(is_retry=self.phase is not Phase.QUEUED):
                 if self._lost_replies and callback.has_id:
@@ -234,7 +239,7 @@ class Submission(ABC, Generic[Images, Result]):
             self._services.reporter.report(Sending(prompt=self.prompt))
 
     def _wait_after(self, reply: Reply, answer: Images | AkoolError, sent_at: float) -> float | None:
-        """Seconds to wait before the POST is sent again, beyond its turn; None if it is not."""
+        """Return the seconds to wait, besides the turn, before the POST is sent again; None if it is not sent again."""
         ramp = self._services.ramp
         if reply is Reply.NOT_DELIVERED:
             self._delivery = self._delivery or DeliveryRetry(self._services.timing, sent_at)
@@ -244,7 +249,7 @@ class Submission(ABC, Generic[Images, Result]):
             ramp.on_success()
         elif isinstance(answer, RateLimitedError):
             pause = ramp.on_throttled(answer)
-            if pause is not None and answer.http_status != TOO_MANY_REQUESTS:  # of which the transport has reported
+            if pause is not None and answer.http_status != TOO_MANY_REQUESTS:  # the transport has reported a 429
                 self._services.reporter.report(Throttled(code=answer.code, seconds=pause))
             return None if pause is None else 0.0
         elif is_account_error(answer):
@@ -252,7 +257,7 @@ class Submission(ABC, Generic[Images, Result]):
         return None
 
     async def _find_out(self, callback: Callback) -> Decision:
-        """A reply was lost: find out what became of its POST, and decide what to do about it."""
+        """After a lost reply, find out whether AKOOL accepted the POST, and decide what to do."""
         self.phase = Phase.IN_DOUBT
         self._lost_replies += 1
         problem = None
@@ -284,7 +289,7 @@ class Submission(ABC, Generic[Images, Result]):
         return error.about(press=self.press, prompt=self.prompt)
 
     async def _find(self, callback: Callback, error: OutcomeUnknownError) -> Images:
-        """The images of a POST of unknown outcome, if its webhook reports them in time; else raise the error."""
+        """Return the images of a POST of unknown outcome if its webhook reports them in time; else raise ``error``."""
         found = await self._find_reported(callback)
         if not found:
             if callback.rejected is not None:
@@ -309,10 +314,10 @@ class Submission(ABC, Generic[Images, Result]):
             logger.warning("%s was reported: %s", self.item, error)
             return []
 
-    # --- its end ---
+    # --- the end ---
 
     def _report_failure(self, error: BaseException, callback: Callback | None) -> None:
-        """A press or a prompt that queued was not accepted, as far as is known."""
+        """Report that the press or prompt was refused, or that its outcome is unknown."""
         services = self._services
         unknown = error if isinstance(error, OutcomeUnknownError) else None
         if callback is not None and self._leaves_doubt(error):
@@ -331,7 +336,7 @@ class Submission(ABC, Generic[Images, Result]):
             )
 
     def _leaves_doubt(self, error: BaseException) -> bool:
-        """True if AKOOL may have accepted it although it ended with this error."""
+        """Return True if AKOOL may have accepted it although it ended with this error."""
         return isinstance(error, OutcomeUnknownError) if isinstance(error, AkoolError) else self.may_be_accepted
 
     def _closed_error(self) -> AkoolError:
@@ -342,7 +347,7 @@ class Submission(ABC, Generic[Images, Result]):
         return error.about(press=self.press, prompt=self.prompt)
 
     def _end(self, task: asyncio.Task[Result]) -> None:
-        """Hand the result, or the error, to everybody who waits."""
+        """Hand the result or the error to all callers."""
         error = self._closed_error() if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, AkoolError) and self.may_be_accepted:
             unknown = self._unknown(Unknown("an unexpected error ended it"), repr(error))
@@ -355,7 +360,7 @@ class Submission(ABC, Generic[Images, Result]):
             self._keep(self._outcome)
 
     def _keep(self, outcome: Result | BaseException) -> None:
-        """Nobody took the outcome: keep what was accepted, or may have been."""
+        """Keep an outcome that no caller took, if AKOOL accepted the POST or may have."""
         self._is_taken = True
         if isinstance(outcome, AkoolError):
             self._services.journal.keep_unclaimed_error(outcome)
@@ -377,16 +382,20 @@ class Submission(ABC, Generic[Images, Result]):
 
     @abstractmethod
     async def _record(self, images: Images) -> Images:
-        """Record the ids of a reply; raises :class:`ResponseError` if all of them are of earlier operations."""
+        """Record the ids of a reply.
+
+        Raises:
+            ResponseError: All ids belong to earlier operations.
+        """
 
     @abstractmethod
     def _choose(self, found: list[ImageResult]) -> Images:
-        """Images that a webhook reported, as a reply gives them."""
+        """Convert images that webhooks reported to the type of a reply."""
 
     @abstractmethod
     def _accept(self, images: Images, claim: Claim, callback: Callback) -> Result:
-        """Take over the images with their slots."""
+        """Make operations of the images; they hold the slots."""
 
     @abstractmethod
     def _operations(self, result: Result) -> Iterable[Operation]:
-        """The operations of a result."""
+        """Return the operations of a result."""

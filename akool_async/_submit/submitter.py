@@ -1,4 +1,4 @@
-"""The paid POSTs of a session. (image id, button) names a press, so all who press the same share one submission."""
+"""The paid POSTs of a session. (image id, button) identifies a press, so its callers share one submission."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Submitter:
-    """Presses each button once, whoever asks for it, and however often."""
+    """Makes the submissions of a session, and presses each button once."""
 
     def __init__(self, services: SubmissionServices, poller: Poller, home: HomeLoop) -> None:
         self._services = services
@@ -38,16 +38,16 @@ class Submitter:
         return sum(not submission.may_be_accepted for submission in self._submissions())
 
     def has_sent(self, press: ButtonPress) -> bool:
-        """True if its POST is on its way, or its outcome is remembered."""
+        """Return True if its POST is under way, or its outcome is remembered."""
         submission = self._presses.get(press)
         return self._remembers(press) or (submission is not None and submission.may_be_accepted)
 
     def knows(self, press: ButtonPress) -> bool:
-        """True if pressing the same again sends nothing: it is under way, or its outcome is remembered."""
+        """Return True if the same press again sends nothing: it is under way, or its outcome is remembered."""
         return press in self._presses or self._remembers(press)
 
     def recall(self, item: Item) -> Operation | None:
-        """The operation of an item that AKOOL accepted before; None if there is none.
+        """Return the operation of an item that AKOOL accepted before; None if there is none.
 
         Raises:
             OutcomeUnknownError: The press was charged, and its new id is lost.
@@ -64,7 +64,7 @@ class Submitter:
         return None
 
     def submit(self, press: ButtonPress, webhook_url: str | None) -> ButtonSubmission:
-        """The submission of a press: the one under way, or begun now."""
+        """Return the submission of a press, and begin one if none is under way."""
         self._require_open()
         submission = self._presses.get(press)
         if submission is None or submission.is_dropped:
@@ -73,7 +73,7 @@ class Submitter:
         return submission
 
     def submit_prompt(self, prompt: Prompt | SourcePrompt, webhook_url: str | None) -> PromptSubmission:
-        """The submission of a prompt, begun now."""
+        """Begin the submission of a prompt."""
         self._require_open()
         submission = PromptSubmission(self._services, prompt, webhook_url)
         self._prompts.add(submission)
@@ -81,7 +81,7 @@ class Submitter:
         return submission
 
     async def aclose(self, seconds: float) -> None:
-        """Drop what was not sent, and let what was sent end within ``seconds``."""
+        """Cancel what was not sent, and wait up to ``seconds`` for the replies to what was sent."""
         self._is_closed = True
         submissions = list(self._submissions())
         for submission in submissions:
