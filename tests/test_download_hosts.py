@@ -210,11 +210,11 @@ async def test_a_long_pause_is_reported_and_kept(tmp_path, busy, seconds):
     """A pause beyond a minute ends in an error that names it; until it is over its host is asked for no picture."""
     async with host(busy, reply()) as pictures, host(reply()) as others:
         async with AkoolSession(KEY, base_url="http://127.0.0.1:9") as akool:
-            with pytest.raises(DownloadError, match=f"a pause of {seconds} s; a picture waits for 60 s at most"):
+            with pytest.raises(DownloadError, match=f"a pause of {seconds} s; a picture waits at most 60 s"):
                 await akool.download(ImageResult(id="image-1", image=f"{pictures.url}/1"), tmp_path)
             for url in (f"{pictures.url}/2", f"{others.url}/go"):
                 others.replies = [reply(b"", 302, Location=f"{pictures.url}/3")]
-                with pytest.raises(DownloadError, match=r"asked for a pause, of which \d+ s are left"):
+                with pytest.raises(DownloadError, match=r"asked for a pause, which lasts \d+ s more"):
                     await akool.download(ImageResult(id="image-2", image=url), tmp_path)
             others.replies = [reply()]
             await akool.download(ImageResult(id="image-3", image=f"{others.url}/x"), tmp_path)

@@ -1,4 +1,4 @@
-"""Waiting for what the emulator's ledger says, as a test does."""
+"""Waiting for the emulator's ledger, as tests do."""
 
 import asyncio
 import copy
@@ -104,22 +104,22 @@ def test_an_emulator_in_a_thread_wakes_every_event_loop():
 
 
 async def test_a_condition_that_stays_false_is_shown(bare):
-    """The error names the condition and the bound, and shows what the ledger says."""
+    """The error shows the condition, the timeout and the ledger."""
     await bare.press(bare.emulator.add_image(), "U1")
     with pytest.raises(TimeoutError) as caught:
         await bare.emulator.ledger.until(lambda ledger: ledger.accepted >= 2, timeout=0.05)
     message = str(caught.value)
     assert "lambda ledger: ledger.accepted >= 2" in message
-    assert "not within 0.05 s" in message
+    assert "not true within 0.05 s" in message
     assert "requests={'create_by_button': 1}" in message
     assert "accepted=1, charged=2" in message
     assert "button='U1'" in message
 
 
 async def test_a_condition_without_source_is_shown_by_its_repr(bare):
-    """A function of C, or one typed at a prompt, has no lines to show."""
+    """A function written in C, or typed at a prompt, has no source to show."""
     wants_callbacks = operator.attrgetter("callbacks")
-    with pytest.raises(TimeoutError, match=r"not within 0\.01 s: operator\.attrgetter\('callbacks'\); the ledger says"):
+    with pytest.raises(TimeoutError, match=r"not true within 0\.01 s: operator\.attrgetter\('callbacks'\); the ledger has"):
         await bare.emulator.ledger.until(wants_callbacks, timeout=0.01)
 
 

@@ -1,1 +1,1 @@
-"""Pictures to disk."""
+"""Downloads: pictures on disk."""

@@ -1,4 +1,4 @@
-"""Saves results to disk: whole or not at all, and without overwriting anything."""
+"""Saves the pictures of results. Each is saved whole or not at all, and no file is overwritten."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class _Picture:
     _paused: float = 0.0
 
     async def fetch(self, url: str) -> None:
-        """Fetch until whole. A try resumes where the last one ended, if the host supports that."""
+        """Fetch the picture until it is whole. Each try resumes where the last one ended, if the host supports that."""
         waits_after_failures, min_pauses = islice(self._waits(), MAX_TRIES - 1), self._waits()
         while True:
             try:
@@ -133,7 +133,7 @@ class _Picture:
         self._paused += seconds
         timeout = self._timing.download_pause_timeout
         if self._paused > timeout:
-            raise PausedError(f"{paused.args[0]}; a picture waits for {timeout:g} s at most")
+            raise PausedError(f"{paused.args[0]}; a picture waits at most {timeout:g} s")
         await asyncio.sleep(seconds)
 
     def _waits(self) -> Iterator[float]:
@@ -184,11 +184,11 @@ class _Urls:
         return self._result.urls
 
     async def refresh(self, index: int, refused: RefusedError) -> str:
-        """The URL that AKOOL returns now.
+        """Return the URL that AKOOL reports now.
 
         Raises:
-            ResultExpiredError: AKOOL does not have the result any more.
-            DownloadError: The result could not be read, or has no such picture any more.
+            ResultExpiredError: AKOOL no longer has the result.
+            DownloadError: The result could not be read, or no longer has that picture.
         """
         async with self._refreshing:
             if not self._is_refreshed:
@@ -197,7 +197,7 @@ class _Urls:
                     self._result = await self._read(self._result.id)
                 except NotFoundError as error:
                     raise ResultExpiredError(
-                        f"AKOOL does not have this result any more (code {error.code}), and {refused.args[0]}"
+                        f"AKOOL no longer has this result (code {error.code}), and {refused.args[0]}"
                     ) from error
                 except SessionClosedError:
                     raise
@@ -212,17 +212,17 @@ class _Urls:
         return self.current[index]
 
     def explain(self, refused: RefusedError) -> AkoolError:
-        """The error for a picture whose current URL its host does not serve."""
+        """Return the error for a picture whose current URL its host does not serve."""
         end = self._result.expires_at
-        # By the host's clock: that of this machine may be wrong.
+        # By the host's clock, since this machine's may be wrong.
         if refused.at is None or end is None or refused.at < end:
             return DownloadError(*refused.args)
-        return ResultExpiredError(f"AKOOL keeps results for 7 days, which ended at {end}, and {refused.args[0]}")
+        return ResultExpiredError(f"AKOOL kept this result until {end} (7 days), and {refused.args[0]}")
 
 
 def _stems(result: ImageResult, name: str | None) -> Sequence[str]:
-    """The names of a result's pictures without their suffixes, in ``urls`` order."""
-    if name is None:  # the id comes from AKOOL and becomes a file name: it must not lead to another folder
+    """Return the names of a result's pictures without their suffixes, in ``urls`` order."""
+    if name is None:  # AKOOL's id becomes a file name, so it must not lead to another folder
         name = re.sub(r"[^A-Za-z0-9_-]", "_", result.id)
     elif len(result.urls) == 1:
         return [name]
@@ -235,4 +235,4 @@ async def _make(directory: Path) -> None:
     try:
         await asyncio.to_thread(directory.mkdir, parents=True, exist_ok=True)
     except OSError as error:
-        raise DownloadError(f"the folder could not be made ({error})") from error
+        raise DownloadError(f"the folder could not be created ({error})") from error

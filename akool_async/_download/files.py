@@ -1,4 +1,4 @@
-"""Pictures on disk: their format, whether they are whole, and publishing them without overwriting anything."""
+"""Checks pictures on disk, and gives whole ones their final names without overwriting a file."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ _NO_HARD_LINKS: Final = (
 
 
 def sniff(head: bytes) -> str:
-    """The suffix for a picture that begins with ``head``, whatever its URL says."""
+    """Return the suffix for a picture that begins with ``head``. The URL does not matter."""
     suffix = suffix_of(head)
     if suffix is None:
-        raise TransientError("what the pictures' host sent is not a picture (PNG, JPEG, GIF or WebP)")
+        raise TransientError("the pictures' host sent something other than a picture (PNG, JPEG, GIF or WebP)")
     return suffix
 
 
 def raise_unless_whole(part: Path) -> None:
-    """Raise unless the picture is whole by its format. Some hosts send no length, and some a wrong one."""
+    """Raise unless the picture is whole by its format: some hosts send no length, or a wrong one."""
     with part.open("rb") as file:
         suffix = sniff(file.read(HEAD_SIZE))
         if not is_whole(file, suffix):
@@ -42,7 +42,7 @@ def raise_unless_whole(part: Path) -> None:
 
 
 def publish(part: Path, directory: Path, stem: str) -> Path:
-    """Rename a whole picture to its final name. An existing picture stays: an equal one is returned."""
+    """Rename a whole picture to its final name, and return that. If an equal picture has that name, it is kept."""
     with part.open("rb") as file:
         target = directory / (stem + sniff(file.read(HEAD_SIZE)))
     try:

@@ -1,7 +1,7 @@
-"""Whether a picture is whole, by the structure of its format.
+"""Checks whether a picture is whole, by the structure of its format.
 
-Bytes after the end do not matter, as in browsers: cameras, editors and hosts append some. Nothing is decoded, and a
-file is read from front to back in small pieces.
+As in browsers, bytes after the end do not matter: cameras, editors and hosts append some. Nothing is decoded, and files
+are read from front to back in small pieces.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _WEBP_MIN_SIZE: Final = 12
 
 
 def suffix_of(head: bytes) -> str | None:
-    """The suffix for a picture that begins with ``head``; None if it is not a picture."""
+    """Return the suffix for a picture that begins with ``head``; None if it is not a picture."""
     for signature, suffix in _SIGNATURES.items():
         if head.startswith(signature) and (suffix != ".webp" or head[8:12] == b"WEBP"):
             return suffix
@@ -52,7 +52,7 @@ def suffix_of(head: bytes) -> str | None:
 
 
 def is_whole(file: BinaryIO, suffix: str) -> bool:
-    """True if the picture in ``file``, of the format that ``suffix`` names, is whole."""
+    """Return True if the picture in ``file``, of the format that ``suffix`` names, is whole."""
     file.seek(0)
     return _REACHES_END[suffix](file)
 

@@ -37,12 +37,12 @@ _CONTENT_RANGE: Final = re.compile(r"\s*bytes\s+(\d{1,18})-", re.IGNORECASE)
 
 
 class RefusedError(DownloadError):
-    """The host does not serve this URL, or not any more. Another try will not help; another URL may."""
+    """The host does not serve this URL, or no longer. Another try will not help; another URL may."""
 
     def __init__(self, message: str, *, at: datetime | None = None) -> None:
         super().__init__(message)
         self.at = at
-        """The host's own time, if its refusal may mean that the picture is gone."""
+        """The time by the host's clock, if the refusal may mean that the picture was deleted; otherwise None."""
 
 
 class TransientError(DownloadError):
@@ -72,7 +72,7 @@ class PictureHosts:
     """One connection pool for the pictures of a session."""
 
     def __init__(self, *, read_timeout: float, injected: aiohttp.ClientSession | None) -> None:
-        # Of an injected aiohttp session only the proxy is used: its headers and cookies may be confidential.
+        # Only the proxy of an injected aiohttp session is used: its headers and cookies may be confidential.
         self._proxy = None if injected is None else _proxy_of(injected)
         self._http: aiohttp.ClientSession | None = None
         self._closed = False
@@ -84,9 +84,16 @@ class PictureHosts:
 
     @asynccontextmanager
     async def open(self, url: str, start: int, version: str | None) -> AsyncIterator[Piece]:
-        """Request a picture from byte ``start`` on if it still has that ``version``, otherwise all of it.
+        """Request a picture from byte ``start`` on, or from the beginning if its version has changed.
 
-        Raises, also while the chunks are read:
+        The errors are also raised while the chunks are read.
+
+        Args:
+            url: The picture's URL.
+            start: The first byte that is missing.
+            version: :attr:`Piece.version` of the bytes before; None if there are none.
+
+        Raises:
             RefusedError: Another try will not help.
             TransientError: Another try may help.
             PausedError: The host asked for a pause, now or in an earlier reply.
@@ -110,7 +117,7 @@ class PictureHosts:
 
     @asynccontextmanager
     async def _follow(self, target: str, headers: Mapping[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
-        """The reply after all redirects. aiohttp's own way of following them would escape the URLs again."""
+        """Return the reply after all redirects. aiohttp would escape the URLs again when it follows them."""
         url = None
         for _ in range(MAX_REDIRECTS + 1):
             try:
@@ -138,7 +145,7 @@ class PictureHosts:
         except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError, UnicodeError) as error:
             raise _unusable(error) from error
         except aiohttp.ClientResponseError as error:
-            # Not chained, since it shows the proxy's password.
+            # Not chained: it shows the proxy's password.
             raise TransientError(f"the picture could not be fetched ({_reason_of(error)}){route}") from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             reason = str(error) or type(error).__name__
@@ -167,7 +174,7 @@ class PictureHosts:
         seconds = self._paused_until.get(url.origin(), 0.0) - asyncio.get_running_loop().time()
         if seconds > 0:
             raise PausedError(
-                f"the pictures' host asked for a pause, of which {seconds:.0f} s are left", seconds=seconds
+                f"the pictures' host asked for a pause, which lasts {seconds:.0f} s more", seconds=seconds
             )
 
     def _opened(self) -> aiohttp.ClientSession:
@@ -197,7 +204,7 @@ def _read_piece(response: aiohttp.ClientResponse, start: int, asked_for: str | N
 
 
 def _first_byte(response: aiohttp.ClientResponse, start: int) -> int | None:
-    """The offset in the picture at which a reply begins; None if it does not say so.
+    """Return the offset in the picture at which a reply begins; None if the reply does not show it.
 
     Some hosts answer a plain request with a part (206) that begins at 0. The format shows whether it is whole.
     """
@@ -215,7 +222,7 @@ def _reason_of(error: aiohttp.ClientResponseError) -> str:
 
 
 def _proxy_of(http: aiohttp.ClientSession) -> URL | None:
-    """The proxy of an injected session, with its user and password."""
+    """Return the proxy of an injected session, with its user and password."""
     # aiohttp has no public names for these two.
     proxy: str | URL | None = getattr(http, "_default_proxy", None)
     login: aiohttp.BasicAuth | None = getattr(http, "_default_proxy_auth", None)

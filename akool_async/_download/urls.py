@@ -1,4 +1,4 @@
-"""URLs of pictures, requested exactly as they were written: a signature may cover every character and escape."""
+"""Keeps the URLs of pictures exactly as they were written: a signature may cover every character and escape."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ABSOLUTE: Final = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
 def as_written(text: str) -> URL:
-    """The URL to request. Only what cannot be sent raw is escaped: spaces, control characters, non-ASCII characters.
+    """Return the URL to request. Only spaces, control characters and non-ASCII characters are escaped.
 
     Raises:
         ValueError: It is not an absolute http or https URL.
@@ -25,7 +25,7 @@ def as_written(text: str) -> URL:
     text = str(text).strip(string.whitespace)
     parts = _PARTS.match(text)
     host, target = (parts[1], parts[2]) if parts else (text, "")
-    # aiohttp decodes bytes of a header that are not UTF-8 as surrogates.
+    # aiohttp decodes bytes that are not UTF-8 in headers as surrogates.
     target = quote(target, safe=string.punctuation, errors="surrogateescape")
     _validate.web_url("it", host)
     # yarl would drop a lone "?" at the end, unless it is part of the path.
@@ -33,7 +33,7 @@ def as_written(text: str) -> URL:
 
 
 def follow(url: URL, location: str) -> str:
-    """The URL that a redirect from ``url`` leads to."""
+    """Return the URL that a redirect from ``url`` leads to."""
     if _ABSOLUTE.match(location):
         return location
     if location.startswith("//"):

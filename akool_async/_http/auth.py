@@ -58,7 +58,7 @@ class _Unpicklable:
     __slots__ = ()
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError(f"{type(self).__name__} holds a secret and cannot be pickled; read it from the environment there")
+        raise TypeError(f"{type(self).__name__} holds a secret and cannot be pickled: read it from the environment")
 
 
 @frozen

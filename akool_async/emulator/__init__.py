@@ -1,7 +1,7 @@
-"""AKOOL's image API on loopback: for the demo, the library's tests and yours.
+"""AKOOL's image API on this machine: for the demo, the library's tests and yours.
 
-It is written from AKOOL's documentation alone and imports nothing of the client, so that both ends cannot share one
-bug. Its pictures need the extra ``emulator`` (Pillow), its webhooks the extra ``webhooks`` (cryptography).
+It is written from AKOOL's documentation and imports nothing from the client, so that both cannot share a bug. Its
+pictures need the extra ``emulator`` (Pillow), its webhooks the extra ``webhooks`` (cryptography).
 
 .. include:: README.md
 """

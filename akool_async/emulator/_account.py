@@ -41,7 +41,10 @@ class Account:
     """One account.
 
     Args:
-        token_lifetime: Seconds; None: tokens do not expire.
+        clock: The service's clock.
+        ledger: Counts the tokens.
+        rng: Draws the keys and tokens.
+        token_lifetime: Seconds until a token expires; None for never.
     """
 
     def __init__(self, *, clock: Clock, ledger: Ledger, rng: random.Random, token_lifetime: float | None) -> None:
@@ -78,7 +81,7 @@ class Account:
         return token
 
     def expire_tokens(self) -> None:
-        """End every token that was issued."""
+        """Expire every token."""
         self._token_ends.clear()
 
     def authenticate(self, authorization: str | None, api_key: str | None) -> None:

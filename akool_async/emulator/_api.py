@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MAX_BODY_SIZE = 2**20
 NEVER_ACCEPTED = Reply(json.dumps(envelope({"_id": "0" * 24, "image_status": 1})).encode())
-"""What is cut or stalled if nothing was accepted."""
+"""The reply that is cut or stalled if nothing was accepted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Call:
     received_at: float
     """Seconds since the epoch (UTC) by the service's clock."""
     fault: Fault | None
-    """The fault that was drawn for it."""
+    """Its fault; None if it has none."""
     body: Body
 
 
@@ -55,7 +55,7 @@ class Api:
         self._pictures_url = pictures_url
 
     def application(self) -> web.Application:
-        """All endpoints."""
+        """Return the web application with all endpoints."""
         application = web.Application(client_max_size=MAX_BODY_SIZE)
         v3, v4 = "/api/open/v3", "/api/open/v4"
         for method, path, endpoint, answer in (
@@ -108,7 +108,7 @@ class Api:
         headers = call.request.headers
         self._service.account.authenticate(headers.get(AUTHORIZATION), headers.get(API_KEY))
 
-    # --- what all requests have in common ---
+    # --- common to all requests ---
 
     def _handler(self, endpoint: str, answer: Answer) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
@@ -117,7 +117,7 @@ class Api:
             call = Call(endpoint, request, received_at, fault, read_body(await request.read()))
             if fault is not None and fault.when == "before":
                 faulty = await self._inject_before(request, fault)
-                if faulty is not None:  # pragma: no branch - Python 3.11 loses track of it after a time-out within
+                if faulty is not None:  # pragma: no branch - Python 3.11 measures this wrongly after a time-out
                     self._record(call, {}, charged=0)
                     return faulty
             reply = Reply(json.dumps(self._serve(call, answer)).encode())
@@ -130,7 +130,7 @@ class Api:
         return handle
 
     def _count(self, endpoint: str, request: web.Request) -> float:
-        """Count a request; returns the service's time."""
+        """Count a request, and return the service's time."""
         ledger = self._service.ledger
         with ledger.changes.changing():
             ledger.requests[endpoint] += 1
@@ -140,12 +140,12 @@ class Api:
 
     async def _inject_before(self, request: web.Request, fault: Fault) -> web.StreamResponse | None:
         if fault.kind == "slow":
-            # Without a client the request is dropped, as a proxy in front of the service would do.
+            # If the client has left, the request is dropped, as a proxy in front of the service would do.
             return None if await self._injector.delay(request, fault.number) else web.Response()
         return await self._injector.inject(request, fault, NEVER_ACCEPTED)
 
     def _serve(self, call: Call, answer: Answer) -> dict[str, Any]:
-        """Answer and record a call in one step, so that the ledger never shows half of it."""
+        """Answer and record a call in one step, so that the ledger never shows it half done."""
         ledger = self._service.ledger
         with ledger.changes.changing():
             charged_before = ledger.charged
@@ -178,6 +178,6 @@ class Api:
 
 
 def _read_data(reply: dict[str, Any]) -> list[dict[str, Any]]:
-    """The images of a reply."""
+    """Return the images of a reply."""
     data = reply.get("data") or []
     return data if isinstance(data, list) else [data]

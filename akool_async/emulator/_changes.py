@@ -1,4 +1,4 @@
-"""State that threads change, and whose changes event loops wait for."""
+"""A lock for state that threads change, whose changes event loops can wait for."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ Answer = TypeVar("Answer")
 
 
 class Changes:
-    """A lock for changes, and waits for them, in any thread and event loop.
+    """A lock for changes, and a way to wait for them, in any thread and event loop.
 
-    While nobody waits, a change costs no more than the lock.
+    While there are no waiters, a change takes no longer than the lock.
     """
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class Changes:
         self._wake_ups: list[Callable[[], None]] = []
 
     def __reduce__(self) -> tuple[type[Changes], tuple[()]]:
-        return type(self), ()  # a copy has its own lock, and nobody waits for it yet
+        return type(self), ()  # a copy has a new lock and no waiters
 
     @contextmanager
     def changing(self) -> Iterator[None]:
@@ -38,11 +38,11 @@ class Changes:
                     wake_up()
 
     async def until(self, condition: Callable[[], Answer]) -> Answer:
-        """Wait until ``condition`` is true; returns its value. Called now and after each change, under the lock."""
+        """Wait until ``condition`` is true, and return its value. It is called now and after each change, locked."""
         loop, changed = asyncio.get_running_loop(), asyncio.Event()
 
         def wake_up() -> None:
-            with suppress(RuntimeError):  # the loop is closed, so nobody waits any more
+            with suppress(RuntimeError):  # the loop is closed, and so the wait is over
                 loop.call_soon_threadsafe(changed.set)
 
         with self.lock:

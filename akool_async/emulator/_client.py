@@ -1,4 +1,4 @@
-"""A session of the client: the only module here that imports the library."""
+"""Opens a session of the client. This is the only module of the emulator that imports the library."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class EmulatorSessionOptions(SessionOptions, total=False):
-    """Everything that :class:`AkoolSession` takes."""
+    """The arguments of :class:`AkoolSession`."""
 
     auth: ApiKey | ClientCredentials | str | None
     max_concurrent_upscales: int
@@ -23,7 +23,7 @@ class EmulatorSessionOptions(SessionOptions, total=False):
 
 
 def open_session(api_key: str, base_url: str, time_scale: float, options: EmulatorSessionOptions) -> AkoolSession:
-    """A session whose waits are multiplied by ``time_scale``; ``options`` override these defaults."""
+    """Open a session whose waits are multiplied by ``time_scale``. ``options`` override the other arguments."""
     defaults: dict[str, Any] = {
         "auth": api_key,
         "base_url": base_url,

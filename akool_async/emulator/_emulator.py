@@ -1,4 +1,4 @@
-"""The emulator: a service, its server, and what a test needs to control and check them."""
+"""The emulator: AKOOL's service, its server, and the controls and checks for tests."""
 
 from __future__ import annotations
 
@@ -25,43 +25,42 @@ if TYPE_CHECKING:
 
 
 class Emulator:
-    """AKOOL's image API on loopback.
+    """AKOOL's image API on this machine.
 
-    ``async with Emulator()`` serves in the running event loop, ``with Emulator()`` in its own thread, for synchronous
-    tests and for other processes.
+    ``async with Emulator()`` serves in the running event loop. ``with Emulator()`` serves in a separate thread, for
+    synchronous tests and for other processes.
 
-    A job queues (status 1), is processed (status 2) and ends. Both phases take lognormal times. With the defaults a
+    A job queues (status 1), is processed (status 2) and ends. Both phases have lognormal durations. With the defaults a
     variation takes about 25 s, a prompt 33 s and an upscale 42 s, divided by ``speed``.
 
     Args:
-        speed: How many times faster than AKOOL jobs are processed. Times in replies are real all the same.
-        seed: Draws durations, failures, keys and pictures. The ids of images are new in every run.
+        speed: How many times faster than AKOOL jobs run. The times in replies are real.
+        seed: Determines durations, failures, keys and pictures. The ids of images are new in every run.
         median_seconds: Median of the processing time of a prompt, in seconds at speed 1. Upscales take 1.3 times as
             long, variations 0.75 times.
-        sigma: Spread of the processing time: the standard deviation of its logarithm. 0: always the median.
+        sigma: Spread of the processing time: the standard deviation of its logarithm. With 0, each takes the median.
         queue_median_seconds: Median of the time in the queue, in seconds at speed 1.
-        queue_sigma: Spread of the time in the queue, as ``sigma``.
+        queue_sigma: Spread of the time in the queue, like ``sigma``.
         credits: The balance, in credits.
-        prices: Credits per image, as far as they differ from AKOOL's of October 2026: ``upscale``, ``variation`` and
+        prices: Credits per image, if they differ from AKOOL's of October 2026: ``upscale``, ``variation`` and
             ``prompt`` (2 each), and ``4k`` (4) and ``1080p`` (3) for Create By Source Prompt.
-        reported_prices: Credits that ``deduction_credit`` reports, as far as they differ from those charged. Keys as
-            in ``prices``.
-        plan_concurrency: How many generations the plan allows concurrently; None: any number.
-        plan_queues: What happens beyond that. False: refused with 1005. True: accepted and queued (status 1).
-        token_lifetime: Seconds until a token expires with 1101; None: never.
-        used_buttons_lag: Seconds for which a pressed button is still listed in ``buttons``. A second press is refused
-            all the same.
-        used_button_codes: 1010, 1011 or both: the codes that refuse a used button, in turn. AKOOL's documentation
-            leaves open which.
-        not_found_code: 1008 or 1014, for an image that does not exist.
-        failure_rate: Share of the jobs, between 0 and 1, that end with status 4. They are charged too.
+        reported_prices: Credits that ``deduction_credit`` reports, if they differ from those charged. The keys are
+            those of ``prices``.
+        plan_concurrency: How many jobs the plan allows concurrently; None for any number.
+        plan_queues: What happens to more jobs. False refuses them with 1005; True accepts and queues them (status 1).
+        token_lifetime: Seconds until a token expires with 1101; None for never.
+        used_buttons_lag: Seconds for which ``buttons`` still lists a pressed button. A second press is refused anyway.
+        used_button_codes: 1010, 1011 or both: the codes that refuse a used button, in turn. AKOOL does not document
+            which it uses.
+        not_found_code: The code for an image that does not exist: 1008 or 1014.
+        failure_rate: Share of the jobs, between 0 and 1, that end with status 4. They are charged, too.
         picture_format: ``jpeg`` or ``png``.
-        clock_skew: Seconds by which AKOOL's clock is ahead of this machine's; negative: behind it.
+        clock_skew: Seconds by which AKOOL's clock is ahead of this machine's; negative if it is behind.
         host: The loopback address to listen on.
-        port: The API's port; 0: any free one.
+        port: The API's port; 0 for any free one.
 
     Raises:
-        ValueError: An option makes no sense; names it.
+        ValueError: An option has a wrong value; the message names it.
     """
 
     def __init__(
@@ -109,17 +108,17 @@ class Emulator:
             port=port,
         )
         self.prices = Prices({**PRICES, **(prices or {})})
-        """Credits per image by kind. Can be changed while it serves: ``emulator.prices["upscale"] = 4``."""
+        """Credits per image by kind. Changeable at any time: ``emulator.prices["upscale"] = 4``."""
         self.reported_prices = Prices(reported_prices or {})
-        """Credits that replies report, if they differ from those charged. Can be changed as ``prices``."""
+        """Credits that replies report, if they differ from those charged. Changeable like ``prices``."""
         self.ledger = Ledger()
-        """What was received, accepted and charged; ``await emulator.ledger.until(...)`` waits for it."""
+        """The record of requests, accepted jobs and charges; ``await emulator.ledger.until(...)`` waits for them."""
         self.faults = Faults()
         """Makes requests fail on command."""
         self.base_url = ""
-        """For ``AkoolSession(base_url=...)``; empty until it serves."""
+        """The address for ``AkoolSession(base_url=...)``; empty before the emulator serves."""
         self.pictures_url = ""
-        """Another origin, as AKOOL's pictures have; empty until it serves."""
+        """The address of the pictures, which is another origin as with AKOOL; empty before the emulator serves."""
         self._lock = self.ledger.changes.lock
         self._clock = Clock(clock_skew)
         self._service = Service(
@@ -143,10 +142,10 @@ class Emulator:
 
     @property
     def account_state(self) -> str:
-        """``active``, or why AKOOL refuses requests. Can be set.
+        """``active``, or the reason why AKOOL refuses requests. Changeable at any time.
 
-        ``unpaid`` (1103) and ``unverified`` (1004): requests that cost credits are refused. ``missing`` (1109) and
-        ``banned`` (1200): all requests are refused.
+        ``unpaid`` (1103) and ``unverified`` (1004) refuse requests that cost credits. ``missing`` (1109) and ``banned``
+        (1200) refuse all requests.
         """
         with self._lock:
             return self._service.account.state
@@ -170,10 +169,10 @@ class Emulator:
             self.ledger.spent_elsewhere += credits
 
     def add_image(self, *, buttons: tuple[str, ...] | list[str] | None = None) -> str:
-        """Add a finished image, free of charge; returns its ``_id``.
+        """Add a finished image, free of charge, and return its ``_id``.
 
         Args:
-            buttons: Those that can be pressed; None: all eight.
+            buttons: The buttons that can be pressed; None for all eight.
 
         Raises:
             ValueError: A button does not exist.
@@ -196,7 +195,7 @@ class Emulator:
             self._server.on_clock_moved()
 
     def ends_at(self, image_id: str) -> float:
-        """When an image's job ends or ended: seconds since the epoch by the service's clock, infinite for a stuck job.
+        """Return when an image's job ends: seconds since the epoch by the service's clock, infinite for a stuck job.
 
         Raises:
             ValueError: The image does not exist.
@@ -208,15 +207,15 @@ class Emulator:
                 raise ValueError(f"image_id must be the _id of an image of this emulator, not {image_id!r}") from None
 
     def expire_tokens(self) -> None:
-        """Expire every token; its next use is refused with 1101."""
+        """Expire every token: its next use is refused with 1101."""
         with self._lock:
             self._service.account.expire_tokens()
 
     def environment(self) -> dict[str, str]:
-        """Environment variables that point the library at this emulator, in this or another process.
+        """Return environment variables that make the library use this emulator, in this or another process.
 
-        The client id and secret verify webhooks; for requests the library prefers the key. ``AKOOL_TIME_SCALE``
-        shortens the waits of its sessions, as in :meth:`session`.
+        The client id and secret verify webhooks; for requests the library uses the key. ``AKOOL_TIME_SCALE`` shortens
+        the waits of sessions, as in :meth:`session`.
 
         Raises:
             RuntimeError: The emulator does not serve yet.
@@ -230,13 +229,13 @@ class Emulator:
         }
 
     def session(self, **options: Unpack[EmulatorSessionOptions]) -> AkoolSession:
-        """A session for this emulator's account, whose waits are divided by ``speed``.
+        """Make a session for this emulator's account, whose waits are divided by ``speed``.
 
-        For example, a lost reply is settled within milliseconds. Use it as ``async with emulator.session() as akool``.
-        ``request_timeout`` stays as it is: pass a short one to test replies that do not arrive (``Fault.stall``).
+        Use it as ``async with emulator.session() as akool``. ``request_timeout`` is not divided: pass a short one to
+        test replies that do not arrive (``Fault.stall``).
 
         Args:
-            options: Those of :class:`AkoolSession`; they override the emulator's.
+            options: The arguments of :class:`AkoolSession`; they override the emulator's.
 
         Raises:
             RuntimeError: The emulator does not serve yet.
@@ -279,7 +278,7 @@ class Emulator:
 
     def _require_address(self) -> str:
         if not self.base_url:
-            raise RuntimeError("this emulator does not serve yet: enter it first, by `async with` or `with`")
+            raise RuntimeError("this emulator does not serve yet: enter it first, with `async with` or `with`")
         return self.base_url
 
     @property

@@ -15,7 +15,15 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 def encrypt_webhook(
     content: dict[str, Any], *, client_id: str, client_secret: str, nonce: int, clock_skew: float = 0.0
 ) -> bytes:
-    """The body of a webhook about ``content``, sent now by a clock that is ``clock_skew`` seconds ahead."""
+    """Return the body of a webhook.
+
+    Args:
+        content: The fields to encrypt.
+        client_id: The account's client id.
+        client_secret: The key to encrypt with.
+        nonce: A random number.
+        clock_skew: Seconds by which the sender's clock is ahead.
+    """
     padder = padding.PKCS7(algorithms.AES.block_size).padder()
     padded = padder.update(json.dumps(content).encode()) + padder.finalize()
     cipher = Cipher(algorithms.AES(client_secret.encode()), modes.CBC(client_id.encode()[:16])).encryptor()

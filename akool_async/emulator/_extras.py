@@ -1,4 +1,4 @@
-"""The parts of the emulator that need packages of the library's extras."""
+"""Loads the parts of the emulator that need packages of the library's extras."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
 
 def install_hint(extra: str) -> str:
-    """What to install."""
-    # The client has a hint of its own: the emulator shares no code with it.
+    """Return the command that installs an extra."""
+    # The client has the same hint, but the emulator shares no code with it.
     return f'pip install "akool-async[{extra}]"'
 
 
 def load_renderer() -> Callable[[Image, int], bytes] | None:
-    """What draws pictures; None without Pillow."""
+    """Return the function that draws pictures; None without Pillow."""
     try:
         from akool_async.emulator import _pictures  # noqa: PLC0415 - only now is Pillow needed
     except ImportError:
@@ -26,7 +26,7 @@ def load_renderer() -> Callable[[Image, int], bytes] | None:
 
 
 def load_encryption() -> Callable[..., bytes] | None:
-    """What makes the bodies of webhooks; None without cryptography."""
+    """Return the function that makes the bodies of webhooks; None without cryptography."""
     try:
         from akool_async.emulator import _encryption  # noqa: PLC0415 - only now is cryptography needed
     except ImportError:

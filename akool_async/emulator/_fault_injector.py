@@ -1,4 +1,4 @@
-"""Sends replies as faults leave them."""
+"""Sends replies with faults."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ GATEWAY_PAGE = "<html><head><title>{status}</title></head><body><center>nginx</c
 CHUNK = b" " * 2**16
 NO_LINGER = struct.pack("ii", 1, 0)
 CHECK_INTERVAL = 0.02
-"""Seconds between checks of whether the client of a stalled reply has left."""
+"""Seconds between checks whether the client of a stalled reply has left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +37,11 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def to_response(self) -> web.Response:
-        """The reply without a fault."""
+        """Return the reply without a fault."""
         return web.Response(body=self.body, content_type=self.content_type, status=self.status, headers=self.headers)
 
     async def begin(self, request: web.Request, size: int | None) -> web.StreamResponse:
-        """Send the headers. ``size`` is the Content-Length; None: chunked."""
+        """Send the headers. ``size`` is the Content-Length; None for a chunked body."""
         headers = {"Content-Type": self.content_type, **self.headers}
         response = web.StreamResponse(headers=headers, status=self.status)
         response.content_length = size
@@ -50,10 +50,10 @@ class Reply:
 
 
 class FaultInjector:
-    """Sends faulty replies, none of which outlives the emulator.
+    """Sends faulty replies, until :meth:`stop`.
 
     Args:
-        faults: Says which request has which fault.
+        faults: Decides which request has which fault.
     """
 
     def __init__(self, faults: Faults) -> None:
@@ -74,7 +74,7 @@ class FaultInjector:
         self._stopping.set()
 
     async def inject(self, request: web.Request, fault: Fault, reply: Reply) -> web.StreamResponse | None:
-        """Send the reply as the fault leaves it; None if the fault does not change it."""
+        """Send the reply with the fault. Return None if the fault does not change the reply."""
         send = self._senders.get(fault.kind)
         if send is None:
             return _replacement(fault, reply)
@@ -84,7 +84,7 @@ class FaultInjector:
             return web.Response()
 
     async def delay(self, request: web.Request, seconds: float) -> bool:
-        """Wait; False if nobody waits for the reply any more."""
+        """Wait. Return False if the client has left meanwhile, or the emulator stops."""
         await self._pause(seconds)
         return not self._stopping.is_set() and not is_gone(request)
 
@@ -99,7 +99,7 @@ class FaultInjector:
         await self._pause(fault.number)
 
     async def _reset(self, request: web.Request, _: Fault, __: Reply) -> web.StreamResponse:
-        if request.transport is not None:  # pragma: no branch - the client may leave just now
+        if request.transport is not None:  # pragma: no branch - None if the client has just left
             # Otherwise the kernel would send FIN rather than RST.
             request.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
             request.transport.abort()
@@ -140,7 +140,7 @@ class FaultInjector:
 
 
 def misreport(fault: Fault, shown: dict[str, Any]) -> None:
-    """Change what a reply says about an image, if the fault is one of that kind."""
+    """Change the reported status or credits of an image, if the fault does that."""
     if fault.kind == "image_status":
         shown["image_status"] = int(fault.number)
     elif fault.kind == "deduction_credit":
@@ -148,7 +148,7 @@ def misreport(fault: Fault, shown: dict[str, Any]) -> None:
 
 
 def is_gone(request: web.Request) -> bool:
-    """Whether the client has closed the connection."""
+    """Return True if the client has closed the connection."""
     return request.transport is None or request.transport.is_closing()
 
 
@@ -174,7 +174,7 @@ def _replacement(fault: Fault, reply: Reply) -> web.Response | None:  # noqa: PL
 
 
 def _mix_up(reply: dict[str, Any]) -> dict[str, Any]:
-    """The same reply, about another image."""
+    """Make the reply one about another image."""
     data = reply.get("data")
     for image in data if isinstance(data, list) else [data]:
         if isinstance(image, dict):

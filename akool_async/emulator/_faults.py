@@ -52,7 +52,7 @@ REPORT_KINDS = {
     "deduction_credit": (*CREATES, "get_image_result"),
     "other_image": (*CREATES, "get_image_result"),
 }
-"""Faults that change what a reply says about an image, and the endpoints that they fit."""
+"""Faults that change an image in a reply, and the endpoints that they fit."""
 KINDS = JOB_KINDS | WEBHOOK_KINDS | REPLY_KINDS | REPORT_KINDS.keys() | {"throttle", "code"}
 ERROR_STATUSES = range(400, 600)
 
@@ -65,7 +65,7 @@ class Fault:
     does its work, and the fault changes its reply.
 
     Raises:
-        ValueError: An argument makes no sense; names it. The constructors raise it, too.
+        ValueError: An argument has a wrong value; the message names it. The constructors raise it, too.
     """
 
     kind: str
@@ -145,7 +145,7 @@ class Fault:
         """HTTP status 429 with Retry-After.
 
         Args:
-            retry_after: Seconds, which are rounded up; or an aware datetime, which becomes an HTTP date.
+            retry_after: Seconds, which are rounded up, or a timezone-aware datetime, which becomes an HTTP date.
         """
         if not isinstance(retry_after, datetime):
             if not (math.isfinite(retry_after) and retry_after >= 0):
@@ -172,7 +172,7 @@ class Fault:
 
     @classmethod
     def deduction_credit(cls, reported: float | str | None) -> Fault:
-        """One reply reports ``reported`` credits, whatever is charged: fewer, 0, a text, or null."""
+        """One reply reports ``reported`` credits instead of those charged: fewer, 0, a text, or null."""
         return cls("deduction_credit", "after", text=json.dumps(reported))
 
     @classmethod
@@ -212,7 +212,7 @@ class Fault:
 
     @classmethod
     def forged(cls) -> Fault:
-        """Before the webhook comes a forgery by someone who knows the client id but not the secret."""
+        """A forged webhook precedes the real one. Its forger knows the client id, but not the secret."""
         return cls("forged")
 
 
@@ -232,8 +232,8 @@ class Faults:
         """Script the next requests of an endpoint.
 
         Args:
-            endpoint: One of those above.
-            faults: One per request, in order; None: the request succeeds.
+            endpoint: An endpoint of those above.
+            faults: One per request, in order; None for a request without a fault.
 
         Raises:
             ValueError: The endpoint does not exist, or a fault does not fit it.
@@ -247,13 +247,13 @@ class Faults:
         """Give each request of the endpoints a fault at random.
 
         Args:
-            probability: Between 0 and 1, that a request has a fault.
-            faults: Those to draw from. At each endpoint only those that fit it are drawn.
-            endpoints: Default: all but ``pictures`` and ``webhook``.
-            seed: The same seed draws the same faults.
+            probability: The probability, between 0 and 1, that a request has a fault.
+            faults: The faults to draw from. Each endpoint gets only those that fit it.
+            endpoints: The endpoints. Default: all but ``pictures`` and ``webhook``.
+            seed: Determines the faults: the same seed draws the same ones.
 
         Raises:
-            ValueError: An argument makes no sense, or a fault fits none of the endpoints.
+            ValueError: An argument has a wrong value, or a fault fits none of the endpoints.
         """
         if not 0 <= probability <= 1:
             raise ValueError(f"probability must be between 0 and 1, not {probability!r}")
@@ -275,7 +275,7 @@ class Faults:
             self._rates.clear()
 
     def draw(self, endpoint: str) -> Fault | None:
-        """The fault of the request that has just come in."""
+        """Return the fault of the next request; None if it has none."""
         with self._lock:
             if script := self._scripts.get(endpoint):
                 return script.popleft()

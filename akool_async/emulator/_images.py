@@ -1,4 +1,4 @@
-"""Accepted generations: their status by the clock, and what AKOOL's replies show of them."""
+"""Accepted jobs: their status by the clock, and how AKOOL's replies show them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TEXT_TO_IMAGE, IMAGE_TO_IMAGE = 3, 4
 
 @dataclass(slots=True)
 class Image:
-    """An accepted generation. Times are seconds since the epoch (UTC) by the service's clock."""
+    """An accepted job. Times are seconds since the epoch (UTC) by the service's clock."""
 
     id: str
     kind: str
@@ -28,18 +28,18 @@ class Image:
     """When AKOOL begins to work on it: status 1 until then, status 2 afterwards."""
     finished_at: float
     picture_seed: int
-    """Draws its pictures; an upscale has its source's."""
+    """Determines its pictures. An upscale has the seed of its source."""
     hue: int
-    """Colour of its pictures in degrees; a variation's is near that of its source."""
+    """Colour of its pictures in degrees. A variation has a hue near that of its source."""
     reported_price: int
-    """``deduction_credit`` in its replies, whatever was charged."""
+    """``deduction_credit`` in its replies, which may differ from the credits charged."""
     picture_format: str
     """jpeg or png."""
     prompt: str = ""
     scale: str = "1:1"
     source_image: str | None = None
     resolution: str | None = None
-    """Only for Create By Source Prompt, as is ``model_name``."""
+    """Only for Create By Source Prompt, like ``model_name``."""
     model_name: str | None = None
     source: Image | None = None
     button: str | None = None
@@ -52,17 +52,17 @@ class Image:
     """Pressed buttons, and when each appears in ``used_buttons``."""
 
     def status(self, now: float) -> int:
-        """image_status at ``now``."""
+        """Return ``image_status`` at ``now``."""
         if now >= self.finished_at:
             return FAILED if self.failure else COMPLETED
         return QUEUEING if now <= self.started_at else PROCESSING
 
     def has_urls(self, now: float) -> bool:
-        """Whether its pictures can be fetched."""
+        """Return True if its pictures can be fetched."""
         return now >= self.urls_at and self.status(now) == COMPLETED
 
     def picture_name(self, index: int) -> str:
-        """Its file name at the pictures' host. It begins with the time of storage in milliseconds."""
+        """Return the file name of a picture at its host. It begins with the time of storage in milliseconds."""
         number = FIRST_PICTURE + index
         return f"{milliseconds(self.finished_at)}-{UUID(self._fingerprint)}-{number}.{self.picture_format}"
 
@@ -71,7 +71,7 @@ class Image:
         return f"{self.id}{self.picture_seed:08x}"
 
     def show(self, now: float, pictures_url: str) -> dict[str, Any]:
-        """``data`` in the reply of Get Image Result, with every documented field."""
+        """Return ``data`` of the reply of Get Image Result, with every documented field."""
         status = self.status(now)
         shown: dict[str, Any] = {
             "faceswap_quality": 2,
@@ -96,7 +96,7 @@ class Image:
         return shown
 
     def show_press(self, now: float) -> dict[str, Any]:
-        """``data`` in the reply of Create By Button."""
+        """Return ``data`` of the reply of Create By Button."""
         shown = self.show(now, "")
         return {name: value for name, value in shown.items() if name not in {"type", "uid"}}
 
@@ -124,7 +124,7 @@ class Image:
 
 
 def read_picture_name(name: str) -> tuple[str, int]:
-    """The image's ``_id`` and the index in a picture's name; an empty id if the name is not a picture's."""
+    """Return the ``_id`` and the index in the name of a picture; an empty id if it is not such a name."""
     match = PICTURE_NAME.fullmatch(name)
     if match is None:
         return "", 0
@@ -132,5 +132,5 @@ def read_picture_name(name: str) -> tuple[str, int]:
 
 
 def milliseconds(seconds: float) -> int:
-    """AKOOL's times: whole milliseconds since the epoch."""
+    """Return a time as AKOOL writes it: whole milliseconds since the epoch."""
     return int(seconds * 1000)

@@ -20,7 +20,7 @@ ALL_USED_BUTTON_CODES = (NOT_OPERABLE, ALREADY_OPERATED)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """The options of ``Emulator``, whose docstring says what each means."""
+    """The options of ``Emulator``, which explains them."""
 
     speed: float
     seed: int
@@ -84,37 +84,37 @@ def require(name: str, value: object, fits: bool, remedy: str) -> None:
 
 
 def is_number(value: object, *, at_least: float = 0.0) -> TypeGuard[float]:
-    """True for a finite number of at least ``at_least``."""
+    """Return True for a finite number of at least ``at_least``."""
     return isinstance(value, int | float) and type(value) is not bool and math.isfinite(value) and value >= at_least
 
 
 def is_positive(value: object) -> bool:
-    """True for a finite number above 0."""
+    """Return True for a finite number above 0."""
     return is_number(value) and value > 0
 
 
 def is_count(value: object, *, at_least: int = 0) -> TypeGuard[int]:
-    """True for a whole number of at least ``at_least``."""
+    """Return True for a whole number of at least ``at_least``."""
     return type(value) is int and value >= at_least
 
 
 def is_share(value: object) -> bool:
-    """True for a number between 0 and 1."""
+    """Return True for a number between 0 and 1."""
     return is_number(value) and value <= 1
 
 
 def is_some_of(values: object, known: Collection[int]) -> bool:
-    """True for a tuple or list that is not empty and has known values only."""
+    """Return True for a tuple or list that is not empty and has only known values."""
     return isinstance(values, tuple | list) and bool(values) and all(value in known for value in values)
 
 
 def is_port(value: object) -> bool:
-    """True for a TCP port, and for 0 (any free one)."""
+    """Return True for a TCP port, and for 0 (any free one)."""
     return is_count(value) and value <= MAX_PORT
 
 
 def is_loopback(host: object) -> bool:
-    """True for an address that only this machine can reach."""
+    """Return True for an address that only this machine can reach."""
     try:
         return host == "localhost" or (isinstance(host, str) and ipaddress.ip_address(host).is_loopback)
     except ValueError:

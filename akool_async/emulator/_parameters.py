@@ -1,4 +1,4 @@
-"""Reads requests from their bodies; what AKOOL would not accept is refused with 1003."""
+"""Reads the bodies of requests. Parameters that AKOOL would not accept are refused with 1003."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Body = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Press:
-    """Create By Button."""
+    """A request to Create By Button."""
 
     image_id: str
     button: str
@@ -30,20 +30,20 @@ class Press:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """Create By Prompt and Create By Source Prompt."""
+    """A request to Create By Prompt or Create By Source Prompt."""
 
     prompt: str
     scale: str
     source_image: str | None
     webhook_url: str | None
     resolution: str | None = None
-    """Only for Create By Source Prompt, as is ``model_name``."""
+    """Only for Create By Source Prompt, like ``model_name``."""
     model_name: str | None = None
     batch_quantity: int = 1
 
 
 def read_body(content: bytes) -> Body:
-    """The JSON object of a request; any other body counts as an empty object."""
+    """Read the JSON object of a request. Any other body counts as an empty object."""
     try:
         value = json.loads(content)
     except (ValueError, RecursionError):
@@ -52,7 +52,7 @@ def read_body(content: bytes) -> Body:
 
 
 def read_press(body: Body) -> Press:
-    """Create By Button's body."""
+    """Read the body of Create By Button."""
     image_id, button = _text(body, "_id"), _text(body, "button")
     if not image_id:
         raise parameter_error("_id")
@@ -62,7 +62,7 @@ def read_press(body: Body) -> Press:
 
 
 def read_prompt(body: Body) -> Prompt:
-    """Create By Prompt's body."""
+    """Read the body of Create By Prompt."""
     source = _text(body, "source_image")
     if source is not None and not _is_url(source):
         raise parameter_error("source_image must be a public URL")
@@ -70,7 +70,7 @@ def read_prompt(body: Body) -> Prompt:
 
 
 def read_source_prompt(body: Body) -> Prompt:
-    """Create By Source Prompt's body, in which ``webhookurl`` is in lower case."""
+    """Read the body of Create By Source Prompt, in which ``webhookurl`` is in lower case."""
     sources = body.get("source_images") or []
     if not isinstance(sources, list) or not all(isinstance(source, str) and _is_url(source) for source in sources):
         raise parameter_error("source_images must be a list of public URLs")
@@ -119,7 +119,7 @@ def _scale(body: Body, scales: tuple[str, ...]) -> str:
 
 
 def _text(body: Body, name: str) -> str | None:
-    """A text; None for null, an empty text, and a missing one."""
+    """Read a text; None if it is null, empty or missing."""
     value = body.get(name)
     if value is not None and not isinstance(value, str):
         raise parameter_error(name)
@@ -127,7 +127,7 @@ def _text(body: Body, name: str) -> str | None:
 
 
 def _is_url(text: str) -> bool:
-    """True if AKOOL could fetch it. Here loopback counts as public."""
+    """Return True if AKOOL could fetch it. The emulator accepts addresses of this machine, too."""
     try:
         parts = urlsplit(text)
         return parts.scheme in {"http", "https"} and bool(parts.hostname)

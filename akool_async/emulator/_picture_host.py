@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class PictureHost:
-    """Serves the pictures of finished images, whole or from a byte on."""
+    """Serves the pictures of finished images, whole or from a given byte on."""
 
     def __init__(self, service: Service, injector: FaultInjector) -> None:
         self._service = service
@@ -29,7 +29,7 @@ class PictureHost:
         self._render = load_renderer()
 
     def application(self) -> web.Application:
-        """One route, for all pictures."""
+        """Return the web application."""
         application = web.Application()
         application.router.add_get("/{name}", self._serve)
         return application
@@ -45,7 +45,7 @@ class PictureHost:
         return reply.to_response() if faulty is None else faulty
 
     def _find(self, request: web.Request) -> tuple[Image, int]:
-        """Count a request; returns the image that its picture belongs to, and the picture's index."""
+        """Count a request, and return the image that its picture belongs to, and the picture's index."""
         name = request.match_info["name"]
         image_id, index = read_picture_name(name)
         ledger = self._service.ledger
@@ -66,7 +66,7 @@ class PictureHost:
 
 
 def _reply_with(picture: bytes, content_type: str, request: web.Request) -> Reply:
-    """The picture, or the rest of it that the request asks for."""
+    """Return a reply with the picture, or with the rest of it that the request asks for."""
     etag = f'"{zlib.crc32(picture):08x}"'
     start = request.http_range.start or 0
     if start >= len(picture):

@@ -26,7 +26,7 @@ STEPS = 64
 
 @dataclass(frozen=True)
 class Drawing:
-    """All that a single picture depends on. It is drawn relative to its size, so that an upscale shows the same."""
+    """Everything that determines a picture. It is drawn relative to its size, so that an upscale shows the same."""
 
     seed: int
     hue: float
@@ -35,14 +35,14 @@ class Drawing:
     scale: str
 
     def size(self, side: int) -> tuple[int, int]:
-        """Width and height in pixels, of which the larger is ``side``."""
+        """Return width and height in pixels; the larger is ``side``."""
         width, height = map(int, self.scale.split(":"))
         longer = max(width, height)
         return side * width // longer, side * height // longer
 
 
 def render(image: Image, index: int) -> bytes:
-    """A picture of an image. Index 0 is its ``image`` (the grid, or the upscale); 1 to 4 are its single images."""
+    """Draw a picture of an image. Index 0 is its ``image`` (the grid, or the upscale); 1 to 4 are its single images."""
     hue, button, scale = image.hue / 360, image.button or "", image.scale.replace("Original", "1:1")
     if image.kind == "upscale":
         drawing = Drawing(image.picture_seed, hue, int(button[1]), f"{button} \N{MIDDLE DOT} 4K", scale)

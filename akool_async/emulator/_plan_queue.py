@@ -6,10 +6,10 @@ import heapq
 
 
 class PlanQueue:
-    """When the plan's slots become free.
+    """Knows when the plan's slots become free.
 
     Args:
-        slots: Jobs that may run concurrently; None: any number.
+        slots: Jobs that may run concurrently; None for any number.
     """
 
     def __init__(self, slots: int | None) -> None:
@@ -17,12 +17,12 @@ class PlanQueue:
         self._ends: list[float] = []
 
     def next_start(self) -> float:
-        """When the next job can begin, in seconds since the epoch; 0 if it can begin now."""
+        """Return when the next job can begin, in seconds since the epoch; 0 if it can begin now."""
         is_full = self._slots is not None and len(self._ends) >= self._slots
         return self._ends[0] if is_full else 0.0
 
     def add(self, finished_at: float) -> None:
-        """A job takes the next slot, until ``finished_at``."""
+        """Give the next slot to a job, until ``finished_at``."""
         if self._slots is None:
             return
         if len(self._ends) < self._slots:

@@ -1,4 +1,4 @@
-"""What AKOOL charges, and what its replies report."""
+"""The prices that AKOOL charges and reports."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections import UserDict
 from akool_async.emulator._options import is_count, require
 
 PRICES = {"prompt": 2, "upscale": 2, "variation": 2, "4k": 4, "1080p": 3}
-"""Credits of each image, as of October 2026. The two resolutions are those of Create By Source Prompt."""
+"""Credits for each image, as of October 2026. The two resolutions are those of Create By Source Prompt."""
 
 
 class Prices(UserDict[str, int]):
-    """Credits by kind of image; can be changed while the emulator serves."""
+    """Credits by kind of image, changeable at any time."""
 
     def __setitem__(self, kind: str, price: int) -> None:
         """Change one price.

@@ -1,4 +1,4 @@
-"""AKOOL's codes, and its replies other than success."""
+"""AKOOL's codes and refusals."""
 
 from __future__ import annotations
 
@@ -28,5 +28,5 @@ class Refusal(Exception):  # noqa: N818 - a reply of the service, not an error o
 
 
 def parameter_error(name: str) -> Refusal:
-    """The refusal of a missing or wrong parameter."""
+    """Return the refusal of a missing or wrong parameter."""
     return Refusal(PARAMETER_ERROR, f"parameter error or empty: {name}")

@@ -1,4 +1,4 @@
-"""AKOOL's envelope: HTTP 200 for success and refusal alike; ``code`` says which."""
+"""AKOOL's envelope. Success and refusal both have HTTP status 200; ``code`` shows which it is."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ AUTHORIZATION, API_KEY = "Authorization", "x-api-key"
 
 
 def envelope(data: object) -> dict[str, Any]:
-    """The envelope of a success."""
+    """Return the envelope of a success."""
     return {"code": SUCCESS, "msg": "OK", "data": data}
 
 
 def refusal(code: int, msg: str) -> dict[str, Any]:
-    """The envelope of a refusal."""
+    """Return the envelope of a refusal."""
     return {"code": code, "msg": msg, "data": None}
 
 
 def refuse(code: int, msg: str) -> web.Response:
-    """The reply of a refusal."""
+    """Return the reply of a refusal."""
     return web.Response(body=json.dumps(refusal(code, msg)).encode(), content_type=JSON)

@@ -1,4 +1,4 @@
-"""The emulator while it serves: AKOOL's API and its pictures on two loopback ports, and its webhooks."""
+"""The server: AKOOL's API and its pictures on two loopback ports, and its webhooks."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Server:
         self._runners: list[web.AppRunner] = []
 
     async def start(self) -> None:
-        """Listen on both ports; sets the two URLs."""
+        """Listen on both ports, and set the two URLs."""
         pictures = PictureHost(self._service, self._injector)
         self.pictures_url = await self._listen(pictures.application(), port=0)
         self._webhooks = WebhookSender(self._service, self._injector.faults, pictures_url=self.pictures_url)

@@ -1,6 +1,6 @@
 """The service as a state machine: images, buttons and credits.
 
-It does no I/O and has no task per job: an image's status follows from the clock at each request.
+It does no I/O and has no tasks: each request computes an image's status from the clock.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ VARIATION_SHIFT = 14
 
 @dataclass(frozen=True, slots=True)
 class JobTimes:
-    """When a job was accepted, begins and ends, in seconds since the epoch by the service's clock."""
+    """The times of a job, in seconds since the epoch by the service's clock."""
 
     accepted_at: float
     started_at: float
@@ -68,7 +68,7 @@ class Service:
         self._plan_queue = PlanQueue(options.plan_concurrency if options.plan_queues else None)
 
     def add_image(self, buttons: tuple[str, ...]) -> str:
-        """Add a finished image of a prompt, free of charge. It took the median time and was stored just now."""
+        """Add a finished image of a prompt, free of charge. It took the median time and has just been stored."""
         finished_at = self.now()
         started_at = finished_at - self.options.median_seconds / self.options.speed
         accepted_at = started_at - self.options.queue_median_seconds / self.options.speed
@@ -77,7 +77,7 @@ class Service:
         return image.id
 
     def find(self, image_id: str | None) -> Image:
-        """An image that has not expired; otherwise a Refusal."""
+        """Return an image that has not expired, or raise a Refusal."""
         if not image_id:
             raise parameter_error("image id")
         image = self._images.get(image_id)
@@ -132,7 +132,7 @@ class Service:
             raise Refusal(QUOTA_NOT_ENOUGH, "your quota is not enough")
 
     def _begin(self, kind: str, priced_as: str, source: Image | None, fault: Fault | None) -> Image:
-        """Accept a generation and charge for it."""
+        """Accept a job and charge for it."""
         now, price = self.now(), self._prices[priced_as]
         queued = self._draw_seconds(self.options.queue_median_seconds, self.options.queue_sigma)
         started_at = max(now + queued, self._plan_queue.next_start())
@@ -175,7 +175,7 @@ class Service:
 
 
 def _inject(fault: Fault, image: Image) -> None:
-    """Change an accepted job, if the fault is one of jobs rather than of replies."""
+    """Change an accepted job, if the fault is one that concerns jobs and not replies."""
     if fault.kind == "fails":
         image.failure = fault.text
     elif fault.kind == "stuck":

@@ -1,4 +1,4 @@
-"""Sends webhooks: when an image has ended, to the ``webhookUrl`` of its POST, until that answers 200."""
+"""Sends a webhook when an image has ended, to the ``webhookUrl`` of its POST, until that answers 200."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ OK = 200
 
 
 class WebhookSender:
-    """The service's side of webhooks. One task sleeps until the next image ends, and starts a task for each webhook."""
+    """Sends webhooks. One task sleeps until the next image ends, and starts a task for each webhook."""
 
     def __init__(self, service: Service, faults: Faults, *, pictures_url: str) -> None:
         self._service = service
@@ -62,7 +62,7 @@ class WebhookSender:
             self._changed.set()
 
     def on_clock_moved(self) -> None:
-        """The service's clock was moved forward, perhaps by another thread."""
+        """Send the webhooks that have become due. Any thread may call this."""
         self._loop.call_soon_threadsafe(self._changed.set)
 
     async def stop(self) -> None:
@@ -89,7 +89,7 @@ class WebhookSender:
                         await self._changed.wait()
 
     async def _send(self, http: aiohttp.ClientSession, image: Image) -> None:
-        """Send one webhook, as its fault leaves it."""
+        """Send one webhook, with its fault."""
         fault = self._faults.draw("webhook")
         kind = None if fault is None else fault.kind
         if fault is not None and kind == "lost":
@@ -105,12 +105,12 @@ class WebhookSender:
     async def _send_until_accepted(self, http: aiohttp.ClientSession, image: Image) -> None:
         for tries in range(MAX_TRIES):
             status = await self._post(http, image, self._genuine_body(image), None)
-            if status == OK:  # pragma: no branch - Python 3.11 loses track after a time-out within
+            if status == OK:  # pragma: no branch - Python 3.11 measures this wrongly after a time-out
                 return
             await asyncio.sleep(FIRST_DELAY * 2**tries / self._service.options.speed)
 
     async def _post(self, http: aiohttp.ClientSession, image: Image, body: bytes, fault: Fault | None) -> int | None:
-        """The HTTP status of the reply; None if there was none."""
+        """Send a body, and return the HTTP status of the reply; None if there was no reply."""
         status = None
         async with self._concurrency:
             try:
@@ -132,7 +132,7 @@ class WebhookSender:
             return self._body(content, self._service.account.client_secret)
 
     def _forged_body(self, image: Image) -> bytes:
-        """What somebody can make who knows the client id but not the secret."""
+        """Make a webhook as a forger would who knows the client id but not the secret."""
         content = {"_id": image.id, "status": FAILED, "type": "image", "url": "https://forger.invalid/"}
         return self._body(content, self._service.account.client_secret[::-1])
 

@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+__all__ = ["akool_emulator"]
+
+
 @pytest.fixture
 def akool_emulator() -> Iterator[Emulator]:
-    """Serve AKOOL's image API, 200 times faster than AKOOL, from a thread: for async and synchronous tests alike."""
+    """An emulator that runs in a thread, 200 times faster than AKOOL, for asynchronous and synchronous tests."""
     with Emulator(speed=200) as emulator:
         yield emulator
