@@ -32,11 +32,11 @@ def test_where_credentials_come_from(auth, environment, credentials):
 
 
 @pytest.mark.parametrize(
-    ("auth", "environment", "told"),
+    ("auth", "environment", "message"),
     [
         (None, {}, "AKOOL_API_KEY"),
-        (None, {"AKOOL_CLIENT_ID": "id"}, "AKOOL_CLIENT_SECRET is missing"),
-        (None, {"AKOOL_CLIENT_SECRET": KEY}, "AKOOL_CLIENT_ID is missing"),
+        (None, {"AKOOL_CLIENT_ID": "id"}, "AKOOL_CLIENT_ID without AKOOL_CLIENT_SECRET"),
+        (None, {"AKOOL_CLIENT_SECRET": KEY}, "AKOOL_CLIENT_SECRET without AKOOL_CLIENT_ID"),
         (42, {}, "auth must be"),
         ("", {}, "key must be"),
         (f"{KEY} x", {}, "key must be"),
@@ -48,9 +48,9 @@ def test_where_credentials_come_from(auth, environment, credentials):
         (None, {**PAIR, "AKOOL_CLIENT_SECRET": " a \n"}, "AKOOL_CLIENT_SECRET: client_secret must have at least 8"),
     ],
 )
-def test_what_is_wrong_with_credentials_is_told_without_showing_them(auth, environment, told):
+def test_wrong_credentials_are_reported_without_showing_them(auth, environment, message):
     """The error names what is missing or wrong, and never holds the secret."""
-    with pytest.raises(ConfigurationError, match=told) as caught:
+    with pytest.raises(ConfigurationError, match=message) as caught:
         read_credentials(auth, environment)
     assert KEY not in repr(caught.value)
 

@@ -119,7 +119,9 @@ async def test_a_condition_that_stays_false_is_shown(bare):
 async def test_a_condition_without_source_is_shown_by_its_repr(bare):
     """A function written in C, or typed at a prompt, has no source to show."""
     wants_callbacks = operator.attrgetter("callbacks")
-    with pytest.raises(TimeoutError, match=r"not true within 0\.01 s: operator\.attrgetter\('callbacks'\); the ledger has"):
+    with pytest.raises(
+        TimeoutError, match=r"not true within 0\.01 s: operator\.attrgetter\('callbacks'\); the ledger has"
+    ):
         await bare.emulator.ledger.until(wants_callbacks, timeout=0.01)
 
 
