@@ -31,13 +31,13 @@ gc.disable()  # until all is collected: hardly anything is garbage before, and s
 
 
 def pytest_collection_finish():
-    """Keep what has been collected and imported, and search for garbage among what tests make alone."""
+    """Exempt collected and imported objects from garbage collection, so that it only searches what tests make."""
     gc.freeze()
     gc.enable()
 
 
 def pytest_collection_modifyitems(items):
-    """Begin with long tests, so that processes that share them end at about the same time."""
+    """Begin with the long tests, so that the processes that share them end at about the same time."""
 
     def rank(item):
         return next((rank for rank, name in enumerate(LONG) if item.path.name.startswith(name)), len(LONG))
@@ -56,7 +56,7 @@ def _no_credentials_or_proxies_from_outside(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def _cache_of_its_own(monkeypatch, tmp_path_factory):
-    """Commands and tests of this process keep nothing in the cache of whoever runs them."""
+    """Keep commands and tests of this process out of the user's cache."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
@@ -68,7 +68,7 @@ async def emulator():
 
 @pytest.fixture
 def slow():
-    """An emulator in a thread of its own, for other processes, on which every upscale takes 1.3 s."""
+    """An emulator in a separate thread, for other processes. Every upscale takes 1.3 s."""
     with Emulator(speed=32, sigma=0, queue_sigma=0) as emulator:
         yield emulator
 
@@ -88,19 +88,19 @@ def databases(testrun_uid):
 
 @pytest.fixture
 def postgresql(databases):
-    """A PostgreSQL server, as a function that makes an empty database in it and returns its URL."""
+    """A function that makes an empty database in a PostgreSQL server and returns its URL."""
     return databases.new
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def kind_of_store(request):
-    """Each kind in turn."""
+    """Each kind of store in turn."""
     return request.param
 
 
 @pytest.fixture
 def store(kind_of_store, request, tmp_path):
-    """The URL of a new store, of each kind in turn. PostgreSQL's has its tables already, which take time to make."""
+    """The URL of a new store of each kind. PostgreSQL's already has its tables, which take time to make."""
     if kind_of_store == "sqlite":
         return f"sqlite:///{tmp_path}/akool.db"
     return request.getfixturevalue("databases").new_store()
@@ -108,7 +108,7 @@ def store(kind_of_store, request, tmp_path):
 
 @pytest.fixture
 def empty_store(kind_of_store, request, tmp_path):
-    """The URL of a store that nobody has opened, of each kind in turn."""
+    """The URL of an unopened store of each kind."""
     if kind_of_store == "sqlite":
         return f"sqlite:///{tmp_path}/empty.db"
     return request.getfixturevalue("databases").new()

@@ -51,7 +51,7 @@ def chain_of(error):
 
 @pytest.mark.parametrize("status", [403, 407, 500, 502])
 async def test_a_refusal_to_connect_names_the_proxy_and_shows_no_password(monkeypatch, caplog, status):
-    """Whatever status a proxy answers to CONNECT, the POST was not delivered."""
+    """Any status that a proxy answers to CONNECT means that the POST was not delivered."""
     caplog.set_level(logging.DEBUG)
     async with tcp_server(refuse(status)) as port:
         monkeypatch.setenv("HTTPS_PROXY", f"http://{IN_URL}127.0.0.1:{port}")
@@ -63,7 +63,7 @@ async def test_a_refusal_to_connect_names_the_proxy_and_shows_no_password(monkey
 
 
 async def test_a_durable_worker_goes_through_the_proxy(monkeypatch, tmp_path):
-    """A worker's requests go where HTTPS_PROXY says; what the proxy refuses was not sent, and its job stays open."""
+    """A worker's requests use HTTPS_PROXY. What the proxy refuses was not sent, and its job stays open."""
     asked = asyncio.Queue()
 
     async def answer(reader, writer):
@@ -86,7 +86,7 @@ async def test_a_durable_worker_goes_through_the_proxy(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("answer", [never, hang_up, speak_plainly])
 async def test_a_proxy_that_fails_before_it_connects_got_no_request(monkeypatch, answer):
-    """It says nothing, hangs up, or refuses in its own words: not delivered, and the proxy is named."""
+    """A proxy that is silent, hangs up or refuses: the POST was not delivered, and the error names the proxy."""
     async with tcp_server(answer) as port:
         monkeypatch.setenv("https_proxy", f"http://{IN_URL}127.0.0.1:{port}")
         async with AkoolSession(KEY, request_timeout=0.2) as akool:
@@ -97,7 +97,7 @@ async def test_a_proxy_that_fails_before_it_connects_got_no_request(monkeypatch,
 
 
 async def test_a_proxy_that_cannot_be_reached_is_named(monkeypatch, unused_tcp_port):
-    """The error is about the proxy, not about AKOOL."""
+    """The error is about the proxy and not about AKOOL."""
     monkeypatch.setenv("HTTPS_PROXY", f"http://{IN_URL}127.0.0.1:{unused_tcp_port}")
     async with AkoolSession(KEY) as akool:
         error = await error_of_one_post(akool)
@@ -108,7 +108,7 @@ async def test_a_proxy_that_cannot_be_reached_is_named(monkeypatch, unused_tcp_p
 
 
 async def test_an_injected_session_keeps_its_own_proxy(monkeypatch, unused_tcp_port):
-    """The environment is not asked for it; a refusal names its proxy, without the password."""
+    """An injected session's proxy replaces the environment's. A refusal names it without the password."""
     monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{unused_tcp_port}")
     async with tcp_server(refuse(407)) as port:
         async with aiohttp.ClientSession(proxy=f"http://{IN_URL}127.0.0.1:{port}") as http:
@@ -126,7 +126,7 @@ async def test_an_injected_session_keeps_its_own_proxy(monkeypatch, unused_tcp_p
 
 
 async def test_plain_http_goes_through_the_proxy_without_anything_from_netrc(monkeypatch, tmp_path):
-    """The proxy gets AKOOL's address and its own password, and AKOOL one key: a .netrc is not read."""
+    """The proxy gets AKOOL's address and its own password, and AKOOL gets one key. A .netrc is not read."""
     (tmp_path / "netrc").write_text("default login from password netrc\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     async with scripted_server(CREATE_BY_PROMPT_REPLY) as proxy:
@@ -141,7 +141,7 @@ async def test_plain_http_goes_through_the_proxy_without_anything_from_netrc(mon
 
 
 async def test_a_proxy_that_wants_a_password_for_plain_http_passed_nothing_on(monkeypatch):
-    """HTTP 407 is a proxy's answer: the POST was not delivered."""
+    """HTTP 407 comes from a proxy: the POST was not delivered."""
     async with tcp_server(refuse(407)) as port:
         monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{port}")
         async with AkoolSession(KEY, base_url="http://akool.invalid", allow_http=True) as akool:
@@ -151,7 +151,7 @@ async def test_a_proxy_that_wants_a_password_for_plain_http_passed_nothing_on(mo
 
 
 async def test_a_host_that_is_not_found_may_need_a_proxy(monkeypatch):
-    """In a network that only a proxy leaves, AKOOL's name is often unknown: the error says what to set."""
+    """In a network with a proxy, AKOOL's name is often unknown: the error says which variable to set."""
 
     def fail(*_, **__):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
@@ -164,7 +164,7 @@ async def test_a_host_that_is_not_found_may_need_a_proxy(monkeypatch):
 
 
 def test_a_proxy_that_cannot_be_used_is_refused_before_anything_is_sent(monkeypatch):
-    """The session says which variable is wrong, unless it does not need it."""
+    """The session names the wrong variable, unless it does not need it."""
     monkeypatch.setenv("HTTPS_PROXY", f"socks5://{IN_URL}proxy.example:1080")
     with pytest.raises(ConfigurationError, match="HTTPS_PROXY must be the URL of an http or https proxy") as caught:
         AkoolSession(KEY)
@@ -187,7 +187,7 @@ asyncio.run(main())
 
 
 def certificate(name, folder):
-    """A self-signed certificate for ``name``, and its key: one file."""
+    """Make a self-signed certificate for ``name`` and its key, in one file."""
     key = ec.generate_private_key(ec.SECP256R1())
     issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = dt.datetime.now(dt.UTC)
@@ -211,7 +211,7 @@ def certificate(name, folder):
 
 
 async def test_https_goes_through_a_tunnel_in_which_the_proxy_sees_no_key(tmp_path):
-    """A program whose only way out is a proxy: its environment names the proxy, and AKOOL is reached by CONNECT."""
+    """A program that can only use a proxy: its environment names the proxy, and AKOOL is reached by CONNECT."""
     file = certificate("akool.test", tmp_path)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(file)
@@ -257,7 +257,7 @@ async def carry(reader, writer, seen):
 
 
 async def test_a_certificate_that_nobody_vouches_for_names_the_way_out(tmp_path):
-    """As behind a proxy that inspects TLS: the error says where its certificate is to be named, and no key was sent."""
+    """If a proxy inspects TLS, the error says how to trust its certificate, and no key was sent."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate("localhost", tmp_path))
     akool = ScriptedServer([CREATE_BY_PROMPT_REPLY])

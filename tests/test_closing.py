@@ -1,4 +1,4 @@
-"""Closing a session, at any moment: everything ends, nothing new is sent, nothing is lost."""
+"""Closing a session at any time: everything ends, nothing new is sent, and nothing is lost."""
 
 import asyncio
 
@@ -21,13 +21,13 @@ from tests.support.scripted import Gate, scripted_server
 
 
 def tasks():
-    """All but those of the emulator's own server."""
+    """Return the tasks that do not belong to the emulator's server."""
     return {task for task in asyncio.all_tasks() if "RequestHandler" not in task.get_coro().__qualname__}
 
 
 @pytest.mark.parametrize("verb", ["wait_until_complete", "updates"])
 async def test_a_wait_that_has_only_just_begun_ends_too(emulator, verb):
-    """A waiter whose poll loop has not had its first step when the session closes is told, and does not hang."""
+    """A waiter whose first poll has not begun gets an error when the session closes, and does not hang."""
     async with emulator.session() as akool:
         operation = akool.operation(emulator.add_image())
         waiting = asyncio.create_task(
@@ -42,7 +42,7 @@ async def test_a_wait_that_has_only_just_begun_ends_too(emulator, verb):
 
 @pytest.mark.parametrize("steps", range(0, 60, 3))
 async def test_closing_after_any_number_of_steps_ends_every_caller(emulator, steps):
-    """Press and wait, closed after some iterations of the event loop: the caller ends, and what was charged is told."""
+    """Press, wait, and close after some iterations of the event loop: the caller ends, and every charge is reported."""
     akool = emulator.session(polling=FAST)
     source = emulator.add_image()
 
@@ -61,7 +61,7 @@ async def test_closing_after_any_number_of_steps_ends_every_caller(emulator, ste
 
 
 async def test_presses_that_queue_for_a_connection_are_not_sent_after_closing(emulator):
-    """Of 240 variations with a slow service the ones not yet on the wire are dropped, and told as not spent."""
+    """Of 240 variations at a slow service, those that were not sent are dropped and reported as not spent."""
     emulator.faults.rate(1.0, Fault.slow(0.3, "after"), endpoints=["create_by_button"])
     akool = emulator.session()
     sources = [emulator.add_image() for _ in range(60)]
@@ -80,7 +80,7 @@ async def test_presses_that_queue_for_a_connection_are_not_sent_after_closing(em
 
 
 async def test_nothing_is_pressed_again_after_closing(emulator):
-    """A press that is being reconciled when the session closes stays unknown instead of being pressed once more."""
+    """A press that is being reconciled when the session closes stays unknown, and is not pressed again."""
     emulator.faults.script("create_by_button", Fault.reset("before"))
     akool = emulator.session()
     caller = asyncio.create_task(akool.upscale(emulator.add_image(), 1))
@@ -93,7 +93,7 @@ async def test_nothing_is_pressed_again_after_closing(emulator):
 
 
 async def test_a_charge_that_nobody_waits_for_is_kept_and_told_again(emulator):
-    """The caller timed out, the reply was lost, AKOOL charged: the session knows, and pressing again says so."""
+    """The caller timed out, the reply was lost, and AKOOL charged: the same press again raises the unknown outcome."""
     async with emulator.session(request_timeout=0.2) as akool:
         emulator.faults.script("create_by_button", Fault.stall("after"))
         source = emulator.add_image()
@@ -110,7 +110,7 @@ async def test_a_charge_that_nobody_waits_for_is_kept_and_told_again(emulator):
 
 
 async def test_a_remembered_error_holds_no_bodies(emulator, akool):
-    """What is kept of an unknown outcome is its text and its press, not the frames and bodies it went through."""
+    """The journal keeps the text and the press of an unknown outcome, and no frames or bodies."""
     emulator.faults.script("create_by_button", Fault.huge(5 * 2**20, "after"))
     source = emulator.add_image()
     with pytest.raises(OutcomeUnknownError) as told:
@@ -124,7 +124,7 @@ async def test_a_remembered_error_holds_no_bodies(emulator, akool):
 
 
 async def test_closing_that_is_cancelled_still_ends_everything(emulator):
-    """A time limit around the session's block leaves no poll loop and no waiter behind."""
+    """A timeout around the session's block leaves no poll loop and no waiter behind."""
     emulator.faults.script("create_by_button", Fault.stuck(), Fault.stall("after"))
     source = emulator.add_image()
     before = tasks()
@@ -142,7 +142,7 @@ async def test_closing_that_is_cancelled_still_ends_everything(emulator):
 
 
 async def test_a_token_request_does_not_outlive_the_session(emulator):
-    """A caller that leaves while the token is fetched, and a session that is closed then, leave no task behind."""
+    """Neither a caller cancelled during the fetch of the token, nor a session closed then, leaves a task behind."""
     emulator.faults.script("get_token", Fault.stall("after"))
     credentials = ClientCredentials(emulator.client_id, emulator.client_secret)
     before = tasks()
@@ -156,7 +156,7 @@ async def test_a_token_request_does_not_outlive_the_session(emulator):
 
 
 async def test_closing_twice_at_once_is_closing_once(emulator):
-    """Two closers both return, and the session stays closed."""
+    """Two concurrent calls of aclose() both return, and the session stays closed."""
     akool = emulator.session()
     await akool.get_credit()
     await asyncio.gather(akool.aclose(), akool.aclose())
@@ -165,7 +165,7 @@ async def test_closing_twice_at_once_is_closing_once(emulator):
 
 
 async def test_a_press_refused_for_its_pace_and_dropped_does_not_pull_down_the_next_caller():
-    """A caller that presses the same in the very moment in which the last one's submission is dropped gets its own."""
+    """A caller that presses the same button just when the last submission is dropped gets a new submission."""
     gate = Gate({"code": 1005, "msg": "often"})
     accepted = {"code": 1000, "data": {"_id": "image-2", "image_status": 1}}
     async with (
@@ -183,7 +183,7 @@ async def test_a_press_refused_for_its_pace_and_dropped_does_not_pull_down_the_n
 
 
 async def test_a_session_belongs_to_one_event_loop(emulator):
-    """Used from a second event loop it says so, before anything is sent."""
+    """A session in a second event loop raises an error before anything is sent."""
     akool = emulator.session()
     await akool.get_credit()
     with pytest.raises(AkoolError, match="event loop"):
@@ -211,7 +211,7 @@ ELSEWHERE = {
 @pytest.mark.parametrize("use", ELSEWHERE)
 @pytest.mark.parametrize("button", ["U1", "V1"])
 async def test_what_is_used_in_another_thread_says_so_at_once(emulator, akool, use, button):
-    """In another event loop every verb and wait raises ConfigurationError, and the owner's own waits are not harmed."""
+    """In another event loop every verb and wait raises ConfigurationError, and waits in the right loop go on."""
     operation = await akool.create_by_button(emulator.add_image(), button)
     with pytest.raises(ConfigurationError, match="run_coroutine_threadsafe"):
         await asyncio.to_thread(asyncio.run, ELSEWHERE[use](akool, operation))
@@ -221,7 +221,7 @@ async def test_what_is_used_in_another_thread_says_so_at_once(emulator, akool, u
 
 
 def test_an_operation_is_not_waited_for_in_a_second_run():
-    """What one asyncio.run pressed, a second one cannot wait for: the session's event loop is gone."""
+    """An operation of one asyncio.run cannot be awaited in a second one: the session's event loop has ended."""
     with Emulator(speed=200) as emulator:
         image_id = emulator.add_image()
 
@@ -238,7 +238,7 @@ def test_an_operation_is_not_waited_for_in_a_second_run():
 
 
 async def test_a_header_that_an_injected_session_gets_later_ends_the_waits(emulator):
-    """Two authentication headers never go out: a wait ends with ConfigurationError, as presses and reads do."""
+    """Two authentication headers are never sent: a wait ends with ConfigurationError, as presses and reads do."""
     async with (
         aiohttp.ClientSession() as http,
         emulator.session(http=http, polling=FAST) as akool,
@@ -252,7 +252,7 @@ async def test_a_header_that_an_injected_session_gets_later_ends_the_waits(emula
 
 @pytest.mark.parametrize("turns", range(6))
 async def test_closing_that_is_cancelled_still_takes_every_step(emulator, akool, turns):
-    """Cancelled at any of its first moments, closing ends fan-out, POSTs and poll loops, and loses no id."""
+    """Closing that is cancelled at any early step ends fan-outs, POSTs and poll loops, and loses no id."""
     outcomes = akool.fan_out([(emulator.add_image(), button) for button in ("V1", "U1", "V2", "U2")])
     first = await anext(outcomes)
     closing = asyncio.create_task(akool.aclose())

@@ -1,4 +1,4 @@
-"""Reading and writing AKOOL's JSON: the documented examples to the letter, and anything else without surprise."""
+"""Reading and writing AKOOL's JSON: the documented examples exactly, and anything else without surprises."""
 
 import json
 from contextlib import suppress
@@ -37,7 +37,7 @@ def read(value):
 
 @pytest.mark.parametrize("example", [CREATE_BY_BUTTON_REPLY, GET_IMAGE_RESULT_REPLY, CREATE_BY_PROMPT_REPLY])
 def test_the_documented_examples_are_read_and_kept_whole(example):
-    """Each documented reply gives its id, status, credits and time, and raw is what was sent."""
+    """Each documented reply gives its id, status, credits and time, and raw is the reply."""
     data = example["data"]
     result = read(example)
     assert (result.id, result.status, result.deduction_credit) == (data["_id"], data["image_status"], 2)
@@ -58,7 +58,7 @@ WORDS = (
 
 @given(code=WORDS | st.just(b"1000"), data=st.dictionaries(st.sampled_from(FIELDS), WORDS), credit=WORDS, token=WORDS)
 def test_any_words_in_a_reply_are_read_or_an_akool_error(code, data, credit, token):
-    """Whatever bytes stand for the code and for any field, every reader gives its value or an AkoolError."""
+    """Any bytes as the code or a field: every reader returns a value or raises an AkoolError."""
     fields = b"".join(b', "%s": %s' % (name.encode(), value) for name, value in data.items())
     body = b'{"code": %s, "token": %s, "data": {"credit": %s%s}}' % (code, token, credit, fields)
     for reader in (codec.read_image, codec.read_images, codec.read_credit, codec.read_token):
@@ -69,7 +69,7 @@ def test_any_words_in_a_reply_are_read_or_an_akool_error(code, data, credit, tok
 
 @given(st.binary() | JSON.map(lambda value: json.dumps(value).encode("utf-8", "surrogatepass")))
 def test_any_body_is_an_envelope_or_an_akool_error(body):
-    """Whatever bytes come, reading them gives an envelope and an image, or an AkoolError, and nothing else."""
+    """Any bytes as a reply: reading returns an envelope and an image, or raises an AkoolError."""
     for status in (200, 429, 502):
         try:
             envelope = codec.read_envelope(body, http_status=status)
@@ -80,14 +80,14 @@ def test_any_body_is_an_envelope_or_an_akool_error(body):
 
 @pytest.mark.parametrize("price", [-2, -0.5, "-1"])
 def test_a_negative_price_is_none(price):
-    """Nobody is charged less than nothing: the field becomes None, and raw keeps what was sent."""
+    """A negative charge becomes None, and raw keeps it."""
     result = read({"code": 1000, "data": {"_id": "image-1", "deduction_credit": price}})
     assert (result.deduction_credit, result.raw["deduction_credit"]) == (None, price)
 
 
 @given(data=JSON)
 def test_any_data_is_read_or_an_akool_error(data):
-    """Whatever stands in data under code 1000, every reader gives its value or an AkoolError."""
+    """Any JSON as data with code 1000: every reader returns a value or raises an AkoolError."""
     envelope = codec.Envelope(data, {"data": data})
     for reader in (codec.read_image, codec.read_images, codec.read_token, codec.read_credit):
         with suppress(AkoolError):
@@ -96,7 +96,7 @@ def test_any_data_is_read_or_an_akool_error(data):
 
 @given(fields=st.dictionaries(st.sampled_from([name for name in FIELDS if name != "_id"]), JSON))
 def test_a_mistyped_field_never_raises(fields):
-    """An image with an _id is read, whatever type any other field has; raw keeps them all."""
+    """An image with an _id can be read with fields of any other type, and raw keeps them."""
     data = {"_id": "image-1", **fields}
     result = codec.read_image(codec.Envelope(data, {}))
     assert result.id == "image-1"
@@ -131,7 +131,7 @@ def test_a_mistyped_field_never_raises(fields):
     ],
 )
 def test_fields_are_read_tolerantly(sent, name, value):
-    """What makes sense is read, what does not becomes the field's default, unknown fields stay in raw."""
+    """Sensible values are read, others become the field's default, and unknown fields stay in raw."""
     assert getattr(read({"code": 1000, "data": {"_id": "image-1", **sent}}), name) == value
 
 
@@ -147,7 +147,7 @@ def test_fields_are_read_tolerantly(sent, name, value):
 )
 @pytest.mark.parametrize("digits", [309, 400, 5000])
 def test_a_number_beyond_a_double_makes_no_sense(field, name, digits):
-    """The field is None, as with any value that makes no sense, however it is written and whatever its sign."""
+    """The field is None for values that make no sense, in any notation and with any sign."""
     for number in ("9" * digits, "-" + "9" * digits, '"' + "9" * digits + '"', f"1e{digits}"):
         body = '{"code": 1000, "data": {"_id": "image-1", "%s": %s}}' % (field, number)  # noqa: UP031 - braces
         image = codec.read_image(codec.read_envelope(body.encode()))
@@ -156,7 +156,7 @@ def test_a_number_beyond_a_double_makes_no_sense(field, name, digits):
 
 @pytest.mark.parametrize("data", [None, [], {}, {"_id": None}, {"_id": ""}, "image-1", ["image-1"]])
 def test_an_image_without_an_id_is_refused(data):
-    """An accepted image whose _id cannot be read is an error, never a result without a name."""
+    """An accepted image without a readable _id is an error, and never a result without an id."""
     with pytest.raises(ResponseError, match="_id"):
         read({"code": 1000, "data": data})
 
@@ -176,7 +176,7 @@ def test_an_image_without_an_id_is_refused(data):
     ],
 )
 def test_an_odd_reply_does_not_lose_a_paid_id(body):
-    """NaN, numbers beyond a double, a byte order mark, a list of one, a key twice: what makes sense is read."""
+    """NaN, numbers beyond a double, a byte order mark, a list of one, a repeated key: sensible values are read."""
     image = codec.read_image(codec.read_envelope(body))
     assert (image.id, image.deduction_credit) == ("image-1", None)
 
@@ -196,7 +196,7 @@ def test_an_odd_reply_does_not_lose_a_paid_id(body):
     ],
 )
 def test_a_text_that_was_cut_or_mangled_does_not_lose_a_paid_id(sent, text):
-    """The text suffers, its neighbours do not, and what is read can be encoded."""
+    """Only the invalid text changes, the fields beside it do not, and everything can be encoded."""
     # A backslash before the closing quote would escape it.
     closing = b" " if sent.endswith(b"\x95\\") else b""
     body = b'{"code": 1000, "data": {"prompt": "%s%s", "_id": "image-1", "image_status": 3}}' % (sent, closing)
@@ -207,7 +207,7 @@ def test_a_text_that_was_cut_or_mangled_does_not_lose_a_paid_id(sent, text):
 
 @pytest.mark.parametrize("code", [b"1" * 400, b"1" * 5000, b"1e400", b"NaN", b'"%s"' % (b"1" * 5000)])
 def test_a_code_beyond_measure_is_no_code(code):
-    """Such a reply is not AKOOL's, whatever else it holds."""
+    """A reply without a readable code is not AKOOL's, even with other fields."""
     with pytest.raises(ResponseError, match="code"):
         codec.read_envelope(b'{"code": %s, "data": {"_id": "image-1"}}' % code)
 
@@ -223,7 +223,7 @@ def test_a_batch_is_a_list_of_images():
 
 
 def test_a_reply_with_nothing_new_gives_the_image_that_is_known():
-    """Equal data gives the same object, however it was written; anything new in it gives a new one."""
+    """Equal data returns the same object in any notation, and new data a new object."""
     known = read({"code": 1000, "data": {"_id": "a", "image_status": 2, "news": {"b": [1]}}})
     same = codec.read_envelope(
         b'{"code": 1000, "msg": "again", "data": {"news": {"b": [1]}, "image_status": 2, "_id": "a"}}'
@@ -234,7 +234,7 @@ def test_a_reply_with_nothing_new_gives_the_image_that_is_known():
 
 
 def test_data_nested_too_deeply_to_compare_is_read_again():
-    """Such a reply can be parsed, so it must not end a wait."""
+    """A deeply nested reply can be parsed, so it must not end a wait."""
     body = b'{"code": 1000, "data": {"_id": "a", "deep": %s}}' % (b"[" * 990 + b"]" * 990)
     known = codec.read_image(codec.read_envelope(body))
     assert codec.read_image(codec.read_envelope(body), known) == known
@@ -243,7 +243,7 @@ def test_data_nested_too_deeply_to_compare_is_read_again():
 @each_code
 @pytest.mark.parametrize("text_name", ["msg", "message"])
 def test_every_code_is_its_class(code, expected, text_name):
-    """Under HTTP 200 the code decides; an unknown one keeps its number and text; msg is seen as message too."""
+    """With HTTP 200 the code decides. An unknown code keeps its number and text; msg may be called message."""
     body = json.dumps({"code": code, text_name: "because", "data": None}).encode()
     with pytest.raises(APIError, match="because") as caught:
         codec.read_envelope(body)
@@ -252,7 +252,7 @@ def test_every_code_is_its_class(code, expected, text_name):
 
 
 def test_the_code_decides_whatever_the_http_status():
-    """1000 under HTTP 500 is a success, "1000" as a text too."""
+    """Code 1000 with HTTP 500 is a success, also as the text "1000"."""
     assert codec.read_envelope(b'{"code": 1000, "data": 1}', http_status=500).data == 1
     assert codec.read_envelope(b'{"code": "1000", "data": 1}').data == 1
 
@@ -270,7 +270,7 @@ def test_http_429_is_a_rate_limit_whatever_its_body(body):
     [(b"", "empty"), (b" \n", "empty"), (b"<!doctype html>", "HTML"), (b"ok", "not JSON"), (b"[]", "code")],
 )
 def test_what_is_no_reply_says_what_it_looks_like(body, looks):
-    """The error tells HTML, empty, other text and foreign JSON apart, and keeps the HTTP status."""
+    """The error distinguishes HTML, empty, other text and foreign JSON, and keeps the HTTP status."""
     with pytest.raises(ResponseError, match=looks) as caught:
         codec.read_envelope(body, http_status=502)
     assert caught.value.http_status == 502
@@ -283,12 +283,12 @@ def test_a_token_is_read_where_it_was_seen(reply):
 
 
 def test_the_documented_body_of_create_by_button():
-    """_id, button and webhookUrl, the last only where there is one."""
+    """The body has _id, button and, if there is one, webhookUrl."""
     press = ButtonPress("65d3206b83ccf5ab7d46cdc6", "U2")
     assert orjson.loads(codec.button_body(press, None)) == {"_id": "65d3206b83ccf5ab7d46cdc6", "button": "U2"}
     assert orjson.loads(codec.button_body(press, "https://me.example/h"))["webhookUrl"] == "https://me.example/h"
 
 
 def test_what_is_left_at_akools_default_is_not_sent():
-    """A v4 request of only a prompt is only a prompt."""
+    """The body of a v4 request with only a prompt has only the prompt."""
     assert orjson.loads(codec.prompt_body(SourcePrompt("a fox"), None)) == {"prompt": "a fox"}

@@ -1,4 +1,4 @@
-"""Every code of AKOOL's at every place that decides by codes; what is expected stands in one table."""
+"""Every code of AKOOL's at every place that decides by codes, against one table of expectations."""
 
 import json
 import re
@@ -18,7 +18,7 @@ from tests.support.workers import open_jobs
 
 
 def check(error, code, expected):
-    """The error is of its class, and keeps the code's number and text."""
+    """The error has its class, and the code's number and text."""
     assert type(error) is expected.error
     assert (error.code, error.msg) == (code, "because")
     assert expected.hint in str(error)
@@ -32,7 +32,7 @@ async def what_comes_of(doing):
 
 
 def test_every_code_that_is_known_is_expected_somewhere():
-    """No code is added to the library and forgotten here, and no class of the table is made up."""
+    """Every code of the library is in the table, and every class in the table exists."""
     assert CODES.keys() <= EXPECTED.keys()
     assert {expected.error for expected in EXPECTED.values()} == {known.error for known in CODES.values()} | {APIError}
     assert codes_of(APIError) == tuple(CODES)
@@ -43,7 +43,7 @@ def test_every_code_that_is_known_is_expected_somewhere():
 
 @each_code
 async def test_a_read(emulator, akool, code, expected):
-    """A read that is answered with a code raises its error at once, or is asked again where that may pass."""
+    """A read that gets a code raises its error immediately, or is repeated if the code is transient."""
     image_id = emulator.add_image()
     emulator.faults.script("get_image_result", Fault.code(code, "because"))
     answer = await what_comes_of(akool.get_image_result(image_id))
@@ -57,7 +57,7 @@ async def test_a_read(emulator, akool, code, expected):
 
 @each_code
 async def test_a_press(emulator, akool, code, expected):
-    """A code is an answer: one POST and nothing charged, or one more where only the pace was refused."""
+    """A code is an answer: one POST and no charge; only after 1005 is the POST sent again."""
     press = ButtonPress(emulator.add_image(), "U1")
     emulator.faults.script("create_by_button", Fault.code(code, "because"))
     answer = await what_comes_of(akool.create_by_button(press.image_id, press.button))
@@ -72,7 +72,7 @@ async def test_a_press(emulator, akool, code, expected):
 
 @each_code
 async def test_a_press_after_a_lost_reply(emulator, akool, code, expected):
-    """1010 and 1011 prove that the lost press was taken; any other refusal leaves it in doubt, never refused."""
+    """1010 and 1011 prove that AKOOL accepted the lost press. After any other refusal it stays in doubt."""
     source = emulator.add_image()
     emulator.faults.script("create_by_button", Fault.reset("before"), Fault.code(code, "because"))
     if expected.is_paced:
@@ -87,7 +87,7 @@ async def test_a_press_after_a_lost_reply(emulator, akool, code, expected):
 
 @each_code
 async def test_a_poll(emulator, akool, code, expected):
-    """A wait ends by a code that no later poll will mend, with the operation's id, and outlasts any other."""
+    """A wait ends with a code that later polls cannot change, with the operation's id. Other codes do not end it."""
     image_id = emulator.add_image()
     emulator.faults.script("get_image_result", Fault.code(code, "because"))
     answer = await what_comes_of(akool.operation(image_id).wait_until_complete())
@@ -113,7 +113,7 @@ async def test_an_operation_that_is_not_found_yet_is_asked_for_again(emulator, a
 @each_code
 @pytest.mark.parametrize("endpoint", ["create_by_button", "get_image_result"])
 async def test_a_fan_out(emulator, akool, endpoint, code, expected):
-    """The account's trouble ends new presses, wherever it is met: all come out with it. Any other is one press's."""
+    """An account error from any request stops new presses and is the error of all. Any other error ends one press."""
     presses = [ButtonPress(emulator.add_image(), "V1") for _ in range(3)]
     emulator.faults.script(endpoint, Fault.code(code, "because"))
     outcomes = [
@@ -129,7 +129,7 @@ async def test_a_fan_out(emulator, akool, endpoint, code, expected):
 
 
 async def run_to_its_end(jobs):
-    """A run of recorded presses; the error that ended it."""
+    """Run recorded presses, and return the error that ended the run."""
     try:
         await jobs.run()
     except APIError as error:
@@ -138,7 +138,7 @@ async def run_to_its_end(jobs):
 
 
 async def test_a_durable_run_records_refusals(emulator, tmp_path):
-    """A code that is not about the account ends its own job, which keeps class, number and text."""
+    """A code that does not concern the account ends its job, which keeps class, number and text."""
     async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db", max_concurrent_upscales=50) as jobs:
         await jobs.submit([(emulator.add_image(), "V1") for _ in OF_PRESS])
         emulator.faults.script("create_by_button", *[Fault.code(code, "because") for code in OF_PRESS])
@@ -152,7 +152,7 @@ async def test_a_durable_run_records_refusals(emulator, tmp_path):
 
 
 async def test_a_durable_run_tells_refusals_after_a_takeover(emulator, tmp_path):
-    """An earlier worker may have pressed: a used button proves that it did; no other refusal says that it did not."""
+    """An earlier worker may have pressed: a used button proves that it did, and no other refusal that it did not."""
     state = f"sqlite:///{tmp_path}/a.db"
     async with open_jobs(emulator, state, max_concurrent_upscales=50) as jobs:
         await jobs.submit([(emulator.add_image(), "V1") for _ in OF_PRESS])
@@ -170,7 +170,7 @@ async def test_a_durable_run_tells_refusals_after_a_takeover(emulator, tmp_path)
 
 @one_of_each
 async def test_a_durable_run_ends_by_the_accounts_trouble(tmp_path, code, expected):
-    """run() raises, no job is spent on it, and what was paid for is waited for if results can still be read."""
+    """run() raises, no job is lost, and it waits for paid operations if results can still be read."""
     async with Emulator(speed=50) as emulator, open_jobs(emulator, f"sqlite:///{tmp_path}/a.db") as jobs:
         image_id = emulator.add_image()
         await jobs.submit([(image_id, button) for button in Button])
@@ -184,7 +184,7 @@ async def test_a_durable_run_ends_by_the_accounts_trouble(tmp_path, code, expect
 
 
 async def test_a_durable_run_leaves_what_it_waited_for(emulator, tmp_path):
-    """A poll that meets the account's trouble ends the run, and never counts the paid job as failed."""
+    """An account error at a poll ends the run, and the paid job does not count as failed."""
     press = ButtonPress(emulator.add_image(), "V1")
     async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db") as jobs:
         await jobs.submit([press])
@@ -199,7 +199,7 @@ async def test_a_durable_run_leaves_what_it_waited_for(emulator, tmp_path):
 
 
 async def test_the_accounts_trouble_leaves_a_press_in_doubt(emulator, tmp_path):
-    """A run that ends by 1103 does not forget that an earlier worker may have pressed: the next one asks again."""
+    """After a run ended with 1103, the next one still finds out whether an earlier worker pressed."""
     state = f"sqlite:///{tmp_path}/a.db"
     press = ButtonPress(emulator.add_image(), "V1")
     async with open_jobs(emulator, state) as jobs:
@@ -214,7 +214,7 @@ async def test_the_accounts_trouble_leaves_a_press_in_doubt(emulator, tmp_path):
 
 @pytest.mark.parametrize("code", [1003, 1011])
 async def test_a_refused_job_is_refused_again(emulator, tmp_path, code):
-    """Pressed again because its operator says so, a job that AKOOL refused is in no doubt: a refusal is one again."""
+    """A job that an operator resubmits and AKOOL refuses is refused, and not in doubt."""
     press = ButtonPress(emulator.add_image(), "V1")
     emulator.faults.script("create_by_button", *[Fault.code(code)] * 2)
     async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db") as jobs:
@@ -232,7 +232,7 @@ async def test_a_refused_job_is_refused_again(emulator, tmp_path, code):
 
 @each_code
 def test_what_the_shell_and_people_are_told(code, expected):
-    """The account's trouble is an error with a remedy; running out of credit and other refusals are failed jobs."""
+    """An account error prints a remedy. Running out of credit and other refusals are failed jobs."""
     error = expected.error(code, "because")
     assert status_of(error) == expected.status
     assert explain(error).startswith(f"AKOOL answered {code} 'because'")
@@ -241,7 +241,7 @@ def test_what_the_shell_and_people_are_told(code, expected):
 
 
 def test_every_trouble_of_the_account_has_a_remedy():
-    """Whoever is told that nothing can be pressed is told what to do."""
+    """If nothing can be pressed, the command says what to do."""
     for code, known in CODES.items():
         assert not known.is_of_account or REMEDIES.keys() & {code, *known.error.__mro__}
     assert set(CODES_OF_NO_CREDIT) == {code for code in OF_ACCOUNT if OF_ACCOUNT[code].status == 3}
@@ -249,7 +249,7 @@ def test_every_trouble_of_the_account_has_a_remedy():
 
 @one_of_each
 async def test_a_command_that_presses(emulator, tmp_path, code, expected):
-    """The account's trouble is told once, in words and with its remedy, however many buttons met it."""
+    """An account error is printed once, with its remedy, for any number of buttons."""
     emulator.faults.rate(1.0, Fault.code(code), endpoints=["create_by_button"])
     arguments = ("press", emulator.add_image(), "V1", "V2", "--json")
     status, output, errors = await run(*arguments, cwd=tmp_path, environment=emulator.environment())
@@ -261,7 +261,7 @@ async def test_a_command_that_presses(emulator, tmp_path, code, expected):
 
 @pytest.mark.parametrize("state", [(), ("--store", "sqlite:///a.db")], ids=["without a state", "with a state"])
 async def test_a_batch_of_an_unpaid_account(emulator, tmp_path, state):
-    """1103 ends the batch with status 1, and says "unpaid" and what to do, once; the same again does the rest."""
+    """1103 ends the batch with status 1 and prints the remedy once. The same command does the rest later."""
     write_batch(tmp_path, [emulator.add_image()], "V*")
     arguments = ("fan-out", "presses.csv", "--yes", "--output", "out.jsonl", *state)
     emulator.faults.rate(1.0, Fault.code(1103), endpoints=["create_by_button"])
@@ -277,7 +277,7 @@ async def test_a_batch_of_an_unpaid_account(emulator, tmp_path, state):
 
 
 async def test_a_plan_of_an_unverified_account(emulator, tmp_path):
-    """1004 is no trouble of the image that met it: there is no plan, and nothing is pressed."""
+    """1004 concerns the account and not the image: there is no plan, and nothing is pressed."""
     write_batch(tmp_path, [emulator.add_image(), emulator.add_image()], "V1")
     emulator.faults.script("get_image_result", Fault.code(1004))
     arguments = ("fan-out", "presses.csv", "--yes", "--output", "out.jsonl")
@@ -288,7 +288,7 @@ async def test_a_plan_of_an_unverified_account(emulator, tmp_path):
 
 
 async def test_a_worker_of_an_unpaid_account(emulator, tmp_path):
-    """`akool worker` ends with status 1, "unpaid" and the remedy; its jobs stay open."""
+    """`akool worker` ends with status 1, "unpaid" and the remedy, and its jobs stay open."""
     state = f"sqlite:///{tmp_path}/a.db"
     async with open_jobs(emulator, state) as jobs:
         await jobs.submit([(emulator.add_image(), "V1")])

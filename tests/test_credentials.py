@@ -1,4 +1,4 @@
-"""Credentials: read from anywhere, shown nowhere."""
+"""Credentials: where they come from, and that they are never shown."""
 
 import asyncio
 import copy
@@ -27,7 +27,7 @@ PAIR = {"AKOOL_CLIENT_ID": "id", "AKOOL_CLIENT_SECRET": KEY}
     ],
 )
 def test_where_credentials_come_from(auth, environment, credentials):
-    """What is passed wins over the environment, the key over the pair; a stray newline does no harm."""
+    """Arguments win over the environment, and a key over an id and secret. A trailing newline does no harm."""
     assert read_credentials(auth, environment) == credentials
 
 
@@ -49,7 +49,7 @@ def test_where_credentials_come_from(auth, environment, credentials):
     ],
 )
 def test_wrong_credentials_are_reported_without_showing_them(auth, environment, message):
-    """The error names what is missing or wrong, and never holds the secret."""
+    """The error names what is missing or wrong, and never contains the secret."""
     with pytest.raises(ConfigurationError, match=message) as caught:
         read_credentials(auth, environment)
     assert KEY not in repr(caught.value)
@@ -57,7 +57,7 @@ def test_wrong_credentials_are_reported_without_showing_them(auth, environment, 
 
 @pytest.mark.parametrize("credentials", [ApiKey(KEY), ClientCredentials("id", KEY)])
 def test_secrets_are_not_shown_and_do_not_pickle(credentials):
-    """Neither repr nor str nor a pickle holds the secret."""
+    """Neither repr nor str nor a pickle contains the secret."""
     assert KEY not in f"{credentials!r} {credentials}"
     for travel in (pickle.dumps, copy.copy):
         with pytest.raises(TypeError, match="secret"):
@@ -65,7 +65,7 @@ def test_secrets_are_not_shown_and_do_not_pickle(credentials):
 
 
 async def test_only_what_is_long_enough_is_masked():
-    """A key or secret is taken out of a message; a token of a few letters, which stands in any word, is not."""
+    """Keys and secrets are removed from messages. A very short token, which occurs in many words, is not."""
     authenticator = TokenAuthenticator(ClientCredentials("id", KEY), token_of("a"))
     await authenticator.acquire()
     assert authenticator.redact(f"a bad pair: {KEY}") == "a bad pair: ***"
@@ -83,7 +83,7 @@ def token_of(token):
 
 
 class Fetch:
-    """Get Token of the test's own: counts, can fail, and waits until it is let go."""
+    """Count the requests for tokens. A request can fail, and waits until the test releases it."""
 
     def __init__(self):
         self.count = 0
@@ -99,7 +99,7 @@ class Fetch:
 
 
 async def test_callers_share_one_fetch_and_a_cancelled_one_takes_nothing():
-    """Fifty callers, one cancelled, one fetch."""
+    """Fifty callers, of which one is cancelled, share one fetch."""
     fetch = Fetch()
     authenticator = TokenAuthenticator(ClientCredentials("id", KEY), fetch)
     callers = [asyncio.create_task(authenticator.acquire()) for _ in range(50)]
@@ -112,7 +112,7 @@ async def test_callers_share_one_fetch_and_a_cancelled_one_takes_nothing():
 
 
 async def test_only_the_token_that_was_used_is_dropped():
-    """A request that comes late with an old token does not drop the new one."""
+    """A late request with an old token does not drop the new one."""
     fetch = Fetch()
     fetch.let_go.set()
     authenticator = TokenAuthenticator(ClientCredentials("id", KEY), fetch)
@@ -125,7 +125,7 @@ async def test_only_the_token_that_was_used_is_dropped():
 
 
 async def test_a_failed_fetch_is_told_to_all_and_tried_anew_by_the_next():
-    """Each waiter gets an error of its own; the next caller fetches again."""
+    """Each waiter gets a separate error, and the next caller fetches again."""
     fetch = Fetch()
     fetch.error = AuthenticationError(1101, "bad pair")
     authenticator = TokenAuthenticator(ClientCredentials("id", KEY), fetch)

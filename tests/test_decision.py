@@ -1,4 +1,4 @@
-"""What is done after each reply to a paid POST: the README's table of outcomes, without an event loop."""
+"""The decision after each reply to a paid POST: the README's table of outcomes, without an event loop."""
 
 from itertools import product
 
@@ -46,7 +46,7 @@ CHARGED, IN_DOUBT = True, None
     ],
 )
 def test_what_a_reply_says(error, reply):
-    """Only what surely was not accepted may be sent again; what may have been is unknown."""
+    """Only a press that AKOOL certainly did not accept may be sent again. Otherwise it is unknown."""
     assert reply_of(error) is reply
 
 
@@ -68,7 +68,7 @@ AFTER_REPLY = {
 
 
 def test_the_table_has_every_reply():
-    """No reply is left out of the table below."""
+    """The table below has every kind of reply."""
     assert set(AFTER_REPLY) == set(product(Reply, ["retries", "no retries"]))
     assert set(AFTER_FINDING_OUT) == set(Source)
 
@@ -76,7 +76,7 @@ def test_the_table_has_every_reply():
 @pytest.mark.parametrize("lost_replies", range(MAX_LOST_REPLIES))
 @pytest.mark.parametrize(("reply", "retries"), AFTER_REPLY)
 def test_what_is_done_after_a_reply_to_a_press(reply, retries, lost_replies):
-    """Every row of the README's table of outcomes, with every number of replies that were lost before."""
+    """Every row of the README's table of outcomes, with every number of earlier lost replies."""
     decision = after_reply(reply, lost_replies=lost_replies, can_retry=retries == "retries", is_press=True)
     expected = AFTER_REPLY[reply, retries][lost_replies > 0]
     assert summary(decision) == expected
@@ -85,7 +85,7 @@ def test_what_is_done_after_a_reply_to_a_press(reply, retries, lost_replies):
 @pytest.mark.parametrize("can_retry", [True, False])
 @pytest.mark.parametrize("reply", Reply)
 def test_what_is_done_after_a_reply_to_a_prompt(reply, can_retry):
-    """A prompt is as a press, but a lost reply ends it: nothing shows what became of it."""
+    """A prompt is treated like a press, but a lost reply ends it: nothing shows its outcome."""
     decision = after_reply(reply, lost_replies=0, can_retry=can_retry, is_press=False)
     as_a_press = after_reply(reply, lost_replies=0, can_retry=can_retry, is_press=True)
     assert summary(decision) == (IN_DOUBT if reply is Reply.LOST else as_a_press)
@@ -112,5 +112,5 @@ def test_what_is_done_after_finding_out(source, lost_replies, can_retry):
 
 
 def summary(decision):
-    """A decision; of an unknown outcome, whether it is known to be charged."""
+    """Return the name of a decision, and for an unknown outcome also whether it is known to be charged."""
     return decision.charged if isinstance(decision, Unknown) else decision

@@ -1,4 +1,4 @@
-"""Where a picture ends: a cut one is refused, and what follows a whole one does not matter."""
+"""The end of a picture: a cut picture is refused, and bytes after a whole one do not matter."""
 
 import io
 import struct
@@ -26,13 +26,13 @@ def insert(picture, place, more):
 
 
 def with_thumbnail():
-    """A JPEG with a whole JPEG in its EXIF data, as cameras write it."""
+    """Return a JPEG with a whole JPEG in its EXIF data, as cameras write it."""
     exif = b"Exif\0\0" + save("JPEG", NOISE.resize((16, 16)))
     return insert(save("JPEG"), 2, b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif)
 
 
 def with_fill_bytes():
-    """A JPEG with further 0xFF bytes before its first and last markers, which the standard allows."""
+    """Return a JPEG with extra 0xFF bytes before its first and last markers, which the standard allows."""
     picture = insert(save("JPEG"), 2, b"\xff\xff\xff")
     return insert(picture, len(picture) - 2, b"\xff\xff")
 
@@ -58,7 +58,7 @@ PICTURES = {
 
 @pytest.fixture(scope="module")
 def check(tmp_path_factory):
-    """Requires that a picture is whole, as it is on disk."""
+    """Check that a picture is whole on disk."""
     path = tmp_path_factory.mktemp("pictures") / "picture"
 
     def check(content):
@@ -70,7 +70,7 @@ def check(tmp_path_factory):
 
 @pytest.mark.parametrize("kind", PICTURES)
 def test_a_picture_that_was_cut_is_refused(check, kind):
-    """Every picture that an encoder wrote is whole, and no beginning of it is."""
+    """Every picture of an encoder is whole, and no beginning of it is."""
     picture = PICTURES[kind]
     check(picture)
 
@@ -87,7 +87,7 @@ def test_a_picture_that_was_cut_is_refused(check, kind):
 
 @pytest.mark.parametrize("kind", PICTURES)
 def test_what_follows_a_whole_picture_does_not_matter(check, kind):
-    """Any bytes after the end are accepted, few or many."""
+    """Any number of bytes after the end is accepted."""
     picture = PICTURES[kind]
 
     @given(st.binary(min_size=1, max_size=64) | st.binary(min_size=1025, max_size=5000))
@@ -100,7 +100,7 @@ def test_what_follows_a_whole_picture_does_not_matter(check, kind):
 
 @pytest.mark.parametrize("kind", [kind for kind in PICTURES if not kind.startswith("WebP")])
 def test_a_cut_picture_is_not_completed_by_other_bytes(check, kind):
-    """NUL bytes in place of the rest do not make a picture whole, though the file has its length and more."""
+    """NUL bytes in place of the rest do not make a picture whole, although the file has its length and more."""
     picture = PICTURES[kind]
 
     @given(st.integers(16, len(picture) - 13))  # the last 12 bytes of a PNG hold nothing of the picture
@@ -112,7 +112,7 @@ def test_a_cut_picture_is_not_completed_by_other_bytes(check, kind):
 
 
 def test_the_first_picture_of_several_decides(check):
-    """A camera's file of two pictures (MPO) is whole once its first one is, which is what browsers show."""
+    """A camera's file of two pictures (MPO) is whole when the first one is, which browsers show."""
     several = save("MPO", save_all=True, append_images=FRAMES)
     first = several.index(b"\xff\xd9\xff\xd8") + 2
     check(several)
@@ -125,7 +125,7 @@ def test_the_first_picture_of_several_decides(check):
 @pytest.mark.parametrize("size", [2**4, 2**6, 2**18])
 @pytest.mark.parametrize("offset", range(-3, 2))
 def test_an_end_across_two_pieces_is_found(check, size, offset):
-    """A JPEG is read in pieces: its end may lie anywhere, also half in one and half in the next."""
+    """A JPEG is read in pieces: its end may be anywhere, also across two pieces."""
     check(b"\xff\xd8\xff\xda\0\2" + bytes(size + offset) + b"\xff\xd9")
     with pytest.raises(TransientError):
         check(b"\xff\xd8\xff\xda\0\2" + bytes(size + offset) + b"\xff")
@@ -136,6 +136,6 @@ def test_an_end_across_two_pieces_is_found(check, size, offset):
     [b"RIFF\0\0\0\0WEBP" + bytes(20), b"\x89PNG\r\n\x1a\n\xff\xff\xff\xffIHDR" + bytes(20), b"GIF89a" + bytes(7)],
 )
 def test_a_head_alone_is_no_picture(check, picture):
-    """Lengths of nothing, or beyond the file, do not pass for an end."""
+    """Lengths of zero, or beyond the file, are not taken for an end."""
     with pytest.raises(TransientError):
         check(picture)

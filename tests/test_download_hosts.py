@@ -1,4 +1,4 @@
-"""What the pictures' hosts are asked for, and what their replies mean."""
+"""Requests to the pictures' hosts, and the meaning of their replies."""
 
 import asyncio
 import base64
@@ -55,7 +55,7 @@ class Asked:
 
 
 class Host:
-    """Sends raw replies in order, the last one again and again, and keeps what it was asked, letter by letter."""
+    """Sends raw replies in order, repeating the last one, and records the exact requests."""
 
     def __init__(self, replies):
         self.replies, self.asked, self.url = list(replies), [], ""
@@ -90,7 +90,7 @@ async def save(url, folder, base_url="http://127.0.0.1:9", **options):
 
 @given(st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_characters="#")))
 def test_no_character_of_a_url_changes(rest):
-    """Whatever can be sent raw is sent raw, escapes that mean nothing and a lone question mark included."""
+    """All characters that can be sent raw are sent raw, also meaningless escapes and a lone question mark."""
     assert as_written(f"https://pictures.example/{rest}").raw_path_qs == f"/{rest}"
 
 
@@ -110,7 +110,7 @@ def test_no_character_of_a_url_changes(rest):
 )
 @pytest.mark.parametrize("is_redirected", [False, True])
 async def test_a_url_is_requested_as_it_was_written(tmp_path, written, asked, is_redirected):
-    """Only what cannot be sent raw is escaped, also in the URL of a redirect."""
+    """Only characters that cannot be sent raw are escaped, also in the URL of a redirect."""
     async with host(reply()) as pictures, host(reply(b"", 302, Location=pictures.url + written)) as first:
         assert await save(f"{first.url}/go" if is_redirected else pictures.url + written, tmp_path) == PNG
     assert pictures.targets == [written if asked is None else asked]
@@ -129,31 +129,31 @@ async def test_a_url_is_requested_as_it_was_written(tmp_path, written, asked, is
     ],
 )
 async def test_a_redirect_within_a_host_is_followed(tmp_path, location, asked):
-    """A location without a host is relative to the requested URL; its bytes are kept, UTF-8 or not."""
+    """A location without a host is relative to the requested URL. Its bytes are kept, UTF-8 or not."""
     async with host(reply(b"", 307, Location=location), reply()) as pictures:
         assert await save(f"{pictures.url}/folder/a%2Fb.png?x=1#here", tmp_path) == PNG
     assert pictures.targets == ["/folder/a%2Fb.png?x=1", asked]
 
 
 def test_a_redirect_without_a_scheme_keeps_it():
-    """`//host/path` is another host, asked in the same way."""
+    """`//host/path` is another host, and is requested in the same way."""
     assert follow(as_written("https://a.example/x"), "//b.example/y%2F?") == "https://b.example/y%2F?"
 
 
 @pytest.mark.parametrize("url", ["ftp://h/x", "http:///x", "//h/x", "x.png", "", "http://h:0/x", "http://a b/x"])
 def test_what_is_not_a_web_url_is_refused(url):
-    """A scheme of http or https and a host are needed."""
+    """A URL needs a host and the scheme http or https."""
     with pytest.raises(ValueError, match=r"must be an absolute http\(s\) URL"):
         as_written(url)
 
 
 async def test_a_host_of_other_letters_is_asked_by_its_ascii_name():
-    """The host is the one part of a URL that resolvers need in ASCII."""
+    """The host is the only part of a URL that is converted to ASCII, since resolvers need it."""
     assert str(as_written("https://bücher.example/%7e")) == "https://xn--bcher-kva.example/%7e"
 
 
 async def test_three_redirects_are_followed_and_no_fourth(tmp_path):
-    """A chain of redirects has an end."""
+    """The number of redirects is limited."""
     on = reply(b"", 302, Location="/on")
     async with host(on, on, on, reply()) as pictures:
         assert await save(f"{pictures.url}/", tmp_path / "three") == PNG
@@ -171,7 +171,7 @@ async def test_a_redirect_without_a_location_is_a_download_error(tmp_path):
 
 
 async def test_a_host_sees_nothing_but_its_request(tmp_path):
-    """No key, cookie or referrer goes to a host, and the password of a URL to its own host alone."""
+    """Hosts get no key, cookie or referrer, and the password of a URL goes only to its own host."""
     async with host(reply()) as second, host(reply(b"", 302, Location=f"{second.url}/x", Set_Cookie="a=b")) as first:
         await save(first.url.replace("//", "//joe:p%40ss@") + "/go", tmp_path)
     assert first.asked[0].headers["authorization"] == LOGIN
@@ -191,7 +191,7 @@ BUSY = {
 
 @pytest.mark.parametrize("kind", BUSY)
 async def test_a_pause_that_a_host_asks_for_is_no_failure(tmp_path, kind):
-    """After each of many pauses the picture is asked for again, whatever this machine's clock says."""
+    """After each of many pauses the picture is requested again, with any clock of this machine."""
     async with host(BUSY[kind], *[limited("0")] * 9, reply()) as pictures:
         timing = evolve(QUICK, download_pause_timeout=60.0)
         assert await save(f"{pictures.url}/x", tmp_path, timing=timing) == PNG
@@ -207,7 +207,7 @@ async def test_a_pause_that_a_host_asks_for_is_no_failure(tmp_path, kind):
     ],
 )
 async def test_a_long_pause_is_reported_and_kept(tmp_path, busy, seconds):
-    """A pause beyond a minute ends in an error that names it; until it is over its host is asked for no picture."""
+    """A pause of more than a minute ends in an error that shows it. Until it is over the host gets no request."""
     async with host(busy, reply()) as pictures, host(reply()) as others:
         async with AkoolSession(KEY, base_url="http://127.0.0.1:9") as akool:
             with pytest.raises(DownloadError, match=f"a pause of {seconds} s; a picture waits at most 60 s"):
@@ -231,7 +231,7 @@ async def test_pauses_of_one_picture_have_a_bound(tmp_path):
 
 
 async def test_a_pause_loses_nothing_of_a_picture(tmp_path):
-    """What came before the pause is not asked for again."""
+    """Bytes that came before the pause are not requested again."""
     rest = reply(PNG[HALF:], 206, Content_Range=f"bytes {HALF}-{len(PNG) - 1}/{len(PNG)}", ETag='"a"')
     async with host(reply(PNG[:HALF], ETag='"a"'), limited("0"), rest) as pictures:
         assert await save(f"{pictures.url}/x", tmp_path) == PNG
@@ -253,7 +253,7 @@ async def test_a_pause_loses_nothing_of_a_picture(tmp_path):
 )
 @pytest.mark.parametrize("version", [{}, {"ETag": '"a"'}, {"Last_Modified": "Wed, 01 Jan 2020 00:00:00 GMT"}], ids=str)
 async def test_a_part_that_is_all_of_the_picture_is_accepted(tmp_path, content_range, version):
-    """A plain request may be answered with 206: what begins at byte 0 and is whole is the picture."""
+    """A host may answer a plain request with 206: a whole picture that begins at byte 0 is accepted."""
     headers = version if content_range is None else version | {"Content_Range": content_range}
     async with host(reply(status=206, **headers)) as pictures:
         assert await save(f"{pictures.url}/x", tmp_path) == PNG
@@ -262,7 +262,7 @@ async def test_a_part_that_is_all_of_the_picture_is_accepted(tmp_path, content_r
 
 
 async def test_a_part_that_is_not_all_is_followed_by_the_rest(tmp_path):
-    """A first part of a known version is completed by the rest of the same."""
+    """The first part of a known version is completed by the rest of the same version."""
     first = reply(PNG[:HALF], 206, Content_Range=f"bytes 0-{HALF - 1}/{len(PNG)}", ETag='"a"')
     rest = reply(PNG[HALF:], 206, Content_Range=f"bytes {HALF}-{len(PNG) - 1}/{len(PNG)}", ETag='"a"')
     async with host(first, rest) as pictures:
@@ -280,7 +280,7 @@ async def test_a_part_that_is_not_all_is_followed_by_the_rest(tmp_path):
     ],
 )
 async def test_a_part_alone_is_no_picture(tmp_path, part):
-    """A part that is not the whole picture, and that cannot be completed, is never saved."""
+    """A part that is not the whole picture and cannot be completed is never saved."""
     async with host(part) as pictures:
         with pytest.raises(DownloadError):
             await save(f"{pictures.url}/x", tmp_path)
@@ -296,7 +296,7 @@ async def test_a_part_alone_is_no_picture(tmp_path, part):
     ],
 )
 async def test_a_host_may_begin_again(tmp_path, again):
-    """Asked for the rest, a host may send everything: nothing of the first try is mixed in."""
+    """A host may send everything when it is asked for the rest: nothing of the first try is mixed in."""
     async with host(reply(PNG[:HALF], ETag='"a"'), again) as pictures:
         assert await save(f"{pictures.url}/x", tmp_path) == picture("blue")
     assert pictures.asked[1].headers["if-range"] == '"a"'
@@ -311,7 +311,7 @@ async def test_the_rest_without_its_place_is_not_taken(tmp_path):
 
 
 async def test_a_packed_picture_is_not_resumed(tmp_path):
-    """Bytes of a compressed reply are not those of the picture: one that broke off is asked for as a whole."""
+    """Bytes of a compressed reply are not those of the picture: after a break all of it is requested again."""
     packed = zlib.compress(PNG[:HALF])
     async with host(reply(packed, Content_Encoding="deflate", ETag='"a"'), reply()) as pictures:
         assert await save(f"{pictures.url}/x", tmp_path) == PNG
@@ -319,7 +319,7 @@ async def test_a_packed_picture_is_not_resumed(tmp_path):
 
 
 async def test_a_picture_that_other_bytes_follow_is_saved(tmp_path):
-    """The file is what the host sent, the bytes after the picture's end included."""
+    """The file is exactly what the host sent, with the bytes after the picture's end."""
     more = b"<!-- served by cache 7 -->" * 100
     async with host(reply(PNG + more)) as pictures:
         assert await save(f"{pictures.url}/x", tmp_path) == PNG + more
@@ -332,7 +332,7 @@ ELSEWHERE = "http://pictures.invalid/a%2Fb.png?x=%3A"
 
 
 async def test_pictures_come_through_the_proxy_of_the_environment(tmp_path, monkeypatch):
-    """HTTP_PROXY is asked with the URL as it was written, and NO_PROXY excepts hosts from it."""
+    """HTTP_PROXY gets the URL as it was written, and NO_PROXY excludes hosts."""
     async with host(reply()) as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url.replace("//", "//joe:p%40ss@"))
         assert await save(ELSEWHERE, tmp_path / "first") == PNG
@@ -345,7 +345,7 @@ async def test_pictures_come_through_the_proxy_of_the_environment(tmp_path, monk
 
 
 async def test_the_proxy_is_chosen_again_after_a_redirect(tmp_path, monkeypatch):
-    """A redirect's target that needs no proxy is asked directly, without the proxy's password."""
+    """The target of a redirect that needs no proxy is requested directly, without the proxy's password."""
     async with host(reply()) as direct, host(reply(b"", 302, Location=f"{direct.url}/x")) as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url.replace("//", "//joe:p%40ss@"))
         assert await save(ELSEWHERE, tmp_path) == PNG
@@ -368,7 +368,7 @@ async def test_no_password_of_netrc_is_sent(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("is_in_address", [True, False])
 async def test_pictures_come_through_the_proxy_of_an_injected_session(tmp_path, monkeypatch, is_in_address):
-    """It goes before the environment's, with its password; the session's headers and cookies are not used."""
+    """An injected session's proxy replaces the environment's. The session's headers and cookies are not used."""
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     async with host(reply()) as proxy:
         with warnings.catch_warnings():
@@ -386,7 +386,7 @@ async def test_pictures_come_through_the_proxy_of_an_injected_session(tmp_path, 
 
 
 async def test_a_proxy_that_does_not_connect_is_named(tmp_path, monkeypatch):
-    """The error says which proxy refused, and shows its password nowhere."""
+    """The error names the proxy that refused, and does not show its password."""
     async with host(reply(b"", 403)) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url.replace("//", "//joe:p%40ss@"))
         with pytest.raises(DownloadError, match=f"HTTP 403 x.*through the proxy {re.escape(proxy.url)}") as caught:
@@ -398,7 +398,7 @@ async def test_a_proxy_that_does_not_connect_is_named(tmp_path, monkeypatch):
 
 
 async def test_a_proxy_that_wants_a_password_is_named(tmp_path, monkeypatch):
-    """Its refusal is not taken for one of the pictures' host, and is not asked for twice."""
+    """A proxy's refusal is not mistaken for one of the pictures' host, and is not tried twice."""
     async with host(reply(b"", 407)) as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
         with pytest.raises(DownloadError, match=f"HTTP 407.*through the proxy {re.escape(proxy.url)}"):
@@ -407,14 +407,14 @@ async def test_a_proxy_that_wants_a_password_is_named(tmp_path, monkeypatch):
 
 
 async def test_a_variable_that_names_no_proxy_is_an_error(tmp_path, monkeypatch):
-    """A SOCKS proxy in the environment is an error that names the variable, before anything is sent."""
+    """A SOCKS proxy in the environment raises an error that names the variable, before anything is sent."""
     monkeypatch.setenv("HTTP_PROXY", "socks5://127.0.0.1:9")
     with pytest.raises(ConfigurationError, match="HTTP_PROXY"):
         await save(ELSEWHERE, tmp_path)
 
 
 async def test_a_redirect_that_makes_no_sense_is_a_download_error(tmp_path):
-    """A Location that no parser reads ends in an error of the library, for one picture alone."""
+    """A Location that no parser can read ends in an error of the library for this picture only."""
     astray = {"status": 302, "headers": {"Location": "https\t://[x"}}
     same = {"code": 1000, "data": {"_id": "image-1", "image_status": 3, "image": "http://127.0.0.1:9/a.png"}}
     async with (

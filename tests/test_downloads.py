@@ -33,7 +33,7 @@ def picture(kind, colour="red"):
 
 
 def half_of(old):
-    """A reply that breaks off in the middle of a picture of the version "old"."""
+    """Return a reply that breaks off in the middle of a picture of the version "old"."""
 
     async def half(request):
         response = web.StreamResponse(headers={"ETag": '"old"'})
@@ -60,7 +60,7 @@ async def test_every_picture_is_saved_under_the_id(emulator, akool, tmp_path):
 
 
 async def test_pictures_may_have_a_name(emulator, akool, tmp_path):
-    """A name replaces the id: four singles and the grid of a variation, the only picture of an upscale; any letters."""
+    """A name replaces the id, in any script: for a variation's singles and grid, and for the picture of an upscale."""
     image_id = emulator.add_image()
     variation = await (await akool.vary(image_id, 1)).wait_until_complete()
     upscale = await (await akool.upscale(image_id, 2)).wait_until_complete()
@@ -79,14 +79,14 @@ async def test_pictures_may_have_a_name(emulator, akool, tmp_path):
     "name", ["", " ", "../a", "a/b", "a\\b", ".a", "..", "a.", " a", "a ", "a\nb", "a\0", "c:", "a" * 181, "\ud800", 5]
 )
 async def test_a_name_cannot_lead_out_of_the_folder(akool, tmp_path, name):
-    """What is no name of a file, on any system, is refused before anything is requested."""
+    """An invalid name of a file, on any system, is refused before anything is requested."""
     with pytest.raises(ValueError, match=r"^name must"):
         await akool.download(ImageResult(id="a", image="http://127.0.0.1:9/a.png"), tmp_path, name=name)
     assert list(tmp_path.iterdir()) == []
 
 
 async def test_an_equal_file_is_kept_and_another_is_not_overwritten(emulator, akool, tmp_path):
-    """Saving twice gives the same files; a name that is taken by something else is an error that leaves it alone."""
+    """Saving twice gives the same files. A name that another file has is an error, and that file stays."""
     result = await (await akool.vary(emulator.add_image(), 1)).wait_until_complete()
     first = await akool.download(result, tmp_path)
     assert await akool.download(result, tmp_path) == first
@@ -104,7 +104,7 @@ async def test_an_equal_file_is_kept_and_another_is_not_overwritten(emulator, ak
     ids=["403", "html", "empty"],
 )
 async def test_what_is_no_picture_is_not_saved(tmp_path, reply):
-    """An error page or an empty body is a DownloadError, and no file or part of one is left."""
+    """An error page or an empty body is a DownloadError, and leaves no file or part of one."""
     async with scripted_server(reply) as server, AkoolSession(KEY, base_url=server.base_url, timing=QUICK) as akool:
         result = ImageResult(id="../../escape", image=f"{server.base_url}/x.png")
         with pytest.raises(DownloadError):
@@ -114,7 +114,7 @@ async def test_what_is_no_picture_is_not_saved(tmp_path, reply):
 
 
 async def test_the_id_cannot_lead_out_of_the_folder(tmp_path):
-    """File names are made of the id's harmless characters only."""
+    """File names contain only the harmless characters of the id."""
     png = picture("PNG")
     async with (
         scripted_server({"body": png}) as server,
@@ -130,7 +130,7 @@ CREATED = datetime(2026, 1, 1, tzinfo=UTC)
 
 @pytest.mark.parametrize("years", [-30, 30])
 async def test_no_clock_of_this_machine_makes_a_picture_expire(tmp_path, years):
-    """A picture that its host serves is saved, however wrong this machine's clock may be."""
+    """A picture that its host serves is saved, with any clock of this machine."""
     created = datetime.now(UTC) + timedelta(days=365 * years)
     async with (
         scripted_server({"body": picture("PNG")}) as server,
@@ -152,7 +152,7 @@ async def test_no_clock_of_this_machine_makes_a_picture_expire(tmp_path, years):
     ],
 )
 async def test_a_refused_picture_is_expired_by_the_hosts_clock(tmp_path, status, date, expected):
-    """If the host refuses what AKOOL still lists, the date of its reply decides whether the 7 days are over."""
+    """If the host refuses a URL that AKOOL still lists, the date of its reply decides whether the 7 days are over."""
     image = {"_id": "image-1", "image_status": 3, "create_time": int(CREATED.timestamp() * 1000)}
 
     async def akool_lists_it(request):
@@ -169,7 +169,7 @@ async def test_a_refused_picture_is_expired_by_the_hosts_clock(tmp_path, status,
 
 
 async def test_a_folder_that_cannot_be_made_is_a_download_error(tmp_path):
-    """A file in place of the folder is a DownloadError, before anything is fetched."""
+    """A file in place of the folder is a DownloadError, before anything is requested."""
     (tmp_path / "taken").write_text("mine")
     async with (
         scripted_server({"body": b""}) as server,
@@ -196,7 +196,7 @@ FAULTS = [
 
 @pytest.mark.parametrize("fault", FAULTS, ids=str)
 async def test_a_fault_of_the_pictures_host_is_outlived(emulator, akool, tmp_path, fault):
-    """One bad answer for a picture is followed by another try: the picture is the one that the host has."""
+    """After one bad answer a picture is requested again, and is the one that the host has."""
     result = await (await akool.upscale(emulator.add_image(), 1)).wait_until_complete()
     emulator.faults.script("pictures", fault)
     (path,) = await akool.download(result, tmp_path / "first")
@@ -206,7 +206,7 @@ async def test_a_fault_of_the_pictures_host_is_outlived(emulator, akool, tmp_pat
 
 
 async def test_a_picture_that_breaks_off_is_resumed(emulator, akool, tmp_path):
-    """What came before a cut is not asked for again: the rest comes by Range, and only of the very same picture."""
+    """Bytes before a cut are not requested again: the rest comes by Range, and only of the same picture."""
     result = await (await akool.upscale(emulator.add_image(), 1)).wait_until_complete()
     emulator.faults.script("pictures", Fault.cut(), Fault.cut())
     (path,) = await akool.download(result, tmp_path)
@@ -217,7 +217,7 @@ async def test_a_picture_that_breaks_off_is_resumed(emulator, akool, tmp_path):
 
 
 async def test_a_picture_that_changed_meanwhile_starts_over(tmp_path):
-    """A host with another picture by now, or without ranges, sends it whole: two are never mixed."""
+    """A host that has another picture by now, or no ranges, sends all of it: two pictures are never mixed."""
     old, new = picture("PNG", "red"), picture("PNG", "blue")
     async with scripted_server(half_of(old), {"body": new, "headers": {"ETag": '"new"'}}) as server:
         async with AkoolSession(KEY, base_url=server.base_url, timing=QUICK) as akool:
@@ -228,7 +228,7 @@ async def test_a_picture_that_changed_meanwhile_starts_over(tmp_path):
 
 
 async def test_the_rest_of_another_picture_is_not_taken(tmp_path):
-    """A host that answers with a part of a version that was not asked for is asked for all of it."""
+    """A host that answers with a part of another version is asked for the whole picture."""
     old, new = picture("PNG", "red"), picture("PNG", "blue")
     part = {"Content-Range": f"bytes {len(old) // 2}-{len(new) - 1}/{len(new)}", "ETag": '"new"'}
     wrong = {"status": 206, "body": new[len(old) // 2 :], "headers": part}
@@ -239,7 +239,7 @@ async def test_the_rest_of_another_picture_is_not_taken(tmp_path):
 
 
 async def test_an_invalid_host_name_is_a_download_error(tmp_path):
-    """A URL with an impossible host name fails like any other that cannot be fetched."""
+    """A URL with an impossible host name fails like any other that cannot be requested."""
     same = {"code": 1000, "msg": "OK", "data": {"_id": "image-1", "image_status": 3, "image": "http://a..b/x.png"}}
     async with scripted_server(same) as server, AkoolSession(KEY, base_url=server.base_url, timing=QUICK) as akool:
         with pytest.raises(DownloadError):
@@ -247,7 +247,7 @@ async def test_an_invalid_host_name_is_a_download_error(tmp_path):
 
 
 async def test_new_urls_are_requested_once(emulator, akool, tmp_path):
-    """A host that refuses all URLs of a result costs one read of the result, however many pictures it has."""
+    """If a host refuses all URLs of a result, the result is read once for all pictures."""
     result = await (await akool.vary(emulator.add_image(), 1)).wait_until_complete()
     asked = emulator.ledger.requests["get_image_result"]
     emulator.faults.rate(1.0, Fault.status(403), endpoints=["pictures"])
@@ -267,7 +267,7 @@ async def test_the_new_url_is_used(emulator, akool, tmp_path):
 
 
 async def test_the_new_url_is_that_of_the_same_picture(emulator, akool, tmp_path):
-    """A result that holds the grid alone gets the grid's new URL, not that of the first single picture."""
+    """A result with only the grid gets the grid's new URL, and not that of the first single picture."""
     result = await (await akool.vary(emulator.add_image(), 1)).wait_until_complete()
     (grid,) = await akool.download(ImageResult(id=result.id, image=result.image), tmp_path / "as it is")
     outdated = ImageResult(id=result.id, image=f"{emulator.pictures_url}/{'0' * 24}/0.png")
@@ -276,7 +276,7 @@ async def test_the_new_url_is_that_of_the_same_picture(emulator, akool, tmp_path
 
 
 async def test_a_result_that_akool_does_not_have_any_more_is_expired(emulator, akool, tmp_path):
-    """If neither the host nor AKOOL has it any more it is expired, even without a date of its own."""
+    """If neither the host nor AKOOL has the result it is expired, even without a date."""
     result = await (await akool.upscale(emulator.add_image(), 1)).wait_until_complete()
     emulator.advance(8 * 24 * 3600)
     with pytest.raises(ResultExpiredError) as caught:
@@ -285,7 +285,7 @@ async def test_a_result_that_akool_does_not_have_any_more_is_expired(emulator, a
 
 
 async def test_a_picture_without_bounds_is_an_error(tmp_path):
-    """More bytes than any picture has are not read, and nothing of them stays on disk."""
+    """Reading stops at the largest size of a picture, and nothing of it stays on disk."""
     chunk = picture("PNG").ljust(2**20, b" ")
 
     async def endless(request):
@@ -306,7 +306,7 @@ async def test_a_picture_without_bounds_is_an_error(tmp_path):
 
 
 async def test_a_host_that_stalls_is_a_download_error(emulator, tmp_path):
-    """Half a picture and then nothing ends at the request timeout, again and again, and in a DownloadError."""
+    """A host that sends half a picture and stalls is tried again after the request timeout, until DownloadError."""
     async with emulator.session(request_timeout=0.2) as akool:
         emulator.faults.rate(1.0, Fault.stall(), endpoints=["pictures"])
         image = await akool.get_image_result(emulator.add_image())
@@ -339,7 +339,7 @@ async def test_no_redirect_leads_away_from_http(emulator, akool, tmp_path, url):
 
 
 async def test_a_redirect_elsewhere_carries_nothing_along(emulator, tmp_path):
-    """A picture that has moved to another host comes from there, which sees no key and no cookie."""
+    """A picture that has moved to another host comes from there. That host gets no key and no cookie."""
     async with scripted_server({"body": picture("PNG")}) as elsewhere:
         async with emulator.session() as akool:
             result = await (await akool.upscale(emulator.add_image(), 1)).wait_until_complete()
@@ -351,7 +351,7 @@ async def test_a_redirect_elsewhere_carries_nothing_along(emulator, tmp_path):
 
 
 async def test_a_result_without_pictures_is_an_error(emulator, akool, tmp_path):
-    """Nothing to save is an error, not a success."""
+    """A result without pictures is an error, not a success."""
     emulator.faults.script("create_by_button", Fault.fails())
     operation = await akool.upscale(emulator.add_image(), 1)
     failed = await operation.wait_until_complete(raise_on_failure=False)
@@ -361,7 +361,7 @@ async def test_a_result_without_pictures_is_an_error(emulator, akool, tmp_path):
 
 
 async def test_one_bad_picture_does_not_take_the_others(emulator, akool, tmp_path):
-    """If one of five cannot be saved the others are, and the next download brings the missing one."""
+    """If one of five pictures cannot be saved the others are, and the next download adds the missing one."""
     result = await (await akool.vary(emulator.add_image(), 1)).wait_until_complete()
     emulator.faults.script("pictures", *[None] * 4, *[Fault.status(503)] * MAX_TRIES)
     with pytest.raises(DownloadError, match="503"):
@@ -383,7 +383,7 @@ async def test_a_cancelled_download_leaves_no_part(emulator, akool, tmp_path):
 
 
 async def test_a_closed_session_downloads_nothing(emulator, akool, tmp_path):
-    """A download of a closed session is refused, and one under way ends with it."""
+    """A download in a closed session is refused, and one under way ends with SessionClosedError."""
     result = await (await akool.vary(emulator.add_image(), 1)).wait_until_complete()
     emulator.faults.rate(1.0, Fault.stall(), endpoints=["pictures"])
     saving = asyncio.create_task(akool.download(result, tmp_path))
@@ -397,7 +397,7 @@ async def test_a_closed_session_downloads_nothing(emulator, akool, tmp_path):
 
 
 async def test_without_hard_links_nothing_is_overwritten_either(emulator, akool, tmp_path, monkeypatch):
-    """On a file system without them the name is reserved first, and an existing file is left alone."""
+    """On a file system without hard links the name is reserved first, and an existing file stays."""
 
     def refuse(*_):
         raise OSError(errno.EOPNOTSUPP, "no hard links here")
@@ -414,13 +414,13 @@ async def test_without_hard_links_nothing_is_overwritten_either(emulator, akool,
 
 
 async def test_a_name_that_is_too_long_for_the_disk_is_a_download_error(emulator, akool, tmp_path):
-    """AKOOL's id becomes a file name, and a file system takes no more than some 255 bytes."""
+    """AKOOL's id becomes a file name, and file systems allow about 255 bytes."""
     with pytest.raises(DownloadError, match="could not be saved"):
         await akool.download(ImageResult(id="a" * 300, image=f"{emulator.pictures_url}/x.png"), tmp_path)
 
 
 async def test_a_full_disk_is_an_error_and_not_tried_again(emulator, akool, tmp_path):
-    """Another try does not help a disk: the error comes after one request, and no part stays."""
+    """A full disk raises the error after one request, and leaves no part of a file."""
     result = await (await akool.upscale(emulator.add_image(), 1)).wait_until_complete()
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
@@ -434,7 +434,7 @@ async def test_a_full_disk_is_an_error_and_not_tried_again(emulator, akool, tmp_
 
 
 async def test_closing_ends_a_download_that_reads_new_urls(emulator, akool, tmp_path):
-    """While AKOOL's pause is kept, closing the session raises SessionClosedError rather than DownloadError."""
+    """During a pause that AKOOL asked for, closing the session raises SessionClosedError and not DownloadError."""
     result = await (await akool.upscale(emulator.add_image(), 1)).wait_until_complete()
     outdated = ImageResult(id=result.id, image=f"{emulator.pictures_url}/{'0' * 24}/0.png")
     emulator.faults.script("create_by_button", Fault.slow(0.2, "after"))

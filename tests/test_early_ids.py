@@ -1,4 +1,4 @@
-"""An operation whose id is known, by a webhook, before the reply to its press."""
+"""An operation whose id a webhook reports before the reply to its press."""
 
 import asyncio
 import time
@@ -12,7 +12,7 @@ from tests.support.schedules import FAST
 
 
 async def test_a_slot_comes_back_if_the_end_is_seen_before_the_reply(emulator):
-    """The operation is polled to its end while the reply to its press is slow: the next upscale gets the slot."""
+    """The operation is polled to its end while the reply to its press is slow, and the next upscale gets the slot."""
     image_id = emulator.add_image()
     async with emulator.session(polling=FAST, max_concurrent_upscales=1) as akool:
         emulator.faults.script("create_by_button", Fault.slow(1, "after"))
@@ -66,7 +66,7 @@ async def test_a_press_whose_id_a_webhook_reports_is_not_sent_again():
 
 
 async def test_callers_share_a_post_whatever_timer_has_just_ended(emulator):
-    """A pause ends while the event loop is busy: who presses the same in that moment joins the POST."""
+    """A pause ends while the event loop is busy: a caller of the same press at that time joins the POST."""
     image_id = emulator.add_image()
     async with emulator.session() as akool:
         emulator.faults.script("get_image_result", Fault.throttle(1))
@@ -85,13 +85,13 @@ async def test_callers_share_a_post_whatever_timer_has_just_ended(emulator):
 
 
 async def after(seconds, press):
-    """Press later."""
+    """Press after the pause."""
     await asyncio.sleep(seconds)
     return await press
 
 
 def test_a_finished_operation_can_be_awaited_in_another_loop():
-    """Its result is known, and nothing has to be asked."""
+    """Its result is known, and nothing is requested."""
 
     async def make():
         async with Emulator(speed=100) as emulator, emulator.session(polling=FAST) as akool:
@@ -107,7 +107,7 @@ def test_a_finished_operation_can_be_awaited_in_another_loop():
 
 
 async def test_closing_does_not_wait_for_a_press_that_will_not_be_sent_again(emulator):
-    """A reply was lost, AKOOL had not accepted it, and the next try waits: closing ends it as unknown."""
+    """A reply was lost, AKOOL had not accepted the press, and the next try waits: closing ends it as unknown."""
     emulator.faults.script("create_by_button", Fault.reset("before"), Fault.throttle(600))
     akool = emulator.session(timing=Timing(reconcile_gap=0.01))
     pressing = asyncio.create_task(akool.upscale(emulator.add_image(), 1))

@@ -1,4 +1,4 @@
-"""The emulator against the facts, asked by a bare HTTP client that knows nothing of the library."""
+"""The emulator against the facts, with a bare HTTP client that shares no code with the library."""
 
 import asyncio
 import json
@@ -40,7 +40,7 @@ def emulator(bare):
 
 
 async def test_replies_have_the_documented_fields(emulator, bare):
-    """The fields of the documented replies, and of those seen since, are the emulator's, and so are their types."""
+    """The emulator has the fields of the documented and of the observed replies, with the same types."""
     made = await bare.post(PROMPT, prompt="a fox", source_image="https://me.example/a.png")
     assert made.keys() == CREATE_BY_PROMPT_REPLY.keys()
     assert CREATE_BY_PROMPT_REPLY["data"].keys() <= made["data"].keys()
@@ -61,7 +61,7 @@ async def test_replies_have_the_documented_fields(emulator, bare):
 
 
 async def test_statuses_follow_the_clock(emulator, bare):
-    """All queue for 3 s, then a prompt takes 30 s, a variation 0.75 and an upscale 1.3 of that: 1, then 2, then 3."""
+    """All jobs queue for 3 s. Then a prompt takes 30 s, a variation 0.75 and an upscale 1.3 times as long: 1, 2, 3."""
     source = emulator.add_image()
     ids = [
         (await bare.post(PROMPT, prompt="a fox"))["data"]["_id"],
@@ -76,7 +76,7 @@ async def test_statuses_follow_the_clock(emulator, bare):
 
 
 async def test_a_button_moves_and_works_once(emulator, bare):
-    """A press moves the button to used_buttons; pressing it again is 1010, as is one that is not offered."""
+    """A press moves the button to used_buttons. Pressing it again, or pressing one that is not offered, is 1010."""
     source = emulator.add_image(buttons=["U1", "V1"])
     assert (await bare.post(BUTTON, _id=source, button="U1"))["code"] == 1000
     shown = await bare.get_result(source)
@@ -107,7 +107,7 @@ async def test_results_are_gone_after_seven_days(emulator, bare):
 
 
 async def test_pictures_are_real_and_distinguishable(emulator, bare):
-    """Four different singles, their 2x2 grid, and an upscale in 4K that shows the single it was made of."""
+    """Four different singles, their 2x2 grid, and an upscale in 4K that shows the same as its single."""
     source = emulator.add_image()
     shown = await bare.get_result(source)
     singles = [await bare.picture(url) for url in shown["upscaled_urls"]]
@@ -157,13 +157,13 @@ async def test_pictures_are_jpeg_or_png(options, suffix, begins):
 
 @pytest.mark.parametrize(("resolution", "size"), [("4k", (1152, 1536)), ("1080p", (864, 1152))])
 async def test_the_resolution_is_what_akool_makes_of_it(bare, resolution, size):
-    """The grids of both resolutions have the sizes that were seen at 3:4."""
+    """The grids of both resolutions have the sizes observed at 3:4."""
     made = await bare.post(SOURCE_PROMPT, prompt="a fox", resolution=resolution, scale="3:4")
     assert (await bare.picture((await bare.finished(made))["image"])).size == size
 
 
 async def test_a_picture_has_one_address(emulator, bare):
-    """A name that differs from a picture's own in time, number or suffix is 404, and so is any other."""
+    """A name that differs from a picture's in time, number or suffix is 404, and so is any other name."""
     url = (await bare.get_result(emulator.add_image()))["image"]
     folder, _, name = url.rpartition("/")
     milliseconds, rest = name.split("-", 1)
@@ -183,7 +183,7 @@ async def test_a_picture_has_one_address(emulator, bare):
 
 
 async def test_faults_of_a_job(emulator, bare):
-    """A stuck job stays at 2, a failing one ends at 4 with its reason, late URLs come after the status."""
+    """A stuck job stays at 2, a failing one ends at 4 with its reason, and late URLs come after the status."""
     source = emulator.add_image()
     emulator.faults.script("create_by_button", Fault.stuck(), Fault.fails(reason="too dark"), Fault.late_urls(5))
     stuck, fails, late = [await bare.post(BUTTON, _id=source, button=button) for button in ("V1", "V2", "V3")]
@@ -202,7 +202,7 @@ async def test_faults_of_a_job(emulator, bare):
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("kind", ["reset", "cut", "empty", "html"])
 async def test_a_faulty_reply_was_accepted_after_or_not_before(emulator, bare, kind, when):
-    """`before` leaves no trace, `after` accepts and charges; the caller cannot read either reply, the ledger can."""
+    """`before` leaves no trace, and `after` accepts and charges. Only the ledger shows it, not the reply."""
     emulator.faults.script("create_by_button", getattr(Fault, kind)(when))
     source = emulator.add_image()
     with pytest.raises((aiohttp.ClientError, ValueError)):
@@ -214,7 +214,7 @@ async def test_a_faulty_reply_was_accepted_after_or_not_before(emulator, bare, k
 
 
 async def test_scripts_run_in_order_and_rates_by_their_seed(emulator, bare):
-    """None in a script means no fault; the same seed draws the same requests."""
+    """None in a script means no fault. The same seed draws the same requests."""
     emulator.faults.script("get_credit", None, Fault.code(1108), None)
     assert [(await bare.get(CREDIT))["code"] for _ in range(4)] == [1000, 1108, 1000, 1000]
     drawn = []
@@ -265,13 +265,13 @@ async def test_scripts_run_in_order_and_rates_by_their_seed(emulator, bare):
     ],
 )
 def test_a_script_that_makes_no_sense_is_refused(mistake, message):
-    """A typo in a test raises, instead of causing no fault."""
+    """A typo in a test raises an error, instead of causing no fault."""
     with pytest.raises(ValueError, match=message):
         mistake(Emulator().faults)
 
 
 async def test_stopping_does_not_wait_for_stalled_replies(emulator, bare):
-    """An emulator with replies that never end stops immediately and cleanly."""
+    """An emulator with endless replies stops immediately and cleanly."""
     emulator.faults.script("get_credit", Fault.stall(), Fault.slow(3600))
     hanging = [asyncio.create_task(bare.get(CREDIT)) for _ in range(2)]
     await emulator.ledger.until(lambda ledger: ledger.requests["get_credit"] >= 2)
@@ -281,7 +281,7 @@ async def test_stopping_does_not_wait_for_stalled_replies(emulator, bare):
 
 
 def test_the_fixture_serves_synchronous_tests(akool_emulator):
-    """akool_emulator runs in a thread of its own: a blocking client in the test's thread can ask it."""
+    """akool_emulator runs in a separate thread, so that a blocking client in the test's thread can use it."""
     request = urllib.request.Request(
         f"{akool_emulator.base_url}{RESULT}?image_model_id={akool_emulator.add_image()}",
         headers={"x-api-key": akool_emulator.api_key},
@@ -293,7 +293,7 @@ def test_the_fixture_serves_synchronous_tests(akool_emulator):
 
 
 def test_a_thread_is_gone_when_its_emulator_is():
-    """After the with block nobody listens."""
+    """After the with block the port is closed."""
     with Emulator() as emulator:
         base_url = emulator.base_url
     with pytest.raises(urllib.error.URLError):
@@ -301,7 +301,7 @@ def test_a_thread_is_gone_when_its_emulator_is():
 
 
 async def test_a_body_without_an_end_goes_on_until_its_reader_leaves(emulator, bare):
-    """Far more comes than AKOOL ever sends, until its reader has gone, or the emulator is stopped."""
+    """Far more bytes come than AKOOL ever sends, until the reader has gone or the emulator is stopped."""
     emulator.faults.script("get_credit", Fault.endless(), Fault.endless())
     async with bare.http.get(emulator.base_url + CREDIT, headers=bare.headers) as response:
         assert response.content_length is None
@@ -315,7 +315,7 @@ async def test_a_body_without_an_end_goes_on_until_its_reader_leaves(emulator, b
 
 
 async def read_to_its_end(response):
-    """The number of bytes that arrive, however the reply ends."""
+    """Return the number of bytes that arrive, however the reply ends."""
     size = 0
     with suppress(aiohttp.ClientError):
         async for chunk in response.content.iter_any():
@@ -324,7 +324,7 @@ async def read_to_its_end(response):
 
 
 async def test_a_fault_that_has_nothing_to_change_leaves_the_reply(emulator, bare):
-    """A refusal holds no image that could be mixed up."""
+    """A refusal has no image that could be mixed up."""
     emulator.faults.script("get_image_result", Fault.other_image())
     assert (await bare.get(RESULT, image_model_id="nowhere"))["code"] == 1008
 
@@ -336,7 +336,7 @@ async def test_a_slow_request_is_served_all_the_same(emulator, bare):
 
 
 async def test_what_is_asked_of_the_pictures_host_beyond_a_picture(emulator, bare):
-    """A key that is sent there is counted, a range beyond the end is 416, and an upscale has one picture."""
+    """A key that is sent to the pictures is counted, a range beyond the end is 416, and an upscale has one picture."""
     upscale = await bare.finished(await bare.press(emulator.add_image(), "U1"))
     for headers, status in ((bare.headers, 200), ({"Range": "bytes=100000000-"}, 416)):
         async with bare.http.get(upscale["image"], headers=headers) as response:
@@ -347,7 +347,7 @@ async def test_what_is_asked_of_the_pictures_host_beyond_a_picture(emulator, bar
 
 
 def test_the_clock_can_be_moved_before_the_emulator_serves():
-    """advance() before the start moves the same clock that serves later."""
+    """advance() before the start moves the clock that serves later."""
     emulator = Emulator(sigma=0, queue_sigma=0)
     image_id = emulator.add_image()
     ended = emulator.ends_at(image_id)
@@ -358,7 +358,7 @@ def test_the_clock_can_be_moved_before_the_emulator_serves():
 
 
 async def test_an_emulator_serves_once(emulator):
-    """To enter it again would start a second service with the first one's account."""
+    """Entering it again would start a second service with the first one's account."""
     with pytest.raises(RuntimeError, match="already serves"):
         await emulator.__aenter__()
     with pytest.raises(RuntimeError, match="already serves"):
@@ -366,7 +366,7 @@ async def test_an_emulator_serves_once(emulator):
 
 
 async def test_a_port_that_is_taken_leaves_nothing_behind(emulator):
-    """Neither a thread nor a server of pictures, and the emulator that has the port continues."""
+    """Neither a thread nor a server remains, and the other emulator on the port continues."""
     port = int(emulator.base_url.rpartition(":")[2])
     other = Emulator(port=port)
     for _ in range(2):

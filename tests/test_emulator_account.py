@@ -1,4 +1,4 @@
-"""The emulator's account: authentication, the code of each refusal, and what is charged."""
+"""The emulator's account: authentication, the code of each refusal, and charges."""
 
 import pytest
 
@@ -21,7 +21,7 @@ def emulator(bare):
 
 
 async def test_used_buttons_can_lag():
-    """With used_buttons_lag the button is offered for that long, and refused all the same."""
+    """With used_buttons_lag the button is offered for that long, and refused anyway."""
     async with emulated(used_buttons_lag=30) as bare:
         source = bare.emulator.add_image()
         await bare.press(source, "U1")
@@ -32,7 +32,7 @@ async def test_used_buttons_can_lag():
 
 
 async def test_every_code_has_its_cause(emulator, bare):
-    """Wrong parameters, unknown ids, unfinished sources, upscales: each is refused with the code of the pages."""
+    """Wrong parameters, unknown ids, unfinished sources, upscales: each is refused with the documented code."""
     source = emulator.add_image()
     running = (await bare.post(BUTTON, _id=source, button="U4"))["data"]["_id"]
     refused = [
@@ -82,7 +82,7 @@ async def test_authentication(emulator, bare):
 
 
 async def test_tokens_live_as_long_as_token_lifetime():
-    """token_lifetime ends a token by the clock."""
+    """token_lifetime expires a token by the clock."""
     async with emulated(token_lifetime=100) as bare:
         emulator = bare.emulator
         token = (await bare.post(TOKEN, clientId=emulator.client_id, clientSecret=emulator.client_secret))["token"]
@@ -93,7 +93,7 @@ async def test_tokens_live_as_long_as_token_lifetime():
 
 
 async def test_credits_and_plan_run_out():
-    """A press costs 2; without credit 1006, over the plan 1005 until one ends, and nothing is charged."""
+    """A press costs 2. Without credit it is 1006, beyond the plan 1005 until a job ends, and nothing is charged."""
     async with emulated(credits=6, plan_concurrency=2) as bare:
         emulator = bare.emulator
         source = emulator.add_image()
@@ -107,7 +107,7 @@ async def test_credits_and_plan_run_out():
 
 
 async def test_a_plan_can_queue():
-    """With plan_queues more jobs than the plan has room for are accepted, and wait at status 1 until one ends."""
+    """With plan_queues more jobs than the plan allows are accepted, and wait at status 1 until one ends."""
     async with emulated(plan_concurrency=2, plan_queues=True, queue_median_seconds=0) as bare:
         emulator, source = bare.emulator, bare.emulator.add_image()
         ids = [(await bare.press(source, button))["data"]["_id"] for button in ("U1", "V1", "V2", "V3")]
@@ -122,7 +122,7 @@ async def test_a_plan_can_queue():
 
 
 async def test_a_stuck_job_keeps_its_slot_in_the_plan():
-    """What queues behind a job that never ends never begins."""
+    """A job that queues behind a stuck one never begins."""
     async with emulated(plan_concurrency=1, plan_queues=True) as bare:
         source = bare.emulator.add_image()
         bare.emulator.faults.script("create_by_button", Fault.stuck())
@@ -132,7 +132,7 @@ async def test_a_stuck_job_keeps_its_slot_in_the_plan():
 
 
 async def test_a_used_button_is_refused_with_the_given_codes():
-    """1010, 1011, or both in turn; a button that was never there is 1010 all the same."""
+    """Used buttons are refused with 1010, 1011, or both in turn. A button that never existed is always 1010."""
     async with emulated(used_button_codes=(1011, 1010)) as bare:
         source = bare.emulator.add_image(buttons=["U1"])
         codes = [(await bare.press(source, button))["code"] for button in ("U1", "U1", "U1", "U1", "U2")]
@@ -141,7 +141,7 @@ async def test_a_used_button_is_refused_with_the_given_codes():
 
 
 async def test_what_does_not_exist_can_be_1014():
-    """With not_found_code=1014 a press and a read of an unknown image both say that the resource does not exist."""
+    """With not_found_code=1014 a press and a read of an unknown image both return that code."""
     async with emulated(not_found_code=1014) as bare:
         assert (await bare.press("nowhere", "U1"))["code"] == 1014
         assert (await bare.get(RESULT, image_model_id="nowhere"))["code"] == 1014
@@ -152,7 +152,7 @@ async def test_what_does_not_exist_can_be_1014():
     [("unpaid", 1103, 1000), ("unverified", 1004, 1000), ("missing", 1109, 1109), ("banned", 1200, 1200)],
 )
 async def test_an_account_in_trouble_is_refused(emulator, bare, state, spending, reading):
-    """Unpaid and unverified accounts cannot spend, missing and banned ones do nothing; `active` works again."""
+    """Unpaid and unverified accounts cannot spend, missing and banned ones can do nothing; `active` works again."""
     source = emulator.add_image()
     emulator.account_state = state
     for path, body in (
@@ -177,7 +177,7 @@ async def test_a_client_id_is_no_key(emulator, bare):
 
 
 async def test_v4_knows_two_models(emulator, bare):
-    """A model that is not listed, and one for pictures without a picture, are 1003 and say why."""
+    """An unknown model, and one that needs pictures without any, are 1003 with the reason."""
     unknown = await bare.post(SOURCE_PROMPT, prompt="a fox", model_name="flux-dev")
     assert unknown["code"] == 1003
     assert TEXT_MODEL in unknown["msg"]
@@ -189,7 +189,7 @@ async def test_v4_knows_two_models(emulator, bare):
 
 
 async def test_v4_reports_its_model_and_task(bare):
-    """Each image of a v4 reply has a task_id of its own and the model that was chosen; a press has neither."""
+    """Each image of a v4 reply has a separate task_id and the chosen model; a press has neither."""
     text = await bare.post(SOURCE_PROMPT, prompt="a fox", batch_quantity=2)
     sourced = await bare.post(SOURCE_PROMPT, prompt="a fox", source_images=[PHOTO], scale="Original")
     asked = await bare.post(SOURCE_PROMPT, prompt="a fox", source_images=[PHOTO], model_name=TEXT_MODEL)
@@ -203,7 +203,7 @@ async def test_v4_reports_its_model_and_task(bare):
 
 
 async def test_prices_are_those_of_october_2026(emulator, bare):
-    """A prompt or a press costs 2, "4k" 4 and "1080p" 3 for each image of a batch; the ledger has it for each POST."""
+    """A prompt or a press costs 2, "4k" 4 and "1080p" 3 for each image of a batch. The ledger has it for each POST."""
     source = emulator.add_image()
     replies = [
         await bare.post(PROMPT, prompt="a fox"),
@@ -221,7 +221,7 @@ async def test_prices_are_those_of_october_2026(emulator, bare):
 
 
 async def test_prices_change_while_it_serves(emulator, bare):
-    """What was accepted keeps its price; what comes then costs the new one, also at the end of the credit."""
+    """Accepted jobs keep their price, and later ones have the new price, also when the credit runs out."""
     source = emulator.add_image()
     first = await bare.press(source, "U1")
     emulator.prices["upscale"] = 4
@@ -233,7 +233,7 @@ async def test_prices_change_while_it_serves(emulator, bare):
 
 
 async def test_prices_can_be_given():
-    """prices= changes the kinds it names and leaves the others."""
+    """prices= changes the kinds that it names and no others."""
     async with emulated(prices={"upscale": 4, "1080p": 1}) as bare:
         source = bare.emulator.add_image()
         await bare.press(source, "U1")
@@ -243,7 +243,7 @@ async def test_prices_can_be_given():
 
 
 async def test_replies_can_report_less_than_is_charged():
-    """reported_prices is what every reply says; the balance and the ledger show what was charged."""
+    """Every reply has reported_prices. The balance and the ledger have the charges."""
     async with emulated(prices={"upscale": 4}, reported_prices={"upscale": 1}) as bare:
         emulator = bare.emulator
         source = emulator.add_image()
@@ -256,7 +256,7 @@ async def test_replies_can_report_less_than_is_charged():
 
 @pytest.mark.parametrize("reported", [0, -2, 1.5, "4", None])
 async def test_one_reply_can_report_anything(emulator, bare, reported):
-    """A fault changes the deduction_credit of one reply alone: 0 to the POST, and the price in the result."""
+    """A fault changes the deduction_credit of one reply: 0 in the POST's, and the price in the result."""
     emulator.faults.script("create_by_button", Fault.deduction_credit(reported))
     pressed = await bare.press(emulator.add_image(), "U1")
     assert pressed["data"]["deduction_credit"] == reported
@@ -274,7 +274,7 @@ async def test_a_misreported_price_reaches_each_image_of_a_batch(emulator, bare)
 
 
 async def test_another_program_spends_on_the_account(emulator, bare):
-    """It shows in the balance and in a line of its own, and in nothing that was accepted here."""
+    """It shows in the balance and in a separate counter, and not in the accepted jobs."""
     await bare.press(emulator.add_image(), "V1")
     emulator.spend_elsewhere(3)
     ledger = emulator.ledger

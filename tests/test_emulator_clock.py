@@ -1,4 +1,4 @@
-"""Times in the emulator's replies: ids, create_time, names of files, and how long jobs take."""
+"""Times in the emulator's replies: ids, create_time, names of files, and durations of jobs."""
 
 import re
 import statistics
@@ -15,18 +15,18 @@ NAME = re.compile(r"(\d{13})-[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}-\d{4}\.(?:
 
 
 def stored_at(url):
-    """The epoch milliseconds that a result's file name begins with."""
+    """Return the epoch milliseconds at the beginning of a result's file name."""
     return int(NAME.fullmatch(url.rpartition("/")[2])[1])
 
 
 @pytest.mark.parametrize(("name", "created", "seconds"), [(name, *job) for name, job in DURATIONS_OF_2026.items()])
 def test_names_are_read_as_akools_are(name, created, seconds):
-    """The names of AKOOL's own files have the form that these tests ask of the emulator's."""
+    """The names of AKOOL's own files have the form that these tests require of the emulator's."""
     assert (stored_at(f"https://example.invalid/{name}") - created) / 1000 == seconds
 
 
 async def test_a_result_shows_how_long_it_took():
-    """The id's and the file's time lie as far apart as the job took, by the clock that create_time has."""
+    """The times of the id and of the file differ by the job's duration, by the clock of create_time."""
     async with emulated() as bare:
         pressed = await bare.press(bare.emulator.add_image(), "V1")
         done = await bare.finished(pressed)
@@ -38,7 +38,7 @@ async def test_a_result_shows_how_long_it_took():
 
 
 async def test_times_are_real_ones_at_any_speed():
-    """However fast, a job was accepted and its file stored when the wall's clock says that they were."""
+    """At any speed, the times of acceptance and storage are those of the wall clock."""
     async with emulated(speed=500) as bare:
         before = time.time() * 1000
         pressed = await bare.press(bare.emulator.add_image(), "U1")
@@ -57,7 +57,7 @@ async def test_times_are_real_ones_at_any_speed():
 
 
 async def test_an_added_image_took_its_time_too():
-    """An image that was given for free has a duration as well, and is new."""
+    """An image that was added for free has a duration as well, and is new."""
     async with emulated() as bare:
         shown = await bare.get_result(bare.emulator.add_image())
         assert stored_at(shown["image"]) - shown["create_time"] in {32_999, 33_000, 33_001}
@@ -66,7 +66,7 @@ async def test_an_added_image_took_its_time_too():
 
 @pytest.mark.parametrize("skew", [3600, -90.5])
 async def test_akools_clock_can_differ_from_ours(skew):
-    """clock_skew moves the times in ids, replies, file names and webhooks alike, and no duration."""
+    """clock_skew moves the times in ids, replies, file names and webhooks equally, and changes no duration."""
     arrived = []
 
     async def handle(request):
@@ -88,7 +88,7 @@ async def test_akools_clock_can_differ_from_ours(skew):
 
 
 async def test_ids_are_new_in_every_run():
-    """Ids count up; another emulator with the same seed has other ids, and the same keys and durations."""
+    """Ids count up. Another emulator with the same seed has other ids, and the same keys and durations."""
     runs = []
     for _ in range(2):
         async with emulated(seed=7, sigma=0.3) as bare:
@@ -108,7 +108,7 @@ async def test_ids_are_new_in_every_run():
 
 
 async def test_jobs_take_as_long_as_akools():
-    """At speed 1 most jobs take 20-60 s, an upscale longer than a variation, and the queue is a small part of it."""
+    """At speed 1 most jobs take 20-60 s, an upscale longer than a variation, and the queue takes a small part."""
     async with emulated(sigma=0.25, queue_sigma=0.5) as bare:
         ends = {"U": [], "V": []}
         for source in (bare.emulator.add_image() for _ in range(40)):
@@ -124,7 +124,7 @@ async def test_jobs_take_as_long_as_akools():
 
 
 async def test_both_phases_can_be_chosen():
-    """The queue and the work have durations of their own; the reply to the POST is status 1 even without a queue."""
+    """The queue and the work have separate durations. The POST's reply has status 1 even without a queue."""
     async with emulated(queue_median_seconds=100, median_seconds=10) as long, emulated(queue_median_seconds=0) as short:
         queueing = (await long.press(long.emulator.add_image(), "V1"))["data"]["_id"]
         straight = (await short.press(short.emulator.add_image(), "V1"))["data"]

@@ -9,7 +9,7 @@ from tests.support.scripted import KEY, scripted_server
 
 
 async def test_get_image_result_sends_the_documented_query():
-    """Get Image Result asks by image_model_id and reads the page's example."""
+    """Get Image Result sends image_model_id and reads the page's example."""
     async with scripted_server(GET_IMAGE_RESULT_REPLY) as server, AkoolSession(KEY, base_url=server.base_url) as akool:
         result = await akool.get_image_result("662a10df4197b3af58532e89")
     (asked,) = server.asked
@@ -20,7 +20,7 @@ async def test_get_image_result_sends_the_documented_query():
 
 
 async def test_a_documented_finished_image_ends_a_wait_at_once():
-    """The page's completed example, years old and without single images, is taken as it is at the first look."""
+    """The page's completed example, years old and without single images, is accepted at the first poll."""
     async with scripted_server(GET_IMAGE_RESULT_REPLY) as server, AkoolSession(KEY, base_url=server.base_url) as akool:
         result = await akool.wait_until_complete("662a10df4197b3af58532e89")
     assert result.status == ImageStatus.COMPLETED
@@ -28,7 +28,7 @@ async def test_a_documented_finished_image_ends_a_wait_at_once():
 
 
 async def test_create_by_prompt_sends_the_documented_body():
-    """Create By Prompt sends prompt, scale, source_image and webhookUrl, and leaves defaults to AKOOL."""
+    """Create By Prompt sends prompt, scale, source_image and webhookUrl, and leaves out defaults."""
     another = {**CREATE_BY_PROMPT_REPLY, "data": {**CREATE_BY_PROMPT_REPLY["data"], "_id": "64dd82eef0b6684651e90132"}}
     async with (
         scripted_server(CREATE_BY_PROMPT_REPLY, another) as server,
@@ -52,7 +52,7 @@ async def test_create_by_prompt_sends_the_documented_body():
 
 
 async def test_create_by_source_prompt_sends_the_v4_body():
-    """Create By Source Prompt spells webhookurl in lower case and sends every attribute that is given."""
+    """Create By Source Prompt spells webhookurl in lower case and sends every argument."""
     async with scripted_server(CREATE_BY_PROMPT_REPLY) as server, AkoolSession(KEY, base_url=server.base_url) as akool:
         operations = await akool.create_by_source_prompt(
             "a fox",
@@ -97,7 +97,7 @@ async def test_an_image_a_variation_and_an_upscale_bring_their_pictures(akool):
 
 
 async def test_credit_is_charged_per_operation(emulator, akool):
-    """The balance falls by what the operations say they cost."""
+    """The balance falls by the credits that the operations report."""
     before = await akool.get_credit()
     operation = await akool.create_by_button(emulator.add_image(), "V1")
     assert await akool.get_credit() == before - operation.latest.deduction_credit

@@ -1,4 +1,4 @@
-"""The error tree: complete, drawn, and fit to travel."""
+"""The error tree: complete, drawn in the docstring, and able to be pickled."""
 
 import copy
 import pickle
@@ -54,7 +54,7 @@ def test_the_tree_is_drawn():
 
 
 def test_some_errors_are_python_s_own_too():
-    """A time-out is caught as TimeoutError, a bad configuration as ValueError."""
+    """A timeout can be caught as TimeoutError, and a wrong configuration as ValueError."""
     assert isinstance(make("WaitTimeoutError"), TimeoutError)
     assert isinstance(make("ConfigurationError"), ValueError)
 
@@ -66,7 +66,7 @@ def test_some_errors_are_python_s_own_too():
     ids=["pickle", "copy", "deepcopy", "fresh"],
 )
 def test_every_error_pickles_and_copies(name, travel):
-    """Class, message and every attribute arrive, the operation's id and the press among them."""
+    """Class, message and all attributes survive pickling, also the operation's id and the press."""
     error = make(name).about(operation_id="op-1", press=ButtonPress("image-1", "U1"))
     there = travel(error)
     assert type(there) is type(error)
@@ -79,6 +79,6 @@ def test_every_error_pickles_and_copies(name, travel):
 
 
 def test_what_an_error_is_about_is_said_once():
-    """A later, vaguer note does not replace the first."""
+    """A later call of about() does not replace what an earlier one recorded."""
     error = make("NotFoundError").about(operation_id="first").about(operation_id="second")
     assert error.operation_id == "first"

@@ -1,4 +1,4 @@
-"""fan_out: lazy input, bounded work, each press in one Outcome, and a budget that is never passed."""
+"""fan_out: lazy input, bounded work, one Outcome for each press, and a budget that is never exceeded."""
 
 import asyncio
 import pickle
@@ -60,7 +60,7 @@ async def test_every_press_comes_out_once_with_its_result(emulator, akool):
 
 
 async def test_pairs_and_async_input_are_taken(emulator, akool):
-    """(image_id, button) pairs from an async generator are as good as ButtonPress values from a list."""
+    """(image_id, button) pairs from an async generator work like ButtonPress values from a list."""
     source = emulator.add_image()
 
     async def presses():
@@ -74,7 +74,7 @@ async def test_pairs_and_async_input_are_taken(emulator, akool):
 
 @pytest.mark.parametrize("kinds", [VARIATIONS, UPSCALES, UPSCALES + VARIATIONS])
 async def test_an_endless_input_is_pulled_as_it_is_needed(emulator, akool, kinds):
-    """Of an endless input no more is pulled than may run or wait, and leaving the loop ends it."""
+    """An endless input is pulled only as far as items may run or wait, and leaving the loop ends it."""
     pulled = 0
 
     def endless():
@@ -101,14 +101,14 @@ async def test_an_endless_input_is_pulled_as_it_is_needed(emulator, akool, kinds
 
 
 async def test_no_more_run_than_max_in_flight(emulator, akool):
-    """Variations, which no cap holds back, stay within max_in_flight at the server."""
+    """Variations, which no cap limits, stay within max_in_flight at the server."""
     presses = [ButtonPress(emulator.add_image(), button) for _ in range(10) for button in VARIATIONS]
     await collect(akool.fan_out(presses, max_in_flight=3))
     assert emulator.ledger.peak_generations <= 3
 
 
 async def test_a_slow_reader_does_not_make_presses_pile_up(emulator, akool):
-    """Outcomes that are not taken count as in flight: a reader that stops stops the pressing."""
+    """Outcomes that are not taken count as in flight: if the reader stops, so does pressing."""
     outcomes = akool.fan_out((ButtonPress(emulator.add_image(), "V1") for _ in count()), max_in_flight=5)
     first = await anext(outcomes)
     await asyncio.sleep(0.5)
@@ -118,7 +118,7 @@ async def test_a_slow_reader_does_not_make_presses_pile_up(emulator, akool):
 
 
 async def test_leaving_early_loses_no_id(emulator, akool):
-    """After a break each accepted press was yielded, or stands in `unclaimed` with its id."""
+    """After a break each accepted press was yielded, or is in `unclaimed` with its id."""
     presses = [ButtonPress(emulator.add_image(), button) for _ in range(20) for button in Button]
     outcomes = akool.fan_out(presses, max_in_flight=30)
     yielded = [outcome.operation.id async for outcome in _first(outcomes, 5)]
@@ -134,7 +134,7 @@ async def _first(outcomes, number):
 
 
 async def test_cancelling_loses_no_id_either(emulator, akool):
-    """The consuming task is cancelled: no new presses, every accepted id is known."""
+    """The consuming task is cancelled: nothing more is pressed, and every accepted id is known."""
     presses = [ButtonPress(emulator.add_image(), button) for _ in range(20) for button in Button]
     yielded = []
 
@@ -153,7 +153,7 @@ async def test_cancelling_loses_no_id_either(emulator, akool):
 
 
 async def test_a_failure_touches_no_sibling(emulator, akool):
-    """Failed jobs, refusals, lost replies and time-outs each stay with their own press."""
+    """Failed jobs, refusals, lost replies and timeouts concern only their own press."""
     source = emulator.add_image()
     emulator.faults.script(
         "create_by_button", Fault.fails("too dark"), Fault.code(1108), Fault.reset("after"), Fault.stuck(), None
@@ -171,7 +171,7 @@ async def test_a_failure_touches_no_sibling(emulator, akool):
 
 
 async def test_the_same_press_twice_is_one_post_and_two_outcomes(emulator, akool):
-    """A press that stands in the input more than once is charged once and comes out as often as it was put in."""
+    """A press that the input has more than once is charged once, and has an outcome each time."""
     source = emulator.add_image()
     outcomes = await collect(akool.fan_out([(source, "V1")] * 5, max_credits=2))
     assert len(outcomes) == 5
@@ -180,7 +180,7 @@ async def test_the_same_press_twice_is_one_post_and_two_outcomes(emulator, akool
 
 
 async def test_variations_are_not_starved_by_upscales_before_them(emulator):
-    """With one slot, taken for good, and fifty upscales first in the input, every variation comes out."""
+    """With one slot, taken for ever, and fifty upscales first in the input, every variation is done."""
     async with emulator.session(polling=FAST, max_concurrent_upscales=1) as akool:
         emulator.faults.script("create_by_button", Fault.stuck())
         await akool.upscale(emulator.add_image(), 1)
@@ -193,7 +193,7 @@ async def test_variations_are_not_starved_by_upscales_before_them(emulator):
 
 
 async def test_upscales_are_not_starved_by_endless_variations(emulator, akool):
-    """Upscales that stand among endless variations come out among the first."""
+    """Upscales among endless variations are among the first to be done."""
     variations = (ButtonPress(emulator.add_image(), "V1") for _ in count())
     upscales = [ButtonPress(emulator.add_image(), "U1") for _ in range(4)]
 
@@ -209,7 +209,7 @@ async def test_upscales_are_not_starved_by_endless_variations(emulator, akool):
 
 
 async def test_preflight_reads_each_source_once_and_refuses_before_any_press(emulator, akool):
-    """A used and an absent button are refused unpressed; three images are read three times."""
+    """A used and an unknown button are refused without a press. Three images are read three times."""
     used, absent, fine = emulator.add_image(), emulator.add_image(buttons=["V2"]), emulator.add_image()
     async with emulator.session() as other:
         await other.vary(used, 1)
@@ -231,7 +231,7 @@ async def test_preflight_reads_each_source_once_and_refuses_before_any_press(emu
 
 
 async def test_without_preflight_nothing_is_read_before_pressing(emulator, akool):
-    """preflight=False leaves the judgement to AKOOL: the used button costs one refused POST."""
+    """With preflight=False AKOOL decides: the used button costs one refused POST."""
     source = emulator.add_image(buttons=["V1"])
     (outcome,) = await collect(akool.fan_out([(source, "V2")], preflight=False))
     assert outcome.error.code == 1010
@@ -239,7 +239,7 @@ async def test_without_preflight_nothing_is_read_before_pressing(emulator, akool
 
 
 async def test_what_the_session_pressed_already_is_given_again(emulator, akool):
-    """A press that this session made before is not refused by preflight as used: its operation comes out."""
+    """Preflight does not refuse a press that this session made before as used: its outcome has its operation."""
     source = emulator.add_image()
     operation = await akool.vary(source, 1)
     await operation.wait_until_complete()
@@ -249,7 +249,7 @@ async def test_what_the_session_pressed_already_is_given_again(emulator, akool):
 
 
 async def test_an_operation_known_before_is_not_given_up_when_pressing_ends(emulator, akool):
-    """A banned account ends new presses; the operation of an earlier press is still waited for and comes out."""
+    """A banned account stops new presses. The operation of an earlier press is still awaited and yielded."""
     source = emulator.add_image()
     await akool.vary(source, 1)
     emulator.faults.script("create_by_button", Fault.code(1200))
@@ -261,7 +261,7 @@ async def test_an_operation_known_before_is_not_given_up_when_pressing_ends(emul
 
 @pytest.mark.parametrize("preflight", [True, False])
 async def test_a_bad_key_costs_a_handful_of_posts(emulator, preflight):
-    """A thousand presses with a bad key come out as a thousand AuthenticationErrors, and hardly any is sent."""
+    """A thousand presses with a bad key yield a thousand AuthenticationErrors, and few are sent."""
     presses = [ButtonPress(f"image-{i}", "V1") for i in range(1000)]
     async with AkoolSession(ApiKey("a-wrong-key"), base_url=emulator.base_url) as akool:
         outcomes = await collect(akool.fan_out(presses, preflight=preflight))
@@ -273,7 +273,7 @@ async def test_a_bad_key_costs_a_handful_of_posts(emulator, preflight):
 
 
 async def test_a_banned_account_ends_new_presses(emulator, akool):
-    """1200 on one press ends the rest."""
+    """1200 for one press stops the rest."""
     emulator.faults.rate(1.0, Fault.code(1200), endpoints=["create_by_button"])
     outcomes = await collect(akool.fan_out(all_buttons(emulator, 50)))
     assert len(outcomes) == 400
@@ -298,7 +298,7 @@ async def test_exhausted_credit_ends_new_presses():
 @settings(max_examples=15, suppress_health_check=list(HealthCheck))
 @given(budget=st.integers(0, 60), faults=st.lists(st.sampled_from(["", "1108", "reset after", "fails"]), max_size=20))
 def test_the_budget_is_never_passed(budget, faults):
-    """Whatever fails, what is charged never passes max_credits, and it is used up where presses are there for it."""
+    """With any failures, the charges never exceed max_credits, and they use it up if there are presses."""
     asyncio.run(spend(budget, faults))
 
 
@@ -318,7 +318,7 @@ async def spend(budget, faults):
 
 
 class Prices:
-    """AKOOL with prices of its own: what a press costs, and what the reply to it and its result report."""
+    """AKOOL with other prices: what a press costs, and what the reply to it and its result report."""
 
     def __init__(self, price, in_reply, in_result):
         self.price, self.in_reply, self.in_result = price, in_reply, in_result
@@ -354,7 +354,7 @@ class Prices:
     ],
 )
 async def test_the_budget_holds_whatever_akool_reports_first(price, in_reply, in_result):
-    """Of a budget of 10, presses are charged no more, and none is left unpressed that would have fitted."""
+    """With a budget of 10, no more is charged, and no press that would have fitted is left out."""
     akool_at_work = Prices(price, in_reply, in_result)
     async with (
         scripted_server(akool_at_work) as server,
@@ -381,7 +381,7 @@ async def test_the_budget_holds_while_the_price_rises():
 
 
 async def test_a_fan_out_that_is_left_holds_nobody_up(emulator, akool):
-    """Left while its first press is under way: a caller who joined one of its presses gets it, and so do others."""
+    """The fan-out is left while its first press is under way: callers that joined its presses get them."""
     source = emulator.add_image()
     emulator.faults.script("create_by_button", Fault.slow(0.2))
     outcomes = akool.fan_out([(source, button) for button in VARIATIONS], max_credits=6)
@@ -399,7 +399,7 @@ async def test_a_fan_out_that_is_left_holds_nobody_up(emulator, akool):
 
 
 async def test_a_budget_counts_a_press_that_another_fan_out_began(emulator, akool):
-    """What a fan-out takes over from one that was left is counted: two presses do not fit a budget for one."""
+    """A fan-out counts presses that it shares with one that was left: two presses do not fit a budget for one."""
     source = emulator.add_image()
     emulator.faults.script("create_by_button", Fault.slow(0.2))
     first = akool.fan_out([(source, "V1"), (source, "V2")], max_credits=2)
@@ -414,7 +414,7 @@ async def test_a_budget_counts_a_press_that_another_fan_out_began(emulator, akoo
 
 
 async def test_a_first_press_that_never_ends_does_not_stop_the_others(emulator, akool):
-    """With credits to spare, presses of a kind that has no price yet go on beside the first."""
+    """With enough credits, presses of a kind without a known price run beside the first."""
     emulator.faults.script("create_by_button", Fault.stuck())
     presses = [ButtonPress(emulator.add_image(), "V1") for _ in range(6)]
     outcomes = akool.fan_out(presses, max_credits=1000)
@@ -423,7 +423,7 @@ async def test_a_first_press_that_never_ends_does_not_stop_the_others(emulator, 
 
 
 async def test_a_price_that_makes_no_sense_does_not_end_a_budget(emulator, akool):
-    """A reply that reports a thousand million credits is not believed; the result is."""
+    """A reply that reports a thousand million credits is ignored, and the result's price counts."""
     source = emulator.add_image()
     emulator.faults.script("create_by_button", Fault.deduction_credit(1e9))
     await (await akool.upscale(source, 1)).wait_until_complete()
@@ -436,7 +436,7 @@ async def test_a_price_that_makes_no_sense_does_not_end_a_budget(emulator, akool
 
 
 async def test_a_fan_out_says_so_in_another_event_loop(emulator):
-    """A fan-out that is iterated in another thread's event loop ends at once, before anything is pulled or sent."""
+    """A fan-out that is iterated in another thread's event loop raises immediately, before it pulls or sends."""
     async with emulator.session() as akool:
         await akool.get_credit()
         outcomes = akool.fan_out([(emulator.add_image(), "V1")])
@@ -446,7 +446,7 @@ async def test_a_fan_out_says_so_in_another_event_loop(emulator):
 
 
 async def test_an_error_of_the_input_is_raised_when_all_else_is_out(emulator, akool):
-    """A bad item names its place; what was pulled before it has come out, nothing after it is pressed."""
+    """A bad item is named by its position. Earlier items are done, and nothing after it is pressed."""
     source = emulator.add_image()
     done = []
 
@@ -463,7 +463,7 @@ async def test_an_error_of_the_input_is_raised_when_all_else_is_out(emulator, ak
 @pytest.mark.parametrize("name", ["V5", "R", "u1", ""])
 @pytest.mark.parametrize("as_press", [True, False])
 async def test_a_button_that_this_version_does_not_know_is_one_refused_outcome(emulator, akool, name, as_press):
-    """AKOOL may list new buttons: pressing all that an image offers goes on, and says which one it cannot press."""
+    """AKOOL may list new buttons: pressing all buttons of an image continues, and reports the unknown one."""
     source = emulator.add_image()
     unlisted = ButtonPress(source, Button.unlisted(name)) if as_press else (source, name)
     outcomes = await collect(akool.fan_out([(source, "V1"), unlisted, (source, "V3")]))
@@ -488,7 +488,7 @@ async def test_an_endless_input_of_unknown_buttons_stays_lazy(emulator, akool):
 
 @pytest.mark.parametrize("item", ["V1", ("image-1",), ("image-1", "V1", 3), None, 7, ("", "V1")])
 async def test_what_is_no_press_is_refused(akool, item):
-    """Anything but a ButtonPress or a good pair is a ValueError that names its place."""
+    """Anything but a ButtonPress or a valid pair is a ValueError that names its position."""
     with pytest.raises(ValueError, match=r"items\[0\]"):
         await collect(akool.fan_out([item]))
 
@@ -517,7 +517,7 @@ async def test_a_bad_argument_is_named_before_anything_is_pulled(emulator, akool
 
 
 async def test_a_busy_plan_is_kept_full_without_a_cap_of_ours():
-    """A plan of three generations and no cap of ours: everything comes out, and few POSTs are refused for it."""
+    """A plan of three jobs and no cap of ours: everything is done, and few POSTs are refused."""
     async with (
         Emulator(speed=100, plan_concurrency=3) as emulator,
         emulator.session(polling=FAST, timing=Timing()) as akool,
@@ -532,7 +532,7 @@ async def test_a_busy_plan_is_kept_full_without_a_cap_of_ours():
 @pytest.mark.parametrize("fault", [Fault.reset("before"), Fault.status(502), Fault.code(1005)])
 @pytest.mark.parametrize("buttons", [VARIATIONS, UPSCALES])
 async def test_a_budget_does_not_keep_out_the_press_it_waits_for(emulator, akool, fault, buttons):
-    """The first press of a kind, which tells the price, may have to be sent again while all others wait for it."""
+    """The first press of a kind, which shows the price, may have to be sent again while all others wait for it."""
     emulator.faults.script("create_by_button", fault)
     presses = [(emulator.add_image(), button) for _ in range(5) for button in buttons]
     outcomes = await collect(akool.fan_out(presses, max_credits=100, preflight=False))
@@ -542,7 +542,7 @@ async def test_a_budget_does_not_keep_out_the_press_it_waits_for(emulator, akool
 
 @pytest.mark.parametrize("turns", range(12))
 async def test_cancelling_twice_loses_no_id(emulator, akool, turns):
-    """A second cancel, while the first is being dealt with, leaves every accepted operation in ``unclaimed``."""
+    """A second cancellation, during the first one's cleanup, leaves every accepted operation in ``unclaimed``."""
     presses = all_buttons(emulator, 4)
     yielded = []
 
@@ -563,7 +563,7 @@ async def test_cancelling_twice_loses_no_id(emulator, akool, turns):
 
 
 async def test_closing_the_session_ends_a_fan_out_that_was_left_open(emulator, akool):
-    """A generator that nobody closed presses no more after the session, and what it had accepted is unclaimed."""
+    """A generator that was not closed presses nothing after the session, and its accepted operations are unclaimed."""
     outcomes = akool.fan_out(all_buttons(emulator, 10), max_in_flight=20)
     first = await anext(outcomes)
     await akool.aclose()
@@ -574,7 +574,7 @@ async def test_closing_the_session_ends_a_fan_out_that_was_left_open(emulator, a
 
 
 async def test_the_input_is_closed_with_the_fan_out(emulator, akool):
-    """A generator that feeds the fan-out is closed with it, so that what it holds open is given back."""
+    """A generator that feeds the fan-out is closed with it, so that it releases its resources."""
     closed = []
 
     def presses():
@@ -598,7 +598,7 @@ async def test_the_input_is_closed_with_the_fan_out(emulator, akool):
 
 
 async def test_an_input_that_is_cancelled_from_within_is_an_error(emulator, akool):
-    """A CancelledError that the caller's own input lets out does not pass for the end of the input."""
+    """A CancelledError from the caller's own input is not mistaken for the end of the input."""
 
     async def presses():
         yield emulator.add_image(), "V1"
@@ -610,7 +610,7 @@ async def test_an_input_that_is_cancelled_from_within_is_an_error(emulator, akoo
 
 @pytest.mark.parametrize("code", [1006, 1101, 1200])
 async def test_a_warm_session_stops_within_what_is_under_way(emulator, code):
-    """Once dozens were accepted, a refusal that holds for all costs the POSTs under way and no more."""
+    """After dozens were accepted, an account error costs only the POSTs under way."""
     async with emulator.session(polling=FAST, max_concurrent_upscales=50) as akool:
         await collect(akool.fan_out(all_buttons(emulator, 8), preflight=False))
         emulator.faults.rate(1.0, Fault.code(code), endpoints=["create_by_button"])
@@ -621,7 +621,7 @@ async def test_a_warm_session_stops_within_what_is_under_way(emulator, code):
 
 
 async def test_a_spent_budget_is_not_read_for(emulator, akool):
-    """Once the credits are gone no source image is read any more."""
+    """When the credits are used up, no more source images are read."""
     presses = [(emulator.add_image(), "V1") for _ in range(100)]
     outcomes = await collect(akool.fan_out(presses, max_credits=4, max_in_flight=8))
     assert sum(outcome.ok for outcome in outcomes) == 2
@@ -630,7 +630,7 @@ async def test_a_spent_budget_is_not_read_for(emulator, akool):
 
 
 async def test_an_image_that_was_not_finished_is_read_again(emulator, akool):
-    """What preflight saw of a running image says nothing of it once it has finished."""
+    """Preflight reads a running image again when it has finished."""
     source = await akool.create_by_prompt("a fox")
 
     async def presses():
@@ -650,7 +650,7 @@ async def test_an_image_that_is_not_there_is_read_once(emulator, akool):
 
 
 async def test_variations_are_not_shut_out_where_little_is_in_flight(emulator):
-    """Eight upscales before four variations, eight in flight: the upscales that wait leave room."""
+    """Eight upscales before four variations, eight in flight: the waiting upscales leave room."""
     async with emulator.session(polling=FAST) as akool:
         images = [emulator.add_image() for _ in range(4)]
         emulator.faults.script("create_by_button", *[Fault.stuck()] * 4)
@@ -661,7 +661,7 @@ async def test_variations_are_not_shut_out_where_little_is_in_flight(emulator):
 
 
 async def test_the_budget_of_a_fan_out_binds_nobody_else(emulator, akool):
-    """A press that waits for the budget of a fan-out can be made by anyone else, on their own account."""
+    """Other callers can make a press that waits for a fan-out's budget, and pay for it themselves."""
     first, second = emulator.add_image(), emulator.add_image()
     emulator.faults.script("create_by_button", Fault.slow(0.3))
     running = asyncio.create_task(collect(akool.fan_out([(first, "V1"), (second, "V1")], max_credits=2)))
@@ -673,7 +673,7 @@ async def test_the_budget_of_a_fan_out_binds_nobody_else(emulator, akool):
 
 
 async def test_the_input_may_close_the_session(emulator, akool):
-    """An input that closes the session from within ends the fan-out, and leaves no task behind."""
+    """An input that closes the session ends the fan-out, and leaves no task behind."""
 
     async def presses():
         yield emulator.add_image(), "V1"
@@ -688,7 +688,7 @@ async def test_the_input_may_close_the_session(emulator, akool):
 
 @pytest.mark.parametrize("turns", range(4))
 async def test_reads_before_pressing_end_with_the_fan_out(emulator, akool, turns):
-    """Cancelled once or twice, no preflight read goes on, and none of their errors is left to asyncio's complaints."""
+    """After one or two cancellations no preflight read goes on, and asyncio logs none of their errors."""
     emulator.faults.rate(1.0, Fault.slow(0.05), endpoints=["get_image_result"])
     fan_out = akool.fan_out([(f"{number:024x}", "V1") for number in range(12)])
     running = asyncio.create_task(collect(fan_out))
@@ -703,7 +703,7 @@ async def test_reads_before_pressing_end_with_the_fan_out(emulator, akool, turns
 
 
 async def test_a_closed_session_begins_no_fan_out(akool):
-    """fan_out after aclose is refused at once."""
+    """fan_out after aclose is refused immediately."""
     await akool.aclose()
     with pytest.raises(SessionClosedError):
         akool.fan_out([])
@@ -731,7 +731,7 @@ async def test_an_unknown_outcome_that_nobody_took_is_kept(emulator):
 
 
 async def test_a_place_that_comes_free_is_given_to_one_press(emulator):
-    """An upscale and a variation wait for the one place that is left: no more than max_in_flight are begun."""
+    """An upscale and a variation wait for the last free place: no more than max_in_flight are begun."""
     opened, gave = asyncio.Event(), asyncio.Event()
 
     async def presses():
@@ -765,7 +765,7 @@ async def test_a_fan_out_whose_session_is_closed_before_it_begins_presses_nothin
 
 
 async def test_an_image_that_is_not_finished_is_read_once_for_all_who_wait(emulator, akool):
-    """Two buttons of an image that runs, at the same time: one read refuses both."""
+    """Two buttons of a running image at the same time: one read refuses both."""
     emulator.faults.script("create_by_prompt", Fault.stuck())
     source = await akool.create_by_prompt("a fox")
     emulator.faults.script("get_image_result", Fault.slow(0.1))
@@ -775,7 +775,7 @@ async def test_an_image_that_is_not_finished_is_read_once_for_all_who_wait(emula
 
 
 async def test_a_tight_budget_leaves_no_slot_idle(emulator):
-    """Once a price is known, presses go one after the other only until AKOOL has answered, and run together."""
+    """When a price is known, presses go one at a time only until AKOOL has answered, and then run concurrently."""
     async with emulator.session(polling=FAST) as akool:
         await (await akool.upscale(emulator.add_image(), 1)).wait_until_complete()
         presses = [(emulator.add_image(), "U1") for _ in range(8)]

@@ -1,4 +1,4 @@
-"""Every fault at every endpoint: POSTs received, presses accepted and credits charged, by the emulator's own ledger."""
+"""Every fault at every endpoint: POSTs received, presses accepted and credits charged, by the emulator's ledger."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -52,14 +52,14 @@ async def akool(emulator):
 
 
 async def assert_slot_free(akool, emulator):
-    """The one slot of the session can be had again."""
+    """Check that the session's only slot is free."""
     operation = await akool.upscale(emulator.add_image(), 4)
     assert (await operation.wait_until_complete()).status == ImageStatus.COMPLETED
 
 
 @pytest.mark.parametrize("name", LOST)
 async def test_a_press_whose_reply_is_lost_after_acceptance_is_told_as_charged(emulator, akool, name):
-    """Accepted, reply lost: one POST, one charge, OutcomeUnknownError(charged=True) with the press, slot back."""
+    """Accepted, reply lost: one POST, one charge, OutcomeUnknownError(charged=True) with the press, slot free."""
     source = emulator.add_image()
     emulator.faults.script("create_by_button", LOST[name]("after"))
     with pytest.raises(OutcomeUnknownError) as caught:
@@ -74,7 +74,7 @@ async def test_a_press_whose_reply_is_lost_after_acceptance_is_told_as_charged(e
 
 @pytest.mark.parametrize("name", LOST)
 async def test_a_press_that_is_lost_before_acceptance_is_pressed_again(emulator, akool, name):
-    """Not accepted, reply lost: found not taken by two reads, pressed again, charged once."""
+    """Not accepted, reply lost: two reads show that AKOOL did not accept it; it is pressed again and charged once."""
     source = emulator.add_image()
     emulator.faults.script("create_by_button", LOST[name]("before"))
     operation = await akool.upscale(source, 1)
@@ -85,7 +85,7 @@ async def test_a_press_that_is_lost_before_acceptance_is_pressed_again(emulator,
 
 
 async def test_a_press_whose_reply_is_about_another_image_is_told_as_charged(emulator, akool):
-    """Mixed up with another reply: one POST, one charge, OutcomeUnknownError(charged=True), slot back."""
+    """Mixed up with another reply: one POST, one charge, OutcomeUnknownError(charged=True), slot free."""
     emulator.faults.script("create_by_button", Fault.other_image())
     with pytest.raises(OutcomeUnknownError) as caught:
         await akool.upscale(emulator.add_image(), 1)
@@ -96,7 +96,7 @@ async def test_a_press_whose_reply_is_about_another_image_is_told_as_charged(emu
 
 
 async def test_bad_bytes_lose_nothing(emulator, akool):
-    """Bytes that are not UTF-8, in the reply to a press, a prompt and polls: each gives its operation and result."""
+    """Invalid UTF-8 in the reply to a press, a prompt and polls: each gives its operation and result."""
     faults = [Fault.bad_bytes()] * 2
     for endpoint in ("create_by_button", "create_by_prompt", "create_by_source_prompt", "get_image_result"):
         emulator.faults.script(endpoint, *faults)
@@ -112,7 +112,7 @@ async def test_bad_bytes_lose_nothing(emulator, akool):
 
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_repress_false_never_presses_again(emulator, when):
-    """With resubmit_lost=False a lost reply is told as unknown, whether or not AKOOL accepted, after one POST."""
+    """With resubmit_lost=False a lost reply is unknown after one POST, whether AKOOL accepted it or not."""
     async with emulator.session(polling=FAST, resubmit_lost=False) as akool:
         emulator.faults.script("create_by_button", Fault.reset(when))
         with pytest.raises(OutcomeUnknownError) as caught:
@@ -123,7 +123,7 @@ async def test_repress_false_never_presses_again(emulator, when):
 
 @pytest.mark.parametrize("name", PACED)
 async def test_a_paced_refusal_is_tried_again(emulator, akool, name):
-    """429 with either Retry-After and 1005 are no outcome in doubt: sent again, accepted once, nothing read."""
+    """429 with either Retry-After and 1005 leave no doubt: sent again, accepted once, source image not read."""
     source = emulator.add_image()
     emulator.faults.script("create_by_button", PACED[name](), PACED[name]())
     await akool.upscale(source, 1)
@@ -148,7 +148,7 @@ async def test_a_prompt_whose_reply_is_lost_is_never_sent_again(emulator, akool,
 @pytest.mark.parametrize("verb", PROMPT_PRICES)
 @pytest.mark.parametrize("name", PACED)
 async def test_a_prompt_that_is_paced_is_sent_again(emulator, akool, verb, name):
-    """A paced refusal of a prompt is not accepted: sent again, charged once."""
+    """A prompt that was refused for a pause is not accepted: it is sent again, and charged once."""
     emulator.faults.script(verb, PACED[name]())
     made = await getattr(akool, verb)("a fox")
     assert made
@@ -168,7 +168,7 @@ async def test_a_wait_survives_any_single_fault(emulator, akool, name):
 
 
 async def test_a_wait_survives_a_mix_of_faults(emulator, akool):
-    """Every other poll meets some fault, drawn with a seed; every wait ends well."""
+    """Every other poll has a random fault, drawn with a seed, and every wait ends with its result."""
     faults = [Fault.reset(), Fault.status(502), Fault.html(), Fault.cut(), Fault.code(1108), Fault.image_status(9)]
     operations = [await akool.vary(emulator.add_image(), 1) for _ in range(20)]
     emulator.faults.rate(0.5, *faults, endpoints=["get_image_result"], seed=3)
@@ -179,7 +179,7 @@ async def test_a_wait_survives_a_mix_of_faults(emulator, akool):
 @pytest.mark.parametrize("endpoint", ["get_credit", "get_image_result", "get_token"])
 @pytest.mark.parametrize("name", LOST)
 async def test_a_read_survives_any_single_fault(emulator, endpoint, name):
-    """Reads and Get Token cost nothing and are asked again."""
+    """Reads and Get Token cost nothing and are repeated."""
     credentials = ClientCredentials(emulator.client_id, emulator.client_secret)
     async with AkoolSession(credentials, base_url=emulator.base_url, request_timeout=1.0) as akool:
         emulator.faults.script(endpoint, LOST[name]("before"))
@@ -191,7 +191,7 @@ async def test_a_read_survives_any_single_fault(emulator, endpoint, name):
 
 @pytest.mark.parametrize("code", [1003, 1009, 1101, 1102, 1200])
 async def test_a_wait_ends_at_once_where_asking_again_is_useless(emulator, akool, code):
-    """Auth, banned, not permitted, a wrong parameter: told after one poll, with the id."""
+    """Authentication, a ban, no permission, a wrong parameter: the wait ends after one poll, with the id."""
     operation = await akool.vary(emulator.add_image(), 1)
     emulator.faults.script("get_image_result", Fault.code(code))
     with pytest.raises(APIError) as caught:
@@ -216,7 +216,7 @@ async def test_used_buttons_may_lag_behind_the_press():
 
 
 async def test_a_lag_with_repress_false_stays_unknown():
-    """The same without a second press cannot be told."""
+    """Without a second press it cannot be found out."""
     async with Emulator(speed=200, used_buttons_lag=3600) as emulator:
         async with emulator.session(resubmit_lost=False) as akool:
             emulator.faults.script("create_by_button", Fault.reset("after"))
@@ -226,7 +226,7 @@ async def test_a_lag_with_repress_false_stays_unknown():
 
 
 async def test_a_button_that_is_neither_used_nor_offered_stays_unknown(emulator, akool):
-    """A source that shows the button nowhere tells nothing: charged=None, no second press."""
+    """A source image without the button shows nothing: charged=None, no second press."""
     source = emulator.add_image(buttons=["V1"])
     emulator.faults.script("create_by_button", Fault.reset("before"))
     with pytest.raises(OutcomeUnknownError) as caught:
@@ -236,7 +236,7 @@ async def test_a_button_that_is_neither_used_nor_offered_stays_unknown(emulator,
 
 
 async def test_a_source_that_cannot_be_read_leaves_the_outcome_unknown(emulator, akool):
-    """When reconciling itself fails for good, the caller is told that nothing can be told."""
+    """If reconciling fails permanently, the outcome is unknown, with charged=None."""
     emulator.faults.script("create_by_button", Fault.reset("after"))
     emulator.faults.script("get_image_result", Fault.code(1009))
     with pytest.raises(OutcomeUnknownError, match="1009") as caught:
@@ -246,7 +246,7 @@ async def test_a_source_that_cannot_be_read_leaves_the_outcome_unknown(emulator,
 
 
 async def test_a_press_lost_again_and_again_is_given_up(emulator, akool):
-    """Three lost replies to presses that AKOOL never took end in an error, not in a loop."""
+    """Three lost replies to presses that AKOOL did not accept end in an error, not in a loop."""
     emulator.faults.rate(1.0, Fault.status(502, "before"), endpoints=["create_by_button"])
     with pytest.raises(OutcomeUnknownError):
         await akool.upscale(emulator.add_image(), 1)
@@ -255,7 +255,7 @@ async def test_a_press_lost_again_and_again_is_given_up(emulator, akool):
 
 
 async def test_a_refusal_after_a_lost_reply_stays_in_doubt(emulator, akool):
-    """Lost, found not taken, then refused for want of credit: the first POST is not forgotten."""
+    """Reply lost, not accepted, then refused for too little credit: the first POST still counts."""
     emulator.faults.script("create_by_button", Fault.reset("before"), Fault.code(1006))
     with pytest.raises(OutcomeUnknownError, match="1006") as caught:
         await akool.upscale(emulator.add_image(), 1)
@@ -264,7 +264,7 @@ async def test_a_refusal_after_a_lost_reply_stays_in_doubt(emulator, akool):
 
 @pytest.mark.parametrize(("pressed", "charged"), [(True, True), (False, False)])
 async def test_reconcile_by_hand(emulator, akool, pressed, charged):
-    """session.reconcile tells what became of a press, later and in another process, and sends only reads."""
+    """session.reconcile finds the outcome of a press, later and in another process, and only sends reads."""
     source = emulator.add_image()
     if pressed:
         await akool.vary(source, 2)
@@ -274,14 +274,14 @@ async def test_reconcile_by_hand(emulator, akool, pressed, charged):
 
 
 async def test_reconcile_by_hand_says_when_it_cannot_be_told(emulator, akool):
-    """A button that the source does not know is None; a source that does not exist is an error."""
+    """A button that the source does not have is None; a source that does not exist is an error."""
     assert await akool.reconcile(emulator.add_image(buttons=["V1"]), "U1") is None
     with pytest.raises(AkoolError):
         await akool.reconcile("nowhere", "U1")
 
 
 async def test_a_used_button_is_refused(emulator, akool):
-    """Pressed by somebody else: 1010, one POST, nothing charged to us."""
+    """Pressed by another program: 1010, one POST, nothing charged to us."""
     source = emulator.add_image()
     async with emulator.session() as other:
         await other.vary(source, 1)
@@ -291,7 +291,7 @@ async def test_a_used_button_is_refused(emulator, akool):
 
 
 async def test_1108_on_a_press_is_told_and_can_be_pressed_later(emulator, akool):
-    """1108 is a refusal, which the caller may answer with another press."""
+    """1108 is a refusal, after which the caller may press again."""
     source = emulator.add_image()
     emulator.faults.script("create_by_button", Fault.code(1108))
     with pytest.raises(GenerationError):
@@ -300,7 +300,7 @@ async def test_1108_on_a_press_is_told_and_can_be_pressed_later(emulator, akool)
 
 
 async def test_1101_mid_flight_is_renewed_on_a_press(emulator):
-    """A token that ends under a press is renewed; AKOOL refused the first POST, so the second is no repeat."""
+    """A token that ends during a press is renewed. AKOOL refused the first POST, so the second is no repetition."""
     credentials = ClientCredentials(emulator.client_id, emulator.client_secret)
     async with AkoolSession(credentials, base_url=emulator.base_url) as akool:
         source = emulator.add_image()

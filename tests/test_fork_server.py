@@ -1,4 +1,4 @@
-"""Commands that are forked are what commands of a fresh interpreter are."""
+"""Forked commands behave like commands of a fresh interpreter."""
 
 import asyncio
 import json
@@ -59,7 +59,7 @@ ENDINGS = {
 
 @pytest.fixture
 def both(tmp_path):
-    """Run a probe afresh and forked, with the same arguments; what it saw and how it ended, of both."""
+    """Run a probe in a fresh interpreter and forked, and return what both saw and how they ended."""
 
     async def run_both(ending="", *arguments, **options):
         (tmp_path / "probe.py").write_text(PROBE + ending)
@@ -91,7 +91,7 @@ def both(tmp_path):
     ids=str,
 )
 async def test_a_forked_command_begins_as_a_fresh_one(both, environment, first):
-    """Arguments, environment, streams, descriptors, signals and all else that a program can see are the same."""
+    """Arguments, environment, streams, descriptors, signals and everything else that a program can see are the same."""
     fresh, forked = await both("", "-x", "\u65e5\udcff", environment=environment, first=first)
     assert fresh == forked
 
@@ -100,20 +100,20 @@ async def test_a_forked_command_begins_as_a_fresh_one(both, environment, first):
     "encoding", ["ascii", "latin-1", "cp1252", "UTF8", "cp437:strict", "utf-8:replace", ":replace"]
 )
 async def test_a_forked_command_has_the_encodings_of_a_fresh_one(both, encoding):
-    """PYTHONIOENCODING is read, and its names are spelled, as an interpreter does."""
+    """PYTHONIOENCODING is read, and its names are spelled, as by an interpreter."""
     fresh, forked = await both(environment={"PYTHONIOENCODING": encoding})
     assert fresh == forked
 
 
 @pytest.mark.parametrize("ending", ENDINGS.values(), ids=ENDINGS)
 async def test_a_forked_command_ends_as_a_fresh_one(both, ending):
-    """Status, output, the last line of stderr, and what is registered for the end are the same."""
+    """Status, output, the last line of stderr, and exit handlers are the same."""
     fresh, forked = await both(ending)
     assert fresh == forked
 
 
 async def test_a_terminal_is_one_for_both(tmp_path):
-    """On a terminal of its own, all streams are found to be one."""
+    """On a separate terminal, all streams are the same one."""
     (tmp_path / "probe.py").write_text(PROBE)
     seen = []
     for afresh in (True, False):
@@ -131,7 +131,7 @@ async def test_a_terminal_is_one_for_both(tmp_path):
 @pytest.mark.parametrize("afresh", [True, False], ids=["fresh", "forked"])
 @pytest.mark.parametrize("stop", ["kill", "terminate"])
 async def test_a_command_can_be_killed(tmp_path, afresh, stop):
-    """A signal ends it and is its status; the streams end with it."""
+    """A signal ends it and is its status, and the streams end with it."""
     (tmp_path / "sleeper.py").write_text("import time; print('ready', flush=True); time.sleep(60)")
     process = await start(cwd=tmp_path, module="sleeper", afresh=afresh)
     assert await process.stdout.readline() == b"ready\n"

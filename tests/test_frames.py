@@ -1,4 +1,4 @@
-"""How many calls of the library lie between its public verbs and aiohttp."""
+"""The number of calls of the library between its public verbs and aiohttp."""
 
 import asyncio
 import sys
@@ -17,7 +17,7 @@ MAX_FRAMES_OF_A_WAIT = 8
 
 
 def recorder(chains):
-    """A trace of aiohttp that notes which functions of the library led to the first request of each method."""
+    """A trace of aiohttp that records which functions of the library led to the first request of each method."""
     trace = aiohttp.TraceConfig()
 
     async def note(_, __, request):
@@ -28,7 +28,7 @@ def recorder(chains):
 
 
 def frames_here():
-    """The library's functions on the stack, the outermost first."""
+    """Return the library's functions on the stack, the outermost first."""
     frame, found = sys._getframe(1), []
     while frame is not None:
         if frame.f_code.co_filename.startswith(ROOT):
@@ -38,7 +38,7 @@ def frames_here():
 
 
 def frames_of_the_caller():
-    """The library's functions that the task named "caller" is waiting in."""
+    """Return the library's functions in which the task named "caller" waits."""
     (caller,) = [task for task in asyncio.all_tasks() if task.get_name() == "caller"]
     coroutine, found = caller.get_coro(), []
     while coroutine is not None and hasattr(coroutine, "cr_frame") and coroutine.cr_frame is not None:
@@ -49,12 +49,12 @@ def frames_of_the_caller():
 
 
 def name_of(frame):
-    """Room and function."""
+    """Return room and function."""
     return f"{Path(frame.f_code.co_filename).relative_to(ROOT).with_suffix('')}:{frame.f_code.co_qualname}"
 
 
 async def test_few_calls_lie_between_a_verb_and_aiohttp():
-    """From create_by_button at most seven, from wait_until_complete at most eight, each named for what it adds."""
+    """From create_by_button at most seven, from wait_until_complete at most eight."""
     chains = {}
     async with Emulator(speed=100) as emulator, aiohttp.ClientSession(trace_configs=[recorder(chains)]) as http:
         async with AkoolSession(emulator.api_key, base_url=emulator.base_url, http=http, polling=FAST) as akool:

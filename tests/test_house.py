@@ -1,4 +1,4 @@
-"""The house: its rooms, the order of imports (contracts in pyproject.toml), and the public names."""
+"""The rooms of the package, the order of imports (contracts in pyproject.toml), and the public names."""
 
 import ast
 import shutil
@@ -91,12 +91,12 @@ def lint_imports(directory):
 
 
 def test_the_listing_is_the_architecture():
-    """At the top of the package stand its rooms and nothing else."""
+    """The top of the package has exactly its rooms."""
     assert {path.name for path in ROOT.iterdir()} - {"__pycache__"} == ROOMS | MARKERS
 
 
 def test_imports_go_down_and_packages_have_owners():
-    """Every import keeps the contracts, those for type checkers included."""
+    """Every import keeps the contracts, also those for type checkers."""
     checked = lint_imports(ROOT.parent)
     assert checked.returncode == 0, checked.stdout
 
@@ -117,7 +117,7 @@ def test_imports_go_down_and_packages_have_owners():
     ],
 )
 def test_a_wrong_import_is_found(tmp_path, room, line, contract):
-    """The contracts can be broken."""
+    """The contracts find a wrong import."""
     shutil.copytree(ROOT, tmp_path / "akool_async", ignore=shutil.ignore_patterns("__pycache__"))
     with (tmp_path / "akool_async" / room).open("a") as file:
         file.write(f"{line}\n")
@@ -141,14 +141,14 @@ def test_the_emulator_shares_no_code_with_the_client():
 
 
 def test_public_names_are_pinned():
-    """Adding or losing a public name is a decision, not an accident."""
+    """Adding or removing a public name is a decision, not an accident."""
     assert akool_async.__all__ == PUBLIC
     assert all(hasattr(akool_async, name) for name in PUBLIC)
     assert (ROOT / "py.typed").exists()
 
 
 def test_importing_the_library_brings_no_extra():
-    """Neither the command line, nor the emulator, nor what only they need is imported by `import akool_async`."""
+    """`import akool_async` imports neither the command line, nor the emulator, nor the packages that only they need."""
     program = "import akool_async, sys; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()
     extras = {"click", "rich", "PIL", "pytest", "aiohttp.web", "akool_async.emulator", "dbos", "sqlalchemy"}

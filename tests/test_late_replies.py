@@ -1,4 +1,4 @@
-"""A time-out that is noticed late: a stopped or busy process reads first what has arrived meanwhile."""
+"""A timeout that is noticed late: a stopped or busy process first reads what has arrived meanwhile."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ def reply(**more):
 
 
 class ReplyDuringSleep:
-    """A server of one reply, which it begins to send while the event loop of the client is kept from running."""
+    """A server of one reply, which it begins to send while the client's event loop is blocked."""
 
     def __init__(self, pieces):
         self.loop = asyncio.get_running_loop()
@@ -81,14 +81,14 @@ class ReplyDuringSleep:
     ids=["one piece", "headers and body", "an interim reply", "two megabytes"],
 )
 async def test_a_reply_that_came_while_the_process_slept_past_the_time_out_is_read(pieces):
-    """Time-out and reply are noticed in the same moment: the paid id counts."""
+    """Timeout and reply are noticed at the same time: the paid id counts."""
     async with ReplyDuringSleep(pieces) as server:
         async with AkoolSession(KEY, base_url=server.base_url, request_timeout=PATIENCE) as akool:
             assert (await akool.create_by_prompt("a fox")).id == CREATE_BY_PROMPT_REPLY["data"]["_id"]
 
 
 async def test_without_a_reply_the_time_out_ends_the_request_even_if_it_is_noticed_late():
-    """Leniency has an end."""
+    """The extra time is limited."""
     async with ReplyDuringSleep([b"HTTP/1.1 200 OK\r\n"]) as server:
         async with AkoolSession(KEY, base_url=server.base_url, request_timeout=PATIENCE, resubmit_lost=False) as akool:
             with pytest.raises(OutcomeUnknownError, match=r"no reply within 0\.1 s"):
@@ -109,7 +109,7 @@ asyncio.run(main())
 
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no such signal on this system")
 async def test_a_process_that_was_stopped_reads_the_reply_when_it_goes_on():
-    """Ctrl-Z while a POST is under way, for longer than the time-out, and fg."""
+    """Ctrl-Z while a POST is under way, for longer than the timeout, and fg."""
     began = time.monotonic()
 
     async def answer(request):
@@ -132,7 +132,7 @@ async def test_a_process_that_was_stopped_reads_the_reply_when_it_goes_on():
 
 
 async def test_a_reply_that_is_really_late_is_none():
-    """Nothing is added to the time-out of a process that is awake."""
+    """The timeout of a process that is awake is not extended."""
     loop = asyncio.get_running_loop()
     async with scripted_server(lambda request: asyncio.sleep(60)) as server:
         async with AkoolSession(KEY, base_url=server.base_url, request_timeout=PATIENCE, timing=QUICK) as akool:
@@ -143,7 +143,7 @@ async def test_a_reply_that_is_really_late_is_none():
 
 
 async def test_each_request_has_its_own_deadline():
-    """One timer serves all: of twenty requests at different times the ten without an answer end, and no other."""
+    """One timer serves all: of twenty requests at different times, exactly the ten without an answer end."""
     asked = 0
 
     async def answer_every_second(_):

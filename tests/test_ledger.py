@@ -22,14 +22,14 @@ async def bare():
 
 
 async def test_a_condition_that_is_true_already_returns_immediately(bare):
-    """What the condition returns is returned, although nothing changes any more."""
+    """The condition's value is returned, even if nothing changes."""
     await bare.press(bare.emulator.add_image(), "U1")
     post = await bare.emulator.ledger.until(lambda ledger: ledger.accepted == 1 and ledger.posts[-1])
     assert post.button == "U1"
 
 
 async def test_every_kind_of_change_wakes(bare):
-    """A request, a spending POST, a callback, a picture and credits that were spent elsewhere each end a wait."""
+    """A request, a POST that spends, a callback, a picture and credits spent elsewhere each end a wait."""
     emulator = bare.emulator
     called = asyncio.Event()
 
@@ -71,7 +71,7 @@ async def test_a_post_is_seen_whole(bare):
 
 
 async def test_the_condition_is_evaluated_at_changes_only(bare):
-    """Nothing is polled: the condition is evaluated once, and once more at each change."""
+    """The condition is called once, and once more after each change: nothing polls."""
     asked = []
     waiting = asyncio.create_task(bare.emulator.ledger.until(asked.append, timeout=0.2))
     await asyncio.sleep(0)
@@ -84,7 +84,7 @@ async def test_the_condition_is_evaluated_at_changes_only(bare):
 
 
 def test_an_emulator_in_a_thread_wakes_every_event_loop():
-    """Three event loops in three threads wait, and a fourth one's presses wake them all."""
+    """Three event loops in three threads wait, and the presses of a fourth wake them all."""
 
     async def wait(emulator, accepted):
         await emulator.ledger.until(lambda ledger: ledger.accepted >= accepted)
@@ -141,7 +141,7 @@ async def test_an_error_of_the_condition_is_raised(bare):
 
 
 def test_a_loop_that_was_closed_is_not_waited_for():
-    """A loop that ends in the middle of a wait keeps the emulator from nothing."""
+    """A loop that ends during a wait does not disturb the emulator."""
 
     async def ask():
         async with aiohttp.ClientSession() as http:
@@ -159,7 +159,7 @@ def test_a_loop_that_was_closed_is_not_waited_for():
 
 
 async def test_a_ledger_can_be_copied(bare):
-    """A test may keep what was so at a moment, also while somebody waits; a ledger can stand alone too."""
+    """A test may copy the ledger, also during a wait. A ledger works without an emulator, too."""
     ledger = bare.emulator.ledger
     waiting = asyncio.create_task(ledger.until(lambda ledger: ledger.requests))
     await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""A reply about something else than was asked is no answer: a cache or a gateway may mix replies up."""
+"""A reply about something else is no answer: a cache or a gateway may mix replies up."""
 
 import pytest
 from aiohttp import web
@@ -21,7 +21,7 @@ def finished(image_id, **fields):
 
 
 class Replies:
-    """The replies to POSTs, and those to reads of each image; the last of each comes again and again."""
+    """Script the replies to POSTs, and those to reads of each image; the last of each is repeated."""
 
     def __init__(self, creates=(), **reads):
         self._creates = list(creates)
@@ -41,7 +41,7 @@ def posts(server):
 
 
 async def test_a_poll_answered_for_another_image_is_repeated():
-    """The wait goes on over an answer about another image, and ends with the result of the right one."""
+    """The wait continues after an answer about another image, and ends with the right result."""
     polls = [finished(OTHER), image(NEW), finished(OTHER), finished(NEW, op_button="U1")]
     replies = Replies([image(NEW, op_button="U1")], **{NEW: polls})
     async with scripted_server(replies) as server, session(server) as akool:
@@ -51,7 +51,7 @@ async def test_a_poll_answered_for_another_image_is_repeated():
 
 
 async def test_updates_do_not_show_another_image():
-    """Whoever follows an operation sees snapshots of it alone."""
+    """updates() yields only snapshots of its own operation."""
     replies = Replies(**{NEW: [image(NEW), finished(OTHER), finished(NEW)]})
     async with scripted_server(replies) as server, session(server) as akool:
         assert {snapshot.id async for snapshot in akool.operation(NEW).updates()} == {NEW}
@@ -65,7 +65,7 @@ async def test_a_read_answered_for_another_image_is_repeated():
 
 
 async def test_reconciling_does_not_believe_another_image():
-    """What became of a press is read from its own source image, whatever another one says."""
+    """The outcome of a press is read from its own source image, and not from another one in the reply."""
     replies = Replies(**{SOURCE: [finished(OTHER, buttons=["U1"]), finished(SOURCE, used_buttons=["U1"])]})
     async with scripted_server(replies) as server, session(server) as akool:
         assert await akool.reconcile(SOURCE, "U1") is True
@@ -82,7 +82,7 @@ async def test_reconciling_does_not_believe_another_image():
     ],
 )
 async def test_a_press_answered_for_another_is_of_unknown_outcome(reply, reason, used):
-    """The reply names another button, or is the source image: the source image then says what became of the press."""
+    """The reply names another button, or is the source image: the source image then shows the outcome of the press."""
     replies = Replies([reply], **{SOURCE: [finished(SOURCE, used_buttons=["U1"] if used else [])]})
     async with scripted_server(replies) as server, session(server) as akool:
         with pytest.raises(OutcomeUnknownError, match=reason) as caught:
@@ -102,7 +102,7 @@ async def test_a_prompt_answered_with_a_press_is_of_unknown_outcome():
 
 
 async def test_a_batch_keeps_the_images_that_can_be_its_own():
-    """Of a batch, an image that another press made or that came before is left out, and the others are not lost."""
+    """In a batch, images of another press or of an earlier POST are left out, and the others are kept."""
     old, new, other = (image(f"65d3206b83cc00000000001{place}")["data"] for place in range(3))
     replies = [
         {"code": 1000, "data": [old]},
@@ -119,7 +119,7 @@ async def test_a_batch_keeps_the_images_that_can_be_its_own():
 
 
 async def test_an_end_that_was_seen_is_not_taken_back_by_an_error():
-    """Status 3 without URLs, then 1008: the wait ends with the result that is known."""
+    """Status 3 without URLs, then 1008: the wait ends with the known result."""
     gone = {"code": 1008, "msg": "the content does not exist"}
     replies = Replies(**{NEW: [image(NEW, image_status=3), gone]})
     async with scripted_server(replies) as server, session(server) as akool:
@@ -128,7 +128,7 @@ async def test_an_end_that_was_seen_is_not_taken_back_by_an_error():
 
 
 async def test_two_presses_answered_with_one_id_are_noticed():
-    """The second press does not get the operation of the first, though its button is the same."""
+    """The second press does not get the operation of the first, although its button is the same."""
     reads = {OTHER: [finished(OTHER, used_buttons=["U1"])]}
     async with scripted_server(Replies([image(NEW, op_button="U1")], **reads)) as server, session(server) as akool:
         assert (await akool.upscale(SOURCE, 1)).id == NEW
@@ -138,7 +138,7 @@ async def test_two_presses_answered_with_one_id_are_noticed():
 
 
 async def test_another_source_image_alone_is_no_sign():
-    """AKOOL's own page shows a reply with another image_content_model_id than the _id of its request."""
+    """The reply on AKOOL's own page has another image_content_model_id than the _id of its request."""
     replies = Replies([image(NEW, op_button="U1", image_content_model_id=OTHER)])
     async with scripted_server(replies) as server, session(server) as akool:
         assert (await akool.upscale(SOURCE, 1)).id == NEW

@@ -1,4 +1,4 @@
-"""The values users hold."""
+"""The values that users handle."""
 
 import pickle
 from datetime import UTC, datetime, timedelta
@@ -19,13 +19,13 @@ def test_buttons_know_what_they_are():
 
 @pytest.mark.parametrize("value", ["U5", "u2", "", None, 2])
 def test_a_button_that_does_not_exist_is_named(value):
-    """The error names the eight there are."""
+    """The error lists the eight buttons."""
     with pytest.raises(ValueError, match=r"^button must be one of U1, U2.*V4, not"):
         Button.parse(value)
 
 
 def test_urls_are_single_images_first_each_once_grid_last():
-    """Urls drops repeats and keeps the grid last; external_img only stands in for nothing."""
+    """Urls drops repeats and has the grid last; external_img is used only if there is no other."""
     result = ImageResult(id="a", upscaled_urls=("1", "2"), images=("2", "3"), image="grid", external_img="x")
     assert result.urls == ("1", "2", "3", "grid")
     assert ImageResult(id="a", image="one", upscaled_urls=("one",)).urls == ("one",)
@@ -55,19 +55,19 @@ STORED = datetime(2024, 4, 25, 8, 14, 52, 336000, tzinfo=UTC)
     ],
 )
 def test_the_url_of_a_result_tells_when_it_was_stored(fields, moment):
-    """finished_at is the newest of the file names' epoch milliseconds; other names tell nothing."""
+    """finished_at is the newest of the file names' epoch milliseconds; other names are ignored."""
     assert ImageResult(id="a", **fields).finished_at == moment
 
 
 def test_a_result_that_was_stored_before_it_was_created_tells_nothing():
-    """finished_at is None unless it makes sense beside created_at."""
+    """finished_at is None unless it is later than created_at."""
     url = "https://a.example/1714032892336-a.png"
     assert ImageResult(id="a", image=url, created_at=STORED + timedelta(seconds=1)).finished_at is None
     assert ImageResult(id="a", image=url, created_at=STORED - timedelta(seconds=1)).finished_at == STORED
 
 
 def test_results_expire_seven_days_after_creation():
-    """expires_at is aware and 7 days on; without a creation time, or beyond the calendar, there is none."""
+    """expires_at is timezone-aware and 7 days later; None without created_at, or beyond the calendar."""
     created = datetime(2026, 1, 1, tzinfo=UTC)
     assert ImageResult(id="a", created_at=created).expires_at == created + timedelta(days=7)
     assert ImageResult(id="a").expires_at is None
@@ -81,7 +81,7 @@ def test_only_3_and_4_are_final(status, final):
 
 
 def test_values_are_frozen_and_pickle():
-    """A press is a key for dictionaries; results pickle with their raw."""
+    """A press can be a dictionary's key; results pickle with raw."""
     press = ButtonPress("image-1", "U1")
     assert {press: 1}[ButtonPress("image-1", Button.U1)] == 1
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
@@ -95,7 +95,7 @@ def test_values_are_frozen_and_pickle():
 
 @pytest.mark.parametrize("reply", [GET_IMAGE_RESULT_REPLY, JPEG_RESULT_REPLY])
 async def test_a_finished_example_is_read(reply):
-    """PNG as documented or JPEG as of late: urls, status, time and raw are those of the reply."""
+    """PNG as documented or JPEG as observed: urls, status, time and raw are those of the reply."""
     data = reply["data"]
     async with scripted_server(reply) as server, AkoolSession(KEY, base_url=server.base_url) as akool:
         result = await akool.wait_until_complete(data["_id"])
@@ -120,7 +120,7 @@ async def test_a_v4_example_is_read(images):
 
 
 def test_an_outcome_that_holds_nothing_gives_no_result():
-    """Neither a result nor an error, as of a job that is still open: unwrap says which press it is of."""
+    """An outcome with neither a result nor an error, as for an open job: the error of unwrap() names the press."""
     with pytest.raises(ValueError, match="holds neither a result nor an error"):
         Outcome(ButtonPress("image-1", "U1")).unwrap()
 

@@ -1,4 +1,4 @@
-"""What a session says it was charged, held against the emulator's ledger."""
+"""The credits that a session counts, compared with the emulator's ledger."""
 
 import asyncio
 import re
@@ -16,7 +16,7 @@ from tests.support.schedules import FAST
 
 
 async def test_the_account_agrees_with_the_ledger_to_the_last_credit(emulator, akool):
-    """Every kind, lost replies, prices that rise, replies that report too little, and another program: all adds up."""
+    """Every kind, lost replies, rising prices, reports that are too low, and another program: everything adds up."""
     source, other = emulator.add_image(), emulator.add_image()
     await akool.get_credit()
     operations = [
@@ -43,7 +43,7 @@ async def test_the_account_agrees_with_the_ledger_to_the_last_credit(emulator, a
 
 
 async def test_what_no_reply_prices_is_an_estimate(emulator, akool):
-    """If AKOOL reports no price, the expected one is counted, and named as an estimate."""
+    """If AKOOL reports no price, the expected one is counted, as an estimate."""
     emulator.reported_prices["variation"] = 0
     await (await akool.vary(emulator.add_image(), 1)).wait_until_complete()
     counters = akool.counters()
@@ -51,7 +51,7 @@ async def test_what_no_reply_prices_is_an_estimate(emulator, akool):
 
 
 async def test_a_lost_prompt_is_in_doubt(emulator, akool):
-    """Nothing shows whether AKOOL accepted a prompt: its price is in doubt, and the balance shows that it is gone."""
+    """Nothing shows whether AKOOL accepted a prompt: its price is in doubt, and the balance shows the charge."""
     await akool.get_credit()
     emulator.faults.script("create_by_source_prompt", Fault.reset("after"))
     with pytest.raises(OutcomeUnknownError):
@@ -63,7 +63,7 @@ async def test_a_lost_prompt_is_in_doubt(emulator, akool):
 
 
 async def test_a_refund_or_a_top_up_is_told(emulator, akool):
-    """A balance that is higher than the charges explain is a negative difference."""
+    """A balance above the expected one is a negative difference."""
     await akool.get_credit()
     emulator.spend_elsewhere(5)
     await akool.get_credit()
@@ -88,7 +88,7 @@ async def test_a_refund_or_a_top_up_is_told(emulator, akool):
     ],
 )
 def test_prices_are_learned_by_kind_endpoint_and_resolution(made_by, kind):
-    """What is not told about the resolution is AKOOL's default."""
+    """A resolution that is not given is AKOOL's default."""
     assert made_by.kind == kind
 
 
@@ -106,7 +106,7 @@ REPORTS = st.sampled_from([None, 0.0, 1.0, 2.0, 4.0])
 
 @given(st.lists(st.tuples(REPORTS, REPORTS, st.booleans()), max_size=30))
 def test_the_sum_is_that_of_the_larger_reports(operations):
-    """For every accepted operation the larger of its reports counts, or the estimate as long as there is none."""
+    """For every accepted operation the larger of its reports counts, or the estimate until there is one."""
     account, known = Account(), 0.0
     for place, (in_reply, in_result, ends) in enumerate(operations):
         account.accept(str(place), "upscale", in_reply)
@@ -119,7 +119,7 @@ def test_the_sum_is_that_of_the_larger_reports(operations):
 
 
 async def test_the_statement_of_fan_out_adds_up(tmp_path):
-    """Replies are lost, the price rises midway and another program spends: what is printed is the ledger's truth."""
+    """Replies are lost, the price rises midway and another program spends: the printed sums equal the ledger."""
     async with Emulator(speed=200) as emulator:
         write_batch(tmp_path, [emulator.add_image() for _ in range(3)], "U*")
         lost = Fault.reset("after")

@@ -26,7 +26,7 @@ NAME = "akool.test"
 
 
 def resolve(monkeypatch, lookup):
-    """Let ``lookup(port)`` answer for the name akool.test, as a name server."""
+    """Let ``lookup(port)`` answer for the name akool.test, like a name server."""
     of_the_system = socket.getaddrinfo
 
     def answer(host, port, *arguments, **options):
@@ -36,7 +36,7 @@ def resolve(monkeypatch, lookup):
 
 
 async def test_a_name_server_that_answers_too_late(monkeypatch):
-    """The whole time-out passes while the name of AKOOL is looked up."""
+    """The lookup of AKOOL's name takes the whole timeout."""
     has_ended = threading.Event()
     resolve(monkeypatch, lambda port: has_ended.wait() and [])
     async with AkoolSession(KEY, base_url=f"https://{NAME}", request_timeout=PATIENCE) as akool:
@@ -47,7 +47,7 @@ async def test_a_name_server_that_answers_too_late(monkeypatch):
 
 
 async def test_a_prompt_is_sent_once_the_name_server_answers(monkeypatch):
-    """What was not delivered is sent again by itself, and AKOOL gets it once."""
+    """A POST that was not delivered is sent again automatically, and AKOOL gets it once."""
     answers = [socket.gaierror(socket.EAI_AGAIN, "try again"), [(socket.AF_INET, socket.SOCK_STREAM, 6, "", None)]]
 
     def lookup(port):
@@ -66,7 +66,7 @@ async def test_a_prompt_is_sent_once_the_name_server_answers(monkeypatch):
 
 
 async def test_addresses_that_are_silent_one_after_the_other(monkeypatch):
-    """Each address gets its share of the time, and all of them together take more than there is."""
+    """Each address gets its share of the time, and all of them together take longer than the timeout."""
     async with AsyncExitStack() as stack:
         hosts, port = [f"127.0.0.{n}" for n in range(2, 8)], 0
         for host in hosts:  # a listening socket whose queue is full answers no new connection
@@ -86,7 +86,7 @@ async def test_addresses_that_are_silent_one_after_the_other(monkeypatch):
 
 
 async def test_an_injected_session_without_a_free_connection():
-    """Every connection of the session is busy with its owner's requests for longer than the time-out."""
+    """Every connection of the session is busy with its owner's requests for longer than the timeout."""
     is_over, is_busy = asyncio.Event(), asyncio.Event()
 
     async def keep_busy(reader, writer):
@@ -106,7 +106,7 @@ async def test_an_injected_session_without_a_free_connection():
 
 
 async def test_an_injected_session_that_is_closed_while_a_post_waits_for_a_connection():
-    """The POST that has the connection may have been accepted, the one that waits for it was not sent."""
+    """The POST that has the connection may have been accepted; the one that waits for it was not sent."""
     is_busy = asyncio.Event()
 
     async def keep_busy(reader, writer):
@@ -127,7 +127,7 @@ async def test_an_injected_session_that_is_closed_while_a_post_waits_for_a_conne
 
 @pytest.mark.parametrize("ending", ["cancelled", "closed"])
 async def test_a_press_that_ends_while_it_waits_for_a_connection_was_not_sent(ending):
-    """Cancelling its only caller, or closing the session, costs nothing as long as nothing was written."""
+    """Cancelling the only caller, or closing the session, costs nothing before anything was written."""
     is_busy = asyncio.Event()
 
     async def keep_busy(reader, writer):
@@ -160,7 +160,7 @@ async def _cancel(task):
 
 @pytest.mark.parametrize("answer", [never, hang_up, speak_plainly])
 async def test_a_tls_handshake_that_fails(answer):
-    """The other end says nothing, hangs up, or speaks no TLS."""
+    """The server is silent, hangs up, or speaks no TLS."""
     async with tcp_server(answer) as port:
         async with AkoolSession(KEY, base_url=f"https://127.0.0.1:{port}", request_timeout=PATIENCE) as akool:
             assert (await error_of_one_post(akool)).delivered is False
@@ -188,7 +188,7 @@ async def test_a_trace_hook_that_fails_before_the_request_is_written(hook):
 
 
 async def test_a_connection_that_is_closed_just_before_the_request_is_written():
-    """AKOOL closes a connection in the moment at which it is used: nothing was written, and it is sent again."""
+    """AKOOL closes a connection just as it is used: nothing was written, and the POST is sent again."""
     tries = []
 
     async def close_the_first(http, *_):
@@ -207,7 +207,7 @@ async def test_a_connection_that_is_closed_just_before_the_request_is_written():
 
 
 async def test_a_request_whose_bytes_may_have_left_is_of_unknown_outcome():
-    """A hook that fails when the body is written, and a server that resets on the first byte of the request."""
+    """A hook fails while the body is written, or a server resets at the first byte of the request."""
 
     async def fail(*_):
         raise ValueError("mine")
@@ -225,7 +225,7 @@ async def test_a_request_whose_bytes_may_have_left_is_of_unknown_outcome():
 
 @pytest.mark.skipif(not hasattr(aiohttp, "ClientMiddlewareType"), reason="aiohttp has no middlewares before 3.12")
 async def test_a_middleware_that_fails_after_it_sent_the_request_leaves_the_outcome_unknown():
-    """An injected session may send a request twice: that the second was not sent says nothing of the first."""
+    """An injected session may send a request twice: that the second was not sent does not prove it for the first."""
 
     async def send_twice(request, handler):
         (await handler(request)).close()
@@ -241,7 +241,7 @@ async def test_a_middleware_that_fails_after_it_sent_the_request_leaves_the_outc
 
 @pytest.mark.parametrize("way", ["write", "as_bytes", "decode"])
 async def test_a_body_that_was_withdrawn_is_never_given_out(way):
-    """Once a POST is reported as not delivered, nothing of it can be written any more, in whatever way."""
+    """After a POST is reported as not delivered, nothing of it can be written."""
     body = RequestBody(b"{}")
     assert body.withdraw()
     writer = StreamWriter(BaseProtocol(asyncio.get_running_loop()), asyncio.get_running_loop())
@@ -251,7 +251,7 @@ async def test_a_body_that_was_withdrawn_is_never_given_out(way):
 
 @pytest.mark.parametrize("way", ["as_bytes", "decode"])
 async def test_a_body_that_a_middleware_looked_at_may_have_been_sent(way):
-    """Whoever has the bytes may send them."""
+    """Middleware that has the bytes may send them."""
     body = RequestBody(b"{}")
     assert await {"as_bytes": body.as_bytes, "decode": lambda: decoded(body)}[way]() in {b"{}", "{}"}
     assert not body.withdraw()

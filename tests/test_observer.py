@@ -1,4 +1,4 @@
-"""What an observer is told, and that it can break nothing."""
+"""The events of an observer, which cannot disturb the session."""
 
 import asyncio
 import logging
@@ -26,7 +26,7 @@ from tests.support.scripted import KEY, scripted_server
 
 
 async def test_the_events_of_a_press_in_their_order(emulator):
-    """Queued, pressed, polled (once or more), finished: with the press, the id, the credits and the times."""
+    """Queued, accepted, polled (once or more), finished: with the press, the id, the credits and the times."""
     seen = []
     async with emulator.session(polling=FAST, observer=seen.append) as akool:
         source = emulator.add_image()
@@ -53,7 +53,7 @@ def job(status, created, stored=None):
 
 @pytest.mark.parametrize("clock", [1_714_032_863_272, 1_900_000_000_000])
 async def test_the_duration_is_exact_where_akool_tells_it(clock):
-    """The event, and the counters, take the duration from AKOOL's own clock, wherever that stands."""
+    """The event, and the counters, take the duration from AKOOL's clock, even if that is wrong."""
     seen = []
     replies = [job(1, clock), job(3, clock, clock + 40)]
     async with (
@@ -75,7 +75,7 @@ async def test_the_duration_is_exact_where_akool_tells_it(clock):
 
 @pytest.mark.parametrize("took", [-5_000, 0, 60_000, 86_400_000])
 async def test_a_duration_that_the_polls_contradict_is_not_believed(took):
-    """A job of a minute that was seen to end within a second, or before it began, has no exact duration."""
+    """A job of a minute that polls saw end within a second, or before it began, has no exact duration."""
     seen = []
     replies = [job(1, 1_714_032_863_272), job(3, 1_714_032_863_272, 1_714_032_863_272 + took)]
     async with (
@@ -88,7 +88,7 @@ async def test_a_duration_that_the_polls_contradict_is_not_believed(took):
 
 
 async def test_an_unknown_outcome_is_told(emulator):
-    """A lost reply is an event with the press and whether it was charged."""
+    """A lost reply is an event with the press and its charge."""
     seen = []
     async with emulator.session(observer=seen.append) as akool:
         emulator.faults.script("create_by_button", Fault.reset("after"))
@@ -99,7 +99,7 @@ async def test_an_unknown_outcome_is_told(emulator):
 
 
 async def test_a_prompt_is_reported_before_each_post(emulator):
-    """Sending comes before every POST of a prompt, and Deferred after each that AKOOL did not take."""
+    """Sending comes before every POST of a prompt, and Deferred after each that AKOOL did not accept."""
     seen = []
     async with emulator.session(observer=seen.append) as akool:
         emulator.faults.script("create_by_prompt", Fault.code(1005))
@@ -116,7 +116,7 @@ async def test_a_prompt_is_reported_before_each_post(emulator):
 
 
 async def test_a_refused_press_and_prompt_are_events(emulator):
-    """What AKOOL refuses ends with Refused, which carries the error, and is counted."""
+    """A refusal by AKOOL is a Refused event with the error, and is counted."""
     seen = []
     async with emulator.session(observer=seen.append) as akool:
         source = emulator.add_image()
@@ -138,7 +138,7 @@ async def test_a_refused_press_and_prompt_are_events(emulator):
 
 
 async def test_every_press_that_queued_has_one_end(emulator):
-    """Accepted, refused, unknown, cancelled as it queued, closed as its POST was under way: one event for each."""
+    """Accepted, refused, unknown, cancelled while queued, closed during the POST: one event for each."""
     seen = []
     akool = emulator.session(
         observer=seen.append,
@@ -202,7 +202,7 @@ async def test_a_press_that_waits_for_a_budget_in_vain_has_one_end(emulator):
 
 
 async def test_what_ended_immediately_was_pressed_before_it_finished():
-    """A reply that shows the end already: Queued, Sending, Accepted, Finished, and its price is known."""
+    """A reply that is already final: Queued, Sending, Accepted, Finished, and its price is known."""
     seen = []
     made = {"code": 1000, "data": {"_id": "image-1", "image_status": 3, "image": "https://a.example/1.jpeg"}}
     async with scripted_server(made) as server:
@@ -212,7 +212,7 @@ async def test_what_ended_immediately_was_pressed_before_it_finished():
 
 
 async def test_closing_is_the_reason_of_what_it_refuses(emulator):
-    """A press that queues when the session closes is refused with the error that its caller gets."""
+    """A press that is queued when the session closes is refused with the error that its caller gets."""
     seen = []
     akool = emulator.session(observer=seen.append, max_concurrent_upscales=1)
     emulator.faults.script("create_by_button", Fault.stuck())
@@ -241,7 +241,7 @@ def _cancelled(event):
 
 @pytest.mark.parametrize("observer", [_failing, _raising, _cancelled], ids=["async", "sync", "cancelled"])
 async def test_an_observer_that_raises_breaks_nothing(emulator, caplog, observer):
-    """The operation goes on to its end; the observer's error is logged."""
+    """The operation goes on to its end, and the observer's error is logged."""
     async with emulator.session(polling=FAST, observer=observer) as akool:
         result = await (await akool.vary(emulator.add_image(), 1)).wait_until_complete()
     assert result.status == ImageStatus.COMPLETED
@@ -249,7 +249,7 @@ async def test_an_observer_that_raises_breaks_nothing(emulator, caplog, observer
 
 
 async def test_an_async_observer_hears_everything_before_closing_ends(emulator):
-    """What a coroutine function was told is taken in, in order, by the time the session is closed."""
+    """A coroutine function has processed all events, in order, when the session is closed."""
     seen = []
 
     async def observer(event):
@@ -263,13 +263,13 @@ async def test_an_async_observer_hears_everything_before_closing_ends(emulator):
 
 
 async def test_an_observer_that_never_ends_does_not_hold_up_closing_for_ever(emulator):
-    """A stuck observer is given its time and then ended."""
+    """A stuck observer gets its time and is then cancelled."""
     async with emulator.session(observer=lambda _: asyncio.Event().wait(), timing=QUICK) as akool:
         await akool.vary(emulator.add_image(), 1)
 
 
 def test_an_observer_must_be_callable():
-    """Anything else is refused when the session is made."""
+    """Anything but a function is refused when the session is made."""
     with pytest.raises(ConfigurationError, match="observer"):
         AkoolSession("key", observer=[])
 
@@ -288,7 +288,7 @@ async def test_logs_carry_their_fields(emulator, caplog):
 
 
 async def test_the_counters_say_how_the_session_stands(emulator):
-    """In flight, waiting, slots, totals, polls per job and detection delay, while work is under way and after."""
+    """In flight, waiting, slots, totals, polls per job and detection delay, during work and after it."""
     async with emulator.session(polling=FAST, max_concurrent_upscales=1) as akool:
         source = emulator.add_image()
         operation = await akool.upscale(source, 1)
@@ -308,7 +308,7 @@ async def test_the_counters_say_how_the_session_stands(emulator):
 
 
 async def test_an_observer_that_does_not_keep_up_takes_no_memory_without_end(caplog):
-    """Of more events than a stuck observer may have before it, the rest is counted, and not told: logged once."""
+    """If too many events wait for a stuck observer, the rest is counted and dropped, which is logged once."""
     told = []
 
     async def stuck(event):

@@ -1,4 +1,4 @@
-"""One press, one POST, whoever presses, and whoever is cancelled meanwhile."""
+"""One press, one POST, for any number of callers, also if some are cancelled."""
 
 import asyncio
 
@@ -16,7 +16,7 @@ from tests.support.scripted import KEY, Gate, scripted_server
 
 
 async def test_forty_callers_share_one_post_one_operation_one_poll_loop(emulator, akool):
-    """Forty callers of the same press at once, and one later, get the same operation for one POST and one charge."""
+    """Forty concurrent callers of a press, and a later one, get the same operation for one POST and one charge."""
     source = emulator.add_image()
     operations = await asyncio.gather(*(akool.create_by_button(source, "U2") for _ in range(40)))
     results = await asyncio.gather(*(operation.wait_until_complete() for operation in operations))
@@ -28,7 +28,7 @@ async def test_forty_callers_share_one_post_one_operation_one_poll_loop(emulator
 
 
 async def test_all_who_share_a_post_are_told_of_its_refusal(emulator, akool):
-    """A refusal reaches everyone who pressed, each with an error of their own, after one POST."""
+    """After one POST, all callers get the refusal, each as a separate error."""
     emulator.faults.script("create_by_button", Fault.code(1010))
     source = emulator.add_image()
     errors = await asyncio.gather(*(akool.vary(source, 1) for _ in range(10)), return_exceptions=True)
@@ -38,7 +38,7 @@ async def test_all_who_share_a_post_are_told_of_its_refusal(emulator, akool):
 
 
 async def test_a_caller_cancelled_mid_post_loses_no_id():
-    """The only caller is cancelled while the POST is under way; the same press again gives the operation, no POST."""
+    """The only caller is cancelled during the POST: the same press again returns the operation, without a POST."""
     gate = Gate(CREATE_BY_BUTTON_REPLY)
     async with scripted_server(gate) as server, AkoolSession(KEY, base_url=server.base_url) as akool:
         caller = asyncio.create_task(akool.upscale("image-1", 2))
@@ -53,7 +53,7 @@ async def test_a_caller_cancelled_mid_post_loses_no_id():
 
 
 async def test_what_nobody_claimed_is_kept():
-    """Operations whose callers were all cancelled, prompts included, stand in `unclaimed` with their ids."""
+    """Operations whose callers were all cancelled, prompts included, are in `unclaimed` with their ids."""
     gate = Gate(CREATE_BY_BUTTON_REPLY, CREATE_BY_PROMPT_REPLY)
     async with scripted_server(gate) as server, AkoolSession(KEY, base_url=server.base_url) as akool:
         callers = [
@@ -74,7 +74,7 @@ async def test_what_nobody_claimed_is_kept():
 
 
 async def test_a_slot_survives_a_caller_cancelled_mid_post(emulator):
-    """The slot of a press whose caller left stays held until the server is done, then comes back."""
+    """The slot of a press whose caller was cancelled stays held until the server is done, and is then free."""
     async with emulator.session(polling=FAST, max_concurrent_upscales=1) as akool:
         source = emulator.add_image()
         emulator.faults.script("create_by_button", Fault.slow(0.1, "before"))
@@ -88,7 +88,7 @@ async def test_a_slot_survives_a_caller_cancelled_mid_post(emulator):
 
 
 async def test_one_of_several_callers_cancelled_leaves_the_post_to_the_others(emulator, akool):
-    """Of three callers that queue for the same press one is cancelled; the others get it."""
+    """Of three callers that queue for the same press one is cancelled; the others get the operation."""
     source = emulator.add_image()
     callers = [asyncio.create_task(akool.upscale(source, 1)) for _ in range(3)]
     await asyncio.sleep(0)
@@ -100,7 +100,7 @@ async def test_one_of_several_callers_cancelled_leaves_the_post_to_the_others(em
 
 
 async def test_a_press_after_the_last_caller_left_the_queue_begins_anew(emulator):
-    """Cancelled while queueing, then pressed again at once: the new caller is not handed the dropped one."""
+    """Cancelled while queued, then pressed again immediately: the new caller does not get the dropped submission."""
     async with emulator.session(polling=FAST, max_concurrent_upscales=1) as akool:
         source = emulator.add_image()
         await akool.upscale(source, 1)
@@ -112,7 +112,7 @@ async def test_a_press_after_the_last_caller_left_the_queue_begins_anew(emulator
 
 
 async def test_closing_lets_a_post_under_way_end():
-    """A POST that was sent when the session closes ends first, and its caller gets the operation."""
+    """Closing waits for a POST that was sent, and its caller gets the operation."""
     gate = Gate(CREATE_BY_BUTTON_REPLY)
     async with (
         scripted_server(gate) as server,
@@ -146,7 +146,7 @@ async def test_closing_does_not_wait_for_ever_for_a_reply():
 
 @given(keys=st.lists(st.integers(0, 9), max_size=50), size=st.integers(1, 5))
 def test_what_is_remembered_is_bounded(keys, size):
-    """A session's memory keeps the newest entries, each with its newest value, and never more than its size."""
+    """A session's memory keeps the newest entries with their newest values, and never exceeds its size."""
     memory = Recent(size)
     for value, key in enumerate(keys):
         memory[key] = value
@@ -156,7 +156,7 @@ def test_what_is_remembered_is_bounded(keys, size):
 
 
 def newest(keys, size):
-    """The last ``size`` keys by when each was added; a key that is still there stays where it is."""
+    """Return the last ``size`` keys, in the order in which each was first added."""
     kept = []
     for key in keys:
         if key not in kept:
@@ -194,8 +194,8 @@ FAULTS = st.lists(
 @settings(max_examples=25, suppress_health_check=list(HealthCheck))
 @given(actions=ACTIONS, faults=FAULTS, cap=st.integers(1, 3), close_early=st.booleans())
 def test_every_slot_comes_back_on_every_path(actions, faults, cap, close_early):
-    """Any sequence of presses, repeats, cancellations, time-outs, refusals, losses, failures and closing, over any
-    faults, ends with every slot free, the cap never passed and nothing pressed twice.
+    """Any sequence of presses, repetitions, cancellations, timeouts, refusals, losses, failures and closing, with any
+    faults, ends with every slot free, the cap never exceeded and nothing pressed twice.
     """
     asyncio.run(drive(actions, faults, cap, close_early=close_early))
 

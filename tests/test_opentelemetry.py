@@ -44,7 +44,7 @@ async def test_operations_become_spans_and_metrics(emulator):
 
 
 def totals(data):
-    """The sum of a counter, or the number of values in a histogram."""
+    """Return the sum of a counter, or the number of values in a histogram."""
     (resource,) = data.resource_metrics
     (scope,) = resource.scope_metrics
     return {

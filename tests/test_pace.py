@@ -1,4 +1,4 @@
-"""max_requests_per_second, presses before polls, and throttling that slows everyone."""
+"""max_requests_per_second, presses before polls, and throttling that slows all requests."""
 
 import asyncio
 
@@ -20,7 +20,7 @@ HASTY = Timing(throttle_delay=0.001, max_retry_delay=0.001)
 
 
 async def test_no_more_requests_go_out_than_the_rate(emulator):
-    """Forty presses, their polls and the token keep the distance that 100 requests a second leave between two."""
+    """Forty presses, their polls and the token keep the distance of 100 requests per second."""
     async with emulator.session(polling=FAST, max_requests_per_second=100) as akool:
         began = asyncio.get_running_loop().time()
         operations = await asyncio.gather(*(akool.vary(emulator.add_image(), 1) for _ in range(40)))
@@ -50,7 +50,7 @@ async def test_presses_do_not_queue_behind_polls():
 
 
 async def test_a_429_slows_everyone(emulator):
-    """After one 429 with Retry-After no request of any kind goes out until it is over."""
+    """After a 429 with Retry-After no request of any kind is sent until it is over."""
     seen = []
     async with emulator.session(polling=FAST, observer=seen.append) as akool:
         emulator.faults.script("get_credit", Fault.throttle(retry_after=1))
@@ -79,7 +79,7 @@ async def test_what_queued_before_a_429_waits_it_out_too(emulator, rate):
 
 
 async def test_a_1005_slows_presses_and_not_polls():
-    """While a full plan makes presses wait, one POST at a time asks for room, and polls go on."""
+    """While a full plan makes presses wait, one POST at a time is tried, and polls go on."""
     async with (
         Emulator(speed=100, plan_concurrency=2) as emulator,
         emulator.session(polling=FAST, timing=Timing().scaled(0.1)) as akool,
@@ -92,7 +92,7 @@ async def test_a_1005_slows_presses_and_not_polls():
 
 
 async def test_what_is_held_up_when_the_session_closes_is_told_as_not_sent(emulator):
-    """A press that waits out a long Retry-After ends when the session closes, unsent."""
+    """A press that waits for a long Retry-After ends unsent when the session closes."""
     akool = emulator.session()
     emulator.faults.script("get_credit", Fault.throttle(600))
     first = asyncio.create_task(akool.get_credit())
@@ -108,7 +108,7 @@ async def test_what_is_held_up_when_the_session_closes_is_told_as_not_sent(emula
 
 
 async def test_the_ramp_widens_with_acceptance_and_narrows_with_a_refusal():
-    """Four at first, one more for each accepted POST up to its bound, one alone after a refusal for the rate."""
+    """Four POSTs at first, one more for each accepted one up to the limit, and a single one after 1005 or 429."""
     ramp = Ramp(HASTY)
     inside, widths = 0, []
 
@@ -133,7 +133,7 @@ async def test_the_ramp_widens_with_acceptance_and_narrows_with_a_refusal():
 
 @pytest.mark.parametrize("leaver", range(4))
 async def test_a_turn_given_to_one_that_leaves_goes_to_the_next(leaver):
-    """Whoever of those that queue is cancelled, before or just as its turn comes, the others get theirs in order."""
+    """If a queued POST is cancelled, before its turn or just as it comes, the others get their turns in order."""
     ramp = Ramp(HASTY)
     ramp.on_account_error()
     gate, got = asyncio.Event(), []
@@ -156,7 +156,7 @@ async def test_a_turn_given_to_one_that_leaves_goes_to_the_next(leaver):
 
 
 async def test_a_retry_goes_before_those_that_were_not_sent_yet():
-    """The press that AKOOL refused for its rate gets the first turn after the pause."""
+    """The press that AKOOL refused with 1005 gets the first turn after the pause."""
     ramp, got = Ramp(HASTY), []
     ramp.on_throttled(OFTEN)
 
@@ -170,7 +170,7 @@ async def test_a_retry_goes_before_those_that_were_not_sent_yet():
 
 @pytest.mark.parametrize("asked", [False, True])
 async def test_a_pause_ends_early_when_there_may_be_room(asked):
-    """Without a Retry-After the pause ends as soon as an operation of the session ends; with one it does not."""
+    """Without a Retry-After the pause ends when an operation of the session ends; with one it does not."""
     ramp = Ramp(evolve(Timing(), throttle_delay=3600, max_retry_delay=3600, throttle_timeout=1e6))
     ramp.on_throttled(RateLimitedError(1005, "often", retry_after=3600 if asked else None))
 
@@ -188,7 +188,7 @@ async def test_a_pause_ends_early_when_there_may_be_room(asked):
 
 
 async def test_of_two_refusals_the_longer_wait_counts():
-    """A second refusal, of a POST that was under way too, shortens no pause that AKOOL asked for."""
+    """A second refusal, of another POST under way, does not shorten a pause that AKOOL asked for."""
     ramp = Ramp(Timing())
     ramp.on_throttled(RateLimitedError(1005, "often", retry_after=600))
     ramp.on_throttled(OFTEN)
@@ -199,7 +199,7 @@ async def test_of_two_refusals_the_longer_wait_counts():
 
 
 async def test_a_shorter_wait_does_not_end_a_longer_one():
-    """AKOOL asks for ten minutes, and for no time at all in a later reply: ten minutes count."""
+    """AKOOL asks for ten minutes, and in a later reply for no pause: ten minutes count."""
     rate_limiter = RateLimiter(None)
     rate_limiter.pause(600.0)
     rate_limiter.pause(0.0)

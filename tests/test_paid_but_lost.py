@@ -1,4 +1,4 @@
-"""Presses that AKOOL charged though the reply with their id was lost: never forgotten, never shown as anything else."""
+"""Presses that AKOOL charged although the reply was lost: never forgotten, never shown as anything else."""
 
 import asyncio
 import json
@@ -101,7 +101,7 @@ def test_what_is_done_with_a_press_that_has_no_id(earlier, shown, step):
     ],
 )
 def test_only_an_id_or_a_new_press_settles_a_lost_one(earlier, line, state):
-    """What a run could not do takes nothing away from what an earlier one knew."""
+    """A later run that can do nothing keeps what an earlier one found out."""
     assert with_earlier(line, earlier).state is state
 
 
@@ -119,12 +119,12 @@ def test_only_an_id_or_a_new_press_settles_a_lost_one(earlier, line, state):
     ],
 )
 def test_a_sum_claims_no_less_than_was_charged(lines, told):
-    """What AKOOL did not tell makes the sum a least one; 0 and negative numbers are no price."""
+    """If AKOOL did not report a price, the sum is a minimum. 0 and negative numbers are no price."""
     assert str(charges_of(lines)) == told
 
 
 def test_the_largest_figure_of_a_press_counts():
-    """The result may tell the price that the reply to the press did not."""
+    """The result may have the price that the reply to the press did not have."""
     charges = Charges()
     for credits_told in (0, 4, None, 2):
         charges.add("1", credits_told)
@@ -135,7 +135,7 @@ def test_the_largest_figure_of_a_press_counts():
 
 
 async def test_a_charged_press_is_kept_until_its_id_is_known(emulator, tmp_path):
-    """Lost replies: status 5 in every run, in every sum, with a command that settles it once the id is known."""
+    """Lost replies: status 5 in every run, in every sum, with a command that settles it when the id is known."""
     image_id = emulator.add_image()
     write_batch(tmp_path, image_id, "V1 V2 V3")
     environment = emulator.environment()
@@ -166,7 +166,7 @@ async def test_a_charged_press_is_kept_until_its_id_is_known(emulator, tmp_path)
 
 
 async def test_the_sum_of_a_run_is_its_own(emulator, tmp_path):
-    """What earlier runs were charged for lost presses stands beside the sum of this one, and is not in it."""
+    """Charges of earlier runs for lost presses are printed beside the sum of this run, and are not part of it."""
     image_id = emulator.add_image()
     write_batch(tmp_path, image_id, "V1 V2")
     environment = emulator.environment()
@@ -184,7 +184,7 @@ async def test_the_sum_of_a_run_is_its_own(emulator, tmp_path):
 
 
 async def test_an_id_that_akool_does_not_know_settles_nothing(emulator, tmp_path):
-    """A slip of the pen is told, and the press is still charged, with its id lost."""
+    """A mistyped id is reported, and the press is still charged, with its id lost."""
     image_id = emulator.add_image(buttons=[])
     write_batch(tmp_path, image_id)
     write_earlier(tmp_path, image_id, LOST)
@@ -197,7 +197,7 @@ async def test_an_id_that_akool_does_not_know_settles_nothing(emulator, tmp_path
 
 @pytest.mark.parametrize("given", ["another button", "another image", "the image itself", "a press of its own"])
 async def test_an_id_of_something_else_settles_nothing(emulator, tmp_path, given):
-    """The press stays charged with its id lost, the line says what the id is, status 5, and it is no new charge."""
+    """The press stays charged with its id lost, the line shows what the id is, status 5, and no new charge."""
     image_id, other = emulator.add_image(), emulator.add_image()
     async with emulator.session() as akool:
         button, source = {"another button": ("V3", image_id), "another image": ("V1", other)}.get(
@@ -230,7 +230,7 @@ async def test_an_id_of_something_else_settles_nothing(emulator, tmp_path, given
 
 @pytest.mark.parametrize("other", ["lost", "done"])
 async def test_one_id_does_not_settle_two_presses(emulator, tmp_path, other):
-    """An id that is written down for two presses, or is that of a line, is refused before it is looked at."""
+    """An id that is given for two presses, or that another line has, is refused before it is read."""
     image_id = emulator.add_image()
     async with emulator.session() as akool:
         operation = await akool.create_by_button(image_id, "V2")
@@ -251,7 +251,7 @@ async def test_one_id_does_not_settle_two_presses(emulator, tmp_path, other):
 
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_a_press_in_doubt_is_looked_up_by_the_next_run(tmp_path, when):
-    """Two Ctrl-C leave the reply unread: the source image tells whether it was charged, or is to be pressed again."""
+    """Two Ctrl-C leave the reply unread: the source image shows whether it was charged, or must be pressed again."""
     async with Emulator(speed=100) as emulator:
         write_batch(tmp_path, emulator.add_image())
         emulator.faults.script("create_by_button", Fault.stall(when))
@@ -281,7 +281,7 @@ async def test_a_press_in_doubt_is_looked_up_by_the_next_run(tmp_path, when):
     ids=["used", "no credit", "over the budget"],
 )
 async def test_a_press_in_doubt_that_is_not_made_stays_in_doubt(emulator, tmp_path, fault, options, charged):
-    """Refused as used, though the image still offers it, it was charged; for any other reason it may have been."""
+    """Refused as used, though the image offers it, it was charged; refused for another reason, it may have been."""
     image_id = emulator.add_image()
     write_batch(tmp_path, image_id)
     write_earlier(tmp_path, image_id, IN_DOUBT)
@@ -295,7 +295,7 @@ async def test_a_press_in_doubt_that_is_not_made_stays_in_doubt(emulator, tmp_pa
 
 
 async def test_a_press_in_doubt_of_an_image_that_is_gone_stays_so(emulator, tmp_path):
-    """After 7 days nobody can tell: it is neither pressed nor called refused."""
+    """After 7 days it cannot be found out: the press is neither made again nor called refused."""
     write_batch(tmp_path, "0" * 24)
     write_earlier(tmp_path, "0" * 24, IN_DOUBT)
     status, _, errors = await run(*FAN_OUT, cwd=tmp_path, environment=emulator.environment())
@@ -305,7 +305,7 @@ async def test_a_press_in_doubt_of_an_image_that_is_gone_stays_so(emulator, tmp_
 
 
 async def test_the_plan_and_the_page_tell_it(emulator, tmp_path):
-    """Neither says "failed" or "not pressed", and the page's sum counts it."""
+    """Neither text says "failed" or "not pressed", and the page's sum counts the charge."""
     image_id = emulator.add_image(buttons=["V1"])
     write_batch(tmp_path, image_id)
     emulator.faults.script("create_by_button", Fault.reset("after"))
@@ -325,7 +325,7 @@ async def test_the_plan_and_the_page_tell_it(emulator, tmp_path):
 
 
 async def test_an_output_from_before_the_state_was_kept_is_read(emulator, tmp_path):
-    """Lines without `charged` are what they were: here one that was not pressed."""
+    """Lines without `charged` keep their meaning: here the press was not made."""
     image_id = emulator.add_image()
     write_batch(tmp_path, image_id)
     write_earlier(tmp_path, image_id, NOT_PRESSED)
@@ -348,7 +348,7 @@ async def test_over_the_budget_is_no_failure(emulator, tmp_path):
 
 @pytest.mark.parametrize("options", [(), ("--json",), ("-q",), ("--json", "-q")], ids=" ".join)
 async def test_a_press_whose_id_was_lost_is_reported_so(emulator, tmp_path, options):
-    """`akool press` ends with 5, says what was charged, and prints the next command, however quiet it is."""
+    """`akool press` ends with 5, reports the charge, and prints the next command, even with --quiet."""
     image_id = emulator.add_image()
     emulator.faults.script("create_by_button", Fault.reset("after"))
     arguments = ("press", image_id, "V1", "V2", *options)
@@ -364,7 +364,7 @@ async def test_a_press_whose_id_was_lost_is_reported_so(emulator, tmp_path, opti
 
 
 async def test_a_prompt_of_unknown_outcome_names_the_balance(emulator, tmp_path):
-    """Nothing but the balance can tell, and that is the next command."""
+    """Only the balance can show it, and reading it is the next command."""
     emulator.faults.script("create_by_prompt", Fault.reset("after"))
     status, output, errors = await run("prompt", "a fox", cwd=tmp_path, environment=emulator.environment())
     assert status == 5
@@ -383,7 +383,7 @@ async def test_the_demo_counts_what_it_lost(emulator, tmp_path):
 
 
 async def test_an_id_of_another_button_leaves_in_doubt_what_no_line_is_about(emulator, tmp_path):
-    """A press of which nothing is known but a wrong id may be charged: it is not pressed, and not told as done."""
+    """A press with only a wrong id may be charged: it is neither pressed again nor reported as done."""
     image_id = emulator.add_image()
     async with emulator.session() as akool:
         other = await akool.create_by_button(image_id, "V3")

@@ -1,4 +1,4 @@
-"""When the next poll of an operation is due: after its timer, a webhook, or never again."""
+"""The time of an operation's next poll: after its timer, a webhook, or never."""
 
 import asyncio
 import sys
@@ -29,7 +29,7 @@ def session(server, **options):
 
 
 class Timer:
-    """A timer that is no asyncio.TimerHandle, as those of uvloop are none."""
+    """A timer that is not an asyncio.TimerHandle, like those of uvloop."""
 
     def __init__(self, handle):
         self._handle = handle
@@ -46,7 +46,7 @@ class OtherLoop(asyncio.SelectorEventLoop):
 
 
 def test_a_webhook_wakes_a_poll_whatever_the_timers_of_the_event_loop_are():
-    """With another loop than asyncio's own, the wait ends at the webhook as well."""
+    """With another event loop than asyncio's, the wait ends at the webhook as well."""
 
     async def wait_for_a_webhook():
         async with scripted_server(image(2), DONE) as server, session(server) as akool:
@@ -73,7 +73,7 @@ async def test_webhooks_during_a_poll_cause_another_however_many_there_are(webho
 
 
 async def test_a_webhook_before_the_reply_hurries_an_operation_that_is_polled_by_its_id():
-    """The id came by webhook, a replica that lags behind was polled, and then the reply to the press arrives."""
+    """The webhook reports the id, a poll gets an old state from a lagging replica, and then the press is answered."""
     press_gate, polls = Gate(image(1)), []
 
     async def answer(request):
@@ -94,7 +94,7 @@ async def test_a_webhook_before_the_reply_hurries_an_operation_that_is_polled_by
 
 
 async def test_a_poll_that_somebody_cancels_ends_the_wait_and_not_the_polls_to_come():
-    """Cancelled before its first step, it ends as a cancelled request does; the next wait polls again."""
+    """A poll cancelled before its first step ends like a cancelled request, and the next wait polls again."""
     async with scripted_server(image(2), DONE) as server, session(server) as akool:
         waiting = asyncio.create_task(akool.wait_until_complete("image-1"))
         await look_until(lambda: akool.operation("image-1").latest is not None)
@@ -109,7 +109,7 @@ async def test_a_poll_that_somebody_cancels_ends_the_wait_and_not_the_polls_to_c
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks came with Python 3.12")
 async def test_a_poll_that_ends_in_its_first_step_does_not_stay():
-    """With eager tasks, a poll through a closed aiohttp session is over before it is noted as under way."""
+    """With eager tasks, a poll through a closed aiohttp session is over before it is recorded as under way."""
     asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
     async with scripted_server(DONE) as server:
         http = aiohttp.ClientSession()

@@ -1,4 +1,4 @@
-"""Proxies that the environment names: which one is used, which hosts are asked directly, and what is refused."""
+"""Proxies in the environment: which one is used, which hosts are requested directly, and what is refused."""
 
 import pytest
 
@@ -32,7 +32,7 @@ PROXY = "http://proxy.example:3128"
     ],
 )
 def test_the_proxy_that_the_environment_names_is_used(monkeypatch, environment, url, proxy):
-    """The scheme of the address selects the variable, lower case takes precedence, NO_PROXY lists exceptions."""
+    """The scheme of the address selects the variable, lower case takes precedence, and NO_PROXY lists exceptions."""
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert proxy_for(url) == proxy
@@ -52,7 +52,7 @@ def test_this_machine_is_asked_directly(monkeypatch, scheme, host):
     ["proxy.example:3128", "socks5://proxy.example:1080", "http://", "http://proxy.example:99999", "http://a b:word@x"],
 )
 def test_a_variable_that_names_no_http_proxy_is_refused(monkeypatch, name, value):
-    """The error names the variable, and not its value, which may hold a password."""
+    """The error names the variable, and not its value, which may contain a password."""
     monkeypatch.setenv(name, value)
     with pytest.raises(ConfigurationError, match=f"^{name} must be the URL of an http or https proxy") as caught:
         proxy_for(AKOOL)
@@ -60,13 +60,13 @@ def test_a_variable_that_names_no_http_proxy_is_refused(monkeypatch, name, value
 
 
 def test_a_variable_that_is_not_needed_is_not_judged(monkeypatch):
-    """An unusable proxy does no harm if the address is not asked through it."""
+    """An unusable proxy does no harm if the address does not use it."""
     monkeypatch.setenv("HTTPS_PROXY", "socks5://proxy.example:1080")
     monkeypatch.setenv("NO_PROXY", "akool.com")
     assert proxy_for(AKOOL) is None
 
 
 def test_a_password_is_not_shown():
-    """What is shown of a proxy is its scheme, host and port."""
+    """Only scheme, host and port of a proxy are shown."""
     assert without_password("http://me:pass%40word@proxy.example:3128/") == "http://proxy.example:3128"
     assert without_password("https://[fd00::1]:3128") == "https://[fd00::1]:3128"

@@ -1,4 +1,4 @@
-"""Every Python block of the README and of the guides is run as it stands, against the emulator."""
+"""Every Python block of the README and of the guides runs unchanged, against the emulator."""
 
 import asyncio
 import os
@@ -37,7 +37,7 @@ def _the_environment_of_the_readme(emulator, monkeypatch):
 
 
 async def test_the_quickstart_runs_as_a_script(emulator, tmp_path):
-    """The first program of the README, in a process of its own: four pictures, one upscale, one file."""
+    """The first program of the README, in a separate process: four pictures, one upscale, one file."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-W",
@@ -62,7 +62,7 @@ async def test_pressing_many_at_once(emulator, capsys):
 
 
 async def test_pressing_everything(emulator, capsys):
-    """The fan-out block finishes eight buttons of two images, and tells of a press that cannot be done."""
+    """The fan-out block finishes eight buttons of two images, and reports presses that cannot be made."""
     images = [emulator.add_image(), emulator.add_image(buttons=["U1"])]
     await names_of("press_everything")["press_everything"](images)
     output = capsys.readouterr().out
@@ -80,7 +80,7 @@ async def test_drawing_everything(emulator, capsys):
 
 
 def test_choosing_a_schedule():
-    """Each line of the block makes a session with the schedule that it says."""
+    """Each line of the block makes a session with its schedule."""
     names = names_of("patient")
     assert {name: type(names[name]).__name__ for name in ("plain", "patient", "experienced")} == dict.fromkeys(
         ("plain", "patient", "experienced"), "AkoolSession"
@@ -88,7 +88,7 @@ def test_choosing_a_schedule():
 
 
 async def test_a_schedule_of_ones_own(emulator, capsys):
-    """The class of the block is a schedule: a session takes its delays from it, and passes it what has ended."""
+    """The class of the block is a schedule: a session asks it for delays, and passes it finished operations."""
     names = names_of("OncePerSecondFromTheTenth")
     schedule = names["OncePerSecondFromTheTenth"]()
     assert [schedule.next_delay(progress(age=age)) for age in (0.0, 4.0, 25.0)] == [10.0, 6.0, 1.0]
@@ -107,7 +107,7 @@ async def test_observing(emulator, capsys):
 
 
 async def test_waiting_somewhere_else(emulator, akool, capsys):
-    """The block that times out, keeps the JSON and takes the wait up elsewhere ends with a result."""
+    """The block that times out, stores the JSON and waits again elsewhere ends with a result."""
     names = names_of("somewhere_else")
     kept = await names["press"](akool, emulator.add_image())
     assert "wait again" in capsys.readouterr().out
@@ -143,7 +143,7 @@ async def test_the_web_backend(emulator):
 
 
 async def told_by_webhook(emulator, upscale):
-    """Press four buttons through a backend of the README's; the last three are known to end by their webhooks."""
+    """Press four buttons through a backend of the README. The last three are known to end by their webhooks."""
     image_id = emulator.add_image()
     async with aiohttp.ClientSession() as http:
         for index in (1, 2, 3, 4):
@@ -192,7 +192,7 @@ async def test_webhooks_in_aiohttp(emulator, monkeypatch, listener):
 
 
 async def test_pressing_for_good(emulator, tmp_path, capsys):
-    """The block that records its presses does them, and tells them again when run again."""
+    """The block that records its presses makes them, and yields their outcomes again when it runs again."""
     press_for_good = names_of("press_for_good")["press_for_good"]
     presses = [(emulator.add_image(), button) for button in ("U1", "V1")]
     for _ in range(2):
@@ -206,7 +206,7 @@ async def test_pressing_for_good(emulator, tmp_path, capsys):
 
 
 async def test_a_web_backend_with_two_workers(emulator, monkeypatch, listener, store, tmp_path):
-    """The durable FastAPI block: requests submit and read, two workers press, webhooks come in at the web server."""
+    """The durable FastAPI block: requests submit and read, two workers press, and the web server receives webhooks."""
     environment_of_a_public_server(emulator, monkeypatch, listener)
     monkeypatch.setenv("STORE", store)
     server = uvicorn.Server(uvicorn.Config(names_of("app.state.jobs.submit")["app"], log_level="error"))
@@ -260,7 +260,7 @@ async def test_the_block_for_users_own_tests():
 
 
 async def test_pressing_carefully(emulator, capsys):
-    """The block that reconciles by hand says what became of a press that could not be told at first."""
+    """The block that reconciles prints the outcome of a press that was unknown at first."""
     emulator.faults.script("create_by_button", Fault.reset("after"))
     emulator.faults.script("get_image_result", Fault.code(1009))
     with pytest.raises(OutcomeUnknownError):
@@ -275,7 +275,7 @@ async def test_the_block_for_users_own_fault_tests():
 
 @pytest.mark.parametrize("text", [ERRORS, errors.__doc__], ids=["guide", "akool_async.errors"])
 def test_the_errors_that_are_listed_have_their_codes(text):
-    """Every class stands beside exactly those codes of AKOOL's that raise it."""
+    """Every class is listed with exactly those codes of AKOOL's that raise it."""
     listed = re.findall(r"^[ │]*[|├└][─ ]*`?(\w+Error)`? *\|?(.*)$", text, flags=re.MULTILINE)
     assert len(listed) == len(dict(listed))
     found = {name: sorted(map(int, re.findall(r"\b1\d{3}\b", told.partition("|")[0]))) for name, told in listed}
@@ -291,12 +291,12 @@ def test_the_fixture_of_the_readme_exists():
 
 
 def test_every_block_is_run():
-    """A block that is added needs a test."""
+    """A new block needs a test."""
     assert len(BLOCKS) == 19
 
 
 def test_the_readme_is_a_door():
-    """The README stays short, and every link of it and of the guides leads to a file and a heading that are there."""
+    """The README is short, and every link in it and in the guides leads to an existing file and heading."""
     assert len(README.splitlines()) <= 200
     for name, text in GUIDES.items():
         for target in re.findall(r"\]\((?!https?:)([^)]+)\)", text):
@@ -309,7 +309,7 @@ def test_the_readme_is_a_door():
 
 
 def test_the_table_of_errors_is_complete():
-    """Every error class stands in the table of the guide."""
+    """The table of the guide has every error class."""
     told = set(re.findall(r"^\| `(?:durable\.)?(\w+Error)` \|", ERRORS, flags=re.MULTILINE)) - {"StoreError"}
     classes = {
         name for name, item in vars(errors).items() if isinstance(item, type) and issubclass(item, errors.AkoolError)

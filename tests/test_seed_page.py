@@ -1,4 +1,4 @@
-"""Create By Button as its page documents it, request and reply to the letter."""
+"""Create By Button exactly as its page documents it, request and reply."""
 
 import pytest
 from aiohttp import web
@@ -43,14 +43,14 @@ async def test_the_documented_reply_is_read():
 
 
 async def accept(request):
-    """The page's reply, with the button of the request and an id of its own."""
+    """Return the page's reply, with the button of the request and a new id."""
     press = await request.json()
     fields = {"_id": f"{press['_id']}-{press['button']}", "op_button": press["button"]}
     return web.json_response({**CREATE_BY_BUTTON_REPLY, "data": {**CREATE_BY_BUTTON_REPLY["data"], **fields}})
 
 
 async def test_a_key_is_the_only_authentication_header():
-    """An API key goes as x-api-key and nothing else."""
+    """An API key is sent as x-api-key, without another header."""
     async with (
         scripted_server(CREATE_BY_BUTTON_REPLY) as server,
         AkoolSession(ApiKey(KEY), base_url=server.base_url) as akool,
@@ -61,7 +61,7 @@ async def test_a_key_is_the_only_authentication_header():
 
 
 async def test_a_token_is_the_only_authentication_header():
-    """Client credentials are traded for a token, which goes as Authorization and nothing else."""
+    """Client credentials are exchanged for a token, which is sent as Authorization, without another header."""
     async with scripted_server(TOKEN_REPLY, CREATE_BY_BUTTON_REPLY) as server:
         async with AkoolSession(ClientCredentials("id", "a-client-secret"), base_url=server.base_url) as akool:
             await akool.create_by_button(SOURCE, "U2")
@@ -75,7 +75,7 @@ async def test_a_token_is_the_only_authentication_header():
 
 @pytest.mark.parametrize("button", list(Button))
 async def test_each_button_is_sent_by_its_name(button):
-    """All eight buttons of the page can be pressed, by enum, name, or upscale()/vary() and a place."""
+    """All eight buttons of the page can be pressed, by enum, by name, or by upscale() and vary() with an index."""
     index = int(button[1])
     async with scripted_server(accept) as server, AkoolSession(KEY, base_url=server.base_url) as akool:
         await akool.create_by_button("enum", button)
@@ -86,7 +86,7 @@ async def test_each_button_is_sent_by_its_name(button):
 
 
 async def test_webhook_url_is_per_session_and_per_press():
-    """The session's webhookUrl goes along, with a word for each press, unless a press brings its own or none."""
+    """The session's webhookUrl is sent with a correlation id for each press, unless a press replaces it."""
     async with scripted_server(accept) as server:
         async with AkoolSession(KEY, base_url=server.base_url, webhook_url="https://me.example/all?a=b") as akool:
             await akool.vary(SOURCE, 1)

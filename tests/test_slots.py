@@ -10,7 +10,7 @@ from tests.support.schedules import FAST, QUICK
 
 
 async def test_never_more_upscales_than_the_cap_run_at_the_server(emulator):
-    """40 upscales at once under a cap of 3: the server never runs more than 3, and always finishes all."""
+    """40 concurrent upscales under a cap of 3: the server never runs more than 3, and all are finished."""
     async with emulator.session(polling=FAST, max_concurrent_upscales=3) as akool:
         sources = [emulator.add_image() for _ in range(10)]
         operations = await asyncio.gather(*(akool.upscale(source, i) for source in sources for i in (1, 2, 3, 4)))
@@ -20,7 +20,7 @@ async def test_never_more_upscales_than_the_cap_run_at_the_server(emulator):
 
 
 async def test_nobody_has_to_await_for_a_slot_to_come_back(emulator):
-    """More un-awaited upscales than slots do not deadlock: slots come back when the server is done."""
+    """More un-awaited upscales than slots do not deadlock: slots are released when the server is done."""
     async with emulator.session(polling=FAST, max_concurrent_upscales=1) as akool:
         source = emulator.add_image()
         operations = [await akool.upscale(source, i) for i in (1, 2, 3, 4)]
@@ -29,7 +29,7 @@ async def test_nobody_has_to_await_for_a_slot_to_come_back(emulator):
 
 
 async def test_variations_are_not_held_up_by_upscales(emulator):
-    """With the one slot taken for good and an upscale queued, variations go through."""
+    """With the only slot taken for ever and an upscale queued, variations are made."""
     async with emulator.session(
         polling=FAST,
         max_concurrent_upscales=1,
@@ -50,7 +50,7 @@ async def test_variations_are_not_held_up_by_upscales(emulator):
 
 
 async def test_all_kinds_together_stay_under_max_concurrent_operations(emulator):
-    """Prompts, batches, upscales and variations at once never pass the common cap at the server."""
+    """Concurrent prompts, batches, upscales and variations never exceed the common cap at the server."""
     async with emulator.session(polling=FAST, max_concurrent_operations=3) as akool:
         source = emulator.add_image()
         await asyncio.gather(
@@ -64,7 +64,7 @@ async def test_all_kinds_together_stay_under_max_concurrent_operations(emulator)
 
 
 async def test_a_queued_upscale_that_is_cancelled_sends_nothing(emulator):
-    """Cancelling a caller that waits for a slot costs nothing, and its place goes to the next."""
+    """Cancelling a caller that waits for a slot costs nothing, and the next one gets its place."""
     async with emulator.session(polling=FAST, max_concurrent_upscales=1) as akool:
         source = emulator.add_image()
         first = await akool.upscale(source, 1)
@@ -78,7 +78,7 @@ async def test_a_queued_upscale_that_is_cancelled_sends_nothing(emulator):
 
 
 async def test_a_refused_press_gives_its_slot_back(emulator):
-    """Refusals of every kind leave the cap as it was."""
+    """Refusals of every kind leave the cap unchanged."""
     async with emulator.session(polling=FAST, max_concurrent_upscales=1) as akool:
         source = emulator.add_image()
         for code in (1003, 1006, 1008, 1009, 1010, 1108, 1200, 4711):
@@ -88,7 +88,7 @@ async def test_a_refused_press_gives_its_slot_back(emulator):
 
 
 async def test_the_plan_of_a_busy_account_is_waited_for():
-    """1005 means not accepted: the press is sent again at a pace until the account has room."""
+    """1005 means not accepted: the press is sent again after pauses until the account has room."""
     async with (
         Emulator(speed=200, plan_concurrency=1) as emulator,
         emulator.session(polling=FAST) as akool,
@@ -102,7 +102,7 @@ async def test_the_plan_of_a_busy_account_is_waited_for():
 
 
 async def test_a_batch_that_is_cancelled_while_it_waits_for_slots_gives_back_those_it_has():
-    """Of two slots one is taken, and a batch of two has the other: when its caller leaves, a single prompt gets it."""
+    """Of two slots one is taken, and a batch of two has the other. When its caller is cancelled, a prompt gets it."""
     seen = []
     async with Emulator(speed=0.1) as slow:
         async with slow.session(
@@ -122,7 +122,7 @@ async def test_a_batch_that_is_cancelled_while_it_waits_for_slots_gives_back_tho
 
 
 async def test_an_upscale_that_never_ends_gives_its_slot_back(emulator, caplog):
-    """After slot_timeout the next upscale is sent, though the one that is stuck is still waited for."""
+    """After slot_timeout the next upscale is sent, though a caller still waits for the stuck one."""
     emulator.faults.script("create_by_button", Fault.stuck())
     timing = evolve(QUICK, slot_timeout=0.02)
     async with emulator.session(polling=FAST, max_concurrent_upscales=1, timing=timing) as akool:
@@ -136,7 +136,7 @@ async def test_an_upscale_that_never_ends_gives_its_slot_back(emulator, caplog):
 
 
 async def test_an_upscale_that_cannot_be_polled_any_more_gives_its_slot_back(emulator, caplog):
-    """AKOOL does not know it any more and nobody waits for it: that is logged, and the next upscale is sent."""
+    """AKOOL no longer knows the operation and nobody waits for it: this is logged, and the next upscale is sent."""
     emulator.faults.script("create_by_button", Fault.stuck())
     emulator.faults.script("get_image_result", Fault.code(1005), Fault.code(1200))
     async with emulator.session(polling=FAST, max_concurrent_upscales=1) as akool:

@@ -1,4 +1,4 @@
-"""``then``: what is pressed on a result, as a text or as a structure."""
+"""``then``: the presses on a result, as a text or as a structure."""
 
 import pytest
 from hypothesis import given
@@ -44,7 +44,7 @@ trees = st.recursive(leaves, _nest, max_leaves=6)
     ],
 )
 def test_what_is_pressed_on_a_result_can_be_written_in_many_ways(then, text):
-    """Texts and structures are read as branches, each button once, in the order in which they are named."""
+    """Texts and structures are read as branches, each button once, in the order of first mention."""
     assert write_then(read_then(then)) == text
 
 
@@ -77,14 +77,14 @@ def test_what_is_pressed_on_a_result_can_be_written_in_many_ways(then, text):
     "make", [lambda then: Prompt("a fox", then=then), lambda then: ButtonPress("1", "V1", then=then)]
 )
 def test_a_wrong_then_is_refused_before_anything_is_spent(make, then, message):
-    """What cannot be pressed raises a ValueError that names the argument, when the item is made."""
+    """Impossible presses raise a ValueError that names the argument, when the item is made."""
     with pytest.raises(ValueError) as raised:
         make(then)
     assert all(part in str(raised.value) for part in message.split(" ... "))
 
 
 def test_a_structure_that_holds_itself_is_refused():
-    """A list within itself ends with an error, not with the interpreter's."""
+    """A list that contains itself ends with our error, not with the interpreter's."""
     endless: list[object] = ["V1"]
     endless.append(endless)
     with pytest.raises(ValueError, match="at most 16 levels"):
@@ -98,7 +98,7 @@ def test_nothing_is_pressed_on_an_upscale():
 
 
 def test_what_comes_then_is_no_part_of_a_press():
-    """Presses of the same button, and prompts of the same content, are equal whatever comes then."""
+    """Presses of the same button, and prompts of the same content, are equal with any ``then``."""
     assert ButtonPress("1", "V1", then="U1") == ButtonPress("1", "V1")
     assert hash(ButtonPress("1", "V1", then="U1")) == hash(ButtonPress("1", "V1"))
     assert Prompt("a fox", then="U1") == Prompt("a fox")
@@ -113,7 +113,7 @@ def test_branches_are_read_from_the_text_that_they_are_written_as(branches):
 
 
 def test_the_deepest_tree_is_read_from_its_text():
-    """Sixteen levels of several buttons each can be written and read; a seventeenth is refused, however it is given."""
+    """Sixteen levels of several buttons each can be written and read; a seventeenth is refused in any form."""
     then = (Branch(Button.U1), Branch(Button.V1))
     for _ in range(15):
         then = (Branch(Button.U1), Branch(Button.V1, then))
@@ -126,7 +126,7 @@ def test_the_deepest_tree_is_read_from_its_text():
 
 @given(st.text(alphabet="UV1234*>() ,", max_size=40))
 def test_any_text_is_read_or_refused(text):
-    """A text gives branches within the limits, or a ValueError; nothing else."""
+    """Any text gives branches within the limits, or a ValueError."""
     try:
         branches = read_then(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Time is a value: what a session waits for, scaled for an emulator."""
+"""Timing: the waits of a session, scaled for an emulator."""
 
 import asyncio
 
@@ -18,7 +18,7 @@ LESS_THAN_ONE_RECONCILIATION = Timing().reconcile_gap - 1.0
 
 @given(SHARES)
 def test_all_waits_are_scaled(share):
-    """No wait is left as it was, but for what a Retry-After or this machine's speed decides."""
+    """Every wait is scaled, except those that a Retry-After or this machine's speed determines."""
     scaled = asdict(Timing().scaled(share))
     kept = {"throttle_timeout", "poll_failure_timeout", "download_pause_timeout", "closing_timeout"}
     assert scaled == {name: seconds if name in kept else seconds * share for name, seconds in asdict(Timing()).items()}
@@ -27,7 +27,7 @@ def test_all_waits_are_scaled(share):
 @pytest.mark.parametrize("field", [field.name for field in fields(Timing)])
 @pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf"), "3", None, True])
 def test_a_wait_is_a_number_of_seconds(field, value):
-    """A wrong value is refused by its name."""
+    """A wrong value is refused, and the error names it."""
     with pytest.raises(ValueError, match=f"{field} must be a number of seconds"):
         Timing(**{field: value})
 
@@ -49,13 +49,13 @@ async def settle_a_lost_press(akool, emulator):
 
 
 async def test_a_session_of_an_emulator_settles_a_lost_press_in_no_time(emulator):
-    """A test of a lost reply need not wait for the seconds that AKOOL would want."""
+    """A test of a lost reply does not take as long as at AKOOL."""
     async with emulator.session() as akool:
         await settle_a_lost_press(akool, emulator)
 
 
 async def test_options_of_a_session_count_before_the_emulators(emulator):
-    """Timing, key and caps of one's own are taken as they are."""
+    """The caller's own timing, key and caps are used unchanged."""
     timing = evolve(QUICK, reconcile_gap=60.0)
     async with emulator.session(timing=timing, request_timeout=0.5, max_concurrent_upscales=1) as akool:
         emulator.faults.script("create_by_button", Fault.reset("before"))
@@ -65,7 +65,7 @@ async def test_options_of_a_session_count_before_the_emulators(emulator):
 
 
 async def test_a_program_that_is_pointed_at_an_emulator_waits_less_too(emulator, monkeypatch):
-    """The environment of an emulator carries its speed; a session made without arguments is as fast."""
+    """The environment of an emulator contains its speed, and a session made without arguments uses it."""
     for name, value in emulator.environment().items():
         monkeypatch.setenv(name, value)
     async with AkoolSession() as akool:
@@ -88,7 +88,7 @@ def test_a_scale_that_makes_no_sense_is_refused(monkeypatch, text):
 
 @pytest.mark.parametrize("base_url", [None, "https://openapi.akool.com", "https://emulator.example"])
 def test_a_scale_left_behind_never_reaches_akool(monkeypatch, base_url):
-    """Waits that fit an emulator would press too early at AKOOL: only this machine's addresses take them."""
+    """Waits that fit an emulator would press too early at AKOOL: only addresses of this machine accept them."""
     monkeypatch.setenv("AKOOL_TIME_SCALE", "0.01")
     with pytest.raises(ConfigurationError, match="unset it, or set AKOOL_BASE_URL"):
         AkoolSession("key", base_url=base_url)
@@ -96,14 +96,14 @@ def test_a_scale_left_behind_never_reaches_akool(monkeypatch, base_url):
 
 @pytest.mark.parametrize("timing", [3.0, {"reconcile_gap": 3}, Timing])
 def test_a_timing_is_a_timing(timing):
-    """Anything else is refused when the session is made."""
+    """Anything but a Timing is refused when the session is made."""
     for make in (AkoolSession, DurableFanOut):
         with pytest.raises(ConfigurationError, match="timing must be a Timing"):
             make("sk-test-key", timing=timing)
 
 
 async def test_an_emulator_that_does_not_serve_gives_no_session():
-    """Its session would talk to AKOOL, and so would a program with its environment."""
+    """Before it serves, its session would send requests to AKOOL, and so would a program with its environment."""
     emulator = Emulator(speed=200)
     for ask in (emulator.session, emulator.environment):
         with pytest.raises(RuntimeError, match="does not serve yet: enter it first"):
@@ -111,21 +111,21 @@ async def test_an_emulator_that_does_not_serve_gives_no_session():
 
 
 async def test_no_base_url_is_the_emulators_own(emulator, monkeypatch):
-    """An option that is None is as if it was not given."""
+    """An option that is None counts as not given."""
     monkeypatch.setenv("AKOOL_BASE_URL", "https://openapi.akool.com")
     async with emulator.session(base_url=None) as akool:
         assert await akool.get_credit() == emulator.credits
 
 
 async def test_a_retry_after_is_kept_on_a_fast_emulator(emulator):
-    """A Retry-After is real time: no timeout that it counts against is scaled."""
+    """A Retry-After is real time: timeouts that include one are not scaled."""
     emulator.faults.script("create_by_button", Fault.throttle(1))
     async with emulator.session() as akool:
         assert (await akool.vary(emulator.add_image(), 1)).id
 
 
 async def test_each_wait_is_the_sessions_own(emulator):
-    """Two sessions of one process wait by their own value."""
+    """Two sessions of one process have separate waits."""
     hasty, patient = (Timing(not_found_grace=seconds, reconcile_gap=0.01) for seconds in (1e-6, 60.0))
     async with emulator.session(timing=hasty) as first, emulator.session(timing=patient) as second:
         for akool, error in ((first, NotFoundError), (second, None)):

@@ -21,7 +21,7 @@ async def akool(emulator):
 
 
 async def test_closing_ends_a_wait_for_a_token(emulator):
-    """Whoever waits for a token when the session closes gets SessionClosedError, not a CancelledError."""
+    """A caller that waits for a token when the session closes gets SessionClosedError, not a CancelledError."""
     emulator.faults.script("get_token", Fault.stall("after"))
     credentials = ClientCredentials(emulator.client_id, emulator.client_secret)
     akool = AkoolSession(credentials, base_url=emulator.base_url)
@@ -33,7 +33,7 @@ async def test_closing_ends_a_wait_for_a_token(emulator):
 
 
 async def test_an_injected_session_that_is_closed_is_told_at_once(emulator):
-    """With client credentials too, a closed aiohttp session is SessionClosedError and no missing token."""
+    """With client credentials too, a closed aiohttp session raises SessionClosedError, not an error about the token."""
     http = aiohttp.ClientSession()
     credentials = ClientCredentials(emulator.client_id, emulator.client_secret)
     async with AkoolSession(credentials, base_url=emulator.base_url, http=http) as akool:
@@ -43,14 +43,14 @@ async def test_an_injected_session_that_is_closed_is_told_at_once(emulator):
 
 
 async def test_one_token_for_any_number_of_callers(emulator, akool):
-    """Fifty calls at once fetch one token."""
+    """Fifty concurrent calls fetch one token."""
     await asyncio.gather(*(akool.get_credit() for _ in range(50)))
     assert emulator.ledger.tokens_issued == 1
     assert emulator.ledger.both_headers_sent == 0
 
 
 async def test_an_ended_token_is_renewed_once_for_all(emulator, akool):
-    """When AKOOL ends the token, fifty calls at once fetch one new token and all succeed."""
+    """When AKOOL ends the token, fifty concurrent calls fetch one new token and all succeed."""
     await akool.get_credit()
     emulator.expire_tokens()
     await asyncio.gather(*(akool.get_credit() for _ in range(50)))
@@ -58,7 +58,7 @@ async def test_an_ended_token_is_renewed_once_for_all(emulator, akool):
 
 
 async def test_a_token_that_ends_between_polls_does_not_end_the_wait(emulator, akool):
-    """1101 in the middle of a wait, and on a press, is met by a renewal; nothing is pressed twice."""
+    """1101 during a wait, or for a press, leads to a renewal, and nothing is pressed twice."""
     source = emulator.add_image()
     await akool.get_credit()
     emulator.expire_tokens()
@@ -70,7 +70,7 @@ async def test_a_token_that_ends_between_polls_does_not_end_the_wait(emulator, a
 
 
 async def test_a_renewal_that_does_not_help_is_not_repeated():
-    """A service that ends every token gets one renewal per request, then the caller is told."""
+    """A service that ends every token gets one renewal per request, and then the caller gets the error."""
     async with scripted_server({"code": 1000, "token": "a"}, ENDED, {"code": 1000, "token": "b"}, ENDED) as server:
         async with AkoolSession(ClientCredentials("id", "a-client-secret"), base_url=server.base_url) as akool:
             with pytest.raises(AuthenticationError, match="1101"):
@@ -79,7 +79,7 @@ async def test_a_renewal_that_does_not_help_is_not_repeated():
 
 
 async def test_a_bad_pair_is_an_authentication_error(emulator):
-    """A wrong secret is told as such after one request; nothing else is sent."""
+    """A wrong secret raises AuthenticationError after one request, and nothing else is sent."""
     credentials = ClientCredentials(emulator.client_id, "not-the-secret")
     async with AkoolSession(credentials, base_url=emulator.base_url) as akool:
         with pytest.raises(AuthenticationError) as caught:
@@ -89,7 +89,7 @@ async def test_a_bad_pair_is_an_authentication_error(emulator):
 
 
 async def test_a_bad_key_is_not_renewed(emulator):
-    """An API key that AKOOL refuses is refused once."""
+    """An API key that AKOOL refuses is tried once."""
     async with AkoolSession("wrong-key", base_url=emulator.base_url) as akool:
         with pytest.raises(AuthenticationError):
             await akool.get_credit()
@@ -97,7 +97,7 @@ async def test_a_bad_key_is_not_renewed(emulator):
 
 
 async def test_a_press_is_not_in_doubt_when_only_the_token_request_was_lost(emulator, akool):
-    """A reply lost while fetching the token leaves the press unsent: it is tried again, and pressed once."""
+    """A reply lost while fetching the token leaves the press unsent: it is tried again, and made once."""
     emulator.faults.script("get_token", Fault.reset("after"), Fault.status(502, "before"))
     source = emulator.add_image()
     await akool.upscale(source, 1)
@@ -106,7 +106,7 @@ async def test_a_press_is_not_in_doubt_when_only_the_token_request_was_lost(emul
 
 
 async def test_a_failing_token_service_leaves_a_prompt_unsent():
-    """HTTP 500 in an envelope of AKOOL's for Get Token says nothing about the prompt, which was never sent."""
+    """HTTP 500 in an envelope of AKOOL's for Get Token does not concern the prompt, which was never sent."""
     failing = {"status": 500, "text": '{"code": 500, "msg": "internal"}'}
     async with scripted_server(failing) as server:
         async with AkoolSession(ClientCredentials("id", "a-client-secret"), base_url=server.base_url) as akool:
@@ -116,7 +116,7 @@ async def test_a_failing_token_service_leaves_a_prompt_unsent():
 
 
 async def test_without_any_token_the_caller_learns_that_nothing_was_sent(emulator, akool):
-    """Get Token that never answers properly ends a read in a TransportError marked as not delivered."""
+    """If Get Token never answers properly, a read ends in a TransportError marked as not delivered."""
     emulator.faults.rate(1.0, Fault.html("before"), endpoints=["get_token"])
     with pytest.raises(TransportError) as caught:
         await akool.get_credit()

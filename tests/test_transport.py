@@ -1,4 +1,4 @@
-"""What comes back broken, and where the key may go."""
+"""Broken replies, and where the key may go."""
 
 import asyncio
 import copy
@@ -53,7 +53,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("name", BROKEN)
 async def test_a_broken_reply_is_a_typed_error(name):
-    """Every broken body is an error of the tree, names the endpoint and the press, pickles, and shows no key."""
+    """Every broken body raises an AkoolError that names the endpoint and the press, pickles, and shows no key."""
     reply, error_class = BROKEN[name]
     async with (
         scripted_server(reply) as server,
@@ -70,7 +70,7 @@ async def test_a_broken_reply_is_a_typed_error(name):
 
 @pytest.mark.parametrize("fault", [Fault.cut("before"), Fault.reset("before"), Fault.empty("before")], ids=str)
 async def test_a_cut_or_reset_reply_is_a_typed_error(emulator, akool, fault):
-    """A connection that breaks before, or in the middle of, the body is an error of the tree."""
+    """A connection that breaks before the body, or in the middle of it, raises an AkoolError."""
     emulator.faults.rate(1.0, fault, endpoints=["get_image_result"])
     with pytest.raises((ResponseError, TransportError)) as caught:
         await akool.get_image_result("image-1")
@@ -78,7 +78,7 @@ async def test_a_cut_or_reset_reply_is_a_typed_error(emulator, akool, fault):
 
 
 async def test_garbage_instead_of_http_shows_no_key():
-    """Aiohttp's own error for a bad status line holds the request's headers; none of it reaches the user."""
+    """Aiohttp's error for a bad status line contains the request's headers; the user sees none of it."""
 
     async def garbage(reader, writer):
         await reader.readuntil(b"\r\n\r\n")
@@ -94,7 +94,7 @@ async def test_garbage_instead_of_http_shows_no_key():
 
 
 async def test_an_address_where_nobody_listens_is_surely_not_delivered(unused_tcp_port):
-    """A refused connection is a TransportError that says the request never arrived."""
+    """A refused connection is a TransportError with delivered=False."""
     async with AkoolSession(KEY, base_url=f"http://127.0.0.1:{unused_tcp_port}", timing=QUICK) as akool:
         with pytest.raises(TransportError) as caught:
             await akool.get_credit()
@@ -103,7 +103,7 @@ async def test_an_address_where_nobody_listens_is_surely_not_delivered(unused_tc
 
 
 async def test_a_reply_that_does_not_come_in_time_may_have_been_delivered(emulator):
-    """request_timeout bounds one request; what became of it is not known."""
+    """request_timeout bounds one request, and then its outcome is unknown."""
     emulator.faults.rate(1.0, Fault.stall("before"), endpoints=["get_credit"])
     async with emulator.session(request_timeout=0.3) as akool:
         with pytest.raises(TransportError) as caught:
@@ -112,7 +112,7 @@ async def test_a_reply_that_does_not_come_in_time_may_have_been_delivered(emulat
 
 
 async def test_reads_survive_a_few_faults(emulator, akool):
-    """get_credit and get_image_result are asked again, since that costs nothing."""
+    """get_credit and get_image_result are repeated, since they cost nothing."""
     faults = [Fault.status(502), Fault.html(), Fault.reset()]
     emulator.faults.script("get_credit", *faults)
     emulator.faults.script("get_image_result", *faults)
@@ -121,13 +121,13 @@ async def test_reads_survive_a_few_faults(emulator, akool):
 
 
 def impatient_session(base_url):
-    """A session whose presses wait out no pace at all."""
+    """Make a session without pauses between presses."""
     return AkoolSession(KEY, base_url=base_url, timing=evolve(QUICK, throttle_timeout=1e-6))
 
 
 @pytest.mark.parametrize("headers", [{"Retry-After": "7"}, {"Retry-After": "Fri, 31 Dec 9999 23:59:59 GMT"}])
 async def test_retry_after_reaches_the_error(headers):
-    """A 429 keeps the pace it asks for, in seconds, from either form of the header and within bounds."""
+    """The pause of a 429 is kept, in seconds, from either form of the header and within bounds."""
     slow_down = {"status": 429, "text": "slow down", "headers": headers}
     async with scripted_server(slow_down) as server, impatient_session(server.base_url) as akool:
         with pytest.raises(RateLimitedError) as caught:
@@ -150,7 +150,7 @@ HOURS_BEHIND = datetime.now(UTC) - timedelta(hours=12)
     ],
 )
 async def test_a_date_to_retry_after_is_read_against_the_replys_own_date(date, asked, wait):
-    """Both dates are of one clock, so it does not matter if this machine's is off; without a Date it does."""
+    """Both dates are from one clock, so that a wrong clock here does not matter; without a Date it does."""
     headers = {
         "Date": "soon" if date is None else format_datetime(date, usegmt=True),
         "Retry-After": format_datetime(asked, usegmt=True),
@@ -185,7 +185,7 @@ async def injected_session(base_url):
     ids=["a long line", "a long name", "many lines"],
 )
 async def test_long_headers_lose_no_paid_id(session, headers):
-    """A reply to a press is read though its headers are far beyond aiohttp's own bounds."""
+    """A reply to a press is read although its headers exceed aiohttp's own limits."""
 
     async def answer(request):
         await request.read()
@@ -197,7 +197,7 @@ async def test_long_headers_lose_no_paid_id(session, headers):
 
 @pytest.mark.parametrize("session", [own_session, injected_session])
 async def test_headers_are_bounded(session):
-    """A header line without an end is not read to its end: the reply is none."""
+    """A header line without an end is not read to its end, and there is no reply."""
     endless = {"status": 200, "text": "{}", "headers": {"X-Long": "x" * 70_000}}
     async with scripted_server(endless) as server, session(server.base_url) as akool:
         with pytest.raises(ResponseError, match="not an HTTP reply"):
@@ -205,7 +205,7 @@ async def test_headers_are_bounded(session):
 
 
 async def test_the_key_does_not_follow_a_redirect():
-    """A redirect to another origin is an error; that origin is never asked."""
+    """A redirect to another origin is an error, and that origin gets no request."""
     async with scripted_server({"code": 1000}) as elsewhere:
         moved = {"status": 307, "body": b"", "headers": {"Location": elsewhere.base_url}}
         async with scripted_server(moved) as server, AkoolSession(KEY, base_url=server.base_url, timing=QUICK) as akool:
@@ -215,7 +215,7 @@ async def test_the_key_does_not_follow_a_redirect():
 
 
 async def test_the_key_does_not_go_to_the_pictures_host(emulator, akool, tmp_path):
-    """Downloading sends no authentication header, also with an injected session that has headers of its own."""
+    """Downloading sends no authentication header, also if the injected session has other headers."""
     result = await (await akool.vary(emulator.add_image(), 1)).wait_until_complete()
     await akool.download(result, tmp_path)
     async with aiohttp.ClientSession(headers={"X-Private": "1"}) as http:
@@ -226,7 +226,7 @@ async def test_the_key_does_not_go_to_the_pictures_host(emulator, akool, tmp_pat
 
 
 async def test_the_key_is_in_no_log_at_any_level(emulator, caplog):
-    """With every logger at DEBUG, a session's whole life and its errors show neither key nor token."""
+    """With every logger at DEBUG, neither the logs of a session nor its errors show key or token."""
     caplog.set_level(logging.DEBUG)
     logging.getLogger("asyncio").setLevel(logging.DEBUG)
     async with emulator.session(polling=FAST) as akool:
@@ -239,7 +239,7 @@ async def test_the_key_is_in_no_log_at_any_level(emulator, caplog):
 
 
 async def test_a_key_that_akool_echoes_is_taken_out_of_the_error():
-    """Even a service that repeats the key in its message does not get it into the error."""
+    """Even if the service repeats the key in its message, the error does not contain it."""
     async with scripted_server({"code": 1101, "msg": f"bad key {KEY}"}) as server:
         async with AkoolSession(KEY, base_url=server.base_url, timing=QUICK) as akool:
             with pytest.raises(APIError) as caught:
@@ -249,7 +249,7 @@ async def test_a_key_that_akool_echoes_is_taken_out_of_the_error():
 
 
 async def test_bytes_of_the_server_are_not_quoted_with_the_key():
-    """A server that echoes the request's headers where its status line should be does not get the key into an error."""
+    """If a server repeats the request's headers in its status line, the error does not contain the key."""
 
     async def echo(reader, writer):
         request = await reader.readuntil(b"\r\n\r\n")
@@ -266,7 +266,7 @@ async def test_bytes_of_the_server_are_not_quoted_with_the_key():
 
 
 async def test_a_token_that_was_replaced_meanwhile_is_still_hidden():
-    """AKOOL's message about a token shows "***", also once another request has renewed it."""
+    """AKOOL's message about a token shows "***", also after another request has renewed it."""
 
     async def answer(request):
         await request.read()
@@ -285,7 +285,7 @@ async def test_a_token_that_was_replaced_meanwhile_is_still_hidden():
 
 
 async def test_an_error_in_a_trace_hook_after_acceptance_is_an_unknown_outcome(emulator):
-    """Code of the user's that fails inside aiohttp is a transport error like any other: a charge is told as one."""
+    """User code that fails inside aiohttp is a transport error like any other, and a charge is reported."""
 
     async def fail(*_):
         raise ValueError("mine")
@@ -300,7 +300,7 @@ async def test_an_error_in_a_trace_hook_after_acceptance_is_an_unknown_outcome(e
 
 
 async def test_an_injected_session_closed_meanwhile_is_not_a_cancellation(emulator):
-    """Requests that wait for a connection of a session that its owner closes end in an error, not as if cancelled."""
+    """Requests that wait for a connection when the owner closes the session end in an error, not in a cancellation."""
     emulator.faults.script("get_credit", Fault.stall("before"))
     http = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1))
     async with emulator.session(http=http) as akool:
@@ -312,7 +312,7 @@ async def test_an_injected_session_closed_meanwhile_is_not_a_cancellation(emulat
 
 
 async def test_another_event_loop_is_refused_before_anything_is_sent(emulator, akool):
-    """A session that is used from a thread's own loop says how to hand the call over, and works on in its own."""
+    """A session used in another thread's loop raises an error that says how to pass the call."""
     await akool.get_credit()
     for call in (akool.get_credit, partial(akool.create_by_prompt, "a fox")):
         with pytest.raises(ConfigurationError, match=r"asyncio\.run_coroutine_threadsafe"):
@@ -322,12 +322,12 @@ async def test_another_event_loop_is_refused_before_anything_is_sent(emulator, a
 
 
 async def test_a_wait_ends_once_an_injected_session_got_a_header_of_its_own(emulator):
-    """Every poll would be refused, so the wait is, immediately."""
+    """A wait whose polls would all be refused is refused immediately."""
     async with aiohttp.ClientSession() as http:
         async with emulator.session(http=http, polling=FAST) as akool:
             operation = await akool.vary(emulator.add_image(), 1)
             http.headers["Authorization"] = "Bearer mine"
-            with pytest.raises(ConfigurationError, match="exactly one header"):
+            with pytest.raises(ConfigurationError, match="exactly one authentication header"):
                 await operation.wait_until_complete()
 
 
@@ -390,7 +390,7 @@ def assert_no_key(error):
 
 
 async def test_a_reply_without_a_length_is_read():
-    """A body that comes in chunks, as through a gateway, is the reply to a press like any other."""
+    """A body that comes in chunks, as through a gateway, is a reply to a press like any other."""
     body = json.dumps(CREATE_BY_PROMPT_REPLY).encode()
 
     async def answer(request):
@@ -406,7 +406,7 @@ async def test_a_reply_without_a_length_is_read():
 
 
 async def test_a_read_that_always_fails_is_told_with_its_last_error(emulator):
-    """A read is tried a few times, and no more."""
+    """A read is tried a few times only."""
     emulator.faults.rate(1.0, Fault.status(502), endpoints=["get_credit"])
     async with emulator.session(timing=QUICK) as akool:
         with pytest.raises(ResponseError, match="502"):

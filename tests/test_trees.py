@@ -1,4 +1,4 @@
-"""Fan-outs of trees: prompts, what is pressed on their images, and what is pressed on those."""
+"""Fan-outs of trees: prompts, presses on their images, and presses on the results of those."""
 
 import asyncio
 from collections import Counter
@@ -59,14 +59,14 @@ async def test_a_prompt_becomes_pictures_in_one_run(emulator, akool):
 
 
 async def test_a_press_may_have_a_tree(emulator, akool):
-    """What is pressed on the result of a variation is a tree as well."""
+    """The presses on the result of a variation are a tree as well."""
     source = emulator.add_image()
     outcomes = await collect(akool.fan_out([ButtonPress(source, "V2", then="U1 V4>U2"), (source, "U1")]))
     assert paths(outcomes) == Counter(["V2", "U1", "V2-U1", "V2-V4", "V2-V4-U2"])
 
 
 async def test_each_image_of_a_batch_has_its_own_outcome_and_tree(emulator, akool):
-    """A batch of three (v4) is three images, each with a POST and with what is pressed on it."""
+    """A batch of three (v4) is three images, each with a separate POST and with presses."""
     prompt = SourcePrompt("a fox", resolution="1080p", batch_quantity=3, then="U1")
     outcomes = await collect(akool.fan_out([prompt]))
     images = [outcome for outcome in outcomes if outcome.prompt is prompt]
@@ -77,7 +77,7 @@ async def test_each_image_of_a_batch_has_its_own_outcome_and_tree(emulator, akoo
 
 
 async def test_presses_below_a_failed_image_are_not_made_and_say_why(emulator, akool):
-    """If AKOOL cannot make an image, the presses on it and below come out as not pressed, with the reason."""
+    """If AKOOL cannot make an image, the presses on it and below have NotPressedError with the reason."""
     emulator.faults.script("create_by_prompt", Fault.fails("too dark"))
     outcomes = await collect(akool.fan_out([Prompt("a fox", then="U1 V1>U2")]))
     assert [type(outcome.error) for outcome in outcomes] == [OperationFailedError, *[NotPressedError] * 3]
@@ -94,7 +94,7 @@ async def test_presses_below_a_failed_image_are_not_made_and_say_why(emulator, a
 
 
 async def test_a_lost_reply_to_a_prompt_is_unknown_and_is_not_sent_again(emulator, akool):
-    """Nobody knows the image of a lost reply: the prompt is unknown, and nothing is pressed below it."""
+    """The image of a lost reply is not known: the prompt is unknown, and nothing is pressed below it."""
     emulator.faults.script("create_by_prompt", Fault.reset("after"))
     first, *below = await collect(akool.fan_out([Prompt("a fox", then="U*")]))
     assert isinstance(first.error, OutcomeUnknownError)
@@ -125,7 +125,7 @@ async def test_a_timeout_counts_for_each_node(emulator):
 
 
 async def test_the_budget_covers_the_tree(emulator, akool):
-    """What the budget does not suffice for comes out as over budget, with all that is below it."""
+    """Prompts and presses beyond the budget have BudgetError, with all presses below them."""
     outcomes = await collect(akool.fan_out([Prompt(f"fox {n}", then="V1>U*") for n in range(4)], max_credits=15))
     errors = Counter(type(outcome.error) for outcome in outcomes)
     assert set(errors) == {type(None), BudgetError}
@@ -135,7 +135,7 @@ async def test_the_budget_covers_the_tree(emulator, akool):
 
 
 async def test_no_credit_ends_all_trees(emulator):
-    """Once the account has no credit left, the rest of the trees comes out unpressed, each node once."""
+    """When the account has no credit left, the other trees are yielded unpressed, each node once."""
     async with Emulator(speed=200, credits=9) as poor, poor.session(polling=FAST) as akool:
         outcomes = await collect(akool.fan_out([Prompt(f"fox {n}", then=TREE) for n in range(3)]))
         assert len(outcomes) == 3 * NODES
@@ -144,7 +144,7 @@ async def test_no_credit_ends_all_trees(emulator):
 
 
 async def test_a_bad_key_ends_prompts_before_they_are_sent(emulator):
-    """Prompts that wait are not sent once AKOOL refuses the key."""
+    """Prompts that wait are not sent after AKOOL refuses the key."""
     async with AkoolSession("a-wrong-key", base_url=emulator.base_url, polling=FAST) as akool:
         outcomes = await collect(akool.fan_out([Prompt(f"fox {n}", then="U1") for n in range(100)]))
     assert len(outcomes) == 200
@@ -153,7 +153,7 @@ async def test_a_bad_key_ends_prompts_before_they_are_sent(emulator):
 
 
 async def test_open_trees_go_before_new_prompts(emulator, akool):
-    """Not all prompts are sent first: as many trees are open as keep the slots busy."""
+    """Not all prompts are sent first: a new tree opens only when the open ones no longer keep the slots busy."""
     most_open = 0
     opened, closed = set(), Counter()
 
@@ -179,7 +179,7 @@ async def test_presses_of_the_input_are_not_shut_out_by_trees(emulator, akool):
 
 
 async def test_prompts_are_not_shut_out_by_presses(emulator, akool):
-    """A prompt within an endless row of upscales is made."""
+    """A prompt in an endless row of upscales is made."""
     source = iter(range(10**9))
 
     def items():
@@ -200,7 +200,7 @@ async def test_prompts_are_not_shut_out_by_presses(emulator, akool):
 
 @pytest.mark.parametrize("max_in_flight", [1, 2, 7])
 async def test_few_in_flight_are_enough_for_trees(emulator, akool, max_in_flight):
-    """However few may be in flight, every node comes out."""
+    """With any max_in_flight, every node has its outcome."""
     prompts = [Prompt(f"fox {n}", then="U1 V1>V2>U3") for n in range(3)]
     outcomes = await collect(akool.fan_out(prompts, max_in_flight=max_in_flight))
     assert len(outcomes) == 15
@@ -218,7 +218,7 @@ async def test_trees_share_the_cap_of_all_operations(emulator, cap):
 
 
 async def test_an_endless_input_of_trees_stays_lazy(emulator, akool):
-    """Of endless prompts no more are pulled than may run or wait."""
+    """Endless prompts are pulled only as far as they may run or wait."""
     pulled = count()
 
     def endless():
@@ -235,7 +235,7 @@ async def test_an_endless_input_of_trees_stays_lazy(emulator, akool):
 
 
 async def test_what_is_not_pressed_comes_out_next_in_an_endless_input(emulator, akool):
-    """Each failed image is followed by all that was to be pressed on it, also if others are ready to come out."""
+    """Each failed image is followed by all presses below it, also if other outcomes are ready."""
     emulator.faults.rate(1.0, Fault.code(1003), endpoints=["create_by_prompt"])
     prompts = (Prompt(f"fox {number}", then="U1 V1>U2") for number in count())
     seen = []
@@ -249,7 +249,7 @@ async def test_what_is_not_pressed_comes_out_next_in_an_endless_input(emulator, 
 
 
 async def test_buttons_that_nobody_knows_open_no_trees(emulator, akool):
-    """What is refused before it begins leaves the number of open trees as it is."""
+    """A refusal before the beginning does not change the number of open trees."""
     opened, closed, most_open = set(), Counter(), 0
     source = emulator.add_image()
     unknown = [(source, "U9")] * 100
@@ -262,7 +262,7 @@ async def test_buttons_that_nobody_knows_open_no_trees(emulator, akool):
 
 
 async def test_leaving_keeps_the_ids_of_trees(emulator, akool):
-    """What was accepted and did not come out stands in ``unclaimed``, prompts included."""
+    """Accepted operations that were not yielded are in ``unclaimed``, prompts included."""
     async with aclosing(akool.fan_out([Prompt(f"fox {n}", then="V*") for n in range(6)])) as outcomes:
         taken = [await anext(outcomes) for _ in range(3)]
     ids = {outcome.operation.id for outcome in taken} | {operation.id for operation in akool.unclaimed}
@@ -301,7 +301,7 @@ async def test_children_are_checked_without_another_read(emulator, akool):
 
 
 async def test_trees_survive_faults(emulator):
-    """Of thirty trees under ten per cent of faults each node comes out once, and none is pressed twice."""
+    """With faults in ten per cent of the requests, thirty trees yield each node once, and press nothing twice."""
     faults = [Fault.reset(), Fault.status(502), Fault.code(1005), Fault.reset("after"), Fault.fails()]
     emulator.faults.rate(0.1, *faults, endpoints=["create_by_button", "create_by_prompt", "get_image_result"])
     async with emulator.session(polling=FAST, timing=QUICK, max_concurrent_upscales=16) as akool:
@@ -326,7 +326,7 @@ async def test_a_refused_prompt_is_reported_as_refused(emulator):
 
 
 async def test_five_hundred_prompts_within_a_budget_under_faults():
-    """Five thousand nodes under ten per cent of faults: each is accepted once, and the ledger's credits are ours."""
+    """Five thousand nodes with ten per cent of faults: each is accepted once, and our credits equal the ledger's."""
     faults = [Fault.reset(), Fault.status(502), Fault.code(1005), Fault.reset("after"), Fault.fails()]
     async with Emulator(speed=2000, credits=10**6) as emulator:
         emulator.faults.rate(0.1, *faults, endpoints=["create_by_button", "create_by_prompt"])

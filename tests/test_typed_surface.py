@@ -1,4 +1,4 @@
-"""What users' type checkers make of the public surface: sound code passes, and mistakes are reported."""
+"""Users' type checkers accept correct code that uses the public names, and report mistakes."""
 
 import inspect
 import json
@@ -27,7 +27,7 @@ def run(*command):
 
 
 def report_by_mypy(folder):
-    """(file, line, code, message) of each error that mypy --strict finds; what it knows of the library is cached."""
+    """Return (file, line, code, message) of each error of mypy --strict. It caches what it knows about the library."""
     told = run("mypy", "--strict", "--output=json", *sorted(folder.glob("*.py")))
     assert told.stderr == ""
     for error in map(json.loads, told.stdout.splitlines()):
@@ -36,7 +36,7 @@ def report_by_mypy(folder):
 
 
 def report_by_pyright(folder):
-    """(file, line, rule, message) of each error that pyright finds in its strict mode."""
+    """Return (file, line, rule, message) of each error of pyright in its strict mode."""
     if (started := run("pyright", "--version")).returncode != 0:
         pytest.skip(f"pyright does not start: it needs Node.js ({started.stderr.strip()[-200:]})")
     settings = {"typeCheckingMode": "strict", "extraPaths": [str(ROOT)], "pythonVersion": "3.11"}
@@ -68,12 +68,12 @@ def test_each_mistake_is_reported_and_nothing_else(tmp_path, checker, report):
 
 
 def test_a_durable_fan_out_names_every_option_of_a_session():
-    """What is handed on to a session can be checked, too: no option is missing, and none is left over."""
+    """Options that are passed on to a session can be checked: SessionOptions has exactly its arguments."""
     session = inspect.signature(AkoolSession).parameters.keys()
     durable = inspect.signature(DurableFanOut).parameters.keys()
     assert session - durable - {"http"} == SessionOptions.__annotations__.keys()
 
 
 def test_a_session_of_an_emulator_names_every_option():
-    """The same for the emulator, which leaves none out."""
+    """The same for the emulator, which has all of them."""
     assert inspect.signature(AkoolSession).parameters.keys() == inspect.get_annotations(EmulatorSessionOptions).keys()

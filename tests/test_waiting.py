@@ -1,4 +1,4 @@
-"""wait_until_complete(), updates() and taking an operation up again."""
+"""wait_until_complete(), updates() and waiting again for an operation."""
 
 import asyncio
 import gc
@@ -40,7 +40,7 @@ DONE = image(3, op_button="U1", image="https://pictures.example/1.png")
 
 
 async def test_waits_until_status_3():
-    """Statuses 1 and 2, and one nobody has heard of, go on; 3 ends the wait."""
+    """Statuses 1 and 2, and an unknown one, continue the wait; 3 ends it."""
     async with scripted_server(image(1), image(9), image(2), DONE) as server:
         async with AkoolSession(KEY, base_url=server.base_url, polling=FAST) as akool:
             result = await akool.wait_until_complete("image-1")
@@ -49,7 +49,7 @@ async def test_waits_until_status_3():
 
 
 async def test_between_two_polls_there_is_only_a_timer(emulator):
-    """A hundred operations that nobody awaits hold a hundred slots without a task of their own."""
+    """A hundred operations that nobody awaits hold a hundred slots without a task for each."""
     async with emulator.session(polling=SLOW, max_concurrent_upscales=100) as akool:
         operations = [await akool.upscale(emulator.add_image(), 1) for _ in range(100)]
         assert akool.counters().in_flight == len(operations)
@@ -57,7 +57,7 @@ async def test_between_two_polls_there_is_only_a_timer(emulator):
 
 
 async def test_an_operation_is_awaited_like_its_wait(emulator, akool):
-    """``await operation`` gives the result of wait_until_complete(), and raises what that raises."""
+    """``await operation`` returns the result of wait_until_complete(), and raises the same errors."""
     source = emulator.add_image()
     emulator.faults.script("create_by_button", None, Fault.fails())
     operation, failing = await akool.upscale(source, 1), await akool.upscale(source, 2)
@@ -68,7 +68,7 @@ async def test_an_operation_is_awaited_like_its_wait(emulator, akool):
 
 
 async def test_forty_waiters_share_one_poll_loop():
-    """However many wait for an id, by whatever handle, it is asked for once per poll."""
+    """Any number of waiters for an id, with any handle, cause one poll at a time."""
     async with scripted_server(image(1), image(2), DONE) as server:
         async with AkoolSession(KEY, base_url=server.base_url, polling=FAST) as akool:
             handles = [akool.operation("image-1") for _ in range(20)]
@@ -91,7 +91,7 @@ async def test_a_done_operation_is_never_asked_for_again():
 
 
 async def test_a_deadline_does_not_wait_for_the_next_poll(emulator):
-    """With the next poll an hour away, the caller's time is up on time: the deadline is the waiter's own."""
+    """With the next poll an hour away, the caller's timeout ends the wait on time."""
     async with emulator.session(polling=SLOW) as akool:
         operation = await akool.vary(emulator.add_image(), 1)
         with pytest.raises(WaitTimeoutError) as caught:
@@ -102,7 +102,7 @@ async def test_a_deadline_does_not_wait_for_the_next_poll(emulator):
 
 
 async def test_a_deadline_does_not_wait_for_a_stalled_poll(emulator, akool):
-    """A poll that hangs does not hold up the caller's deadline."""
+    """A poll that hangs does not delay the caller's timeout."""
     operation = await akool.vary(emulator.add_image(), 1)
     emulator.faults.script("get_image_result", *[Fault.stall()] * 10)
     with pytest.raises(WaitTimeoutError):
@@ -110,7 +110,7 @@ async def test_a_deadline_does_not_wait_for_a_stalled_poll(emulator, akool):
 
 
 async def test_a_timeout_leaves_the_job_running_and_the_wait_can_be_taken_up(emulator, akool):
-    """After a time-out the same operation is waited for again, here and in another session by id and by JSON."""
+    """After a timeout the same operation is awaited again, here and in another session by id and by JSON."""
     operation = await akool.upscale(emulator.add_image(), 1)
     with pytest.raises(WaitTimeoutError):
         await operation.wait_until_complete(timeout=0.001)
@@ -128,7 +128,7 @@ async def test_a_timeout_leaves_the_job_running_and_the_wait_can_be_taken_up(emu
 
 
 async def test_a_pickled_operation_is_waited_for_in_another_session(emulator, akool):
-    """A handle pickles without its session; detached it says what to do, and any session can wait for it."""
+    """A handle pickles without its session. The copy says what to do, and any session can wait for it."""
     operation = await akool.vary(emulator.add_image(), 2)
     detached = pickle.loads(pickle.dumps(operation))
     assert isinstance(detached, Operation)
@@ -148,7 +148,7 @@ async def test_updates_yield_each_change_and_end_with_the_result(akool):
 
 
 async def test_updates_share_the_poll_loop_and_survive_a_slow_reader():
-    """A reader that stops looking for a while misses nothing that still matters."""
+    """A reader that pauses for a while misses nothing that still matters."""
     async with scripted_server(image(1), image(2), DONE) as server:
         async with AkoolSession(KEY, base_url=server.base_url, polling=FAST) as akool:
             seen = []
@@ -173,7 +173,7 @@ async def test_a_cancelled_waiter_leaves_the_others_alone(emulator, akool):
 
 @pytest.mark.parametrize("turns", range(8))
 async def test_a_waiter_that_comes_just_as_the_loop_stops_is_not_told_it_timed_out(turns):
-    """The last waiter left and the poll loop ends at some turn: the next waiter still gets its result."""
+    """The last waiter was cancelled and the poll loop ends at some step: the next waiter still gets its result."""
     async with scripted_server(image(2), DONE) as server:
         async with AkoolSession(KEY, base_url=server.base_url, polling=FAST) as akool:
             first = asyncio.create_task(akool.wait_until_complete("image-1"))
@@ -186,7 +186,7 @@ async def test_a_waiter_that_comes_just_as_the_loop_stops_is_not_told_it_timed_o
 
 
 async def test_a_wait_that_is_held_up_when_the_session_closes_is_told_its_id(emulator):
-    """A poll that waits out a 429 ends before a POST that closing waits for, and its wait is told the id."""
+    """A poll that waits for a 429 ends before a POST that closing waits for, and its waiter gets the id."""
     source = emulator.add_image()
     akool = emulator.session(polling=FAST, request_timeout=0.5)
     operation = await akool.vary(source, 1)
@@ -223,7 +223,7 @@ async def test_closing_the_session_ends_waits_with_their_ids(emulator, akool):
 
 @pytest.mark.parametrize("behind", [660, 86_400 * 30, -660])
 async def test_the_clocks_difference_decides_nothing_of_what_was_pressed_here(behind):
-    """With AKOOL's clock far behind this machine's, or ahead, late URLs are waited for, and learning goes on."""
+    """With AKOOL's clock far behind this machine's, or ahead, late URLs are awaited, and learning goes on."""
     created = {"create_time": (time.time() - behind) * 1000}
     replies = [image(1, op_button="V1", **created), *[image(3, op_button="V1", **created)] * 3]
     done = image(3, op_button="V1", upscaled_urls=[f"https://pictures.example/{i}.jpeg" for i in range(4)], **created)
@@ -255,7 +255,7 @@ async def test_a_replica_that_lags_behind_takes_nothing_back(polls):
 
 
 async def test_an_operation_that_is_taken_up_again_has_ended_once(emulator, akool):
-    """Finished comes once for an id, however often it is waited for by handles that were let go."""
+    """Finished comes once for an id, even if it is awaited several times with handles that were deleted."""
     operation_id = emulator.add_image()
     for _ in range(3):
         await akool.wait_until_complete(operation_id)
@@ -266,7 +266,7 @@ async def test_an_operation_that_is_taken_up_again_has_ended_once(emulator, akoo
 
 
 async def test_the_result_of_what_was_made_here_is_remembered(emulator, akool):
-    """An operation of this session whose handle was let go is not polled for again."""
+    """An operation of this session whose handle was deleted is not polled again."""
     made = await akool.create_by_prompt("a fox")
     result = await made.wait_until_complete()
     asked = emulator.ledger.requests.total()
@@ -279,7 +279,7 @@ async def test_the_result_of_what_was_made_here_is_remembered(emulator, akool):
 
 @pytest.mark.parametrize("late", [0.05, 0.2])
 async def test_urls_that_come_after_the_status_are_waited_for(emulator, late):
-    """Status 3 without URLs is polled a little longer, until the four singles are there."""
+    """Status 3 without URLs is polled a little longer, until the four single images have URLs."""
     emulator.faults.script("create_by_button", Fault.late_urls(late))
     async with emulator.session(polling=FAST, timing=Timing()) as akool:
         operation = await akool.vary(emulator.add_image(), 1)
@@ -287,14 +287,14 @@ async def test_urls_that_come_after_the_status_are_waited_for(emulator, late):
 
 
 async def test_a_wrong_id_ends_the_wait_at_once(akool):
-    """An id that was not pressed here and is not known at AKOOL is not polled for."""
+    """An id that this session did not press and AKOOL does not know is polled once."""
     with pytest.raises(NotFoundError) as caught:
         await akool.wait_until_complete("64dd82eef0b6684651e90131")
     assert caught.value.operation_id == "64dd82eef0b6684651e90131"
 
 
 async def test_a_fresh_operation_may_be_unknown_for_a_moment(emulator):
-    """Just after the press a 1008 is waited out."""
+    """A 1008 just after the press does not end the wait."""
     async with emulator.session(polling=FAST, timing=Timing()) as akool:
         operation = await akool.vary(emulator.add_image(), 1)
         emulator.faults.script("get_image_result", *[Fault.code(1008)] * 3)
@@ -302,7 +302,7 @@ async def test_a_fresh_operation_may_be_unknown_for_a_moment(emulator):
 
 
 async def test_a_bad_key_ends_the_wait_at_once(emulator):
-    """Authentication does not get better by asking again."""
+    """An authentication error ends the wait immediately."""
     async with AkoolSession(ApiKey("a-wrong-key"), base_url=emulator.base_url, polling=FAST) as akool:
         with pytest.raises(AuthenticationError):
             await akool.wait_until_complete(emulator.add_image())
@@ -310,7 +310,7 @@ async def test_a_bad_key_ends_the_wait_at_once(emulator):
 
 
 async def test_a_long_streak_of_failed_polls_ends_in_polling_error(emulator):
-    """When no poll succeeds any more the wait ends, says what it last knew, and can be taken up later."""
+    """When polls no longer succeed the wait ends, reports the last status, and can be repeated later."""
     async with emulator.session(polling=ExponentialPolling(initial=0.001, max_interval=0.005)) as akool:
         operation = await akool.vary(emulator.add_image(), 1)
         emulator.faults.rate(1.0, Fault.status(502), endpoints=["get_image_result"])
@@ -324,7 +324,7 @@ async def test_a_long_streak_of_failed_polls_ends_in_polling_error(emulator):
 
 @pytest.mark.parametrize("delay", [-1.0, float("nan"), float("inf"), "1", None])
 async def test_a_polling_of_the_users_that_makes_no_sense_is_told(emulator, delay):
-    """A delay that is no number of seconds ends the wait with an error that shows it, and does not spin."""
+    """A delay that is not a number of seconds ends the wait with an error that shows it, without a busy loop."""
 
     class Odd(ExponentialPolling):
         def next_delay(self, progress):
@@ -338,7 +338,7 @@ async def test_a_polling_of_the_users_that_makes_no_sense_is_told(emulator, dela
 
 
 async def test_errors_about_an_operation_carry_its_press(emulator, akool):
-    """A time-out and a failed job say which press they are about, beside the id; handles of one id are equal."""
+    """The errors of a timeout and of a failed job name the press besides the id; handles of one id are equal."""
     source = emulator.add_image()
     emulator.faults.script("create_by_button", Fault.fails())
     operation = await akool.vary(source, 1)
@@ -372,7 +372,7 @@ async def test_a_polling_of_the_users_that_raises_is_told_to_the_waiter(emulator
 
 
 async def test_a_time_out_of_the_users_own_polling_is_no_time_out_of_the_wait(emulator):
-    """A schedule that raises TimeoutError is told as it is, and not as if the caller's own time were up."""
+    """A TimeoutError from a schedule is raised as it is, and is not mistaken for the caller's timeout."""
 
     class Late:
         def next_delay(self, progress):

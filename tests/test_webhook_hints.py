@@ -1,4 +1,4 @@
-"""What a webhook changes besides ending a wait: a doubt that it settles, and news that is not of an end."""
+"""Other effects of webhooks than ending a wait: settling a doubt, and news before the end."""
 
 import asyncio
 import logging
@@ -14,7 +14,7 @@ from tests.support.scripted import KEY, scripted_server
 
 
 async def test_a_webhook_before_the_reply_was_lost_settles_the_doubt_alone():
-    """AKOOL called back while the reply was awaited in vain: the press is its operation, and no source is read."""
+    """AKOOL called back while the reply was awaited in vain: the press has its operation, and no source is read."""
     made = CREATE_BY_BUTTON_REPLY["data"] | {"image_status": 3, "image": "https://example.invalid/a.png"}
     posted, called = asyncio.Event(), asyncio.Event()
 
@@ -39,7 +39,7 @@ async def test_a_webhook_before_the_reply_was_lost_settles_the_doubt_alone():
 
 
 async def test_a_webhook_that_tells_of_no_end_causes_no_poll():
-    """A webhook with status 2 concerns the session that pressed, and no other, and neither looks because of it."""
+    """A webhook with status 2 concerns only the session that pressed, and causes no poll."""
     async with Emulator(speed=0.1) as slow:
         async with slow.session() as akool:
             operation = await akool.upscale(slow.add_image(), 1)
@@ -62,7 +62,7 @@ class Unlearned:
 
 
 async def test_a_schedule_that_cannot_learn_loses_no_result(emulator, caplog):
-    """A bug in a user's schedule is logged, and the paid result comes all the same."""
+    """A bug in a user's schedule is logged, and the paid result is returned anyway."""
     async with emulator.session(polling=Unlearned()) as akool:
         operation = await akool.upscale(emulator.add_image(), 1)
         with caplog.at_level(logging.ERROR, logger="akool_async"):

@@ -1,4 +1,4 @@
-"""The handlers for aiohttp and ASGI, behind real servers: an event gets 200, anything else a status that says why."""
+"""The handlers for aiohttp and ASGI, behind real servers: an event gets 200, anything else the matching status."""
 
 import asyncio
 
@@ -55,7 +55,7 @@ def event_of(emulator, image_id="a" * 24):
 
 
 async def test_an_event_of_another_process_is_answered_with_200(post, emulator):
-    """A genuine event about an unknown operation is accepted, and AKOOL is not asked about it."""
+    """A genuine event about an unknown operation is accepted, and causes no poll."""
     status, _ = await post(data=event_of(emulator))
     assert status == 200
     assert emulator.ledger.requests.total() == 0
@@ -110,14 +110,14 @@ async def test_a_closed_session_makes_akool_send_again(post, emulator, akool):
 
 
 async def test_a_query_of_nonsense_does_not_hide_the_event(post, emulator):
-    """A correlation id that nobody uses is ignored, and the event counts."""
+    """An unknown correlation id is ignored, and the event counts."""
     status, _ = await post(data=event_of(emulator), params={"akool_press": "nobody's", "other": "x"})
     assert status == 200
 
 
 @pytest.mark.parametrize("serve", [by_aiohttp, by_fastapi], ids=lambda serve: serve.__name__)
 async def test_hundreds_of_operations_are_notified_under_load(serve):
-    """200 operations in flight, which only webhooks can end, cost one poll each."""
+    """200 operations in flight, which only webhooks can end, take one poll each."""
     async with Emulator(speed=100) as emulator:
         verifier = WebhookVerifier(emulator.client_id, emulator.client_secret)
         sessions = []
@@ -163,7 +163,7 @@ async def test_a_query_without_bounds_does_not_hide_the_event(post, emulator):
 
 
 async def test_a_caller_that_leaves_in_the_middle_of_its_body_is_not_answered(emulator, akool):
-    """Half a body is no event: the session is not notified, and nobody is left to answer."""
+    """Half a body is no event: the session is not notified, and there is nobody to answer."""
     received, sent = asyncio.Queue(), []
     received.put_nowait({"type": "http.request", "body": event_of(emulator)[:20], "more_body": True})
     received.put_nowait({"type": "http.disconnect"})

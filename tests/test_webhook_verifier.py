@@ -31,7 +31,7 @@ def verifier_of(vector, **options):
 
 
 def resigned(vector, **changes):
-    """A body with parts changed and a signature that fits them: what anyone who knows the client id can make."""
+    """Return a body with changed parts and a matching signature, which the client id suffices to make."""
     parts = json.loads(vector["body"]) | changes
     parts["signature"] = sign(
         vector["clientId"], str(parts["timestamp"]), str(parts["nonce"]), str(parts["dataEncrypt"])
@@ -48,7 +48,7 @@ SAID = {
 
 @pytest.mark.parametrize("name", SAID)
 def test_the_log_says_why_a_callback_was_refused(name, caplog):
-    """A wrong id, secret or clock is a warning with the remedy, once; the error says nothing, and no secret shows."""
+    """A wrong id, secret or clock is logged once, with the remedy; the error names no reason, and no secret shows."""
     make, reason = SAID[name]
     verifier = make(FIRST)
     caplog.set_level(logging.DEBUG, logger="akool_async")
@@ -65,7 +65,7 @@ def test_the_log_says_why_a_callback_was_refused(name, caplog):
 
 @pytest.mark.parametrize("vector", VECTORS, ids=range(len(VECTORS)))
 def test_callbacks_made_by_crypto_js_are_read(vector):
-    """Stored webhooks, made by the library of AKOOL's own sample, are decrypted."""
+    """Stored webhooks, made with the library of AKOOL's own sample, are decrypted."""
     event = verifier_of(vector).parse(vector["body"].encode())
     content = vector["content"]
     assert event == WebhookEvent(
@@ -136,7 +136,7 @@ def test_any_values_of_the_four_fields_are_a_webhook_error(fields):
 
 @given(ciphertext=st.binary(max_size=64).map(lambda raw: base64.b64encode(raw).decode()) | st.text(max_size=40))
 def test_any_ciphertext_under_a_matching_signature_is_a_webhook_error(ciphertext):
-    """Whoever knows the client id alone cannot make an event."""
+    """The client id does not suffice to make an event."""
     with pytest.raises(WebhookError, match=REFUSED):
         verifier_of(FIRST).parse(resigned(FIRST, dataEncrypt=ciphertext))
 

@@ -1,4 +1,4 @@
-"""A webhook and the poll are one wait: hints wake it, the poll reads the truth, and a lost reply is found again."""
+"""A webhook and the poll are one wait: hints wake it, the poll reads the truth, and a lost reply's id is found."""
 
 import asyncio
 from urllib.parse import parse_qs, urlsplit
@@ -29,7 +29,7 @@ DONE = ImageStatus.COMPLETED
 
 
 def word_of(post):
-    """What the address of a POST's webhook carries, by which the session knows it again."""
+    """Return the correlation id in the address of a POST's webhook."""
     return parse_qs(urlsplit(post.webhook_url).query)["akool_press"][0]
 
 
@@ -129,7 +129,7 @@ async def test_polls_become_rare_while_webhooks_come(emulator):
 
 
 async def test_polling_takes_over_when_webhooks_stop(emulator):
-    """One end without its webhook, and operations that rely on theirs are polled by the schedule again."""
+    """After one end without a webhook, operations that relied on theirs are polled by the schedule again."""
     timing = evolve(QUICK, fallback_poll_interval=2.0)  # 24 polls of two operations would take 24 s
     async with called_back(emulator, polling=FAST, timing=timing) as akool:
         image_id = emulator.add_image()
@@ -388,7 +388,7 @@ async def test_notifying_from_another_event_loop_is_refused(akool, emulator):
 
 
 async def test_ids_that_are_not_read_when_the_session_stops_waiting_are_not_lost(emulator):
-    """Closing ends while the first of two images is being read: the prompt comes out with the ids of both."""
+    """Closing while the first of two images is being read ends, and the prompt has the ids of both."""
     emulator.faults.script("create_by_source_prompt", Fault.reset("after"))
     emulator.faults.rate(1.0, Fault.slow(30), endpoints=["get_image_result"])
     async with called_back(emulator, request_timeout=0.2) as akool:
@@ -398,7 +398,7 @@ async def test_ids_that_are_not_read_when_the_session_stops_waiting_are_not_lost
 
 
 async def test_an_id_under_the_words_of_two_lost_posts_is_recovered_once(emulator):
-    """One paid image stays one operation, whatever address its webhook is sent to."""
+    """One paid image is one operation, with any address for its webhook."""
     emulator.faults.script("create_by_prompt", Fault.reset("after"), Fault.reset("after"))
     emulator.faults.rate(1.0, Fault.lost(), endpoints=["webhook"])
     async with called_back(emulator, timing=evolve(QUICK, lost_reply_timeout=0.05)) as akool:

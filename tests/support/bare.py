@@ -1,4 +1,4 @@
-"""A bare HTTP client that knows nothing of the library, for tests of the emulator."""
+"""A bare HTTP client that shares no code with the library, for tests of the emulator."""
 
 import io
 import json
@@ -19,7 +19,7 @@ TOKEN = f"{V3}/getToken"
 
 
 class Bare:
-    """A client without any logic of its own."""
+    """A client without any logic."""
 
     def __init__(self, emulator, http):
         self.emulator = emulator
@@ -46,13 +46,13 @@ class Bare:
         return await self.post(BUTTON, _id=source, button=button)
 
     async def finished(self, reply):
-        """The result of a job that was just accepted."""
+        """Return the result of a job that was just accepted."""
         self.emulator.advance(60)
         return await self.get_result(reply["data"]["_id"])
 
 
 @asynccontextmanager
 async def emulated(**options):
-    """A bare client of an emulator of its own; durations are the medians unless ``options`` say otherwise."""
+    """A bare client of a new emulator. Durations are the medians unless ``options`` set others."""
     async with Emulator(**{"sigma": 0, "queue_sigma": 0, **options}) as emulator, aiohttp.ClientSession() as http:
         yield Bare(emulator, http)

@@ -1,4 +1,4 @@
-"""Presses under random faults, and what the client reports held against the emulator's ledger."""
+"""Presses under random faults, and a comparison of the client's reports with the emulator's ledger."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ POLL_FAULTS = [Fault.image_status(9), Fault.image_status(2)]
 
 @frozen(kw_only=True)
 class Plan:
-    """What to run."""
+    """The parameters of a run."""
 
     presses: int = 10_000
     cap: int = 200
@@ -70,7 +70,7 @@ class UnsureResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """This machine, whatever the name."""
+        """Resolve every name to this machine."""
         drawn = self._rng.random() if self.is_failing else 1.0
         if drawn < LOOKUPS_THAT_FAIL + LOOKUPS_THAT_HANG:
             self.failed += 1
@@ -84,12 +84,12 @@ class UnsureResolver(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: nothing is open."""
 
 
 @define
 class Account:
-    """What the callers were told, held against what the emulator did."""
+    """The client's reports, compared with the emulator's ledger."""
 
     done: int = 0
     failed: int = 0
@@ -112,11 +112,11 @@ class Account:
 
     @property
     def holds(self) -> bool:
-        """True where every promise was kept."""
+        """True if every promise was kept."""
         return self.pressed_twice == self.lost == self.slots_leaked == 0 and self.charged == self.accounted_for > 0
 
     def table(self) -> str:
-        """The account, for people."""
+        """The report, for people."""
         rows = {
             "done": self.done,
             "failed (status 4)": self.failed,
@@ -135,7 +135,7 @@ class Account:
 
 
 async def run(plan: Plan) -> Account:
-    """Press, under faults, and settle the account."""
+    """Press under faults, and compare."""
     resolver = UnsureResolver(plan.seed)
     connector = aiohttp.TCPConnector(resolver=resolver, use_dns_cache=False, limit=0, keepalive_timeout=1.0)
     async with (
@@ -213,7 +213,7 @@ def _settle(account: Account, emulator: Emulator) -> None:
 
 
 async def _count_leaked_slots(akool: AkoolSession, emulator: Emulator, cap: int) -> int:
-    """Take every slot at once with jobs that do not end: those that cannot be taken have leaked."""
+    """Take every slot with jobs that do not end. Slots that cannot be taken have leaked."""
     emulator.faults.script("create_by_button", *[Fault.stuck()] * cap)
     fresh = [emulator.add_image() for _ in range(-(-cap // 4))]
     presses = [(image_id, button) for image_id in fresh for button in list(Button)[:4]][:cap]

@@ -1,4 +1,4 @@
-"""What every code of AKOOL's is expected to be, at each place that decides by codes."""
+"""The expected meaning of each of AKOOL's codes, at each place that decides by codes."""
 
 import attrs
 import pytest
@@ -20,7 +20,7 @@ from akool_async import (
 
 @attrs.frozen
 class Expected:
-    """Of one code."""
+    """The expected meaning of one code."""
 
     error: type[APIError]
     hint: str = "a code that this version does not know"

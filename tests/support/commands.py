@@ -50,14 +50,14 @@ async def start(*arguments, cwd, environment=None, before=(), first=(), afresh=F
 
 
 async def run(*arguments, stdin=b"", **options):
-    """Status, stdout and stderr of the command at its end; the options are those of `start`."""
+    """Run the command to its end, and return status, stdout and stderr. The options are those of `start`."""
     process = await start(*arguments, **options)
     output, errors = await process.communicate(stdin)
     return process.returncode, output.decode(), errors.decode()
 
 
 async def wait_for_line(stream, text):
-    """Read a command's output up to the line that holds this text."""
+    """Read a command's output up to the line that contains this text."""
     while text not in (line := await stream.readline()):
         assert line, f"the command ended without a line that holds {text!r}"
 
@@ -72,19 +72,19 @@ def after(*statements):
 
 
 def read_lines(path):
-    """The JSON values of a file of lines."""
+    """Read the JSON values of a file of lines."""
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def write_batch(folder, image_ids, button="*"):
-    """A CSV file that asks for the same buttons of each image."""
+    """Write a CSV file that asks for the same buttons of each image."""
     path = folder / "presses.csv"
     path.write_text("image_id,button\n" + "".join(f"{image_id},{button}\n" for image_id in image_ids))
     return path
 
 
 def read_terminal(descriptor):
-    """What a pseudo-terminal shows until its program ends."""
+    """Read what a pseudo-terminal shows until its program ends."""
     shown = b""
     while True:
         try:

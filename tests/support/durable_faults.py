@@ -49,32 +49,32 @@ def _names(press):
 
 
 def mark_all_in_doubt(store):
-    """The workers that had claimed these jobs were killed with their POSTs under way."""
+    """Make the workers that had claimed these jobs look killed with their POSTs under way."""
     assert _change(store, "UPDATE akool_jobs SET in_doubt = true")
 
 
 def lose_an_earlier_press(store):
-    """A worker was killed with its POST under way, and others waited for the id for an hour before they ended too."""
+    """Make a worker look killed with its POST under way, and let others have waited an hour for the id."""
     assert _change(store, "UPDATE akool_jobs SET search_time = :hour, in_doubt = true", hour=HOUR) == 1
 
 
 def search_for_an_hour(store):
-    """Other workers have waited for the id for an hour, and ended."""
+    """Let other workers have waited an hour for the id."""
     assert _change(store, "UPDATE akool_jobs SET search_time = coalesce(search_time, 0) + :hour", hour=HOUR)
 
 
 def record_late(store, operation_id):
-    """A worker that was cut off as AKOOL accepted comes back, records the id, and ends before it can follow it."""
+    """Let a worker that was cut off while AKOOL accepted return, record the id, and end before it can follow it."""
     assert _change(store, "UPDATE akool_jobs SET operation_id = :id", id=operation_id) == 1
 
 
 def garble_the_id(store):
-    """An id was recorded that the session refuses, by a mistake of ours: an error that no worker expects."""
+    """Record an id that the session refuses, as a bug of ours would: no worker expects this error."""
     assert _change(store, "UPDATE akool_jobs SET operation_id = ''") == 1
 
 
 def take_over_from_the_living(store):
-    """Other workers took all for dead that were merely not seen for a while, and their jobs over."""
+    """Make other workers take over jobs of live workers that were not seen for a while."""
     assert _change(store, "DELETE FROM akool_leases")
     assert _change(store, "UPDATE akool_jobs SET lease = NULL WHERE ended_at IS NULL")
 
@@ -83,14 +83,14 @@ def take_over_from_the_living(store):
 
 
 def drop_workflow(store, press):
-    """DBOS, which has its limits, has abandoned the workflow of this job's batch."""
+    """Let DBOS abandon the workflow of this job's batch."""
     with _opened(store) as execute:
         batch = "SELECT batch FROM akool_jobs WHERE image_id = :image AND button = :button"
         assert execute(f"DELETE FROM {{workflows}} WHERE workflow_uuid = ({batch})", **_names(press)).rowcount == 1
 
 
 def lose_a_dequeue(store, press):
-    """The only worker took this job's batch from the queue, and never got the answer."""
+    """Let the only worker take this job's batch from the queue, and never get the answer."""
     batch = "SELECT batch FROM akool_jobs WHERE image_id = :image AND button = :button"
     executor = "SELECT account || ':' || number FROM akool_leases"
     taken = _change(
@@ -103,22 +103,22 @@ def lose_a_dequeue(store, press):
 
 
 def count_batches_waiting(store):
-    """How many batches wait in the queue."""
+    """Return the number of batches in the queue."""
     return _read(store, "SELECT count(*) FROM {workflows} WHERE status = 'ENQUEUED'")
 
 
 def count_workers(store):
-    """How many workers hold a lease."""
+    """Return the number of workers that hold a lease."""
     return _read(store, "SELECT count(*) FROM akool_leases")
 
 
 def count_leased(store):
-    """How many open jobs some worker has."""
+    """Return the number of open jobs that a worker has claimed."""
     return _read(store, "SELECT count(*) FROM akool_jobs WHERE lease IS NOT NULL AND ended_at IS NULL")
 
 
 def is_locked(store):
-    """Whether some process is in the middle of writing to an SQLite file."""
+    """Return True if a process is writing to an SQLite file."""
     url = make_url(store)
     if url.drivername != "sqlite":
         return False
@@ -134,7 +134,7 @@ def is_locked(store):
 
 
 def set_the_clock_back_for_ends(store):
-    """From now on each end is noted with a moment long ago (SQLite)."""
+    """Let each end be recorded with a time long ago from now on (SQLite)."""
     _change(
         store,
         "CREATE TRIGGER back AFTER UPDATE OF ended_at ON akool_jobs WHEN new.ended_at > 1 "
@@ -143,12 +143,12 @@ def set_the_clock_back_for_ends(store):
 
 
 def set_the_clock_back_after_ends(store):
-    """What has ended so far was noted by a clock that was five minutes ahead, and is right now."""
+    """Move the recorded ends as if a clock had been five minutes ahead, and were right again."""
     assert _change(store, "UPDATE akool_jobs SET ended_at = ended_at + :hour / 12 WHERE ended_at > 0", hour=HOUR)
 
 
 def hold_up_the_end_of(connection, button):
-    """The COMMIT of the end of a press of this button waits for lock 15, as if its disk were slow (PostgreSQL)."""
+    """Let the COMMIT of the end of a press of this button wait for lock 15, as with a slow disk (PostgreSQL)."""
     connection.execute("""
         CREATE FUNCTION hold_up() RETURNS trigger LANGUAGE plpgsql AS
         $$ BEGIN PERFORM pg_advisory_xact_lock_shared(15); RETURN NULL; END $$
@@ -160,7 +160,7 @@ def hold_up_the_end_of(connection, button):
 
 
 def hold_up_the_end_of_leases(connection):
-    """A worker that gives its lease back waits for lock 15 (PostgreSQL)."""
+    """Let a worker that returns its lease wait for lock 15 (PostgreSQL)."""
     connection.execute("""
         CREATE FUNCTION hold_up() RETURNS trigger LANGUAGE plpgsql AS
         $$ BEGIN PERFORM pg_advisory_xact_lock_shared(15); RETURN OLD; END $$
@@ -170,20 +170,20 @@ def hold_up_the_end_of_leases(connection):
 
 @contextmanager
 def lock_15(store):
-    """A connection that holds lock 15 until ``unlock()`` (PostgreSQL), and counts those that wait for a lock."""
+    """Hold lock 15 until ``unlock()`` (PostgreSQL), on a connection that counts the waiters for a lock."""
     with psycopg.connect(store, autocommit=True) as connection:
         connection.execute("SELECT pg_advisory_lock(15)")
         yield Lock15(connection)
 
 
 class Lock15:
-    """A lock that the triggers above wait for."""
+    """The lock that the triggers above wait for."""
 
     def __init__(self, connection):
         self.connection = connection
 
     def count_waiting(self, event="advisory"):
-        """How many wait for it; for "transactionid", how many wait for the end of another's transaction."""
+        """Return the number of waiters for the lock; with "transactionid", for the end of another transaction."""
         waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND wait_event = %s"
         return self.connection.execute(waits, [event]).fetchone()[0]
 
@@ -195,23 +195,23 @@ class Lock15:
 
 
 def seconds_searched(store):
-    """For how long workers waited for its id; None if they did not."""
+    """Return the seconds that workers waited for the press's id; None if they did not."""
     search_time = _read(store, "SELECT search_time FROM akool_jobs")
     return None if search_time is None else search_time / 1_000_000
 
 
 def correlation_id_of(store):
-    """The correlation id under which a webhook can bring its id."""
+    """Return the correlation id with which a webhook can report the press's id."""
     return _read(store, "SELECT correlation_id FROM akool_jobs")
 
 
 def learned_in(store):
-    """What workers of the account "a" have learned of durations."""
+    """Return what workers of the account "a" have learned about durations."""
     return json.loads(_read(store, "SELECT learned FROM akool_accounts WHERE account = 'a'"))
 
 
 def count_in_doubt(store):
-    """How many jobs an earlier worker may have pressed."""
+    """Return the number of jobs that an earlier worker may have pressed."""
     return _read(store, "SELECT count(*) FROM akool_jobs WHERE in_doubt")
 
 
@@ -235,7 +235,7 @@ _OLDER: Final = {
 
 
 def load_store(store, number, ids):
-    """Fill an empty store with what a version left that made this format; ``ids`` are put in the place of its names."""
+    """Fill an empty store with the dump of an older version. ``ids`` replace the names in it."""
     url = make_url(store)
     kind = "sqlite" if url.drivername == "sqlite" else "postgresql"
     text = (STORES / f"format-{max(number, 3)}-{kind}.sql").read_text()
@@ -255,22 +255,22 @@ def load_store(store, number, ids):
 
 
 def set_format(store, number):
-    """A version that knows this format made or upgraded the store."""
+    """Make the store look as if a version with this format had made or upgraded it."""
     assert _change(store, "UPDATE akool_format SET format = :number", number=number) == 1
 
 
 def format_of(store):
-    """The format that the store says it has."""
+    """Return the format that the store has recorded."""
     return _read(store, "SELECT max(format) FROM akool_format")
 
 
 def record_half_an_emoji(store):
-    """AKOOL's replies held half of an emoji, which JSON can carry, and which no database can take as a text."""
+    """Put half an emoji into AKOOL's replies. JSON can contain it, and no database accepts it as a text."""
     assert _change(store, """UPDATE akool_jobs SET outcome = replace(outcome, '"raw"', '"half":"\\ud800","raw"')""")
 
 
 def hand_over(file, clock):
-    """Make the tables of an SQLite file what another Python would have made them."""
+    """Make the tables of an SQLite file those that another Python would have made."""
     (other,) = {BY_3_11, BY_3_12} - {clock}
     with closing(sqlite3.connect(file, isolation_level=None)) as database:
         database.execute("PRAGMA writable_schema=ON")
@@ -281,6 +281,6 @@ def hand_over(file, clock):
 
 
 def read_moment_of_submission(file):
-    """The type and the value, in milliseconds, of the moment at which the only job was submitted."""
+    """Return the type and the value, in milliseconds, of the time at which the only job was submitted."""
     with closing(sqlite3.connect(file)) as database:
         return database.execute("SELECT typeof(created_at), created_at FROM workflow_status").fetchone()

@@ -36,7 +36,7 @@ IMPORTS = (
 
 
 def main():
-    """Serve; in a child, run what the request says and end as an interpreter ends."""
+    """Serve. In a child, run the request and end as an interpreter ends."""
     del sys.path[0]  # this folder, from which a command imports nothing
     gc.disable()  # nothing is garbage yet
     for name in IMPORTS:
@@ -72,7 +72,7 @@ def end_soon(status):
 
 
 def serve(requests):
-    """Fork at each request. Return None when no more can come, and in a child its request and its descriptors."""
+    """Fork at each request. In a child, return its request and its descriptors; return None after the last request."""
     running = {}
     while True:
         ready, _, _ = select.select([requests, *running], [], [])
@@ -102,19 +102,19 @@ def serve(requests):
 
 
 def answer(connection, number):
-    """Send a number, unless nobody waits for it any more."""
+    """Send a number, unless the receiver has gone."""
     with suppress(ConnectionError):
         connection.send(number.to_bytes(4, "big", signed=True))
 
 
 def read(connection):
-    """The request on a connection."""
+    """Read the request from a connection."""
     with connection.makefile() as file:
         return json.load(file)
 
 
 def become(request, descriptors):
-    """Make this child what ``python -W error -m MODULE ARGUMENTS`` is when it begins with the module."""
+    """Make this child like ``python -W error -m MODULE ARGUMENTS`` when it begins with the module."""
     for target, descriptor in enumerate(descriptors):
         os.dup2(descriptor, target)
         os.close(descriptor)
@@ -133,7 +133,7 @@ def become(request, descriptors):
 
 
 def open_streams():
-    """Open stdin, stdout and stderr as an interpreter does at its start; a closed descriptor makes None."""
+    """Open stdin, stdout and stderr as an interpreter does at its start. A closed descriptor makes None."""
     encoding, _, errors = os.environ.get("PYTHONIOENCODING", "").partition(":")
     if encoding:
         encoding, errors = codecs.lookup(encoding).name, errors or "strict"

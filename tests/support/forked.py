@@ -1,4 +1,4 @@
-"""Commands that a fork server begins, as asyncio's own subprocesses."""
+"""Commands that a fork server starts, with the interface of asyncio's subprocesses."""
 
 import asyncio
 import atexit
@@ -22,13 +22,13 @@ STREAMS = ("stdin", "stdout", "stderr")
 
 
 def bare_environment(home):
-    """What every command is started with: nothing of this process but its cache, and what measures coverage."""
+    """Return the environment of every command: bare, but for the cache and the variables that measure coverage."""
     cache = {name: os.environ[name] for name in ("XDG_CACHE_HOME",) if name in os.environ}
     return {"PATH": "/usr/bin:/bin", "HOME": str(home), **cache, **measuring()}
 
 
 async def start(request, **pipes):
-    """Let the server of this pytest process begin a command; ``pipes`` are as in `asyncio.create_subprocess_exec`."""
+    """Let the server of this pytest process start a command. ``pipes`` are those of asyncio's function."""
     loop = asyncio.get_running_loop()
     process = _Forked(request)
     with ExitStack() as theirs:
@@ -60,21 +60,21 @@ async def start(request, **pipes):
 
 
 class _Transport(BaseSubprocessTransport):
-    """asyncio's own, of a process that has been started."""
+    """asyncio's own transport, for a process that was already started."""
 
     def _start(self, *, process, **_):
         self._proc = process
 
 
 class _Forked:
-    """What asyncio's transport knows a process by, in place of a ``subprocess.Popen``."""
+    """A replacement for the ``subprocess.Popen`` of asyncio's transport."""
 
     def __init__(self, request):
         self.args = request["arguments"]
         self.pid = self.returncode = self.stdin = self.stdout = self.stderr = None
 
     def connect(self, name, pipe, theirs, *, stdout):
-        """The descriptor that the process gets as one of its streams; ``theirs`` closes what it alone needs."""
+        """Return the descriptor of one of the process's streams. ``theirs`` closes the process's ends."""
         if pipe is None:
             return STREAMS.index(name)
         if pipe == subprocess.STDOUT:
@@ -106,7 +106,7 @@ class _Forked:
 
 @cache
 def _server():
-    """The socket on which a server of this process takes requests."""
+    """Return the socket on which a server of this process accepts requests."""
     ours, theirs = socket.socketpair()
     program = Path(__file__).with_name("fork_server.py")
     with theirs:

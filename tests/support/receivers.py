@@ -1,4 +1,4 @@
-"""Real servers on loopback around the webhook handlers, for the tests of webhooks."""
+"""Real servers on loopback with the webhook handlers, for the tests of webhooks."""
 
 import asyncio
 from contextlib import asynccontextmanager
@@ -20,7 +20,7 @@ RARE = ExponentialPolling(initial=30, max_interval=30)
 
 @asynccontextmanager
 async def serve_aiohttp(add_routes):
-    """Serve an aiohttp application that ``add_routes`` fills; gives its address."""
+    """Serve an aiohttp application that ``add_routes`` fills, and yield its address."""
     app = web.Application()
     add_routes(app)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
@@ -34,7 +34,7 @@ async def serve_aiohttp(add_routes):
 
 @asynccontextmanager
 async def serve_asgi(app, *, lifespan="off"):
-    """Serve an ASGI application by uvicorn; gives its address."""
+    """Serve an ASGI application with uvicorn, and yield its address."""
     config = uvicorn.Config(app, port=0, log_level="error", lifespan=lifespan)
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve())
@@ -50,7 +50,7 @@ async def serve_asgi(app, *, lifespan="off"):
 
 @asynccontextmanager
 async def called_back(emulator, *, polling=RARE, timing=PATIENT, **options):
-    """A session whose webhooks arrive at a real aiohttp server."""
+    """Make a session whose webhooks arrive at a real aiohttp server."""
     handlers = []
 
     async def handle(request):

@@ -1,4 +1,4 @@
-"""Waits for servers on loopback, which answer immediately."""
+"""Schedules for servers on loopback, which answer immediately."""
 
 from attrs import evolve
 
@@ -10,5 +10,5 @@ QUICK = evolve(Timing().scaled(0.01), closing_timeout=0.05)
 
 
 def progress(kind=None, *, age=0.0, polls=0):
-    """How far an operation has come that was polled so often."""
+    """Return the progress of an operation that was polled ``polls`` times."""
     return Progress(kind=kind, age=age, polls=polls, status=None, processing_since=None)

@@ -1,4 +1,4 @@
-"""A loopback server that gives scripted replies and keeps what it was asked: for literal documented replies."""
+"""A loopback server that sends scripted replies and records the requests, for replies copied from AKOOL's pages."""
 
 import asyncio
 import json
@@ -66,7 +66,7 @@ async def scripted_server(*replies):
 
 
 class Gate:
-    """A server's reply that comes only when the test lets it: the test knows that the POST is under way."""
+    """A server's reply that is sent when the test releases it, so that the test knows when the POST is under way."""
 
     def __init__(self, reply, reply_to_prompts=None):
         self.arrived = asyncio.Event()

@@ -12,7 +12,7 @@ from akool_async.items import Prompt
 
 @asynccontextmanager
 async def tcp_server(answer):
-    """A server that gives each connection to ``answer(reader, writer)``; yields its port."""
+    """Serve each connection with ``answer(reader, writer)``, and yield the port."""
 
     async def serve(reader, writer):
         try:
@@ -30,14 +30,14 @@ async def tcp_server(answer):
 
 
 async def error_of_one_post(akool):
-    """Send one POST that spends credits, once: the TransportError that it ends with."""
+    """Send one POST that spends credits, once, and return its TransportError."""
     with pytest.raises(TransportError) as caught:
         await akool._endpoints.create_by_prompt(Prompt("a fox"), None, SendGate())
     return caught.value
 
 
 async def never(reader, writer):
-    """Say nothing."""
+    """Read, and send nothing."""
     await reader.read()
 
 
@@ -47,6 +47,6 @@ async def hang_up(reader, writer):
 
 
 async def speak_plainly(reader, writer):
-    """Speak HTTP, whatever is expected."""
+    """Answer with HTTP to any bytes."""
     await reader.read(1)
     writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")

@@ -1,4 +1,4 @@
-"""Real workers, in processes of their own."""
+"""Real workers, in separate processes."""
 
 import asyncio
 import sys
@@ -19,14 +19,14 @@ SHORT = WorkerTiming().scaled(1 / 200)
 
 
 def open_jobs(emulator, store, **options):
-    """A durable fan-out on an emulator."""
+    """Make a durable fan-out on an emulator."""
     fast = {"polling": FAST, "timing": QUICK, "lost_reply_timeout": 0.1, "worker_timing": SHORT}
     return DurableFanOut(emulator.api_key, store, base_url=emulator.base_url, **{**fast, **options})
 
 
 @asynccontextmanager
 async def worker(emulator, store, folder, *options):
-    """A worker that is killed at the end if it still works."""
+    """Run a worker that is killed at the end if it still works."""
     process = await commands.start(
         "worker",
         "--store",
@@ -49,12 +49,12 @@ async def worker(emulator, store, folder, *options):
 
 
 async def outcomes_of(jobs, presses=None):
-    """All outcomes, in the order in which they came."""
+    """Return all outcomes, in order."""
     return [outcome async for outcome in jobs.outcomes(presses)]
 
 
 async def an_unknown_job(emulator, jobs):
-    """Carry out a press whose reply is lost; the press, and the id that only the emulator knows."""
+    """Carry out a press whose reply is lost. Return the press, and the id, which only the emulator knows."""
     press = ButtonPress(emulator.add_image(), "U1")
     emulator.faults.script("create_by_button", Fault.reset("after"))
     await jobs.submit([press])
@@ -65,7 +65,7 @@ async def an_unknown_job(emulator, jobs):
 
 
 class TimedCounter(Counter):
-    """The ledger's count of requests, which notes when each came."""
+    """Count the ledger's requests, and record when each came."""
 
     def __init__(self):
         super().__init__()
@@ -77,7 +77,7 @@ class TimedCounter(Counter):
 
 
 class Line:
-    """A TCP line to a PostgreSQL server, which can be cut and mended."""
+    """A TCP connection to a PostgreSQL server that can be cut and restored."""
 
     def __init__(self, store):
         self._url = make_url(store)
@@ -101,17 +101,17 @@ class Line:
         await self._server.wait_closed()
 
     def cut(self):
-        """From now on nothing passes."""
+        """Let nothing pass from now on."""
         self._is_cut = True
         for end in self._ends:
             end.transport.abort()
 
     def stall(self):
-        """What is sent no longer arrives, and nobody gets an error."""
+        """Drop everything that is sent, without an error."""
         self._flows.clear()
 
     def mend(self):
-        """What connects from now on gets through, and what was stalled."""
+        """Let new connections pass, and everything that was held back."""
         self._is_cut = False
         self._flows.set()
 

@@ -64,7 +64,7 @@ assert_type(akool_async.__version__, str)
 
 
 class EveryTwoSeconds:
-    """A schedule of the user's own: nothing but the two methods of ``Polling``."""
+    """A user's own schedule, with only the two methods of ``Polling``."""
 
     def next_delay(self, progress: Progress) -> float:
         assert_type(progress.kind, str | None)
