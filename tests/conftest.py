@@ -10,11 +10,11 @@ from akool_async.emulator import Emulator
 from tests.support.postgresql import shared_postgresql
 from tests.support.schedules import FAST
 
-# How long an example takes tells of the machine, not of the code.
+# The duration of an example depends on the machine and not on the code.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
-# Commands inherit what is ignored here, as SIGINT in the background of a shell, and SIGHUP under nohup.
+# Commands inherit ignored signals, such as SIGINT in the background of a shell, and SIGHUP under nohup.
 for _number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, lambda *_: None)
@@ -27,7 +27,7 @@ LONG = (
 """Beginnings of the names of modules whose tests take seconds, the longest first."""
 
 
-gc.disable()  # until all is collected: hardly anything is garbage before, and searching for it takes half of that time
+gc.disable()  # during collection, which makes hardly any garbage and would take twice as long
 
 
 def pytest_collection_finish():

@@ -92,7 +92,7 @@ async def test_nothing_is_pressed_again_after_closing(emulator):
     assert emulator.ledger.charged == 0
 
 
-async def test_a_charge_that_nobody_waits_for_is_kept_and_told_again(emulator):
+async def test_a_charge_without_a_caller_is_kept_and_raised_again(emulator):
     """The caller timed out, the reply was lost, and AKOOL charged: the same press again raises the unknown outcome."""
     async with emulator.session(request_timeout=0.2) as akool:
         emulator.faults.script("create_by_button", Fault.stall("after"))
@@ -113,12 +113,12 @@ async def test_a_remembered_error_holds_no_bodies(emulator, akool):
     """The journal keeps the text and the press of an unknown outcome, and no frames or bodies."""
     emulator.faults.script("create_by_button", Fault.huge(5 * 2**20, "after"))
     source = emulator.add_image()
-    with pytest.raises(OutcomeUnknownError) as told:
+    with pytest.raises(OutcomeUnknownError) as raised:
         await akool.vary(source, 1)
     with pytest.raises(OutcomeUnknownError) as kept:
         await akool.vary(source, 1)
-    assert told.value.__cause__ is not None
-    assert str(kept.value) == str(told.value)
+    assert raised.value.__cause__ is not None
+    assert str(kept.value) == str(raised.value)
     assert kept.value.__cause__ is kept.value.__context__ is None
     assert emulator.ledger.requests["create_by_button"] == 1
 
@@ -155,7 +155,7 @@ async def test_a_token_request_does_not_outlive_the_session(emulator):
     assert tasks() - before == set()
 
 
-async def test_closing_twice_at_once_is_closing_once(emulator):
+async def test_closing_twice_concurrently_works(emulator):
     """Two concurrent calls of aclose() both return, and the session stays closed."""
     akool = emulator.session()
     await akool.get_credit()
@@ -210,7 +210,7 @@ ELSEWHERE = {
 
 @pytest.mark.parametrize("use", ELSEWHERE)
 @pytest.mark.parametrize("button", ["U1", "V1"])
-async def test_what_is_used_in_another_thread_says_so_at_once(emulator, akool, use, button):
+async def test_use_in_another_thread_is_refused_immediately(emulator, akool, use, button):
     """In another event loop every verb and wait raises ConfigurationError, and waits in the right loop go on."""
     operation = await akool.create_by_button(emulator.add_image(), button)
     with pytest.raises(ConfigurationError, match="run_coroutine_threadsafe"):

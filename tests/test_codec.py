@@ -47,7 +47,7 @@ def test_the_documented_examples_are_read_and_kept_whole(example):
     assert result.raw == data
 
 
-# What stands in a reply where a value should: JSON by the letter or not.
+# Texts in the place of a value in a reply: valid JSON or not.
 WORDS = (
     st.from_regex(rb"-?[0-9]{1,6000}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,6})?", fullmatch=True)
     | st.sampled_from([b"NaN", b"Infinity", b"-Infinity", b"null", b"[]", b"{}", b"1" * 400, b"9" * 309, b"1" * 5000])
@@ -79,7 +79,7 @@ def test_any_body_is_an_envelope_or_an_akool_error(body):
 
 
 @pytest.mark.parametrize("price", [-2, -0.5, "-1"])
-def test_a_negative_price_is_none(price):
+def test_a_negative_price_becomes_none(price):
     """A negative charge becomes None, and raw keeps it."""
     result = read({"code": 1000, "data": {"_id": "image-1", "deduction_credit": price}})
     assert (result.deduction_credit, result.raw["deduction_credit"]) == (None, price)
@@ -251,14 +251,14 @@ def test_every_code_is_its_class(code, expected, text_name):
     assert (caught.value.code, caught.value.msg, caught.value.http_status) == (code, "because", 200)
 
 
-def test_the_code_decides_whatever_the_http_status():
+def test_the_code_decides_with_any_http_status():
     """Code 1000 with HTTP 500 is a success, also as the text "1000"."""
     assert codec.read_envelope(b'{"code": 1000, "data": 1}', http_status=500).data == 1
     assert codec.read_envelope(b'{"code": "1000", "data": 1}').data == 1
 
 
 @pytest.mark.parametrize("body", [b"<html>slow down</html>", b'{"error": "slow down"}', b'{"code": 77, "msg": "slow"}'])
-def test_http_429_is_a_rate_limit_whatever_its_body(body):
+def test_http_429_is_a_rate_limit_with_any_body(body):
     """A gateway's 429 is a RateLimitedError that keeps Retry-After."""
     with pytest.raises(RateLimitedError) as caught:
         codec.read_envelope(body, http_status=429, headers={"Retry-After": "7"})
@@ -269,7 +269,7 @@ def test_http_429_is_a_rate_limit_whatever_its_body(body):
     ("body", "looks"),
     [(b"", "empty"), (b" \n", "empty"), (b"<!doctype html>", "HTML"), (b"ok", "not JSON"), (b"[]", "code")],
 )
-def test_what_is_no_reply_says_what_it_looks_like(body, looks):
+def test_an_unreadable_body_is_described(body, looks):
     """The error distinguishes HTML, empty, other text and foreign JSON, and keeps the HTTP status."""
     with pytest.raises(ResponseError, match=looks) as caught:
         codec.read_envelope(body, http_status=502)
@@ -277,7 +277,7 @@ def test_what_is_no_reply_says_what_it_looks_like(body, looks):
 
 
 @pytest.mark.parametrize("reply", [{"code": 1000, "token": "t"}, {"code": 1000, "data": {"token": "t"}}])
-def test_a_token_is_read_where_it_was_seen(reply):
+def test_a_token_is_read_from_both_places(reply):
     """Get Token answers with token, or with data.token."""
     assert codec.read_token(codec.read_envelope(json.dumps(reply).encode())) == "t"
 
@@ -289,6 +289,6 @@ def test_the_documented_body_of_create_by_button():
     assert orjson.loads(codec.button_body(press, "https://me.example/h"))["webhookUrl"] == "https://me.example/h"
 
 
-def test_what_is_left_at_akools_default_is_not_sent():
+def test_defaults_are_not_sent():
     """The body of a v4 request with only a prompt has only the prompt."""
     assert orjson.loads(codec.prompt_body(SourcePrompt("a fox"), None)) == {"prompt": "a fox"}

@@ -151,7 +151,7 @@ async def test_a_durable_run_records_refusals(emulator, tmp_path):
         check(error, error.code, OF_PRESS[error.code])
 
 
-async def test_a_durable_run_tells_refusals_after_a_takeover(emulator, tmp_path):
+async def test_refusals_after_a_takeover_of_a_durable_run(emulator, tmp_path):
     """An earlier worker may have pressed: a used button proves that it did, and no other refusal that it did not."""
     state = f"sqlite:///{tmp_path}/a.db"
     async with open_jobs(emulator, state, max_concurrent_upscales=50) as jobs:
@@ -169,7 +169,7 @@ async def test_a_durable_run_tells_refusals_after_a_takeover(emulator, tmp_path)
 
 
 @one_of_each
-async def test_a_durable_run_ends_by_the_accounts_trouble(tmp_path, code, expected):
+async def test_an_account_error_ends_a_durable_run(tmp_path, code, expected):
     """run() raises, no job is lost, and it waits for paid operations if results can still be read."""
     async with Emulator(speed=50) as emulator, open_jobs(emulator, f"sqlite:///{tmp_path}/a.db") as jobs:
         image_id = emulator.add_image()
@@ -183,7 +183,7 @@ async def test_a_durable_run_ends_by_the_accounts_trouble(tmp_path, code, expect
         assert emulator.ledger.accepted == 2
 
 
-async def test_a_durable_run_leaves_what_it_waited_for(emulator, tmp_path):
+async def test_an_account_error_at_a_poll_ends_a_durable_run(emulator, tmp_path):
     """An account error at a poll ends the run, and the paid job does not count as failed."""
     press = ButtonPress(emulator.add_image(), "V1")
     async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db") as jobs:
@@ -198,7 +198,7 @@ async def test_a_durable_run_leaves_what_it_waited_for(emulator, tmp_path):
     assert emulator.ledger.accepted == 1
 
 
-async def test_the_accounts_trouble_leaves_a_press_in_doubt(emulator, tmp_path):
+async def test_an_account_error_leaves_a_press_in_doubt(emulator, tmp_path):
     """After a run ended with 1103, the next one still finds out whether an earlier worker pressed."""
     state = f"sqlite:///{tmp_path}/a.db"
     press = ButtonPress(emulator.add_image(), "V1")
@@ -231,7 +231,7 @@ async def test_a_refused_job_is_refused_again(emulator, tmp_path, code):
 
 
 @each_code
-def test_what_the_shell_and_people_are_told(code, expected):
+def test_exit_status_and_message_of_each_code(code, expected):
     """An account error prints a remedy. Running out of credit and other refusals are failed jobs."""
     error = expected.error(code, "because")
     assert status_of(error) == expected.status
@@ -240,7 +240,7 @@ def test_what_the_shell_and_people_are_told(code, expected):
     assert expected.remedy is None or expected.remedy in explain(error)
 
 
-def test_every_trouble_of_the_account_has_a_remedy():
+def test_every_account_error_has_a_remedy():
     """If nothing can be pressed, the command says what to do."""
     for code, known in CODES.items():
         assert not known.is_of_account or REMEDIES.keys() & {code, *known.error.__mro__}

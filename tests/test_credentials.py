@@ -64,7 +64,7 @@ def test_secrets_are_not_shown_and_do_not_pickle(credentials):
             travel(credentials)
 
 
-async def test_only_what_is_long_enough_is_masked():
+async def test_only_long_secrets_are_masked():
     """Keys and secrets are removed from messages. A very short token, which occurs in many words, is not."""
     authenticator = TokenAuthenticator(ClientCredentials("id", KEY), token_of("a"))
     await authenticator.acquire()
@@ -124,7 +124,7 @@ async def test_only_the_token_that_was_used_is_dropped():
     assert fetch.count == 2
 
 
-async def test_a_failed_fetch_is_told_to_all_and_tried_anew_by_the_next():
+async def test_all_waiters_get_the_error_of_a_failed_fetch():
     """Each waiter gets a separate error, and the next caller fetches again."""
     fetch = Fetch()
     fetch.error = AuthenticationError(1101, "bad pair")

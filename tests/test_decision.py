@@ -45,7 +45,7 @@ CHARGED, IN_DOUBT = True, None
         (e.SessionClosedError(), Reply.REFUSED),
     ],
 )
-def test_what_a_reply_says(error, reply):
+def test_kinds_of_replies(error, reply):
     """Only a press that AKOOL certainly did not accept may be sent again. Otherwise it is unknown."""
     assert reply_of(error) is reply
 
@@ -75,7 +75,7 @@ def test_the_table_has_every_reply():
 
 @pytest.mark.parametrize("lost_replies", range(MAX_LOST_REPLIES))
 @pytest.mark.parametrize(("reply", "retries"), AFTER_REPLY)
-def test_what_is_done_after_a_reply_to_a_press(reply, retries, lost_replies):
+def test_decision_after_a_reply_to_a_press(reply, retries, lost_replies):
     """Every row of the README's table of outcomes, with every number of earlier lost replies."""
     decision = after_reply(reply, lost_replies=lost_replies, can_retry=retries == "retries", is_press=True)
     expected = AFTER_REPLY[reply, retries][lost_replies > 0]
@@ -84,7 +84,7 @@ def test_what_is_done_after_a_reply_to_a_press(reply, retries, lost_replies):
 
 @pytest.mark.parametrize("can_retry", [True, False])
 @pytest.mark.parametrize("reply", Reply)
-def test_what_is_done_after_a_reply_to_a_prompt(reply, can_retry):
+def test_decision_after_a_reply_to_a_prompt(reply, can_retry):
     """A prompt is treated like a press, but a lost reply ends it: nothing shows its outcome."""
     decision = after_reply(reply, lost_replies=0, can_retry=can_retry, is_press=False)
     as_a_press = after_reply(reply, lost_replies=0, can_retry=can_retry, is_press=True)
@@ -104,7 +104,7 @@ AFTER_FINDING_OUT = {
 @pytest.mark.parametrize("can_retry", [True, False])
 @pytest.mark.parametrize("lost_replies", range(1, MAX_LOST_REPLIES + 1))
 @pytest.mark.parametrize("source", Source)
-def test_what_is_done_after_finding_out(source, lost_replies, can_retry):
+def test_decision_after_finding_out(source, lost_replies, can_retry):
     """A press is sent again only if two reads offer its button, and not after three lost replies."""
     decision = after_finding_out(source, lost_replies=lost_replies, can_retry=can_retry)
     may_be_sent = can_retry and lost_replies < MAX_LOST_REPLIES

@@ -86,7 +86,7 @@ def test_a_picture_that_was_cut_is_refused(check, kind):
 
 
 @pytest.mark.parametrize("kind", PICTURES)
-def test_what_follows_a_whole_picture_does_not_matter(check, kind):
+def test_bytes_after_a_whole_picture_do_not_matter(check, kind):
     """Any number of bytes after the end is accepted."""
     picture = PICTURES[kind]
 

@@ -275,7 +275,7 @@ async def test_the_new_url_is_that_of_the_same_picture(emulator, akool, tmp_path
     assert path.read_bytes() == grid.read_bytes()
 
 
-async def test_a_result_that_akool_does_not_have_any_more_is_expired(emulator, akool, tmp_path):
+async def test_a_result_that_akool_no_longer_has_is_expired(emulator, akool, tmp_path):
     """If neither the host nor AKOOL has the result it is expired, even without a date."""
     result = await (await akool.upscale(emulator.add_image(), 1)).wait_until_complete()
     emulator.advance(8 * 24 * 3600)
@@ -449,7 +449,7 @@ async def test_closing_ends_a_download_that_reads_new_urls(emulator, akool, tmp_
     await pressing
 
 
-async def test_a_picture_that_akool_does_not_list_any_more_is_refused(tmp_path):
+async def test_a_picture_that_akool_no_longer_lists_is_refused(tmp_path):
     """The host does not have the second picture, and AKOOL's new result has only one: the host's refusal is raised."""
     one = {"code": 1000, "msg": "OK", "data": {"_id": "image-1", "image_status": 3, "upscaled_urls": ["http://a/1"]}}
 

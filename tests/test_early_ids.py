@@ -65,7 +65,7 @@ async def test_a_press_whose_id_a_webhook_reports_is_not_sent_again():
         assert emulator.ledger.requests["create_by_button"] == 2
 
 
-async def test_callers_share_a_post_whatever_timer_has_just_ended(emulator):
+async def test_callers_share_a_post_when_a_timer_has_just_ended(emulator):
     """A pause ends while the event loop is busy: a caller of the same press at that time joins the POST."""
     image_id = emulator.add_image()
     async with emulator.session() as akool:

@@ -335,7 +335,7 @@ async def test_a_slow_request_is_served_all_the_same(emulator, bare):
     assert (await bare.get(CREDIT))["data"]["credit"] == emulator.credits
 
 
-async def test_what_is_asked_of_the_pictures_host_beyond_a_picture(emulator, bare):
+async def test_other_requests_to_the_pictures_host(emulator, bare):
     """A key that is sent to the pictures is counted, a range beyond the end is 416, and an upscale has one picture."""
     upscale = await bare.finished(await bare.press(emulator.add_image(), "U1"))
     for headers, status in ((bare.headers, 200), ({"Range": "bytes=100000000-"}, 416)):

@@ -140,7 +140,7 @@ async def test_a_used_button_is_refused_with_the_given_codes():
         assert bare.emulator.ledger.charged == 2
 
 
-async def test_what_does_not_exist_can_be_1014():
+async def test_a_missing_image_can_be_1014():
     """With not_found_code=1014 a press and a read of an unknown image both return that code."""
     async with emulated(not_found_code=1014) as bare:
         assert (await bare.press("nowhere", "U1"))["code"] == 1014
@@ -151,7 +151,7 @@ async def test_what_does_not_exist_can_be_1014():
     ("state", "spending", "reading"),
     [("unpaid", 1103, 1000), ("unverified", 1004, 1000), ("missing", 1109, 1109), ("banned", 1200, 1200)],
 )
-async def test_an_account_in_trouble_is_refused(emulator, bare, state, spending, reading):
+async def test_accounts_in_other_states_are_refused(emulator, bare, state, spending, reading):
     """Unpaid and unverified accounts cannot spend, missing and banned ones can do nothing; `active` works again."""
     source = emulator.add_image()
     emulator.account_state = state

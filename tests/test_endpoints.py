@@ -19,7 +19,7 @@ async def test_get_image_result_sends_the_documented_query():
     assert result.urls == (GET_IMAGE_RESULT_REPLY["data"]["image"],)
 
 
-async def test_a_documented_finished_image_ends_a_wait_at_once():
+async def test_a_documented_finished_image_ends_a_wait_immediately():
     """The page's completed example, years old and without single images, is accepted at the first poll."""
     async with scripted_server(GET_IMAGE_RESULT_REPLY) as server, AkoolSession(KEY, base_url=server.base_url) as akool:
         result = await akool.wait_until_complete("662a10df4197b3af58532e89")

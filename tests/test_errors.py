@@ -78,7 +78,7 @@ def test_every_error_pickles_and_copies(name, travel):
     assert "U1 of image image-1" in str(there)
 
 
-def test_what_an_error_is_about_is_said_once():
+def test_an_error_keeps_what_it_is_about():
     """A later call of about() does not replace what an earlier one recorded."""
     error = make("NotFoundError").about(operation_id="first").about(operation_id="second")
     assert error.operation_id == "first"

@@ -49,7 +49,7 @@ def all_buttons(emulator, images):
     return [ButtonPress(emulator.add_image(), button) for _ in range(images) for button in Button]
 
 
-async def test_every_press_comes_out_once_with_its_result(emulator, akool):
+async def test_every_press_has_one_outcome_with_its_result(emulator, akool):
     """Eighty presses of ten images give eighty outcomes with results, one POST each, under the cap."""
     presses = all_buttons(emulator, 10)
     outcomes = await collect(akool.fan_out(presses))
@@ -100,7 +100,7 @@ async def test_an_endless_input_is_pulled_as_it_is_needed(emulator, akool, kinds
     assert emulator.ledger.accepted <= 40 + 10 + 1
 
 
-async def test_no_more_run_than_max_in_flight(emulator, akool):
+async def test_max_in_flight_limits_what_runs(emulator, akool):
     """Variations, which no cap limits, stay within max_in_flight at the server."""
     presses = [ButtonPress(emulator.add_image(), button) for _ in range(10) for button in VARIATIONS]
     await collect(akool.fan_out(presses, max_in_flight=3))
@@ -238,7 +238,7 @@ async def test_without_preflight_nothing_is_read_before_pressing(emulator, akool
     assert emulator.ledger.requests == {"create_by_button": 1}
 
 
-async def test_what_the_session_pressed_already_is_given_again(emulator, akool):
+async def test_an_earlier_press_of_the_session_is_yielded_again(emulator, akool):
     """Preflight does not refuse a press that this session made before as used: its outcome has its operation."""
     source = emulator.add_image()
     operation = await akool.vary(source, 1)
@@ -353,7 +353,7 @@ class Prices:
         (5, 5, 0),
     ],
 )
-async def test_the_budget_holds_whatever_akool_reports_first(price, in_reply, in_result):
+async def test_the_budget_holds_with_any_first_report(price, in_reply, in_result):
     """With a budget of 10, no more is charged, and no press that would have fitted is left out."""
     akool_at_work = Prices(price, in_reply, in_result)
     async with (
@@ -487,7 +487,7 @@ async def test_an_endless_input_of_unknown_buttons_stays_lazy(emulator, akool):
 
 
 @pytest.mark.parametrize("item", ["V1", ("image-1",), ("image-1", "V1", 3), None, 7, ("", "V1")])
-async def test_what_is_no_press_is_refused(akool, item):
+async def test_an_item_that_is_no_press_is_refused(akool, item):
     """Anything but a ButtonPress or a valid pair is a ValueError that names its position."""
     with pytest.raises(ValueError, match=r"items\[0\]"):
         await collect(akool.fan_out([item]))
@@ -548,7 +548,7 @@ async def test_cancelling_twice_loses_no_id(emulator, akool, turns):
 
     async def run():
         async for outcome in akool.fan_out(presses):
-            yielded.append(outcome.operation.id)  # noqa: PERF401 - what was yielded counts also where the rest is not
+            yielded.append(outcome.operation.id)  # noqa: PERF401 - kept even if the loop fails
 
     running = asyncio.create_task(run())
     await emulator.ledger.until(lambda ledger: ledger.accepted >= 12)
@@ -609,7 +609,7 @@ async def test_an_input_that_is_cancelled_from_within_is_an_error(emulator, akoo
 
 
 @pytest.mark.parametrize("code", [1006, 1101, 1200])
-async def test_a_warm_session_stops_within_what_is_under_way(emulator, code):
+async def test_a_widened_ramp_stops_after_the_posts_under_way(emulator, code):
     """After dozens were accepted, an account error costs only the POSTs under way."""
     async with emulator.session(polling=FAST, max_concurrent_upscales=50) as akool:
         await collect(akool.fan_out(all_buttons(emulator, 8), preflight=False))
@@ -649,7 +649,7 @@ async def test_an_image_that_is_not_there_is_read_once(emulator, akool):
     assert emulator.ledger.requests["get_image_result"] == 1
 
 
-async def test_variations_are_not_shut_out_where_little_is_in_flight(emulator):
+async def test_variations_run_with_a_small_max_in_flight(emulator):
     """Eight upscales before four variations, eight in flight: the waiting upscales leave room."""
     async with emulator.session(polling=FAST) as akool:
         images = [emulator.add_image() for _ in range(4)]

@@ -58,7 +58,7 @@ async def assert_slot_free(akool, emulator):
 
 
 @pytest.mark.parametrize("name", LOST)
-async def test_a_press_whose_reply_is_lost_after_acceptance_is_told_as_charged(emulator, akool, name):
+async def test_a_press_whose_reply_is_lost_after_acceptance_is_charged(emulator, akool, name):
     """Accepted, reply lost: one POST, one charge, OutcomeUnknownError(charged=True) with the press, slot free."""
     source = emulator.add_image()
     emulator.faults.script("create_by_button", LOST[name]("after"))
@@ -84,7 +84,7 @@ async def test_a_press_that_is_lost_before_acceptance_is_pressed_again(emulator,
     assert emulator.ledger.charged == 2
 
 
-async def test_a_press_whose_reply_is_about_another_image_is_told_as_charged(emulator, akool):
+async def test_a_press_whose_reply_is_about_another_image_is_charged(emulator, akool):
     """Mixed up with another reply: one POST, one charge, OutcomeUnknownError(charged=True), slot free."""
     emulator.faults.script("create_by_button", Fault.other_image())
     with pytest.raises(OutcomeUnknownError) as caught:
@@ -190,7 +190,7 @@ async def test_a_read_survives_any_single_fault(emulator, endpoint, name):
 
 
 @pytest.mark.parametrize("code", [1003, 1009, 1101, 1102, 1200])
-async def test_a_wait_ends_at_once_where_asking_again_is_useless(emulator, akool, code):
+async def test_a_wait_ends_immediately_after_a_permanent_error(emulator, akool, code):
     """Authentication, a ban, no permission, a wrong parameter: the wait ends after one poll, with the id."""
     operation = await akool.vary(emulator.add_image(), 1)
     emulator.faults.script("get_image_result", Fault.code(code))
@@ -202,7 +202,7 @@ async def test_a_wait_ends_at_once_where_asking_again_is_useless(emulator, akool
 
 async def test_used_buttons_may_lag_behind_the_press():
     """AKOOL accepts, the reply is lost, and the button is still offered at both reads: the second press is refused
-    with 1010, which tells that the first was taken; never a second charge.
+    with 1010, which shows that AKOOL accepted the first. There is never a second charge.
     """
     async with Emulator(speed=200, used_buttons_lag=3600) as emulator:
         async with emulator.session(polling=FAST) as akool:
@@ -273,7 +273,7 @@ async def test_reconcile_by_hand(emulator, akool, pressed, charged):
     assert emulator.ledger.requests["create_by_button"] == int(pressed)
 
 
-async def test_reconcile_by_hand_says_when_it_cannot_be_told(emulator, akool):
+async def test_reconcile_returns_none_if_nothing_shows_the_outcome(emulator, akool):
     """A button that the source does not have is None; a source that does not exist is an error."""
     assert await akool.reconcile(emulator.add_image(buttons=["V1"]), "U1") is None
     with pytest.raises(AkoolError):
@@ -290,7 +290,7 @@ async def test_a_used_button_is_refused(emulator, akool):
     assert emulator.ledger.charged == 2
 
 
-async def test_1108_on_a_press_is_told_and_can_be_pressed_later(emulator, akool):
+async def test_1108_on_a_press_is_raised_and_can_be_pressed_later(emulator, akool):
     """1108 is a refusal, after which the caller may press again."""
     source = emulator.add_image()
     emulator.faults.script("create_by_button", Fault.code(1108))

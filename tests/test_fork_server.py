@@ -20,7 +20,7 @@ def describe(stream):
     shown = [repr(getattr(stream, name)) for name in names]
     return [type(stream).__name__, *shown, stream.isatty(), type(stream.buffer).__name__, stream.buffer.raw.mode]
 
-told = {
+report = {
     "arguments": sys.argv,
     "original arguments": sys.orig_argv,
     "name": [__name__, __file__, __spec__.name, sys.modules["__main__"].__dict__ is globals()],
@@ -41,9 +41,9 @@ told = {
     "warnings": sys.warnoptions,
     "tasks": len(os.listdir("/proc/self/task")),
 }
-with open(told["arguments"][1], "w") as file:
-    json.dump(told, file)
-atexit.register(lambda: open(told["arguments"][1] + ".end", "w").close())
+with open(report["arguments"][1], "w") as file:
+    json.dump(report, file)
+atexit.register(lambda: open(report["arguments"][1] + ".end", "w").close())
 """
 ENDINGS = {
     "a status": "sys.exit(7)",
@@ -65,13 +65,13 @@ def both(tmp_path):
         (tmp_path / "probe.py").write_text(PROBE + ending)
         seen = []
         for afresh in (True, False):
-            for path in tmp_path.glob("told*"):
+            for path in tmp_path.glob("report*"):
                 path.unlink()
             status, output, errors = await run(
-                "told", *arguments, cwd=tmp_path, module="probe", afresh=afresh, **options
+                "report", *arguments, cwd=tmp_path, module="probe", afresh=afresh, **options
             )
-            told = json.loads((tmp_path / "told").read_text())
-            seen.append((told, (tmp_path / "told.end").exists(), status, output, errors.splitlines()[-1:]))
+            report = json.loads((tmp_path / "report").read_text())
+            seen.append((report, (tmp_path / "report.end").exists(), status, output, errors.splitlines()[-1:]))
         return seen
 
     return run_both
@@ -119,12 +119,12 @@ async def test_a_terminal_is_one_for_both(tmp_path):
     for afresh in (True, False):
         ours, theirs = pty.openpty()
         process = await start(
-            *("told",), cwd=tmp_path, module="probe", afresh=afresh, stdin=theirs, stdout=theirs, stderr=theirs
+            *("report",), cwd=tmp_path, module="probe", afresh=afresh, stdin=theirs, stdout=theirs, stderr=theirs
         )
         os.close(theirs)
         assert await asyncio.to_thread(read_terminal, ours) == ""
         assert await process.wait() == 0
-        seen.append(json.loads((tmp_path / "told").read_text()))
+        seen.append(json.loads((tmp_path / "report").read_text()))
     assert seen[0] == seen[1]
 
 

@@ -131,7 +131,7 @@ async def test_a_process_that_was_stopped_reads_the_reply_when_it_goes_on():
     assert out.decode().strip() == CREATE_BY_PROMPT_REPLY["data"]["_id"], errors.decode()
 
 
-async def test_a_reply_that_is_really_late_is_none():
+async def test_a_reply_that_is_too_late_is_not_read():
     """The timeout of a process that is awake is not extended."""
     loop = asyncio.get_running_loop()
     async with scripted_server(lambda request: asyncio.sleep(60)) as server:

@@ -11,7 +11,7 @@ from tests.support.examples import GET_IMAGE_RESULT_REPLY, JPEG_RESULT_REPLY, SO
 from tests.support.scripted import KEY, scripted_server
 
 
-def test_buttons_know_what_they_are():
+def test_kinds_of_buttons():
     """U1-U4 are upscales, V1-V4 variations, and a button equals its name."""
     assert [button for button in Button if button.is_upscale] == ["U1", "U2", "U3", "U4"]
     assert (Button.upscale(3), Button.vary(4), Button.parse("V1")) == (Button.U3, Button.V4, Button.V1)
@@ -54,12 +54,12 @@ STORED = datetime(2024, 4, 25, 8, 14, 52, 336000, tzinfo=UTC)
         ({}, None),
     ],
 )
-def test_the_url_of_a_result_tells_when_it_was_stored(fields, moment):
+def test_the_url_of_a_result_shows_when_it_was_stored(fields, moment):
     """finished_at is the newest of the file names' epoch milliseconds; other names are ignored."""
     assert ImageResult(id="a", **fields).finished_at == moment
 
 
-def test_a_result_that_was_stored_before_it_was_created_tells_nothing():
+def test_a_result_stored_before_it_was_created_has_no_finished_at():
     """finished_at is None unless it is later than created_at."""
     url = "https://a.example/1714032892336-a.png"
     assert ImageResult(id="a", image=url, created_at=STORED + timedelta(seconds=1)).finished_at is None

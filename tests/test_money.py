@@ -42,7 +42,7 @@ async def test_the_account_agrees_with_the_ledger_to_the_last_credit(emulator, a
     assert other not in {press[0] for press in emulator.ledger.presses_accepted}
 
 
-async def test_what_no_reply_prices_is_an_estimate(emulator, akool):
+async def test_a_charge_without_a_reported_price_is_an_estimate(emulator, akool):
     """If AKOOL reports no price, the expected one is counted, as an estimate."""
     emulator.reported_prices["variation"] = 0
     await (await akool.vary(emulator.add_image(), 1)).wait_until_complete()
@@ -62,7 +62,7 @@ async def test_a_lost_prompt_is_in_doubt(emulator, akool):
     assert counters.credits_elsewhere == emulator.ledger.charged == 8
 
 
-async def test_a_refund_or_a_top_up_is_told(emulator, akool):
+async def test_a_refund_or_a_top_up_is_negative(emulator, akool):
     """A balance above the expected one is a negative difference."""
     await akool.get_credit()
     emulator.spend_elsewhere(5)

@@ -52,7 +52,7 @@ def job(status, created, stored=None):
 
 
 @pytest.mark.parametrize("clock", [1_714_032_863_272, 1_900_000_000_000])
-async def test_the_duration_is_exact_where_akool_tells_it(clock):
+async def test_the_duration_is_exact_if_akool_shows_it(clock):
     """The event, and the counters, take the duration from AKOOL's clock, even if that is wrong."""
     seen = []
     replies = [job(1, clock), job(3, clock, clock + 40)]
@@ -87,7 +87,7 @@ async def test_a_duration_that_the_polls_contradict_is_not_believed(took):
     assert seen[-1].detection_delay == seen[-1].seconds / 2
 
 
-async def test_an_unknown_outcome_is_told(emulator):
+async def test_an_unknown_outcome_is_an_event(emulator):
     """A lost reply is an event with the press and its charge."""
     seen = []
     async with emulator.session(observer=seen.append) as akool:
@@ -105,8 +105,8 @@ async def test_a_prompt_is_reported_before_each_post(emulator):
         emulator.faults.script("create_by_prompt", Fault.code(1005))
         await akool.create_by_prompt("a fox")
     prompt = Prompt("a fox")
-    told = [event for event in seen if not isinstance(event, events.Accepted | events.Throttled)]
-    assert told == [
+    reported = [event for event in seen if not isinstance(event, events.Accepted | events.Throttled)]
+    assert reported == [
         events.Queued(prompt=prompt),
         events.Sending(prompt=prompt),
         events.Deferred(prompt=prompt),
@@ -201,7 +201,7 @@ async def test_a_press_that_waits_for_a_budget_in_vain_has_one_end(emulator):
     assert sum(isinstance(event, events.Refused) for event in seen) == 3
 
 
-async def test_what_ended_immediately_was_pressed_before_it_finished():
+async def test_an_immediate_end_still_has_all_events():
     """A reply that is already final: Queued, Sending, Accepted, Finished, and its price is known."""
     seen = []
     made = {"code": 1000, "data": {"_id": "image-1", "image_status": 3, "image": "https://a.example/1.jpeg"}}
@@ -211,7 +211,7 @@ async def test_what_ended_immediately_was_pressed_before_it_finished():
     assert [type(event) for event in seen] == [events.Queued, events.Sending, events.Accepted, events.Finished]
 
 
-async def test_closing_is_the_reason_of_what_it_refuses(emulator):
+async def test_closing_refuses_queued_presses(emulator):
     """A press that is queued when the session closes is refused with the error that its caller gets."""
     seen = []
     akool = emulator.session(observer=seen.append, max_concurrent_upscales=1)
@@ -287,7 +287,7 @@ async def test_logs_carry_their_fields(emulator, caplog):
     assert records[-1].akool_seconds > 0
 
 
-async def test_the_counters_say_how_the_session_stands(emulator):
+async def test_the_counters_during_and_after_work(emulator):
     """In flight, waiting, slots, totals, polls per job and detection delay, during work and after it."""
     async with emulator.session(polling=FAST, max_concurrent_upscales=1) as akool:
         source = emulator.add_image()
@@ -309,16 +309,16 @@ async def test_the_counters_say_how_the_session_stands(emulator):
 
 async def test_an_observer_that_does_not_keep_up_takes_no_memory_without_end(caplog):
     """If too many events wait for a stuck observer, the rest is counted and dropped, which is logged once."""
-    told = []
+    received = []
 
     async def stuck(event):
-        told.append(event)
+        received.append(event)
         await asyncio.Event().wait()
 
     reporter = Reporter(stuck)
     for _ in range(MAX_PENDING + 10):
         reporter.report(events.Refused(press=None, error=None))
     await reporter.aclose(0.0)
-    assert len(told) == MAX_PENDING
+    assert len(received) == MAX_PENDING
     assert reporter.totals.refused == MAX_PENDING + 10
     assert caplog.text.count("the observer is too slow") == 1

@@ -27,7 +27,7 @@ async def test_forty_callers_share_one_post_one_operation_one_poll_loop(emulator
     assert emulator.ledger.charged == 2
 
 
-async def test_all_who_share_a_post_are_told_of_its_refusal(emulator, akool):
+async def test_all_callers_of_a_post_get_its_refusal(emulator, akool):
     """After one POST, all callers get the refusal, each as a separate error."""
     emulator.faults.script("create_by_button", Fault.code(1010))
     source = emulator.add_image()
@@ -52,7 +52,7 @@ async def test_a_caller_cancelled_mid_post_loses_no_id():
         assert len([asked for asked in server.asked if asked.method == "POST"]) == 1
 
 
-async def test_what_nobody_claimed_is_kept():
+async def test_unclaimed_operations_are_kept():
     """Operations whose callers were all cancelled, prompts included, are in `unclaimed` with their ids."""
     gate = Gate(CREATE_BY_BUTTON_REPLY, CREATE_BY_PROMPT_REPLY)
     async with scripted_server(gate) as server, AkoolSession(KEY, base_url=server.base_url) as akool:
@@ -99,7 +99,7 @@ async def test_one_of_several_callers_cancelled_leaves_the_post_to_the_others(em
     assert emulator.ledger.charged == 2
 
 
-async def test_a_press_after_the_last_caller_left_the_queue_begins_anew(emulator):
+async def test_a_press_after_the_last_caller_was_cancelled_begins_again(emulator):
     """Cancelled while queued, then pressed again immediately: the new caller does not get the dropped submission."""
     async with emulator.session(polling=FAST, max_concurrent_upscales=1) as akool:
         source = emulator.add_image()
@@ -145,7 +145,7 @@ async def test_closing_does_not_wait_for_ever_for_a_reply():
 
 
 @given(keys=st.lists(st.integers(0, 9), max_size=50), size=st.integers(1, 5))
-def test_what_is_remembered_is_bounded(keys, size):
+def test_the_memory_is_bounded(keys, size):
     """A session's memory keeps the newest entries with their newest values, and never exceeds its size."""
     memory = Recent(size)
     for value, key in enumerate(keys):
@@ -242,7 +242,7 @@ async def use(akool, source, index, then):
     await operation.wait_until_complete(timeout=0.001 if then == "wait a moment" else None)
 
 
-async def test_whoever_comes_as_a_press_ends_gets_its_operation(emulator):
+async def test_a_caller_that_comes_as_a_press_ends_gets_its_operation(emulator):
     """A caller at every step of the event loop, until after the reply: one POST, and one id for all."""
     image_id = emulator.add_image()
     async with emulator.session() as akool:

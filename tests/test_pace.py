@@ -19,7 +19,7 @@ OFTEN = RateLimitedError(1005, "often")
 HASTY = Timing(throttle_delay=0.001, max_retry_delay=0.001)
 
 
-async def test_no_more_requests_go_out_than_the_rate(emulator):
+async def test_requests_keep_the_rate(emulator):
     """Forty presses, their polls and the token keep the distance of 100 requests per second."""
     async with emulator.session(polling=FAST, max_requests_per_second=100) as akool:
         began = asyncio.get_running_loop().time()
@@ -64,7 +64,7 @@ async def test_a_429_slows_everyone(emulator):
 
 
 @pytest.mark.parametrize("rate", [None, 500])
-async def test_what_queued_before_a_429_waits_it_out_too(emulator, rate):
+async def test_requests_that_queued_before_a_429_wait_too(emulator, rate):
     """Of hundreds of reads that queue for connections and for the rate, only those under way reach AKOOL."""
     async with emulator.session(max_requests_per_second=rate) as akool:
         emulator.faults.script("get_image_result", Fault.throttle(retry_after=600))
@@ -91,7 +91,7 @@ async def test_a_1005_slows_presses_and_not_polls():
     assert emulator.ledger.requests["create_by_button"] < 30 * 4
 
 
-async def test_what_is_held_up_when_the_session_closes_is_told_as_not_sent(emulator):
+async def test_a_press_in_a_pause_is_not_sent_when_the_session_closes(emulator):
     """A press that waits for a long Retry-After ends unsent when the session closes."""
     akool = emulator.session()
     emulator.faults.script("get_credit", Fault.throttle(600))

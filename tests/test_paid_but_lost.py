@@ -48,7 +48,7 @@ def write_earlier(folder, image_id, line):
     ],
     ids=str,
 )
-def test_a_line_tells_how_its_press_stands(line, state):
+def test_a_line_shows_the_state_of_its_press(line, state):
     """The state follows from the line, and a line that was written and read is the same."""
     assert line.state is state
     assert OutcomeLine.from_json(line.to_json()) == line
@@ -76,7 +76,7 @@ USED, OFFERED, NEITHER = (True, False), (False, True), (False, False)
         (PressState.LOST, NEITHER, Step.KEEP_LOST),
     ],
 )
-def test_what_is_done_with_a_press_that_has_no_id(earlier, shown, step):
+def test_next_step_for_a_press_without_an_id(earlier, shown, step):
     """A charged press is never pressed again, and one in doubt only if its button is still offered."""
     is_used, is_offered = shown
     assert next_step(earlier, is_used=is_used, is_offered=is_offered) is step
@@ -106,7 +106,7 @@ def test_only_an_id_or_a_new_press_settles_a_lost_one(earlier, line, state):
 
 
 @pytest.mark.parametrize(
-    ("lines", "told"),
+    ("lines", "printed"),
     [
         ([], "0"),
         ([DONE, NOT_PRESSED], "2"),
@@ -118,9 +118,9 @@ def test_only_an_id_or_a_new_press_settles_a_lost_one(earlier, line, state):
         ([DONE, OutcomeLine(**PRESS, id="2", credits=4.5)], "6.5"),
     ],
 )
-def test_a_sum_claims_no_less_than_was_charged(lines, told):
+def test_a_sum_claims_no_less_than_was_charged(lines, printed):
     """If AKOOL did not report a price, the sum is a minimum. 0 and negative numbers are no price."""
-    assert str(charges_of(lines)) == told
+    assert str(charges_of(lines)) == printed
 
 
 def test_the_largest_figure_of_a_press_counts():
@@ -259,7 +259,7 @@ async def test_a_press_in_doubt_is_looked_up_by_the_next_run(tmp_path, when):
         await emulator.ledger.until(lambda ledger: ledger.requests["create_by_button"])
         for _ in range(2):
             process.send_signal(signal.SIGINT)
-            while b"no new presses" not in (told := await process.stderr.readline()) and told:
+            while b"no new presses" not in (line := await process.stderr.readline()) and line:
                 pass
         await process.communicate()
         assert process.returncode == 130
@@ -304,7 +304,7 @@ async def test_a_press_in_doubt_of_an_image_that_is_gone_stays_so(emulator, tmp_
     assert emulator.ledger.posts == []
 
 
-async def test_the_plan_and_the_page_tell_it(emulator, tmp_path):
+async def test_the_plan_and_the_page_show_it(emulator, tmp_path):
     """Neither text says "failed" or "not pressed", and the page's sum counts the charge."""
     image_id = emulator.add_image(buttons=["V1"])
     write_batch(tmp_path, image_id)
@@ -319,9 +319,9 @@ async def test_the_plan_and_the_page_tell_it(emulator, tmp_path):
     _, plan, _ = await run(*arguments, cwd=tmp_path, environment=emulator.environment())
     assert re.search(r"^charged, id lost +1 ", plan, flags=re.MULTILINE)
     _, plan, _ = await run(*arguments, "--json", cwd=tmp_path, environment=emulator.environment())
-    told = json.loads(plan)
-    assert told["lost"] == [{"image_id": image_id, "button": "V1", "state": "charged, id lost"}]
-    assert (told["to_press"], told["used"]) == (0, [])
+    planned = json.loads(plan)
+    assert planned["lost"] == [{"image_id": image_id, "button": "V1", "state": "charged, id lost"}]
+    assert (planned["to_press"], planned["used"]) == (0, [])
 
 
 async def test_an_output_from_before_the_state_was_kept_is_read(emulator, tmp_path):
@@ -382,7 +382,7 @@ async def test_the_demo_counts_what_it_lost(emulator, tmp_path):
     assert "1 press charged, id lost" in errors
 
 
-async def test_an_id_of_another_button_leaves_in_doubt_what_no_line_is_about(emulator, tmp_path):
+async def test_an_id_of_another_button_leaves_a_press_without_a_line_in_doubt(emulator, tmp_path):
     """A press with only a wrong id may be charged: it is neither pressed again nor reported as done."""
     image_id = emulator.add_image()
     async with emulator.session() as akool:

@@ -45,7 +45,7 @@ class OtherLoop(asyncio.SelectorEventLoop):
         return Timer(super().call_at(when, callback, *args, context=context))
 
 
-def test_a_webhook_wakes_a_poll_whatever_the_timers_of_the_event_loop_are():
+def test_a_webhook_wakes_a_poll_on_any_event_loop():
     """With another event loop than asyncio's, the wait ends at the webhook as well."""
 
     async def wait_for_a_webhook():

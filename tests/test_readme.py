@@ -54,7 +54,7 @@ async def test_the_quickstart_runs_as_a_script(emulator, tmp_path):
     assert emulator.ledger.accepted == 2
 
 
-async def test_pressing_many_at_once(emulator, capsys):
+async def test_pressing_many_concurrently(emulator, capsys):
     """The block that presses four upscales under a cap of two finishes them all."""
     await names_of("upscale_all")["upscale_all"](emulator.add_image())
     assert capsys.readouterr().out.count("done:") == 4
@@ -125,7 +125,7 @@ async def test_the_web_backend(emulator):
     emulator.faults.script("create_by_button", *[Fault.stuck()] * 4, None, Fault.fails())
     async with aiohttp.ClientSession(base_url) as http:
         for press in [f"{image_id}/U{index}" for index in (1, 2, 3, 4)] + [f"{emulator.add_image()}/U1"] * 2:
-            async with http.post(f"/images/{press}") as response:  # the last two wait for a slot for good
+            async with http.post(f"/images/{press}") as response:  # the last two wait for ever for a slot
                 assert response.status == 202
         for press in (f"{image_id}/V1", f"{image_id}/V1", f"{image_id}/V2", f"{used}/V1"):
             async with http.post(f"/images/{press}") as response:
@@ -142,7 +142,7 @@ async def test_the_web_backend(emulator):
     assert emulator.ledger.presses_accepted[image_id, "V1"] == 1
 
 
-async def told_by_webhook(emulator, upscale):
+async def finish_by_webhook(emulator, upscale):
     """Press four buttons through a backend of the README. The last three are known to end by their webhooks."""
     image_id = emulator.add_image()
     async with aiohttp.ClientSession() as http:
@@ -176,7 +176,7 @@ async def test_webhooks_in_fastapi(emulator, monkeypatch, listener):
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve([listener]))
     await look_until(lambda: server.started)
-    await told_by_webhook(emulator, os.environ["PUBLIC_URL"] + "/upscale/{image_id}/{index}")
+    await finish_by_webhook(emulator, os.environ["PUBLIC_URL"] + "/upscale/{image_id}/{index}")
     server.should_exit = True
     await serving
 
@@ -187,11 +187,11 @@ async def test_webhooks_in_aiohttp(emulator, monkeypatch, listener):
     runner = web.AppRunner(await names_of("webhook_handler")["make_app"]())
     await runner.setup()
     await web.SockSite(runner, listener).start()
-    await told_by_webhook(emulator, os.environ["PUBLIC_URL"] + "/upscale/{image_id}/{index}")
+    await finish_by_webhook(emulator, os.environ["PUBLIC_URL"] + "/upscale/{image_id}/{index}")
     await runner.cleanup()
 
 
-async def test_pressing_for_good(emulator, tmp_path, capsys):
+async def test_recorded_presses(emulator, tmp_path, capsys):
     """The block that records its presses makes them, and yields their outcomes again when it runs again."""
     press_for_good = names_of("press_for_good")["press_for_good"]
     presses = [(emulator.add_image(), button) for button in ("U1", "V1")]
@@ -217,8 +217,8 @@ async def test_a_web_backend_with_two_workers(emulator, monkeypatch, listener, s
 
     async def is_done(http, job):
         async with http.get(job) as response:
-            told = await response.json()
-        return told["state"] == "done" and len(told["urls"]) in {1, 5}
+            job_fields = await response.json()
+        return job_fields["state"] == "done" and len(job_fields["urls"]) in {1, 5}
 
     async with (
         worker(emulator, store, tmp_path, "--webhook-url", f"{address}/akool/"),
@@ -278,7 +278,7 @@ def test_the_errors_that_are_listed_have_their_codes(text):
     """Every class is listed with exactly those codes of AKOOL's that raise it."""
     listed = re.findall(r"^[ │]*[|├└][─ ]*`?(\w+Error)`? *\|?(.*)$", text, flags=re.MULTILINE)
     assert len(listed) == len(dict(listed))
-    found = {name: sorted(map(int, re.findall(r"\b1\d{3}\b", told.partition("|")[0]))) for name, told in listed}
+    found = {name: sorted(map(int, re.findall(r"\b1\d{3}\b", codes.partition("|")[0]))) for name, codes in listed}
     expected = {}
     for code, known in errors.CODES.items():
         expected.setdefault(known.error.__name__, []).append(code)
@@ -310,8 +310,8 @@ def test_the_readme_is_a_door():
 
 def test_the_table_of_errors_is_complete():
     """The table of the guide has every error class."""
-    told = set(re.findall(r"^\| `(?:durable\.)?(\w+Error)` \|", ERRORS, flags=re.MULTILINE)) - {"StoreError"}
+    in_table = set(re.findall(r"^\| `(?:durable\.)?(\w+Error)` \|", ERRORS, flags=re.MULTILINE)) - {"StoreError"}
     classes = {
         name for name, item in vars(errors).items() if isinstance(item, type) and issubclass(item, errors.AkoolError)
     }
-    assert told == classes - {"AkoolError"}
+    assert in_table == classes - {"AkoolError"}

@@ -93,9 +93,9 @@ async def test_webhook_url_is_per_session_and_per_press():
             await akool.vary(SOURCE, 2, webhook_url="https://me.example/two")
             await akool.vary(SOURCE, 3, webhook_url="")
     urls = [asked.json.get("webhookUrl") for asked in server.asked]
-    own, word = urls.pop(0).split("&akool_press=")
+    own, correlation_id = urls.pop(0).split("&akool_press=")
     assert own == "https://me.example/all?a=b"
-    assert len(word) >= 16
+    assert len(correlation_id) >= 16
     assert urls == ["https://me.example/two", None]
 
 

@@ -112,7 +112,7 @@ async def test_a_batch_that_is_cancelled_while_it_waits_for_slots_gives_back_tho
             await akool.create_by_prompt("a fox")
             before = len(seen)
             batch = asyncio.create_task(akool.create_by_source_prompt("two foxes", batch_quantity=2))
-            while len(seen) == before:  # it tells that it queues, and then takes its slots
+            while len(seen) == before:  # it reports Queued before it takes its slots
                 await asyncio.sleep(0)
             await asyncio.sleep(0)
             batch.cancel()
@@ -135,7 +135,7 @@ async def test_an_upscale_that_never_ends_gives_its_slot_back(emulator, caplog):
     assert f"operation {stuck.id} has not ended" in caplog.text
 
 
-async def test_an_upscale_that_cannot_be_polled_any_more_gives_its_slot_back(emulator, caplog):
+async def test_an_upscale_that_can_no_longer_be_polled_releases_its_slot(emulator, caplog):
     """AKOOL no longer knows the operation and nobody waits for it: this is logged, and the next upscale is sent."""
     emulator.faults.script("create_by_button", Fault.stuck())
     emulator.faults.script("get_image_result", Fault.code(1005), Fault.code(1200))

@@ -43,7 +43,7 @@ trees = st.recursive(leaves, _nest, max_leaves=6)
         (Button.U3, "U3"),
     ],
 )
-def test_what_is_pressed_on_a_result_can_be_written_in_many_ways(then, text):
+def test_then_can_be_written_in_many_ways(then, text):
     """Texts and structures are read as branches, each button once, in the order of first mention."""
     assert write_then(read_then(then)) == text
 
@@ -97,7 +97,7 @@ def test_nothing_is_pressed_on_an_upscale():
         ButtonPress("1", "U2", then="U1")
 
 
-def test_what_comes_then_is_no_part_of_a_press():
+def test_then_does_not_count_in_comparisons():
     """Presses of the same button, and prompts of the same content, are equal with any ``then``."""
     assert ButtonPress("1", "V1", then="U1") == ButtonPress("1", "V1")
     assert hash(ButtonPress("1", "V1", then="U1")) == hash(ButtonPress("1", "V1"))

@@ -32,7 +32,7 @@ async def test_closing_ends_a_wait_for_a_token(emulator):
         await reading
 
 
-async def test_an_injected_session_that_is_closed_is_told_at_once(emulator):
+async def test_a_closed_injected_session_is_reported_immediately(emulator):
     """With client credentials too, a closed aiohttp session raises SessionClosedError, not an error about the token."""
     http = aiohttp.ClientSession()
     credentials = ClientCredentials(emulator.client_id, emulator.client_secret)

@@ -93,7 +93,7 @@ async def test_garbage_instead_of_http_shows_no_key():
     assert_no_key(caught.value)
 
 
-async def test_an_address_where_nobody_listens_is_surely_not_delivered(unused_tcp_port):
+async def test_a_refused_connection_is_not_delivered(unused_tcp_port):
     """A refused connection is a TransportError with delivered=False."""
     async with AkoolSession(KEY, base_url=f"http://127.0.0.1:{unused_tcp_port}", timing=QUICK) as akool:
         with pytest.raises(TransportError) as caught:
@@ -321,7 +321,7 @@ async def test_another_event_loop_is_refused_before_anything_is_sent(emulator, a
     assert emulator.ledger.requests == {"get_credit": 2}
 
 
-async def test_a_wait_ends_once_an_injected_session_got_a_header_of_its_own(emulator):
+async def test_a_wait_ends_when_an_injected_session_gets_a_key_header(emulator):
     """A wait whose polls would all be refused is refused immediately."""
     async with aiohttp.ClientSession() as http:
         async with emulator.session(http=http, polling=FAST) as akool:
@@ -372,7 +372,7 @@ async def test_an_injected_session_is_used_and_never_closed(emulator):
     "extra",
     [{"headers": {"Authorization": "Bearer mine"}}, {"headers": {"X-API-KEY": "mine"}}, {"trust_env": True}],
 )
-async def test_an_injected_session_with_credentials_of_its_own_is_refused(extra):
+async def test_an_injected_session_with_credentials_is_refused(extra):
     """Exactly one authentication header goes to AKOOL."""
     async with aiohttp.ClientSession(**extra) as http:
         with pytest.raises(ConfigurationError, match="http"):
@@ -405,7 +405,7 @@ async def test_a_reply_without_a_length_is_read():
         assert (await akool.create_by_prompt("a fox")).id == CREATE_BY_PROMPT_REPLY["data"]["_id"]
 
 
-async def test_a_read_that_always_fails_is_told_with_its_last_error(emulator):
+async def test_a_read_that_always_fails_raises_its_last_error(emulator):
     """A read is tried a few times only."""
     emulator.faults.rate(1.0, Fault.status(502), endpoints=["get_credit"])
     async with emulator.session(timing=QUICK) as akool:

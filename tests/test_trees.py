@@ -234,7 +234,7 @@ async def test_an_endless_input_of_trees_stays_lazy(emulator, akool):
     assert next(pulled) <= 30 + 2 * 20 + 2
 
 
-async def test_what_is_not_pressed_comes_out_next_in_an_endless_input(emulator, akool):
+async def test_presses_without_an_image_are_yielded_next(emulator, akool):
     """Each failed image is followed by all presses below it, also if other outcomes are ready."""
     emulator.faults.rate(1.0, Fault.code(1003), endpoints=["create_by_prompt"])
     prompts = (Prompt(f"fox {number}", then="U1 V1>U2") for number in count())

@@ -28,9 +28,9 @@ def run(*command):
 
 def report_by_mypy(folder):
     """Return (file, line, code, message) of each error of mypy --strict. It caches what it knows about the library."""
-    told = run("mypy", "--strict", "--output=json", *sorted(folder.glob("*.py")))
-    assert told.stderr == ""
-    for error in map(json.loads, told.stdout.splitlines()):
+    checked = run("mypy", "--strict", "--output=json", *sorted(folder.glob("*.py")))
+    assert checked.stderr == ""
+    for error in map(json.loads, checked.stdout.splitlines()):
         if error["severity"] == "error":
             yield Path(error["file"]).name, error["line"], error["code"], error["message"]
 
@@ -41,8 +41,8 @@ def report_by_pyright(folder):
         pytest.skip(f"pyright does not start: it needs Node.js ({started.stderr.strip()[-200:]})")
     settings = {"typeCheckingMode": "strict", "extraPaths": [str(ROOT)], "pythonVersion": "3.11"}
     (folder / "pyrightconfig.json").write_text(json.dumps(settings))
-    told = run("pyright", "--outputjson", f"--pythonpath={sys.executable}", f"--project={folder}")
-    for error in json.loads(told.stdout)["generalDiagnostics"]:
+    checked = run("pyright", "--outputjson", f"--pythonpath={sys.executable}", f"--project={folder}")
+    for error in json.loads(checked.stdout)["generalDiagnostics"]:
         if error["severity"] == "error":
             yield Path(error["file"]).name, error["range"]["start"]["line"] + 1, error["rule"], error["message"]
 
@@ -62,7 +62,7 @@ def test_each_mistake_is_reported_and_nothing_else(tmp_path, checker, report):
     errors = defaultdict(dict)
     for file, number, code, message in report(tmp_path):
         errors[file, number][code] = message
-    reported = {place: mistakes[place] if mistakes.get(place) in told else told for place, told in errors.items()}
+    reported = {place: mistakes[place] if mistakes.get(place) in found else found for place, found in errors.items()}
     assert mistakes
     assert reported == mistakes
 

@@ -172,7 +172,7 @@ async def test_a_cancelled_waiter_leaves_the_others_alone(emulator, akool):
 
 
 @pytest.mark.parametrize("turns", range(8))
-async def test_a_waiter_that_comes_just_as_the_loop_stops_is_not_told_it_timed_out(turns):
+async def test_a_waiter_that_comes_just_as_the_loop_stops_gets_the_result(turns):
     """The last waiter was cancelled and the poll loop ends at some step: the next waiter still gets its result."""
     async with scripted_server(image(2), DONE) as server:
         async with AkoolSession(KEY, base_url=server.base_url, polling=FAST) as akool:
@@ -185,7 +185,7 @@ async def test_a_waiter_that_comes_just_as_the_loop_stops_is_not_told_it_timed_o
             assert (await akool.wait_until_complete("image-1")).status == ImageStatus.COMPLETED
 
 
-async def test_a_wait_that_is_held_up_when_the_session_closes_is_told_its_id(emulator):
+async def test_a_wait_in_a_pause_gets_its_id_when_the_session_closes(emulator):
     """A poll that waits for a 429 ends before a POST that closing waits for, and its waiter gets the id."""
     source = emulator.add_image()
     akool = emulator.session(polling=FAST, request_timeout=0.5)
@@ -222,7 +222,7 @@ async def test_closing_the_session_ends_waits_with_their_ids(emulator, akool):
 
 
 @pytest.mark.parametrize("behind", [660, 86_400 * 30, -660])
-async def test_the_clocks_difference_decides_nothing_of_what_was_pressed_here(behind):
+async def test_a_wrong_clock_does_not_matter(behind):
     """With AKOOL's clock far behind this machine's, or ahead, late URLs are awaited, and learning goes on."""
     created = {"create_time": (time.time() - behind) * 1000}
     replies = [image(1, op_button="V1", **created), *[image(3, op_button="V1", **created)] * 3]
@@ -265,7 +265,7 @@ async def test_an_operation_that_is_taken_up_again_has_ended_once(emulator, akoo
     assert akool.counters().finished == 1
 
 
-async def test_the_result_of_what_was_made_here_is_remembered(emulator, akool):
+async def test_results_of_this_session_are_remembered(emulator, akool):
     """An operation of this session whose handle was deleted is not polled again."""
     made = await akool.create_by_prompt("a fox")
     result = await made.wait_until_complete()
@@ -286,14 +286,14 @@ async def test_urls_that_come_after_the_status_are_waited_for(emulator, late):
         assert len((await operation.wait_until_complete()).urls) == 5
 
 
-async def test_a_wrong_id_ends_the_wait_at_once(akool):
+async def test_a_wrong_id_ends_the_wait_immediately(akool):
     """An id that this session did not press and AKOOL does not know is polled once."""
     with pytest.raises(NotFoundError) as caught:
         await akool.wait_until_complete("64dd82eef0b6684651e90131")
     assert caught.value.operation_id == "64dd82eef0b6684651e90131"
 
 
-async def test_a_fresh_operation_may_be_unknown_for_a_moment(emulator):
+async def test_a_new_operation_may_be_unknown_at_first(emulator):
     """A 1008 just after the press does not end the wait."""
     async with emulator.session(polling=FAST, timing=Timing()) as akool:
         operation = await akool.vary(emulator.add_image(), 1)
@@ -301,7 +301,7 @@ async def test_a_fresh_operation_may_be_unknown_for_a_moment(emulator):
         assert (await operation.wait_until_complete()).status == ImageStatus.COMPLETED
 
 
-async def test_a_bad_key_ends_the_wait_at_once(emulator):
+async def test_a_bad_key_ends_the_wait_immediately(emulator):
     """An authentication error ends the wait immediately."""
     async with AkoolSession(ApiKey("a-wrong-key"), base_url=emulator.base_url, polling=FAST) as akool:
         with pytest.raises(AuthenticationError):
@@ -323,7 +323,7 @@ async def test_a_long_streak_of_failed_polls_ends_in_polling_error(emulator):
 
 
 @pytest.mark.parametrize("delay", [-1.0, float("nan"), float("inf"), "1", None])
-async def test_a_polling_of_the_users_that_makes_no_sense_is_told(emulator, delay):
+async def test_a_wrong_delay_of_a_users_schedule_is_reported(emulator, delay):
     """A delay that is not a number of seconds ends the wait with an error that shows it, without a busy loop."""
 
     class Odd(ExponentialPolling):
@@ -350,7 +350,7 @@ async def test_errors_about_an_operation_carry_its_press(emulator, akool):
     assert pickle.loads(pickle.dumps(operation)) == operation == akool.operation(operation.id)
 
 
-async def test_a_polling_of_the_users_that_raises_is_told_to_the_waiter(emulator):
+async def test_the_waiter_gets_the_error_of_a_users_schedule(emulator):
     """A schedule with a bug ends the wait with that bug, instead of hanging it."""
 
     class Broken:

@@ -28,8 +28,8 @@ async def test_a_webhook_before_the_reply_was_lost_settles_the_doubt_alone():
         async with AkoolSession(KEY, base_url=server.base_url, webhook_url=hook) as akool:
             pressing = asyncio.create_task(akool.upscale(made["image_content_model_id"], 2))
             await posted.wait()
-            word = server.asked[0].json["webhookUrl"].partition("akool_press=")[2]
-            assert akool.notify(WebhookEvent(id=made["_id"], status=3), correlation_id=word)
+            correlation_id = server.asked[0].json["webhookUrl"].partition("akool_press=")[2]
+            assert akool.notify(WebhookEvent(id=made["_id"], status=3), correlation_id=correlation_id)
             called.set()
             assert (await pressing).id == made["_id"]
             assert akool.counters().credits_in_doubt == 0
@@ -38,7 +38,7 @@ async def test_a_webhook_before_the_reply_was_lost_settles_the_doubt_alone():
     assert {tuple(read.query.values()) for read in reads} == {(made["_id"],)}
 
 
-async def test_a_webhook_that_tells_of_no_end_causes_no_poll():
+async def test_a_webhook_without_an_end_causes_no_poll():
     """A webhook with status 2 concerns only the session that pressed, and causes no poll."""
     async with Emulator(speed=0.1) as slow:
         async with slow.session() as akool:

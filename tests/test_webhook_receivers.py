@@ -62,13 +62,13 @@ async def test_an_event_of_another_process_is_answered_with_200(post, emulator):
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"not json", b"\xff"])
-async def test_what_is_not_akools_is_answered_with_400(post, body):
+async def test_other_bodies_are_answered_with_400(post, body):
     """A body that is not a webhook is a bad request."""
     status, _ = await post(data=body)
     assert status == 400
 
 
-async def test_what_is_not_gzip_though_it_says_so_is_answered_with_400(post):
+async def test_a_body_that_is_not_gzip_is_answered_with_400(post):
     """A body that contradicts its Content-Encoding is a bad request."""
     status, _ = await post(data=b"not gzip", headers={"Content-Encoding": "gzip"})
     assert status == 400

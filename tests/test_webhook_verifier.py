@@ -158,7 +158,7 @@ def test_any_ciphertext_under_a_matching_signature_is_a_webhook_error(ciphertext
     ],
     ids=range(11),
 )
-def test_what_is_no_webhook_is_refused(body):
+def test_other_content_is_refused(body):
     """Other JSON, other encodings, deep nesting and large bodies raise WebhookError."""
     with pytest.raises(WebhookError, match=REFUSED):
         verifier_of(FIRST).parse(body)

@@ -28,7 +28,7 @@ from tests.support.schedules import FAST, QUICK
 DONE = ImageStatus.COMPLETED
 
 
-def word_of(post):
+def correlation_id_of(post):
     """Return the correlation id in the address of a POST's webhook."""
     return parse_qs(urlsplit(post.webhook_url).query)["akool_press"][0]
 
@@ -45,7 +45,7 @@ async def test_a_webhook_ends_a_wait_at_its_first_poll(emulator):
     assert polls(emulator) == 1
 
 
-async def test_everyone_who_waits_is_told_by_one_webhook(emulator):
+async def test_one_webhook_wakes_all_waiters(emulator):
     async with called_back(emulator) as akool:
         operation = await akool.vary(emulator.add_image(), 2)
         results = await asyncio.gather(*(operation.wait_until_complete(timeout=20) for _ in range(50)))
@@ -62,7 +62,7 @@ async def test_a_webhook_of_a_failed_image_raises_what_the_poll_reads(emulator):
     assert caught.value.result.error_reasons == ("too dark",)
 
 
-async def test_what_a_webhook_says_is_never_believed(emulator):
+async def test_the_content_of_a_webhook_is_not_trusted(emulator):
     async with Emulator(speed=0.1) as slow:
         async with slow.session(polling=FAST) as akool:
             operation = await akool.upscale(slow.add_image(), 1)
@@ -195,10 +195,10 @@ async def test_a_lost_prompt_whose_webhooks_come_twice_is_recovered_once(emulato
         with pytest.raises(OutcomeUnknownError):
             await akool.create_by_prompt("a fox")
         await look_until(lambda: akool.unclaimed)
-        word = word_of(emulator.ledger.posts[-1])
+        correlation_id = correlation_id_of(emulator.ledger.posts[-1])
         (operation,) = akool.unclaimed
         for _ in range(3):
-            assert akool.notify(WebhookEvent(id=operation.id, status=DONE), correlation_id=word)
+            assert akool.notify(WebhookEvent(id=operation.id, status=DONE), correlation_id=correlation_id)
         await akool.get_credit()
         assert akool.unclaimed == (operation,)
 
@@ -211,8 +211,8 @@ async def test_a_word_does_not_make_one_press_of_another(emulator):
         other = await akool.upscale(image_id, 1)
         pressing = asyncio.create_task(akool.upscale(image_id, 2))
         await emulator.ledger.until(lambda ledger: len(ledger.posts) == 2)
-        word = word_of(emulator.ledger.posts[-1])
-        akool.notify(WebhookEvent(id=other.id, status=DONE), correlation_id=word)
+        correlation_id = correlation_id_of(emulator.ledger.posts[-1])
+        akool.notify(WebhookEvent(id=other.id, status=DONE), correlation_id=correlation_id)
         with pytest.raises(OutcomeUnknownError):
             await pressing
 
@@ -257,7 +257,7 @@ async def test_closing_does_not_wait_for_a_webhook_of_a_lost_reply(emulator):
 
 
 @pytest.mark.parametrize("event", [None, "662a10df4197b3af58532e89", {"_id": "1"}])
-async def test_what_is_no_event_is_refused(akool, event):
+async def test_an_event_of_another_type_is_refused(akool, event):
     with pytest.raises(ValueError, match="event must be a WebhookEvent"):
         akool.notify(event)
 
@@ -285,13 +285,13 @@ async def test_of_a_batch_found_in_part_the_rest_is_found_later(emulator):
     assert found == set(emulator.ledger.posts[0].new_ids)
 
 
-@pytest.mark.parametrize("trouble", [Fault.code(1008), Fault.code(500)])
-@pytest.mark.parametrize("patience", [0.05, 20.0], ids=["late", "in time"])
-async def test_an_id_that_cannot_be_read_yet_is_not_lost(emulator, trouble, patience):
+@pytest.mark.parametrize("fault", [Fault.code(1008), Fault.code(500)])
+@pytest.mark.parametrize("lost_reply_timeout", [0.05, 20.0], ids=["late", "in time"])
+async def test_an_id_that_cannot_be_read_yet_is_not_lost(emulator, fault, lost_reply_timeout):
     emulator.faults.script("create_by_prompt", Fault.reset("after"))
-    emulator.faults.script("get_image_result", trouble)
+    emulator.faults.script("get_image_result", fault)
     emulator.faults.script("webhook", Fault.slow(0.5))
-    async with called_back(emulator, timing=evolve(QUICK, lost_reply_timeout=patience)) as akool:
+    async with called_back(emulator, timing=evolve(QUICK, lost_reply_timeout=lost_reply_timeout)) as akool:
         try:
             operation = await akool.create_by_prompt("a fox")
         except OutcomeUnknownError:
@@ -312,15 +312,15 @@ async def test_an_id_that_is_being_read_when_the_session_closes_is_not_lost(emul
     assert [operation.id for operation in akool.unclaimed] == list(emulator.ledger.posts[0].new_ids)
 
 
-async def test_repeats_under_the_word_of_a_lost_post_cause_no_more_than_its_reads(emulator):
+async def test_repeated_webhooks_of_a_lost_post_cause_no_further_reads(emulator):
     emulator.faults.script("create_by_prompt", Fault.reset("after"))
     emulator.faults.rate(1.0, Fault.lost(), endpoints=["webhook"])
     async with called_back(emulator, timing=evolve(QUICK, lost_reply_timeout=0.05)) as akool:
         with pytest.raises(OutcomeUnknownError):
             await akool.create_by_prompt("a fox")
-        word = word_of(emulator.ledger.posts[-1])
+        correlation_id = correlation_id_of(emulator.ledger.posts[-1])
         for number in range(300):
-            akool.notify(WebhookEvent(id=f"{number:024x}", status=DONE), correlation_id=word)
+            akool.notify(WebhookEvent(id=f"{number:024x}", status=DONE), correlation_id=correlation_id)
         await look_until(lambda: akool.unclaimed)
         await akool.get_credit()
         assert polls(emulator) <= recovery.MAX_IMAGES
@@ -365,15 +365,15 @@ async def test_ids_that_are_being_read_when_the_session_closes_are_not_lost(emul
     assert {operation.id for operation in operations} == set(emulator.ledger.posts[0].new_ids)
 
 
-async def test_an_id_that_is_told_in_the_moment_of_closing_is_not_lost(emulator):
+async def test_an_id_reported_during_closing_is_not_lost(emulator):
     emulator.faults.script("create_by_prompt", Fault.reset("after"))
     emulator.faults.rate(1.0, Fault.lost(), endpoints=["webhook"])
     async with called_back(emulator, timing=evolve(QUICK, lost_reply_timeout=0.05)) as akool:
         with pytest.raises(OutcomeUnknownError):
             await akool.create_by_prompt("a fox")
-        word = word_of(emulator.ledger.posts[-1])
+        correlation_id = correlation_id_of(emulator.ledger.posts[-1])
         (new_id,) = emulator.ledger.posts[0].new_ids
-        akool.notify(WebhookEvent(id=new_id, status=DONE), correlation_id=word)
+        akool.notify(WebhookEvent(id=new_id, status=DONE), correlation_id=correlation_id)
     assert [operation.id for operation in akool.unclaimed] == [new_id]
 
 
@@ -407,14 +407,14 @@ async def test_an_id_under_the_words_of_two_lost_posts_is_recovered_once(emulato
                 await akool.create_by_prompt("a fox")
         first, second = emulator.ledger.posts
         for post in (first, second):
-            akool.notify(WebhookEvent(id=first.new_ids[0], status=DONE), correlation_id=word_of(post))
+            akool.notify(WebhookEvent(id=first.new_ids[0], status=DONE), correlation_id=correlation_id_of(post))
         await emulator.ledger.until(lambda ledger: ledger.requests["get_image_result"] == 2)
-        akool.notify(WebhookEvent(id=second.new_ids[0], status=DONE), correlation_id=word_of(second))
+        akool.notify(WebhookEvent(id=second.new_ids[0], status=DONE), correlation_id=correlation_id_of(second))
         await look_until(lambda: len(akool.unclaimed) > 1)
         assert [operation.id for operation in akool.unclaimed] == [first.new_ids[0], second.new_ids[0]]
 
 
-@pytest.mark.parametrize("word", [1, b"word"])
-async def test_a_word_that_is_no_text_is_refused(akool, word):
+@pytest.mark.parametrize("correlation_id", [1, b"id"])
+async def test_a_correlation_id_that_is_no_text_is_refused(akool, correlation_id):
     with pytest.raises(ValueError, match="correlation_id must be"):
-        akool.notify(WebhookEvent(id="a" * 24, status=DONE), correlation_id=word)
+        akool.notify(WebhookEvent(id="a" * 24, status=DONE), correlation_id=correlation_id)

@@ -95,10 +95,10 @@ class Account:
     failed: int = 0
     unknown: int = 0
     refused: Counter[str] = field(factory=Counter)
-    told: set[tuple[str, str]] = field(factory=set)
+    reported: set[tuple[str, str]] = field(factory=set)
     """Presses whose callers know that they were or may have been charged."""
     in_doubt: list[tuple[str, str]] = field(factory=list)
-    """Presses told as unknown with charged=None: to be reconciled by hand when the storm is over."""
+    """Presses reported as unknown with charged=None: to be reconciled by hand when the storm is over."""
     pressed_twice: int = 0
     lost: int = 0
     charged: int = 0
@@ -189,13 +189,13 @@ async def _press_all(akool: AkoolSession, account: Account, presses: list[tuple[
 async def _press(akool: AkoolSession, account: Account, image_id: str, button: str) -> None:
     try:
         operation = await akool.create_by_button(image_id, button)
-        account.told.add((image_id, button))
+        account.reported.add((image_id, button))
         await operation.wait_until_complete()
     except OperationFailedError:
         account.failed += 1
     except OutcomeUnknownError as error:
         account.unknown += 1
-        account.told.add((image_id, button))
+        account.reported.add((image_id, button))
         if not error.charged:
             account.in_doubt.append((image_id, button))
     except AkoolError as error:
@@ -209,7 +209,7 @@ def _settle(account: Account, emulator: Emulator) -> None:
     account.requests = ledger.requests.total()
     account.pressed_twice = len(ledger.pressed_twice())
     account.charged = ledger.charged
-    account.lost = len(ledger.presses_accepted.keys() - account.told)
+    account.lost = len(ledger.presses_accepted.keys() - account.reported)
 
 
 async def _count_leaked_slots(akool: AkoolSession, emulator: Emulator, cap: int) -> int:

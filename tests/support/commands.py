@@ -89,7 +89,7 @@ def read_terminal(descriptor):
     while True:
         try:
             piece = os.read(descriptor, 2**16)
-        except OSError:  # Linux's word for a terminal that nobody writes to any more
+        except OSError:  # Linux raises this when no process writes to the terminal
             piece = b""
         if not piece:
             os.close(descriptor)

@@ -140,7 +140,7 @@ def open_streams():
     for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
         old = getattr(sys, name)
         try:
-            binary = open(descriptor, f"{old.mode}b", closefd=False)  # noqa: SIM115 - for good
+            binary = open(descriptor, f"{old.mode}b", closefd=False)  # noqa: SIM115 - it stays open
         except OSError:
             new = None
         else:
