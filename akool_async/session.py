@@ -467,6 +467,12 @@ class AkoolSession:
     ) -> AsyncGenerator[Outcome, None]:
         """Press many buttons and send many prompts, and yield an :class:`Outcome` for each as it finishes.
 
+        ::
+
+            prompts = (Prompt(text, then="U*") for text in texts)
+            async for outcome in akool.fan_out(prompts, max_credits=500):
+                print(outcome.item, *outcome.path, outcome.unwrap().urls if outcome.ok else outcome.error)
+
         ``then`` of an item says what to press on its result: ``Prompt("a fox", then="U* V1>U2")`` makes an image,
         upscales its four pictures, varies the first one, and upscales picture 2 of the variation. Each prompt and each
         press of such a tree has one outcome, whose ``parent`` is the outcome on whose image it was pressed. If an image
@@ -603,19 +609,20 @@ class AkoolSession:
     async def download(
         self, result: ImageResult, directory: str | os.PathLike[str], *, name: str | None = None
     ) -> list[Path]:
-        """Save every picture of a result as ``ID-1.png``, ``ID-2.png``, ... and return the paths, in ``urls`` order.
+        """Save every picture of a result as ``ID-1.jpg``, ``ID-2.jpg``, ... and return the paths, in ``urls`` order.
 
         The session downloads at most 8 pictures concurrently. A download that breaks off is resumed, or begun again if
         the host does not support that, a few times. If a host refuses an address, AKOOL is asked once for a fresh one.
         If a host asks for a pause (Retry-After), it gets no request meanwhile; one picture waits at most 60 seconds in
-        total. No file is overwritten: an identical file is kept, and a different one is an error. The hosts get no
-        key. If you passed ``http``, downloads use its proxy and nothing else of it.
+        total. The suffix is that of the real format (jpg, png, gif or webp). No file is overwritten: an identical file
+        is kept, and a different one is an error. The hosts get no key. If you passed ``http``, downloads use its proxy
+        and nothing else of it.
 
         Args:
             result: The result.
             directory: The folder. It is created if it does not exist.
-            name: The beginning of the file names: ``NAME-1.png``, ... and ``NAME-grid.png`` for the grid of four, or
-                ``NAME.png`` for the only picture of an upscale. None is the result's id.
+            name: The beginning of the file names: ``NAME-1.jpg``, ... and ``NAME-grid.jpg`` for the grid of four, or
+                ``NAME.jpg`` for the only picture of an upscale. None is the result's id.
 
         Returns:
             The path of each picture.

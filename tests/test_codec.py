@@ -219,7 +219,7 @@ def test_a_batch_is_a_list_of_images():
     assert [image.id for image in codec.read_images(envelope)] == ["a", "b"]
     assert [image.id for image in codec.read_images(codec.Envelope(one, {}))] == ["a"]
     half = codec.Envelope([one, {"_id": None}], {})
-    assert [image.id for image in codec.read_images(half)] == ["a"]  # a paid id is not lost to its neighbour
+    assert [image.id for image in codec.read_images(half)] == ["a"]  # the paid id is not lost
 
 
 def test_a_reply_with_nothing_new_gives_the_image_that_is_known():

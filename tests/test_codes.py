@@ -66,7 +66,7 @@ async def test_a_press(emulator, akool, code, expected):
     if not expected.is_paced:
         check(answer, code, expected)
         assert answer.press == press
-        operation = await akool.upscale(press.image_id, 1)  # the slot is back, and the press may be tried later
+        operation = await akool.upscale(press.image_id, 1)  # the slot is free, and the press can be made later
         assert (await operation.wait_until_complete()).status == ImageStatus.COMPLETED
 
 

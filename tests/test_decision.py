@@ -50,7 +50,7 @@ def test_kinds_of_replies(error, reply):
     assert reply_of(error) is reply
 
 
-# (reply, what may be tried) -> (with no reply lost so far, after a lost one)
+# (reply, can retry) -> (decision without an earlier lost reply, decision after one)
 AFTER_REPLY = {
     (Reply.ACCEPTED, "retries"): (FINISH, FINISH),
     (Reply.ACCEPTED, "no retries"): (FINISH, FINISH),
@@ -91,7 +91,7 @@ def test_decision_after_a_reply_to_a_prompt(reply, can_retry):
     assert summary(decision) == (IN_DOUBT if reply is Reply.LOST else as_a_press)
 
 
-# what was found out -> (while it may be sent again, otherwise)
+# source -> (decision if it may be sent again, decision otherwise)
 AFTER_FINDING_OUT = {
     Source.USED: (CHARGED, CHARGED),
     Source.OFFERED: (RETRY, IN_DOUBT),

@@ -103,7 +103,7 @@ def test_a_cut_picture_is_not_completed_by_other_bytes(check, kind):
     """NUL bytes in place of the rest do not make a picture whole, although the file has its length and more."""
     picture = PICTURES[kind]
 
-    @given(st.integers(16, len(picture) - 13))  # the last 12 bytes of a PNG hold nothing of the picture
+    @given(st.integers(16, len(picture) - 13))  # the last 12 bytes of a PNG are not part of the picture's data
     def refuse(size):
         with pytest.raises(TransientError):
             check(picture[:size].ljust(len(picture) + 2000, b"\0"))

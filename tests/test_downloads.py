@@ -443,7 +443,7 @@ async def test_closing_ends_a_download_that_reads_new_urls(emulator, akool, tmp_
     await emulator.ledger.until(lambda ledger: len(ledger.posts) == 2)
     saving = asyncio.create_task(akool.download(outdated, tmp_path))
     await look_until(lambda: akool.counters().throttled)
-    await akool.aclose()  # which waits for the reply to the press
+    await akool.aclose()  # closing waits for the reply to the press
     with pytest.raises(SessionClosedError):
         await saving
     await pressing

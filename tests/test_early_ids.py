@@ -76,7 +76,7 @@ async def test_callers_share_a_post_when_a_timer_has_just_ended(emulator):
             await asyncio.sleep(0)
         first = asyncio.create_task(akool.upscale(image_id, 1))
         second = asyncio.create_task(after(0.8, akool.upscale(image_id, 1)))
-        for _ in range(20):  # until the first waits for the pause to end
+        for _ in range(20):  # until the first caller waits for the end of the pause
             await asyncio.sleep(0)
         time.sleep(1.5)  # noqa: ASYNC251 - the event loop is busy: both timers have ended when it goes on
         assert await first == await second
@@ -114,7 +114,7 @@ async def test_closing_does_not_wait_for_a_press_that_will_not_be_sent_again(emu
     await emulator.ledger.until(lambda ledger: ledger.requests["create_by_button"] == 2)
     while not akool.counters().throttled:
         await asyncio.sleep(0)
-    async with asyncio.timeout(20):  # far less than the 35 s that a POST under way is waited for
+    async with asyncio.timeout(20):  # closing waits up to 35 s for a POST under way
         await akool.aclose()
     with pytest.raises(Exception, match="closed") as caught:
         await pressing

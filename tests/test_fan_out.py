@@ -123,7 +123,7 @@ async def test_leaving_early_loses_no_id(emulator, akool):
     outcomes = akool.fan_out(presses, max_in_flight=30)
     yielded = [outcome.operation.id async for outcome in _first(outcomes, 5)]
     await outcomes.aclose()
-    await akool.aclose()  # what was sent ends first
+    await akool.aclose()  # closing waits for POSTs that were sent
     accepted = [new_id for post in emulator.ledger.posts for new_id in post.new_ids]
     assert sorted(yielded + [operation.id for operation in akool.unclaimed]) == sorted(accepted)
 
@@ -140,14 +140,14 @@ async def test_cancelling_loses_no_id_either(emulator, akool):
 
     async def consume():
         async for outcome in akool.fan_out(presses, max_in_flight=30):
-            yielded.append(outcome.operation.id)  # noqa: PERF401 - what was yielded before the cancellation counts
+            yielded.append(outcome.operation.id)  # noqa: PERF401 - kept even if the loop is cancelled
 
     consumer = asyncio.create_task(consume())
     await look_until(lambda: len(yielded) >= 5)
     consumer.cancel()
     await asyncio.gather(consumer, return_exceptions=True)
     await asyncio.sleep(0)
-    await akool.aclose()  # what was sent ends first
+    await akool.aclose()  # closing waits for POSTs that were sent
     accepted = [new_id for post in emulator.ledger.posts for new_id in post.new_ids]
     assert sorted(yielded + [operation.id for operation in akool.unclaimed]) == sorted(accepted)
 
@@ -452,7 +452,7 @@ async def test_an_error_of_the_input_is_raised_when_all_else_is_out(emulator, ak
 
     async def consume():
         async for outcome in akool.fan_out([(source, "V1"), (source, "V2"), ("", "V4"), (source, "V3")]):
-            done.append(outcome.press.button)  # noqa: PERF401 - what comes out before the error counts
+            done.append(outcome.press.button)  # noqa: PERF401 - kept even if the loop fails
 
     with pytest.raises(ValueError, match=r"items\[2\]: image_id must be"):
         await consume()
@@ -724,7 +724,7 @@ async def test_an_unknown_outcome_that_nobody_took_is_kept(emulator):
             taken = await anext(outcomes)
             for _ in range(2):
                 await lost.acquire()
-            await akool.get_credit()  # by its reply, both outcomes have come out
+            await akool.get_credit()  # both outcomes were yielded before its reply
         (kept,) = akool.unclaimed_errors
     assert kept.charged is True
     assert {taken.press.button, kept.press.button} == {"V1", "V2"}
@@ -746,7 +746,7 @@ async def test_a_place_that_comes_free_is_given_to_one_press(emulator):
     async with emulator.session(polling=FAST, max_concurrent_upscales=1) as akool:
         async with aclosing(akool.fan_out(presses(), max_in_flight=4)) as outcomes:
             await anext(outcomes)
-            await look_until(lambda: akool.counters().finished == 5)  # of which four are not taken
+            await look_until(lambda: akool.counters().finished == 5)  # four of them are not taken
             opened.set()
             await gave.wait()
             await anext(outcomes)

@@ -47,7 +47,7 @@ class ReplyDuringSleep:
             received = b""
             while b"a fox" not in received:
                 piece = connection.recv(65536)
-                if not piece:  # the client gave up before it had sent all
+                if not piece:  # the client gave up before it had sent everything
                     return
                 received += piece
             self.loop.call_soon_threadsafe(self._sleep)
@@ -55,7 +55,7 @@ class ReplyDuringSleep:
             first, *others = self.pieces
             connection.sendall(first)
             self.has_sent.set()
-            with suppress(ConnectionError):  # of a client that gave up
+            with suppress(ConnectionError):  # the client gave up
                 for piece in others:
                     connection.sendall(piece)
                 connection.recv(1)
@@ -124,7 +124,7 @@ async def test_a_process_that_was_stopped_reads_the_reply_when_it_goes_on():
             sys.executable, "-c", PROGRAM, server.base_url, stdout=-1, stderr=-1
         )
         await look_until(lambda: server.asked)
-        while time.monotonic() < began + 5 * PATIENCE:  # time has to pass: that is the situation
+        while time.monotonic() < began + 5 * PATIENCE:  # the test needs time to pass
             await asyncio.sleep(PATIENCE)
         os.kill(process.pid, signal.SIGCONT)
         out, errors = await process.communicate()

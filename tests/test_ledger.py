@@ -78,7 +78,7 @@ async def test_the_condition_is_evaluated_at_changes_only(bare):
     await bare.get(CREDIT)
     with pytest.raises(TimeoutError):
         await waiting
-    assert len(asked) <= 3  # at the start; as the request came in, and as it was answered
+    assert len(asked) <= 3  # at the start, when the request came in, and when it was answered
     await bare.get(CREDIT)
     assert len(asked) <= 3
 
@@ -149,7 +149,7 @@ def test_a_loop_that_was_closed_is_not_waited_for():
 
     with Emulator() as emulator:
         loop = asyncio.new_event_loop()
-        loop.set_exception_handler(lambda *_: None)  # which would report that a task was left
+        loop.set_exception_handler(lambda *_: None)  # it would report a task that was left behind
         waiting = loop.create_task(emulator.ledger.until(lambda ledger: ledger.requests))
         loop.run_until_complete(asyncio.sleep(0))
         loop.close()

@@ -161,7 +161,7 @@ async def test_every_press_that_queued_has_one_end(emulator):
     await asyncio.gather(stalled, return_exceptions=True)
     began = [event.press.button for event in seen if isinstance(event, events.Queued)]
     (unsent,) = [event for event in seen if isinstance(event, events.Refused) and event.press.button == "U2"]
-    assert unsent.error is None  # all who waited were cancelled
+    assert unsent.error is None  # all callers were cancelled
     ends = {
         event.press.button: type(event)
         for event in seen

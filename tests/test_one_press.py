@@ -223,9 +223,9 @@ async def drive(actions, faults, cap, *, close_early):
         if not close_early:
             emulator.faults.clear()
             fresh = emulator.add_image()
-            for index in range(1, cap + 1):  # all slots are needed, and none is awaited before all are had
+            for index in range(1, cap + 1):  # take all slots before awaiting any operation
                 await akool.upscale(fresh, index)
-        # A job whose id was lost runs on unseen: only these can come on top of the cap.
+        # Jobs whose id was lost run on unseen: only they can exceed the cap.
         unseen = [
             post for post in emulator.ledger.posts if post.code == 1000 and post.fault not in {None, "fails after"}
         ]

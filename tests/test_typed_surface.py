@@ -52,7 +52,7 @@ def test_each_mistake_is_reported_and_nothing_else(tmp_path, checker, report):
     """In a user's program, in the README's blocks and in a file of mistakes, exactly the mistakes are errors."""
     for file in Path(__file__).with_name("typed").glob("*.py"):
         (tmp_path / file.name).write_text(file.read_text())
-    for place, block in enumerate(BLOCKS):  # a few lines, not a program: pyright is less strict
+    for place, block in enumerate(BLOCKS):  # pyright is less strict with a few lines than with a program
         (tmp_path / f"readme_{place}.py").write_text(f"# pyright: standard\n{block}")
     mistakes = {
         ("mistakes.py", number): found[checker]

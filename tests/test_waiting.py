@@ -259,7 +259,7 @@ async def test_an_operation_that_is_taken_up_again_has_ended_once(emulator, akoo
     operation_id = emulator.add_image()
     for _ in range(3):
         await akool.wait_until_complete(operation_id)
-        await asyncio.sleep(0)  # the task of the last poll ends, and lets go of it
+        await asyncio.sleep(0)  # the task of the last poll ends, and drops its reference
         gc.collect()
     assert emulator.ledger.requests["get_image_result"] == 3
     assert akool.counters().finished == 1

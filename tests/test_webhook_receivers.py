@@ -89,7 +89,7 @@ async def test_a_large_body_without_a_length_is_answered_with_413(post):
 
     try:
         status, _ = await post(data=endless())
-    except aiohttp.ClientError:  # the server hung up on the rest
+    except aiohttp.ClientError:  # the server closed the connection before the rest
         return
     assert status == 413
 

@@ -106,7 +106,7 @@ async def test_a_thousand_webhooks_for_one_running_operation_cause_a_handful_of_
             event = WebhookEvent(id=operation.id, status=DONE)
             for _ in range(1000):
                 assert akool.notify(event)
-                await akool.get_image_result(operation.id)  # the poll that it caused has been answered
+                await akool.get_image_result(operation.id)  # the poll after the webhook was answered
             own_reads = 1000
             assert 1 <= polls(slow) - own_reads <= MAX_REPORTED_POLLS
 
@@ -337,7 +337,7 @@ def test_webhooks_are_relied_on_after_one_hit_and_after_a_miss_only_once_many_ca
         webhooks.on_hit()
         assert webhooks.are_reliable
         webhooks.on_miss()
-    for _ in range(HITS_AFTER_MISS):  # as of two processes behind one address
+    for _ in range(HITS_AFTER_MISS):  # like two processes behind one address
         webhooks.on_hit()
         webhooks.on_miss()
         assert not webhooks.are_reliable

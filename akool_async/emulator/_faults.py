@@ -92,7 +92,15 @@ class Fault:
 
     @classmethod
     def status(cls, status: int, when: When = "before") -> Fault:
-        """An HTTP status from 400 to 599 with a gateway's HTML, such as 500, 502 or 503."""
+        """An HTTP error with a gateway's HTML.
+
+        Args:
+            status: 400 to 599, such as 500, 502 or 503.
+            when: Before or after the service's work.
+
+        Raises:
+            ValueError: ``status`` is something else.
+        """
         if status not in ERROR_STATUSES:
             raise ValueError(f"status must be an HTTP error between 400 and 599, not {status!r}")
         return cls("status", when, status)
@@ -114,7 +122,12 @@ class Fault:
 
     @classmethod
     def huge(cls, size: int, when: When = "before") -> Fault:
-        """A body of ``size`` bytes."""
+        """A large body.
+
+        Args:
+            size: Its bytes.
+            when: Before or after the service's work.
+        """
         return cls("huge", when, size)
 
     @classmethod
@@ -137,6 +150,10 @@ class Fault:
         """The reply, or webhook, is delayed by ``seconds``.
 
         With ``when="before"`` the work is delayed as well; it is dropped if the client has left by then.
+
+        Args:
+            seconds: The delay.
+            when: Before or after the service's work.
         """
         return cls("slow", when, seconds)
 
@@ -146,6 +163,9 @@ class Fault:
 
         Args:
             retry_after: Seconds, which are rounded up, or a timezone-aware datetime, which becomes an HTTP date.
+
+        Raises:
+            ValueError: ``retry_after`` is something else.
         """
         if not isinstance(retry_after, datetime):
             if not (math.isfinite(retry_after) and retry_after >= 0):
@@ -157,12 +177,22 @@ class Fault:
 
     @classmethod
     def code(cls, code: int, msg: str | None = None) -> Fault:
-        """A refusal: AKOOL's ``code`` with HTTP status 200. Nothing is accepted."""
+        """A refusal with HTTP status 200. Nothing is accepted.
+
+        Args:
+            code: AKOOL's code.
+            msg: AKOOL's message.
+        """
         return cls("code", "before", code, "refused on command" if msg is None else msg)
 
     @classmethod
     def redirect(cls, url: str, when: When = "before") -> Fault:
-        """HTTP status 302 to ``url``."""
+        """HTTP status 302.
+
+        Args:
+            url: The target.
+            when: Before or after the service's work.
+        """
         return cls("redirect", when, text=url)
 
     @classmethod

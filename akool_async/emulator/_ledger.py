@@ -152,7 +152,14 @@ class Ledger:
         return [press for press, times in list(self.presses_accepted.items()) if times > 1]
 
     def accept(self, kind: str, now: float, finish: float, price: int) -> None:
-        """Record a job that runs from ``now`` until ``finish`` and costs ``price`` credits."""
+        """Record an accepted job. The emulator calls this.
+
+        Args:
+            kind: "prompt", "upscale" or "variation".
+            now: When it was accepted, in seconds since the epoch by the service's clock.
+            finish: When it ends, by the same clock.
+            price: Credits charged.
+        """
         self.accepted += 1
         self.charged += price
         self.generations.add(now, finish)

@@ -68,7 +68,7 @@ class WebhookVerifier:
             raise ConfigurationError(f"client_id must have at least {IV_LENGTH} bytes, not {len(iv)}")
         self._tolerance = _validate.optional_seconds("tolerance", tolerance)
         self._reported: set[str] = set()
-        self._credentials = credentials  # cannot be pickled, so neither can the verifier
+        self._credentials = credentials  # so that the verifier cannot be pickled
         # The documented sample (crypto-js) uses the first 16 bytes of a longer id.
         self._cipher = Cipher(algorithms.AES(key), modes.CBC(iv[:IV_LENGTH]))
 
@@ -88,7 +88,7 @@ class WebhookVerifier:
         with self._refusing(NOT_JSON):
             if len(body) > MAX_BODY_SIZE:
                 raise WebhookError
-            # Numbers keep their text, which is what is signed.
+            # Numbers keep their text, which the signature covers.
             fields = json.loads(bytes(body).decode(), parse_int=_Number, parse_float=_Number, parse_constant=_refuse)
             signature, ciphertext = _text(fields["signature"]), _text(fields["dataEncrypt"])
             timestamp, nonce = _text_or_number(fields["timestamp"]), _text_or_number(fields["nonce"])

@@ -191,7 +191,7 @@ class Lock15:
         self.connection.execute("SELECT pg_advisory_unlock(15)")
 
 
-# --- what a store says of its only job ---
+# --- the records of the only job ---
 
 
 def seconds_searched(store):

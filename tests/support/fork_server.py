@@ -37,13 +37,13 @@ IMPORTS = (
 
 def main():
     """Serve. In a child, run the request and end as an interpreter ends."""
-    del sys.path[0]  # this folder, from which a command imports nothing
-    gc.disable()  # nothing is garbage yet
+    del sys.path[0]  # this folder: commands must not import from it
+    gc.disable()  # there is no garbage yet
     for name in IMPORTS:
         importlib.import_module(name)
-    gc.freeze()  # what the children share is not copied when they collect garbage
+    gc.freeze()  # so that garbage collection in the children does not copy shared memory
     gc.enable()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C for pytest ends this process by ending its requests
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in pytest ends the requests, which ends this process
     with socket.socket(fileno=int(sys.argv[1])) as requests:
         child = serve(requests)
     if child is not None:
@@ -64,7 +64,7 @@ def end_soon(status):
         return
     with suppress(OSError, ValueError):
         atexit._run_exitfuncs()
-        gc.collect()  # what is left open warns
+        gc.collect()  # unclosed resources warn here
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:
                 stream.flush()
@@ -119,7 +119,7 @@ def become(request, descriptors):
         os.dup2(descriptor, target)
         os.close(descriptor)
     os.chdir(request["cwd"])
-    coerced = {"LC_CTYPE": os.environ["LC_CTYPE"]} if "LC_CTYPE" in os.environ else {}  # by the interpreter itself
+    coerced = {"LC_CTYPE": os.environ["LC_CTYPE"]} if "LC_CTYPE" in os.environ else {}  # the interpreter sets it
     os.environ.clear()
     os.environ.update(request["environment"] | coerced)
     time.tzset()

@@ -45,12 +45,12 @@ def other_host():
     name = f"akool-{uuid4().hex[:6]}"
     device, peer = f"{name}-a"[-15:], f"{name}-b"[-15:]
     with ExitStack() as stack:
-        stack.enter_context(portalocker.Lock(ONE_AT_A_TIME, timeout=300))  # there is one pair of addresses
+        stack.enter_context(portalocker.Lock(ONE_AT_A_TIME, timeout=300))  # all tests use the same pair of addresses
         try:
             _ip("netns", "add", name)
             stack.callback(_ip, "netns", "delete", name)
             _ip("link", "add", device, "type", "veth", "peer", "name", peer, "netns", name)
-            stack.callback(_ip, "link", "delete", device)  # now, since the kernel deletes a namespace in its own time
+            stack.callback(_ip, "link", "delete", device)  # deleted now, since the kernel deletes a namespace later
         except subprocess.CalledProcessError as error:
             pytest.skip(f"network namespaces cannot be made here: {error.stderr.decode().strip()}")
         _ip("address", "add", f"{HERE}/24", "dev", device)

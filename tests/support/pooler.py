@@ -8,7 +8,7 @@ from itertools import count
 from sqlalchemy import make_url
 
 PROTOCOL = 3 << 16
-ENCRYPTION_REQUESTS = (80877103, 80877104)  # of TLS and of GSSAPI
+ENCRYPTION_REQUESTS = (80877103, 80877104)  # the request codes of TLS and GSSAPI
 AUTHENTICATED = b"R" + struct.pack("!ii", 8, 0)
 READY = b"Z" + struct.pack("!i", 5) + b"I"
 ROLLBACK = b"Q" + struct.pack("!i", 13) + b"ROLLBACK\0"
@@ -91,7 +91,7 @@ class Pooler:
         try:
             while state != IDLE:
                 to_session.write(message)
-                if message[:1] in b"QS":  # the server answers these with its state
+                if message[:1] in b"QS":  # after these the server reports its state
                     state = await _carry_answer(session, writer)
                 if state != IDLE:
                     message = await _read(reader)

@@ -73,7 +73,7 @@ class Databases:
     def make_template(self) -> None:
         """Make the database that `new_store` copies, once per server."""
         url = self._create(OPENED, "template1")
-        with ThreadPoolExecutor() as threads:  # the tests' own thread has an event loop already
+        with ThreadPoolExecutor() as threads:  # the tests' thread already has an event loop
             threads.submit(asyncio.run, _open(url)).result()
 
     def _create(self, name: str, template: str) -> str:

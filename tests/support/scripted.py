@@ -40,7 +40,7 @@ class ScriptedServer:
         reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
         if callable(reply):
             return await reply(request)
-        # A Response can be sent once only; what is repeated is written as a dict of its arguments.
+        # A Response can be sent only once, so a repeated one is given as a dict of its arguments.
         return web.Response(**reply) if is_response(reply) else web.json_response(reply)
 
 
