@@ -129,7 +129,7 @@ class Endpoints:
     async def _read_patiently(self, read: Callable[[], Awaitable[T]], tries: int) -> T:
         """Call ``read`` up to ``tries`` times while its errors are transient."""
         waits = growing_waits(self._timing.retry_delay, self._timing.max_retry_delay)
-        for _ in range(tries - 1):  # pragma: no branch - Python 3.11 measures this wrongly after a time-out
+        for _ in range(tries - 1):  # pragma: no branch - Python 3.11 measures this wrongly after a timeout
             try:
                 return await read()
             except AkoolError as error:

@@ -19,7 +19,7 @@ _NO_CONNECTION: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeout
 
 def is_secretive(failure: BaseException) -> bool:
     """Return True if the exception's repr may show the key or a proxy's password, so that it must not be chained."""
-    # The cause of a time-out is the exception that it cancelled.
+    # The cause of a timeout is the exception that it cancelled.
     return isinstance(failure, aiohttp.ClientError | TimeoutError | asyncio.CancelledError)
 
 

@@ -30,7 +30,7 @@ class Reply(Enum):
     REFUSED = auto()
     """Any other code of AKOOL's."""
     LOST = auto()
-    """No reply that shows whether AKOOL accepted it: a time-out, a reset, a 5xx, an unreadable body."""
+    """No reply that shows whether AKOOL accepted it: a timeout, a reset, a 5xx, an unreadable body."""
 
 
 class Source(Enum):

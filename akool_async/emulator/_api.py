@@ -117,7 +117,7 @@ class Api:
             call = Call(endpoint, request, received_at, fault, read_body(await request.read()))
             if fault is not None and fault.when == "before":
                 faulty = await self._inject_before(request, fault)
-                if faulty is not None:  # pragma: no branch - Python 3.11 measures this wrongly after a time-out
+                if faulty is not None:  # pragma: no branch - Python 3.11 measures this wrongly after a timeout
                     self._record(call, {}, charged=0)
                     return faulty
             reply = Reply(json.dumps(self._serve(call, answer)).encode())

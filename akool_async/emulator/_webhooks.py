@@ -105,7 +105,7 @@ class WebhookSender:
     async def _send_until_accepted(self, http: aiohttp.ClientSession, image: Image) -> None:
         for tries in range(MAX_TRIES):
             status = await self._post(http, image, self._genuine_body(image), None)
-            if status == OK:  # pragma: no branch - Python 3.11 measures this wrongly after a time-out
+            if status == OK:  # pragma: no branch - Python 3.11 measures this wrongly after a timeout
                 return
             await asyncio.sleep(FIRST_DELAY * 2**tries / self._service.options.speed)
 
