@@ -170,6 +170,19 @@ async def test_open_trees_go_before_new_prompts(emulator, akool):
     assert emulator.ledger.peak_upscales == 4
 
 
+async def test_deep_presses_go_before_shallow_ones(emulator):
+    """Of a tree of variations only few nodes wait at any time, although 84 are to be made."""
+    waiting = most_waiting = 0
+    async with emulator.session(polling=FAST, max_concurrent_operations=1) as akool:
+        async for outcome in akool.fan_out([Prompt("a fox", then="V*>V*>V*")]):
+            assert outcome.ok
+            waiting += (4 if len(outcome.path) < 3 else 0) - (1 if outcome.path else 0)
+            most_waiting = max(most_waiting, waiting)
+    assert emulator.ledger.accepted == 1 + 4 + 16 + 64
+    assert waiting == 0
+    assert most_waiting <= 40
+
+
 async def test_presses_of_the_input_are_not_shut_out_by_trees(emulator, akool):
     """A press at the end of the input is made while trees before it are open."""
     source = emulator.add_image()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+import itertools
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
@@ -29,12 +31,13 @@ class Lane:
 
     limit: int
     """Maximum number of nodes that have begun."""
-    _children: deque[Node] = field(factory=deque)
-    """Waiting nodes of trees that have begun."""
+    _children: list[tuple[int, int, Node]] = field(factory=list)
+    """Waiting nodes of trees that have begun, as a heap: the deepest first, so that few nodes wait."""
     _roots: deque[Node] = field(factory=deque)
     """Waiting items of the input."""
     begun: int = 0
     """Number of nodes that have begun and not left."""
+    _sequence: Iterator[int] = field(factory=itertools.count)
     _was_child: bool = False
     """True if the last node that began was a child."""
 
@@ -60,7 +63,10 @@ class Lane:
 
     def add(self, node: Node) -> None:
         """Add a node to the queue."""
-        (self._roots if node.parent is None else self._children).append(node)
+        if node.parent is None:
+            self._roots.append(node)
+        else:
+            heapq.heappush(self._children, (-len(node.parent.path), next(self._sequence), node))
 
     def take(self, *, may_take_root: bool) -> Node | None:
         """Remove and return the next node; None if there is none. Children and roots alternate if both wait."""
@@ -68,7 +74,7 @@ class Lane:
         if not take_root and not self._children:
             return None
         self._was_child = not take_root
-        return (self._roots if take_root else self._children).popleft()
+        return self._roots.popleft() if take_root else heapq.heappop(self._children)[-1]
 
     def first_root(self) -> Node | None:
         """Return the next item of the input; None if there is none."""
@@ -76,9 +82,10 @@ class Lane:
 
     def clear(self) -> Iterator[Node]:
         """Remove and yield all waiting nodes."""
-        for queue in (self._children, self._roots):
-            while queue:
-                yield queue.popleft()
+        while self._children:
+            yield heapq.heappop(self._children)[-1]
+        while self._roots:
+            yield self._roots.popleft()
 
 
 class Lanes:
