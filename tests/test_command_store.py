@@ -195,7 +195,7 @@ async def test_a_stopped_worker_prints_what_is_left(slow, store, tmp_path):
     _, errors = await process.communicate()
     assert process.returncode == ExitStatus.DONE
     *_, stopped, counts, is_open, go_on, unknown, listing, _, resolve = errors.decode().splitlines()
-    assert stopped.endswith("stopped: other workers, or the next one, wait for what is running at AKOOL")
+    assert stopped.endswith("stopped: other workers, or the next one, follow the operations that are running at AKOOL")
     assert counts.endswith(" 0 done, 0 failed, 1 unknown")
     assert is_open == "1 press is open; if no worker is running, start one:"
     assert go_on == f"akool worker --store {store} --lost-reply-timeout 5.0"

@@ -264,7 +264,7 @@ async def test_a_worker_reports_that_it_made_a_store(slow, tmp_path):
             *("worker", "--until-empty", "--store", "sqlite:///typo.db"), cwd=tmp_path, environment=slow.environment()
         )
         assert status == ExitStatus.DONE
-        assert ("a new store was made" in errors and "typo.db" in errors) is is_new
+        assert ("a new store was created" in errors and "typo.db" in errors) is is_new
 
 
 async def test_a_run_counts_a_press_whose_id_is_reported_while_it_waits(slow, store, akool, tmp_path):

@@ -74,7 +74,7 @@ async def test_a_store_of_a_newer_format_is_refused(emulator, tmp_path):
         await jobs.submit([(emulator.add_image(), "U1")])
     set_format(store, 99)
     with pytest.raises(
-        ConfigurationError, match=r"is of format 99, and this version .* knows up to 5: install a newer"
+        ConfigurationError, match=r"has format 99, and this version .* knows up to 5: install a newer version"
     ):
         await open_jobs(emulator, store).__aenter__()
 

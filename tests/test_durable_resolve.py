@@ -82,7 +82,7 @@ async def test_only_an_unknown_job_can_be_resolved_and_in_one_way(emulator, tmp_
         await jobs.submit([press])
         await jobs.run()
         for wrong in ({}, {"retry": True, "abandon": True}):
-            with pytest.raises(ValueError, match="takes one of"):
+            with pytest.raises(ValueError, match="takes exactly one of"):
                 await jobs.resolve(press, **wrong)
         with pytest.raises(ValueError, match="is done"):
             await jobs.resolve(press, retry=True)
@@ -100,9 +100,9 @@ async def test_an_id_that_cannot_be_the_presss_is_refused(emulator, tmp_path):
         for wrong, reason in (("", "must be the _id"), (5, "must be the _id"), ("a b", "must be the _id")):
             with pytest.raises(ValueError, match=reason):
                 await jobs.resolve(press, operation_id=wrong)
-        with pytest.raises(ValueError, match="is the source image itself"):
+        with pytest.raises(ValueError, match="is the source image; pass the id"):
             await jobs.resolve(press, operation_id=press.image_id)
-        with pytest.raises(ValueError, match=f"{taken} is that of V2"):
+        with pytest.raises(ValueError, match=f"{taken} belongs to V2"):
             await jobs.resolve(press, operation_id=taken)
         await jobs.resolve(press, operation_id=operation_id)
         await jobs.run()

@@ -8,7 +8,7 @@ from dbos import DBOS
 
 from akool_async import AkoolError, ButtonPress, ConfigurationError
 from akool_async.durable import JobState, StoreError
-from akool_async.durable._arguments import PAGE_SIZE, batches_of
+from akool_async.durable._arguments import PAGE_SIZE, read_batches
 from akool_async.durable._outcome_codec import _decode_error
 from akool_async.durable._store_url import StoreUrl
 from akool_async.emulator import Emulator, Fault
@@ -81,7 +81,7 @@ async def test_dbos_used_otherwise_in_the_process_is_reported(emulator, sqlite, 
     try:
         async with open_jobs(emulator, sqlite) as jobs:
             await jobs.submit([(emulator.add_image(), "U1")])
-            with pytest.raises(ConfigurationError, match="DBOS is used in this process otherwise"):
+            with pytest.raises(ConfigurationError, match="this program uses DBOS in this process itself"):
                 await jobs.run()
     finally:
         DBOS.destroy()
@@ -100,7 +100,7 @@ async def test_leaving_what_was_not_entered_does_no_harm(emulator, sqlite):
 async def test_a_store_that_another_process_makes_for_too_long_is_an_error(tmp_path):
     store = StoreUrl.read(f"sqlite:///{tmp_path}/a.db")
     with portalocker.Lock(tmp_path / "a.db.lock"):
-        with pytest.raises(StoreError, match="another process has been making its tables for too long"):
+        with pytest.raises(StoreError, match="another process has been creating its tables for too long"):
             with store.opening_lock(0.01):
                 raise AssertionError("two make it concurrently")
 
@@ -113,7 +113,7 @@ def test_a_lost_reply_timeout_that_is_no_time_is_refused(emulator, sqlite, secon
 
 async def test_batches_are_of_one_page_and_never_empty():
     presses = [(f"image-{number}", "U1") for number in range(2 * PAGE_SIZE)]
-    assert [len(batch) async for batch in batches_of(presses, None)] == [PAGE_SIZE, PAGE_SIZE]
+    assert [len(batch) async for batch in read_batches(presses, None)] == [PAGE_SIZE, PAGE_SIZE]
 
 
 @pytest.mark.parametrize("kind", ["ErrorOfANewerVersion", "Button", "annotations"])

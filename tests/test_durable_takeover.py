@@ -102,7 +102,7 @@ async def test_without_a_network_no_job_is_in_doubt(store, unused_tcp_port, capl
     async with open_jobs(emulator, store, worker_timing=timing) as jobs:
         await jobs.submit([(emulator.add_image(), button) for button in ("U1", "V1", "V2")])
         running = asyncio.create_task(jobs.run())
-        await look_until(lambda: caplog.text.count("trying again: ") >= 3)
+        await look_until(lambda: caplog.text.count("retrying: ") >= 3)
 
         async def are_waiting():
             return (await jobs.status()).waiting == 3

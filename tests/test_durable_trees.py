@@ -328,7 +328,7 @@ async def test_a_key_stands_for_one_prompt(emulator, store):
     async with open_jobs(emulator, store) as jobs:
         await jobs.submit([Prompt("a cat", key="1")])
         for wrong in (Prompt("a dog", key="1"), Prompt("a cat", scale="16:9", key="1"), SourcePrompt("a cat", key="1")):
-            with pytest.raises(ValueError, match="the key '1' is that of another prompt, prompt 'a cat'"):
+            with pytest.raises(ValueError, match="the key '1' belongs to another prompt, prompt 'a cat'"):
                 await jobs.submit([wrong])
         assert await jobs.submit([Prompt("a cat", key="1")]) == 0
 

@@ -280,5 +280,5 @@ async def test_a_worker_hands_over_on_a_hangup(tmp_path):
             process.send_signal(signal.SIGHUP)
             _, errors = await draining
             assert process.returncode == 0, errors
-            assert b"stopped: other workers, or the next one, wait for what is running" in errors
+            assert b"stopped: other workers, or the next one, follow the operations that are running" in errors
             assert {job.operation_id async for job in jobs.jobs()} == paid_ids(emulator)

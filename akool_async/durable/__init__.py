@@ -1,4 +1,4 @@
-"""Fan-outs that outlive the process, on one machine or many. Needs the extra `durable`, which brings DBOS.
+"""Fan-outs that survive the end of their process, on one machine or many. Needs the extra `durable`.
 
 .. include:: README.md
 """

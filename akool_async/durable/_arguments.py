@@ -1,4 +1,4 @@
-"""The arguments of a durable fan-out: each is read, or refused with a message that says what to pass."""
+"""Check the arguments of a durable fan-out. Each error says what to pass instead."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 MAX_AGE: Final = timedelta(days=36_500)
 ACCOUNT_LENGTH_LIMIT: Final = 64
-"""It is part of a file's name."""
+"""Characters. The account is part of the names of DBOS's queues and workers."""
 
 
 @frozen(kw_only=True)
@@ -36,29 +36,32 @@ class Resolution:
 
     job_item: JobItem
     operation_id: str | None
-    """The id to follow it by."""
+    """The operation id with which a worker follows the job; None to abandon it or to press again."""
     abandon: bool
-    """Whether to count it as failed. If this is False and there is no id, it is pressed again."""
+    """True to count the job as failed. If False and there is no id, it is pressed again."""
 
 
 def read_resolution(item: AnyItem | Job | str, operation_id: str | None, *, retry: bool, abandon: bool) -> Resolution:
-    """Exactly one of ``operation_id``, ``retry`` and ``abandon``.
+    """Return how to settle a job, from the arguments of ``DurableFanOut.resolve``.
 
     Raises:
-        ValueError: Another number of them, no item, or an id that cannot be what it made.
+        ValueError: Not exactly one of ``operation_id``, ``retry`` and ``abandon`` is given, ``item`` is not an item, or
+            ``operation_id`` cannot be the id of the image that the item made.
     """
     job_item = read_one("item", item)
     if [operation_id is not None, retry, abandon].count(True) != 1:
-        raise ValueError("resolve takes one of operation_id, retry=True and abandon=True")
+        raise ValueError("resolve takes exactly one of operation_id, retry=True and abandon=True")
     if operation_id is not None:
         operation_id = _validate.image_id("operation_id", operation_id)
         if isinstance(job_item.item, ButtonPress) and operation_id == job_item.item.image_id:
-            raise ValueError(f"operation_id: {operation_id} is the source image itself, not what the press made of it")
+            raise ValueError(
+                f"operation_id: {operation_id} is the source image; pass the id of the image that the press made"
+            )
     return Resolution(job_item=job_item, operation_id=operation_id, abandon=abandon)
 
 
 def check_account(name: str) -> None:
-    """Raise a ``ValueError`` unless it can name an account."""
+    """Raise ``ValueError`` if the name of an account is not allowed."""
     is_name = isinstance(name, str) and name.isascii() and name.isalnum()
     if not is_name or len(name) > ACCOUNT_LENGTH_LIMIT:
         raise ValueError(
@@ -67,28 +70,28 @@ def check_account(name: str) -> None:
 
 
 def check_lost_reply_timeout(seconds: float) -> float:
-    """A number of seconds, 0 included."""
+    """Return the timeout; raise ``ValueError`` if it is not a finite number of seconds of at least 0."""
     if not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
         raise ValueError(f"lost_reply_timeout must be a number of seconds of at least 0, not {seconds!r}")
     return seconds
 
 
 def check_worker_timing(timing: WorkerTiming) -> WorkerTiming:
-    """A :class:`WorkerTiming`."""
+    """Return the timing; raise ``ValueError`` if it is not a :class:`WorkerTiming`."""
     if not isinstance(timing, WorkerTiming):
         raise ValueError(f"worker_timing must be a WorkerTiming, not {timing!r}")  # noqa: TRY004 - bad input
     return timing
 
 
 def check_age(age: timedelta) -> timedelta:
-    """An age that a calendar can subtract from today."""
+    """Return the age; raise ``ValueError`` if ``datetime`` cannot subtract it from today."""
     if not isinstance(age, timedelta) or not timedelta() <= age <= MAX_AGE:
         raise ValueError(f"older_than must be a timedelta of 0 to {MAX_AGE.days:,} days, not {age!r}")
     return age
 
 
 def read_state(state: JobState | str) -> JobState:
-    """The state of a job, or its name."""
+    """Return the state with this name; raise ``ValueError`` if there is none."""
     try:
         return JobState(state)
     except ValueError:
@@ -96,28 +99,32 @@ def read_state(state: JobState | str) -> JobState:
 
 
 def read_one(name: str, item: AnyItem | Job | str) -> JobItem:
-    """What the job of an item is for; of a batch, of its first image. A text is the key of a prompt."""
+    """Return the job item of an item. A batch stands for its first image, and a text for the prompt with this key."""
     if isinstance(item, Job):
-        return item.job_item
+        return item._job_item  # noqa: SLF001 - the store needs it, and users do not
     if isinstance(item, str):
-        item = Prompt(item, key=item)  # the key alone tells it from others
+        item = Prompt(item, key=item)  # the key alone identifies a prompt
     return next(ItemReader().read(_sendable(items.read_item(name, item)), name))
 
 
 async def read_items(name: str, given: Items) -> AsyncGenerator[tuple[JobItem, tuple[Branch, ...]], None]:
-    """What the jobs of each item are for, and what is pressed on its result; an error names the item's place."""
+    """Yield the jobs of each item, each with the branches to press on its result.
+
+    Raises:
+        ValueError: An item is wrong. The message names its position in the input.
+    """
     items.check_items(given, name)
-    reader, place = ItemReader(), 0
+    reader, position = ItemReader(), 0
     async with aclosing(items.pull(given)) as pulled:
         async for one in pulled:
-            item = _sendable(items.read_item(f"{name}[{place}]", one))
+            item = _sendable(items.read_item(f"{name}[{position}]", one))
             try:
-                job_items = reader.read(item, f"{name}[{place}]")
+                job_items = reader.read(item, f"{name}[{position}]")
             except ValueError as error:
-                raise ValueError(f"{name}[{place}]: {error}") from None
+                raise ValueError(f"{name}[{position}]: {error}") from None
             for job_item in job_items:
                 yield job_item, item.then
-            place += 1
+            position += 1
 
 
 def _sendable(item: Item) -> Item:
@@ -126,8 +133,8 @@ def _sendable(item: Item) -> Item:
     return item
 
 
-async def batches_of(given: Items, budget: str | None) -> AsyncGenerator[list[NewJob], None]:
-    """New jobs by the page, and the rest when the input ends, also if it ends with an error."""
+async def read_batches(given: Items, budget: str | None) -> AsyncGenerator[list[NewJob], None]:
+    """Yield new jobs in pages. The last page comes when the input ends, even if it ends with an error."""
     batch: list[NewJob] = []
     try:
         async for job_item, then in read_items("items", given):
@@ -143,6 +150,6 @@ async def batches_of(given: Items, budget: str | None) -> AsyncGenerator[list[Ne
         yield batch
 
 
-def pages(of: list[T]) -> Iterable[list[T]]:
-    """A list by the page, as many as one statement takes."""
-    return (of[start : start + PAGE_SIZE] for start in range(0, len(of), PAGE_SIZE))
+def pages(values: list[T]) -> Iterable[list[T]]:
+    """Return slices of a list, each short enough for one statement."""
+    return (values[start : start + PAGE_SIZE] for start in range(0, len(values), PAGE_SIZE))

@@ -1,7 +1,7 @@
-"""The queue of batches, on DBOS: it holds them, gives each to one worker and keeps those of dead workers.
+"""The queue of batches, built on DBOS. It gives each batch to one worker and keeps the batches of dead workers.
 
-The only module that knows DBOS, and only its public interface. Each batch is a workflow; what became of its presses is
-in the table of jobs. https://docs.dbos.dev/python/reference/client
+No other module uses DBOS, and this one uses only its public interface. Each batch is a workflow. The outcomes of its
+presses are in the table of jobs. https://docs.dbos.dev/python/reference/client
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ VERSION: Final = "2"
 """The version of a workflow's arguments. DBOS gives a worker only workflows of its own version, so this is not the
 library's."""
 BATCH_SIZE: Final = 100
-"""Presses of one batch, which one worker has at a time."""
+"""The most jobs in a batch. A batch belongs to one worker at a time."""
 BELOW: Final = "below"
-"""The queue of presses on images that jobs have made: mostly a few of each image."""
+"""The queue of presses on images that other jobs made. Their batches are small: a few presses for each image."""
 MAX_BATCHES: Final = {"upscale": 2, "variation": 8, "prompt": 4, BELOW: 64}
-"""Batches of each kind that one worker takes, unless others left them: enough to have the next press ready."""
-LEFT: Final = "left"
-"""The queue of batches that a worker left. It has no limit: what runs at AKOOL is followed, whatever else is to do."""
+"""The most batches of each kind that one worker holds: enough to have the next press ready. Takeovers do not count."""
+TAKEOVER: Final = "left"
+"""The queue of batches that a worker handed over. It has no limit: running operations are always followed."""
 UNUSED_INTERVAL: Final = 0.1
-"""Seconds between two wake-ups of DBOS's threads for messages and events, which we do not use. They also notice then
-that DBOS ends: with its default, a second, every end would take that second."""
+"""Seconds between two polls of DBOS's threads for messages and events, which we do not use. DBOS stops only after the
+next poll, so its default of a second would delay each stop of a worker by up to a second."""
 MAX_RECOVERIES: Final = 1_000_000
 """DBOS abandons a workflow after this many recoveries. Our workers die for reasons unrelated to the batch, so never
 abandon one."""
@@ -49,25 +49,25 @@ WAITING, RUNNING = "ENQUEUED", "PENDING"
 dbos_logger: Final = logging.getLogger("dbos")
 
 _only_worker: Final = threading.Lock()
-_run_batch: Callable[[str], Awaitable[None]] | None = None  # DBOS is one per process, and knows functions, not objects
+_run_batch: Callable[[str], Awaitable[None]] | None = None  # global, since DBOS calls functions and not methods
 
 
 class BatchQueue:
-    """The batches of one account. The methods wait for the database; call them in a thread."""
+    """The batches of one account. The methods block while the database works, so call them in a thread."""
 
     def __init__(self, store_url: StoreUrl, account: str) -> None:
         self._address = store_url.driver_address
         self._account = account
-        self._queues = {kind: f"akool_async:{account}:{kind}" for kind in (*MAX_BATCHES, LEFT)}
+        self._queues = {kind: f"akool_async:{account}:{kind}" for kind in (*MAX_BATCHES, TAKEOVER)}
         self._client: DBOSClient | None = None
 
     def migrate(self) -> None:
-        """Make or migrate DBOS's tables."""
+        """Create or migrate DBOS's tables."""
         _quieten_dbos()
         DBOS.migrate(self._address)
 
     def connect(self, database: sa.Engine) -> None:
-        """Use these connections from now on."""
+        """Use the connections of this engine from now on."""
         _quieten_dbos()
         self._client = DBOSClient(
             system_database_engine=database,
@@ -82,7 +82,7 @@ class BatchQueue:
         self._client = None
 
     def enqueue(self, connection: sa.Connection, batch: str, kind: str) -> None:
-        """Put a batch of a kind into the queue, in the caller's transaction; of the kind ``LEFT``, before others."""
+        """Put a batch into the queue of its kind, in the caller's transaction. ``TAKEOVER`` is not limited."""
         self._connected.enqueue_in_transaction(
             connection,
             {
@@ -95,19 +95,19 @@ class BatchQueue:
         )
 
     def requeue(self, batches: Iterable[str]) -> None:
-        """Put batches back into the queue that a worker left, or never began."""
+        """Put batches that a worker handed over or never began into the queue of takeovers."""
         if batches := list(batches):
-            self._connected.resume_workflows(batches, queue_name=self._queues[LEFT])
+            self._connected.resume_workflows(batches, queue_name=self._queues[TAKEOVER])
 
     def running(self, lease: int) -> set[str]:
-        """The batches that DBOS gave to a worker."""
+        """Return the ids of the batches that DBOS gave to the worker with this lease."""
         running = self._connected.list_workflows(
             executor_id=self._executor(lease), status=RUNNING, load_input=False, load_output=False
         )
         return {workflow.workflow_id for workflow in running}
 
     def lost(self, batches: Iterable[str], workers: Iterable[int]) -> set[str]:
-        """Those of these batches that are neither waiting nor running at one of these workers."""
+        """Return those of the given batches that are neither waiting nor running at one of the given workers."""
         batches = list(batches)
         if not batches:
             return set()
@@ -122,29 +122,29 @@ class BatchQueue:
         }
 
     def delete(self, batches: Iterable[str]) -> None:
-        """Forget batches."""
+        """Delete batches from the queue."""
         if batches := list(batches):
             self._connected.delete_workflows(batches)
 
     def delete_those_of_format_3(self) -> None:
-        """Forget workflows that carried out one press each."""
+        """Delete the workflows of format 3, each of which carried out one press."""
         old = self._connected.list_workflows(name=WORKFLOW_OF_FORMAT_3, load_input=False, load_output=False)
         self.delete(workflow.workflow_id for workflow in old)
 
-    # --- the one worker of this process ---
+    # --- the only worker of this process ---
 
     @staticmethod
     @contextmanager
     def as_only_worker() -> Iterator[None]:
-        """Be the one worker of this process, since DBOS is one per process.
+        """Be the only worker of this process in this block, since a process has one DBOS.
 
         Raises:
-            ConfigurationError: Another is at work.
+            ConfigurationError: Another worker is running in this process.
         """
         if not _only_worker.acquire(blocking=False):
             raise ConfigurationError(
-                "one DurableFanOut runs in a process at a time, and another is running or still handing over: run this "
-                "in another process"
+                "one DurableFanOut runs in a process at a time, and another is running or still handing over its jobs: "
+                "run this one in another process"
             )
         try:
             yield
@@ -157,13 +157,13 @@ class BatchQueue:
         """Begin to take batches, in this thread's event loop.
 
         Args:
-            lease: The worker.
-            run_batch: Carries out the batch with an id.
+            lease: The number of the worker's lease.
+            run_batch: Carries out a batch. Called with the id of the batch.
             database: The connections to use.
             poll_interval: Seconds between two polls for a batch.
 
         Raises:
-            ConfigurationError: A program uses DBOS in this process itself.
+            ConfigurationError: The program itself uses DBOS in this process.
         """
         global _run_batch  # noqa: PLW0603
         executor = self._executor(lease)
@@ -180,8 +180,10 @@ class BatchQueue:
                 "notification_coalesce_sec": UNUSED_INTERVAL,
             }
         )
-        if DBOS.executor_id != executor:  # it is one per process, and was made before
-            raise ConfigurationError("DBOS is used in this process otherwise: run DurableFanOut in another process")
+        if DBOS.executor_id != executor:  # DBOS() returned the one that the program made
+            raise ConfigurationError(
+                "this program uses DBOS in this process itself: run DurableFanOut in another process"
+            )
         _run_batch = run_batch
         try:
             DBOS.listen_queues(list(self._queues.values()))
@@ -193,13 +195,13 @@ class BatchQueue:
                     on_conflict="always_update",
                 )
             DBOS.launch()
-        except BaseException:  # pragma: no cover - if the database goes away at this very moment
+        except BaseException:  # pragma: no cover - if the database fails just now
             self.stop()
             raise
 
     @staticmethod
     def stop() -> None:
-        """Stop taking batches. Those under way belong to this worker until they are requeued."""
+        """Stop taking batches. Batches under way belong to this worker until they are requeued."""
         global _run_batch  # noqa: PLW0603
         DBOS.destroy()
         _run_batch = None
@@ -209,22 +211,22 @@ class BatchQueue:
 
     @property
     def _connected(self) -> DBOSClient:
-        if self._client is None:  # pragma: no cover - the fan-out checks it before
+        if self._client is None:  # pragma: no cover - the fan-out checks this first
             raise ConfigurationError(NOT_ENTERED)
         return self._client
 
 
 def _quieten_dbos() -> None:
-    """Keep DBOS's log quiet, since ours reports what matters, unless somebody has set the level of its logger."""
+    """Silence DBOS's log unless somebody has set the level of its logger: our own log reports what matters."""
     if dbos_logger.level == logging.NOTSET:
         dbos_logger.setLevel(logging.CRITICAL)
-    if not dbos_logger.handlers:  # else DBOS adds one that writes to today's stderr for the rest of the process
+    if not dbos_logger.handlers:  # otherwise DBOS adds one that keeps the current stderr for the rest of the process
         dbos_logger.addHandler(logging.NullHandler())
 
 
 @DBOS.workflow(name=WORKFLOW, max_recovery_attempts=MAX_RECOVERIES)
 async def _run_workflow(batch: str) -> None:
-    if _run_batch is None:  # pragma: no cover - taken at the moment when the worker ended; requeued with the others
+    if _run_batch is None:  # pragma: no cover - taken just as the worker ended, and requeued with the others
         await asyncio.get_running_loop().create_future()
     else:
         await _run_batch(batch)

@@ -1,6 +1,7 @@
-"""The budgets of a store: what the jobs of one submission, or of one day, may cost all workers together.
+"""The budgets of a store: the most credits that the jobs of one submission, or of one day, may cost.
 
-Their sums follow the jobs: a transaction that changes the credits of jobs reads what they count for before and after.
+A budget applies to all workers together. Every transaction that changes the credits of jobs also changes the sums of
+their budgets, by the difference between the jobs before and after the change.
 """
 
 from __future__ import annotations
@@ -21,21 +22,21 @@ if TYPE_CHECKING:
 SPENT: Final = sa.func.coalesce(JOBS.c.lost, 0.0) + sa.case(
     (JOBS.c.reserved.is_(None), sa.func.coalesce(JOBS.c.credits, JOBS.c.estimate, 0.0)), else_=0.0
 )
-"""What a job counts for once it has ended, and what earlier POSTs of it count for."""
+"""Credits that an ended job, and the earlier POSTs of any job, have spent of a budget."""
 RESERVED: Final = sa.func.coalesce(
     sa.case((JOBS.c.credits > JOBS.c.reserved, JOBS.c.credits), else_=JOBS.c.reserved), 0.0
 )
-"""What is set aside for a job until it has ended."""
+"""Credits reserved for a job until it has ended."""
 DAY_FORMAT: Final = "day %Y-%m-%d"
 
 
 class DailyBudgetError(BudgetError):
-    """Pressing could have passed ``max_credits_per_day``: the jobs stay open, and go on after midnight (UTC)."""
+    """A press could have exceeded ``max_credits_per_day``. The jobs stay open until after midnight (UTC)."""
 
 
 @frozen
 class BudgetRow:
-    """A budget as it is in this transaction."""
+    """The state of a budget in the current transaction. All amounts are credits."""
 
     name: str
     max_credits: float
@@ -44,12 +45,12 @@ class BudgetRow:
 
 
 def day_of(microseconds: int) -> str:
-    """The name of the budget of a day, in UTC."""
+    """Return the name of the budget of the day (UTC) of a time in microseconds since the epoch."""
     return datetime.fromtimestamp(microseconds / 1_000_000, UTC).strftime(DAY_FORMAT)
 
 
 def open_budget(connection: sa.Connection, account: str, name: str, max_credits: float) -> None:
-    """Make a budget, or change what it allows. What jobs of it have cost so far counts."""
+    """Create a budget, or change its ``max_credits``. A new budget counts what its jobs have cost already."""
     is_of_it = (JOBS.c.account == account) & ((JOBS.c.budget == name) | (JOBS.c.day == name))
     sums = sa.select(sa.func.coalesce(sa.func.sum(SPENT), 0.0), sa.func.coalesce(sa.func.sum(RESERVED), 0.0))
     exists = sa.select(BUDGETS.c.budget).where(BUDGETS.c.account == account, BUDGETS.c.budget == name)
@@ -58,14 +59,14 @@ def open_budget(connection: sa.Connection, account: str, name: str, max_credits:
         connection.execute(changed.where(BUDGETS.c.max_credits != max_credits).values(max_credits=max_credits))
         return
     spent, reserved = connection.execute(sums.where(is_of_it)).one()
-    made = insert_into(connection, BUDGETS).values(
+    new = insert_into(connection, BUDGETS).values(
         account=account, budget=name, max_credits=max_credits, spent=spent, reserved=reserved
     )
-    connection.execute(made.on_conflict_do_nothing())
+    connection.execute(new.on_conflict_do_nothing())
 
 
 def read_budgets(connection: sa.Connection, account: str, names: Iterable[str]) -> dict[str, BudgetRow]:
-    """The budgets with these names, by name."""
+    """Return the budgets with these names, by name."""
     columns = (BUDGETS.c.budget, BUDGETS.c.max_credits, BUDGETS.c.spent, BUDGETS.c.reserved)
     rows = connection.execute(
         sa.select(*columns).where(BUDGETS.c.account == account, BUDGETS.c.budget.in_(list(names)))
@@ -74,8 +75,8 @@ def read_budgets(connection: sa.Connection, account: str, names: Iterable[str]) 
 
 
 @contextmanager
-def budgets_follow(connection: sa.Connection, account: str, job_ids: Sequence[str]) -> Iterator[None]:
-    """In this block the credits of these jobs change, and so do the sums of their budgets."""
+def updating_budgets(connection: sa.Connection, account: str, job_ids: Sequence[str]) -> Iterator[None]:
+    """Update the sums of the budgets of these jobs after a block that changes the credits of the jobs."""
     before = _sums(connection, job_ids)
     yield
     after = _sums(connection, job_ids)

@@ -1,7 +1,7 @@
-"""What a worker writes of its jobs: claims, ids and ends, many in one transaction, under the caps and budgets of all.
+"""The changes that a worker writes to its jobs: claims, ids and ends. One transaction writes many of them.
 
-Each change carries the lease of its worker. Once another worker has taken a job over, only facts are written of it: an
-id that AKOOL gave, and a result.
+A claim succeeds only within the caps and budgets that all workers share. Each change carries the lease of its worker.
+If another worker has taken the job over, only facts are still written: an id that AKOOL returned, and a result.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from akool_async import BudgetError
 from akool_async._fan_out.lanes import AHEAD
 from akool_async._limits.budget import reservation
 from akool_async._limits.credits import Prices, as_price
-from akool_async.durable._budgets import DailyBudgetError, budgets_follow, day_of, open_budget, read_budgets
+from akool_async.durable._budgets import DailyBudgetError, day_of, open_budget, read_budgets, updating_budgets
 from akool_async.durable._group_writer import HAS_TO_WAIT
 from akool_async.durable._job import JobState
 from akool_async.durable._notifications import notify
@@ -58,46 +58,50 @@ logger = logging.getLogger("akool_async")
 
 @frozen
 class Limits:
-    """What holds for all workers of an account together."""
+    """The limits that all workers of an account share."""
 
     max_upscales: int
     max_operations: int | None
+    """Concurrent operations of all kinds; None for no limit."""
     max_credits_per_day: float | None
+    """Credits for each day (UTC); None for no limit."""
     price_timeout: float
-    """Seconds for which others wait for the price of a press that goes alone."""
+    """Seconds that other presses of a budget wait for a press whose price is not known yet."""
 
 
 @frozen(eq=False)
 class ClaimJob:
-    """The press is about to be made. True once it may be; False if another worker has it, or it has ended.
+    """Claim a job before its POST.
 
-    It has to wait while the cap is reached, or while its budget has no room for a surprise.
+    The result is True once the POST may be sent, and False if the job has ended or belongs to another worker. The claim
+    has to wait while the cap is reached, or while its budget could not cover an unexpected price.
     """
 
     job: LeasedJob
     lease: int
-    makes_room = False
+    frees_capacity = False
     is_optional = True
 
 
 @frozen(eq=False)
 class WithdrawClaim:
-    """AKOOL did not take the press."""
+    """Undo a claim: AKOOL did not accept the press."""
 
     job: LeasedJob
     lease: int
-    makes_room = True
+    frees_capacity = True
     is_optional = False
 
 
 @frozen(eq=False)
 class AcceptJob:
-    """AKOOL accepted the press. True once that is recorded; False if another press has the same operation."""
+    """Record that AKOOL accepted the press. The result is False if another job has the same operation id, else True."""
 
     job: LeasedJob
     operation_id: str
     reported: float | None
-    makes_room = True
+    """Credits that the reply reported; None if it reported none."""
+    frees_capacity = True
     is_optional = False
 
     def __str__(self) -> str:
@@ -106,53 +110,59 @@ class AcceptJob:
 
 @frozen(eq=False)
 class EndJob:
-    """The job ended, unless another worker has it. A result also replaces an end without one.
+    """Record the end of a job that this worker has. A result is recorded even if another worker has the job, or has
+    ended it as unknown.
 
-    True once it has ended; False if another worker goes on with it, or if its lost id is known.
+    The value is True once the job has ended, and False if it stays open: another worker has it, or its lost id has
+    become known.
     """
 
     job: LeasedJob
     lease: int
     state: JobState
     outcome: str
+    """The outcome as JSON."""
     operation_id: str | None
+    """The id that AKOOL returned; None if it is not known."""
     reported: float | None
+    """Credits that the result reported; None if it reported none."""
     is_charged: bool
     """True if AKOOL is known to have accepted the press."""
     is_refused: bool
-    """True if AKOOL surely did not accept it."""
+    """True if AKOOL is known not to have accepted the press."""
     has_result: bool
     is_over_budget: bool
-    makes_room = True
+    frees_capacity = True
     is_optional = False
 
 
 @frozen(eq=False)
 class SearchForId:
-    """Workers have waited so long for a lost id, all together."""
+    """Record for how long workers have searched for a lost id."""
 
     job: LeasedJob
     lease: int
     seconds: float
-    makes_room = False
+    """The sum over all workers."""
+    frees_capacity = False
     is_optional = False
 
 
 JobChange = SearchForId | ClaimJob | WithdrawClaim | AcceptJob | EndJob
 
 POSTGRESQL_NOW: Final = sa.cast(sa.extract("epoch", sa.func.clock_timestamp()) * 1_000_000, sa.BigInteger)
-_IS_ONE: Final = JOBS.c.job_id.in_(sa.bindparam("its_jobs", expanding=True))
-_IS_MINE: Final = (JOBS.c.lease == sa.bindparam("its_lease")) & JOBS.c.ended_at.is_(None)
+_IS_ONE: Final = JOBS.c.job_id.in_(sa.bindparam("given_jobs", expanding=True))
+_IS_MINE: Final = (JOBS.c.lease == sa.bindparam("given_lease")) & JOBS.c.ended_at.is_(None)
 _OTHER: Final = JOBS.alias("other")
 _HAS_NO_RESULT: Final = JOBS.c.ended_at.is_(None) | (JOBS.c.state != JobState.DONE) & JOBS.c.in_doubt
 
 
 @frozen
 class _Statements:
-    """What is written of many jobs by one statement each, made once for each kind of database.
+    """Statements that each change many jobs. They are built once for each kind of database.
 
-    The rows come as JSON: a statement for each row would take most of the time, and let go of the interpreter's lock
-    each time.
+    The rows are passed as JSON. One statement per row would take most of a worker's time, and would release the
+    interpreter's lock for each row.
     """
 
     withdraw: sa.Update
@@ -179,7 +189,7 @@ def _make_statements(*, is_postgresql: bool) -> _Statements:
         reported=sa.Double(),
         price=sa.Double(),
     )
-    # Not of the same account alone: SQLite would look through all jobs of the account, and ids differ everywhere.
+    # Without a condition on the account, which would make SQLite read all of its jobs. Ids differ between accounts.
     has_other = sa.exists().where(_OTHER.c.operation_id == accepted.c.id, _OTHER.c.job_id != JOBS.c.job_id)
     return _Statements(
         withdraw=sa.update(JOBS)
@@ -204,7 +214,7 @@ def _make_statements(*, is_postgresql: bool) -> _Statements:
         .where(
             JOBS.c.job_id == ended.c.job,
             _IS_MINE | (ended.c.has_result & _HAS_NO_RESULT),
-            # A worker that was cut off, or a webhook, may have brought the id meanwhile.
+            # A webhook, or a worker that was cut off, may have recorded the id in the meantime.
             ~ended.c.is_unknown
             | ended.c.id.is_not(None)
             | (JOBS.c.operation_id.is_(None) & JOBS.c.reported_id.is_not_distinct_from(ended.c.reported_id)),
@@ -214,17 +224,17 @@ def _make_statements(*, is_postgresql: bool) -> _Statements:
             lease=None,
             claimed=False,
             in_doubt=ended.c.is_unknown,
-            ended_at=sa.bindparam("moment", type_=sa.BigInteger),
+            ended_at=sa.bindparam("now_us", type_=sa.BigInteger),
             ended_number=ended.c.number,
             outcome=ended.c.outcome,
             operation_id=sa.func.coalesce(ended.c.id, JOBS.c.operation_id),
             charged=sa.case((ended.c.is_charged, True), else_=JOBS.c.charged),
-            # The worker has checked it, and it is not this press's.
+            # The worker has checked the reported id: it belongs to another press.
             reported_id=sa.case((ended.c.is_unknown, None), else_=JOBS.c.reported_id),
             credits=_larger_charge(ended.c.reported),
             estimate=sa.case(
                 (ended.c.is_refused, None),
-                # Of a budget it counts for as much as it may have cost, as far as is known.
+                # With a budget, the largest known price counts, since the press may have cost that much.
                 (JOBS.c.charged & (JOBS.c.budget.is_(None) | (JOBS.c.estimate > ended.c.price)), JOBS.c.estimate),
                 else_=ended.c.price,
             ),
@@ -245,7 +255,7 @@ _CLAIM: Final = (
     .where(_IS_ONE, _IS_MINE)
     .values(
         claimed=True,
-        claimed_at=sa.bindparam("moment", type_=sa.BigInteger),
+        claimed_at=sa.bindparam("now_us", type_=sa.BigInteger),
         estimate=sa.func.coalesce(JOBS.c.estimate, sa.bindparam("expected", type_=sa.Double)),
         reserved=sa.bindparam("set_aside", type_=sa.Double),
         goes_alone=sa.bindparam("is_alone", type_=sa.Boolean),
@@ -254,25 +264,25 @@ _CLAIM: Final = (
     .returning(JOBS.c.job_id)
 )
 _PRICES: Final = sa.select(PRICES.c.kind, PRICES.c.credits, PRICES.c.largest).where(
-    PRICES.c.account == sa.bindparam("its_account")
+    PRICES.c.account == sa.bindparam("given_account")
 )
 _COUNT_END: Final = (
     sa.update(ACCOUNTS)
-    .where(ACCOUNTS.c.account == sa.bindparam("its_account"))
+    .where(ACCOUNTS.c.account == sa.bindparam("given_account"))
     .values(ended_number=ACCOUNTS.c.ended_number + sa.bindparam("more"))
 )
 _CLAIM_AGAIN: Final = sa.select(JOBS.c.job_id).where(_IS_ONE, _IS_MINE)
 _IS_UPSCALE: Final = JOBS.c.kind == "upscale"
 _COUNT_CLAIMED: Final = sa.select(
     sa.func.count().filter(_IS_UPSCALE).label("upscales"), sa.func.count().label("all")
-).where(JOBS.c.account == sa.bindparam("its_account"), IS_CLAIMED)
+).where(JOBS.c.account == sa.bindparam("given_account"), IS_CLAIMED)
 _BELOW: Final = sa.func.count().filter(_IS_UPSCALE) + sa.func.coalesce(sa.func.sum(JOBS.c.upscales), 0)
-_COUNT_BELOW: Final = sa.select(_BELOW).where(JOBS.c.account == sa.bindparam("its_account"), IS_BELOW)
+_COUNT_BELOW: Final = sa.select(_BELOW).where(JOBS.c.account == sa.bindparam("given_account"), IS_BELOW)
 _COUNT_BELOW_ROOTS: Final = sa.select(sa.func.coalesce(sa.func.sum(JOBS.c.upscales), 0)).where(
-    JOBS.c.account == sa.bindparam("its_account"), IS_CLAIMED, JOBS.c.parent.is_(None)
+    JOBS.c.account == sa.bindparam("given_account"), IS_CLAIMED, JOBS.c.parent.is_(None)
 )
 _RESERVED: Final = sa.select(JOBS.c.budget, JOBS.c.day, JOBS.c.kind, JOBS.c.reserved, JOBS.c.goes_alone).where(
-    JOBS.c.account == sa.bindparam("its_account"),
+    JOBS.c.account == sa.bindparam("given_account"),
     IS_CLAIMED,
     JOBS.c.reserved.is_not(None),
     JOBS.c.claimed_at > sa.bindparam("since", type_=sa.BigInteger),
@@ -280,8 +290,8 @@ _RESERVED: Final = sa.select(JOBS.c.budget, JOBS.c.day, JOBS.c.kind, JOBS.c.rese
 
 
 @define
-class _Room:
-    """What the caps and the budgets of an account allow, in one transaction."""
+class _Capacity:
+    """The free capacity of an account's caps and budgets, in one transaction."""
 
     limits: Limits
     prices: Prices
@@ -289,15 +299,15 @@ class _Room:
     upscales: int = 0
     operations: int = 0
     ahead: int = 0
-    """Upscales of open trees."""
+    """Upscales that open trees still have to run."""
     unconfirmed: set[str] = field(factory=set)
-    """Budgets of which a POST is under way whose price may yet be a surprise."""
+    """Budgets with a POST under way whose price is not known yet."""
 
     def admit(self, job: LeasedJob, today: str) -> _Terms | None:
-        """Take room for a press; None if it has to wait.
+        """Take capacity for a press, and return the terms of its claim; None if it has to wait.
 
         Raises:
-            BudgetError: It will not fit its budget, whatever becomes of the others.
+            BudgetError: The press exceeds its budget even if no press under way is charged.
         """
         is_upscale = job.item.kind == "upscale"
         max_operations = self.limits.max_operations
@@ -317,7 +327,7 @@ class _Room:
     def _reserve(self, job: LeasedJob, today: str) -> _Terms | None:
         kind = job.item.kind
         price = self.prices.largest(kind)
-        # What has an id is paid for already.
+        # A press with an id has been paid for.
         names = [] if job.reported_id else [name for name in (job.budget, today) if name in self.budgets]
         terms = _Terms(self.prices.expected(kind), None, is_alone=False)
         for name in names:
@@ -344,15 +354,18 @@ class _Room:
 
 @frozen
 class _Terms:
-    """On which a press is claimed."""
+    """The credits of a claim."""
 
     expected: float
+    """The expected price."""
     set_aside: float | None
+    """Credits to reserve in the budgets; None without a budget."""
     is_alone: bool
+    """True if other presses of the budget wait until the price is known."""
 
 
 class ChangeWriter:
-    """Writes the changes of one worker."""
+    """Writes the changes of one worker to the store."""
 
     def __init__(self, account: str, limits: Limits, queue: BatchQueue) -> None:
         self._account = account
@@ -361,34 +374,34 @@ class ChangeWriter:
         self._recorder = Recorder(account, queue)
 
     def write_all(self, connection: sa.Connection, changes: Sequence[JobChange], is_retry: bool) -> list[object]:
-        """Write all of them, and return the result of each. What makes room comes before what needs it.
+        """Write changes and return the result of each. Claims come last, since other changes free capacity for them.
 
         Args:
-            connection: In a transaction.
-            changes: What to write.
-            is_retry: True if it may have been written already, and the database's answer was lost.
+            connection: A connection with an open transaction.
+            changes: The changes to write.
+            is_retry: True if an earlier try may have committed, and only the database's answer was lost.
         """
         account = lock_account(connection, self._account)
         prices = self._read_prices(connection)
         results: dict[JobChange, object] = {}
-        claims = _of(ClaimJob, changes)
+        claims = _of_type(ClaimJob, changes)
         others = [change for change in changes if not isinstance(change, ClaimJob)]
-        with self._budgets_follow(connection, account, others):
-            results |= self._end(connection, _of(EndJob, changes), account, prices)
-            if withdrawn := _of(WithdrawClaim, changes):
+        with self._updating_budgets(connection, account, others):
+            results |= self._end(connection, _of_type(EndJob, changes), account, prices)
+            if withdrawn := _of_type(WithdrawClaim, changes):
                 jobs = [change.job.job_id for change in withdrawn]
-                its = {"its_jobs": jobs, "its_lease": withdrawn[0].lease}
-                connection.execute(_Statements.of(connection).withdraw, its)
-            if searched := _of(SearchForId, changes):
+                parameters = {"given_jobs": jobs, "given_lease": withdrawn[0].lease}
+                connection.execute(_Statements.of(connection).withdraw, parameters)
+            if searched := _of_type(SearchForId, changes):
                 more = [{"job": each.job.job_id, "microseconds": round(each.seconds * 1_000_000)} for each in searched]
-                its = {"rows": _dumps(more), "its_lease": searched[0].lease}
-                connection.execute(_Statements.of(connection).set_search_time, its)
-            results |= self._accept(connection, _of(AcceptJob, changes), prices)
+                parameters = {"rows": _dumps(more), "given_lease": searched[0].lease}
+                connection.execute(_Statements.of(connection).set_search_time, parameters)
+            results |= self._accept(connection, _of_type(AcceptJob, changes), prices)
         if claims:
             if is_retry:
                 self._mark_claimed(connection, claims)
             results |= self._claim(connection, claims, account, prices)
-        if account.has_others and any(change.makes_room for change in changes):
+        if account.has_others and any(change.frees_capacity for change in changes):
             notify(connection, self._account)
         return [results.get(change) for change in changes]
 
@@ -419,29 +432,29 @@ class ChangeWriter:
                 }
             )
         if rows:
-            connection.execute(_COUNT_END, {"its_account": self._account, "more": len(rows)})
-            its = {"rows": _dumps(rows), "its_lease": ends[0].lease, "moment": account.moment}
-            ended = connection.execute(_Statements.of(connection).end, its).all()
-            self._record_below(connection, ended, account.moment)
+            connection.execute(_COUNT_END, {"given_account": self._account, "more": len(rows)})
+            parameters = {"rows": _dumps(rows), "given_lease": ends[0].lease, "now_us": account.now_us}
+            ended = connection.execute(_Statements.of(connection).end, parameters).all()
+            self._record_below(connection, ended, account.now_us)
             if len(ended) < len(rows):
                 still_open = sa.select(JOBS.c.job_id).where(_IS_ONE, JOBS.c.ended_at.is_(None))
-                found = connection.execute(still_open, {"its_jobs": [row["job"] for row in rows]})
+                found = connection.execute(still_open, {"given_jobs": [row["job"] for row in rows]})
                 left = set(found.scalars())
                 return {end: end.job.job_id not in left for end in ends}
         return dict.fromkeys(ends, True)
 
-    def _record_below(self, connection: sa.Connection, ended: Sequence[sa.Row[Any]], moment: int) -> None:
-        """Record what is pressed on the results of jobs, in the transaction that ends them."""
+    def _record_below(self, connection: sa.Connection, ended: Sequence[sa.Row[Any]], now_us: int) -> None:
+        """Record the jobs below ended jobs, in the transaction that ends them."""
         below: list[NewJob] = []
         for row in ended:
             if row.branches and row.state == JobState.DONE:
                 below += jobs_below(row.job_id, row.image_id, read_then(row.branches), row.budget)
-        if self._recorder.record(connection, below, moment):
+        if self._recorder.record(connection, below, now_us):
             notify(connection, self._account)
 
     def _accept(self, connection: sa.Connection, accepted: list[AcceptJob], prices: Prices) -> dict[JobChange, object]:
         rows = []
-        by_id = {change.operation_id: change for change in reversed(accepted)}  # the first of each id
+        by_id = {change.operation_id: change for change in reversed(accepted)}  # the first job of each id wins
         for change in by_id.values():
             kind, reported = change.job.item.kind, as_price(change.reported)
             if reported is not None:
@@ -454,7 +467,7 @@ class ChangeWriter:
                     "job": change.job.job_id,
                     "id": change.operation_id,
                     "reported": reported,
-                    # A smaller report is not believed before the result confirms it.
+                    # A smaller price counts only after the result confirms it.
                     "still": max(reported or 0.0, prices.largest(kind)) if is_known else None,
                     "is_alone": not is_known,
                 }
@@ -464,7 +477,7 @@ class ChangeWriter:
         written = connection.execute(_Statements.of(connection).accept, {"rows": _dumps(rows)})
         ended_at: dict[str, int | None] = {job_id: ended for job_id, ended in written}  # noqa: C416 - rows
         for job_id, ended in ended_at.items():
-            if ended is not None:  # as unknown, by another worker: the id is followed now
+            if ended is not None:  # another worker ended the job as unknown: follow its id now
                 reopen(connection, self._queue, job_id, None)
         if len(ended_at) < len(accepted):
             for change in self._pruned(connection, [each for each in accepted if each.job.job_id not in ended_at]):
@@ -474,22 +487,22 @@ class ChangeWriter:
 
     def _pruned(self, connection: sa.Connection, accepted: list[AcceptJob]) -> list[AcceptJob]:
         found = sa.select(JOBS.c.job_id).where(_IS_ONE)
-        there = set(connection.execute(found, {"its_jobs": [each.job.job_id for each in accepted]}).scalars())
-        return [each for each in accepted if each.job.job_id not in there]
+        existing = set(connection.execute(found, {"given_jobs": [each.job.job_id for each in accepted]}).scalars())
+        return [each for each in accepted if each.job.job_id not in existing]
 
     def _claim(
         self, connection: sa.Connection, claims: list[ClaimJob], account: AccountRow, prices: Prices
     ) -> dict[JobChange, object]:
-        today, lease = day_of(account.moment), claims[0].lease
+        today, lease = day_of(account.now_us), claims[0].lease
         if self._limits.max_credits_per_day is not None:
             open_budget(connection, self._account, today, self._limits.max_credits_per_day)
             account = evolve(account, has_budgets=True)
-        room = self._room(connection, claims, account, prices, today)
+        capacity = self._read_capacity(connection, claims, account, prices, today)
         results: dict[JobChange, object] = {}
         admitted: dict[_Terms | None, list[ClaimJob]] = {}
         for claim in claims:
             try:
-                terms = None if claim.job.is_claimed else room.admit(claim.job, today)
+                terms = None if claim.job.is_claimed else capacity.admit(claim.job, today)
             except BudgetError as error:
                 results[claim] = error
                 continue
@@ -497,45 +510,47 @@ class ChangeWriter:
                 results[claim] = HAS_TO_WAIT
             else:
                 admitted.setdefault(terms, []).append(claim)
-        with self._budgets_follow(connection, account, [claim for some in admitted.values() for claim in some]):
+        with self._updating_budgets(connection, account, [claim for some in admitted.values() for claim in some]):
             for terms, some in admitted.items():
-                rows: dict[str, Any] = {"its_jobs": [claim.job.job_id for claim in some], "its_lease": lease}
+                rows: dict[str, Any] = {"given_jobs": [claim.job.job_id for claim in some], "given_lease": lease}
                 if terms is None:
                     mine = set(connection.execute(_CLAIM_AGAIN, rows).scalars())
                 else:
-                    rows |= {"moment": account.moment, "today": today, **asdict(terms)}
+                    rows |= {"now_us": account.now_us, "today": today, **asdict(terms)}
                     mine = set(connection.execute(_CLAIM, rows).scalars())
                 results |= {claim: claim.job.job_id in mine for claim in some}
         return results
 
     def _mark_claimed(self, connection: sa.Connection, claims: list[ClaimJob]) -> None:
         claimed = sa.select(JOBS.c.job_id).where(_IS_ONE, _IS_MINE, IS_CLAIMED)
-        its = {"its_jobs": [claim.job.job_id for claim in claims], "its_lease": claims[0].lease}
-        found = set(connection.execute(claimed, its).scalars())
+        parameters = {"given_jobs": [claim.job.job_id for claim in claims], "given_lease": claims[0].lease}
+        found = set(connection.execute(claimed, parameters).scalars())
         for claim in claims:
             claim.job.is_claimed |= claim.job.job_id in found
 
-    def _room(
+    def _read_capacity(
         self, connection: sa.Connection, claims: list[ClaimJob], account: AccountRow, prices: Prices, today: str
-    ) -> _Room:
-        room = _Room(self._limits, prices)
-        its = {"its_account": self._account}
+    ) -> _Capacity:
+        capacity = _Capacity(self._limits, prices)
+        parameters = {"given_account": self._account}
         if self._limits.max_operations is not None or any(claim.job.item.kind == "upscale" for claim in claims):
-            room.upscales, room.operations = connection.execute(_COUNT_CLAIMED, its).one()
+            capacity.upscales, capacity.operations = connection.execute(_COUNT_CLAIMED, parameters).one()
         if any(claim.job.opens_tree for claim in claims):
             counts = (_COUNT_BELOW, _COUNT_BELOW_ROOTS)
-            room.ahead = sum(connection.execute(count, its).scalar_one() for count in counts)
+            capacity.ahead = sum(connection.execute(count, parameters).scalar_one() for count in counts)
         if account.has_budgets:
             names = {today, *(claim.job.budget for claim in claims if claim.job.budget is not None)}
-            room.budgets = read_budgets(connection, self._account, names)
-            since = account.moment - round(self._limits.price_timeout * 1_000_000)
-            for budget, day, kind, reserved, goes_alone in connection.execute(_RESERVED, {**its, "since": since}):
+            capacity.budgets = read_budgets(connection, self._account, names)
+            since = account.now_us - round(self._limits.price_timeout * 1_000_000)
+            for budget, day, kind, reserved, goes_alone in connection.execute(
+                _RESERVED, {**parameters, "since": since}
+            ):
                 if goes_alone or reserved > prices.largest(kind):
-                    room.unconfirmed |= {name for name in (budget, day) if name is not None}
-        return room
+                    capacity.unconfirmed |= {name for name in (budget, day) if name is not None}
+        return capacity
 
     def _learn_price(self, connection: sa.Connection, kind: str, charged: float | None, prices: Prices) -> None:
-        """Keep what a result has confirmed; if AKOOL reports no price, the expected one, so that others go on."""
+        """Record the price in a result. If it has none, record the expected price, so that other presses go on."""
         if charged is not None or not prices.is_known(kind):
             before = prices.of(kind)
             prices.learn(kind, charged or prices.expected(kind))
@@ -543,7 +558,7 @@ class ChangeWriter:
 
     def _read_prices(self, connection: sa.Connection) -> Prices:
         prices = Prices()
-        for kind, last, largest in connection.execute(_PRICES, {"its_account": self._account}):
+        for kind, last, largest in connection.execute(_PRICES, {"given_account": self._account}):
             if last is not None:
                 prices.learn(kind, last)
             prices.observe(kind, largest)
@@ -562,48 +577,49 @@ class ChangeWriter:
             )
         )
 
-    def _budgets_follow(
+    def _updating_budgets(
         self, connection: sa.Connection, account: AccountRow, changes: Sequence[JobChange]
     ) -> AbstractContextManager[None]:
         if not account.has_budgets or not changes:
             return nullcontext()
-        return budgets_follow(connection, self._account, [change.job.job_id for change in changes])
+        return updating_budgets(connection, self._account, [change.job.job_id for change in changes])
 
 
 @frozen
 class AccountRow:
-    """The row that a worker has locked until its commit."""
+    """The row of an account, which the current transaction has locked."""
 
     ended_number: int
+    """The number of the latest end."""
     has_budgets: bool
     has_others: bool
-    """True if more than one worker is there."""
-    moment: int
-    """Now, in microseconds since the epoch, by the database's clock."""
+    """True if the account has more than one worker."""
+    now_us: int
+    """The time in microseconds since the epoch, by the database's clock."""
 
 
 def lock_account(connection: sa.Connection, account: str) -> AccountRow:
-    """Keep all other workers of an account from writing until the commit."""
-    if is_postgresql(connection):  # first, or what is read is what was so before the lock
+    """Lock an account until the commit, so that no other worker writes to it, and return its row."""
+    if is_postgresql(connection):  # lock first: values read before the lock could be outdated
         locked = sa.select(ACCOUNTS.c.account).where(ACCOUNTS.c.account == account).with_for_update()
         connection.execute(locked)
-    ended_number, is_limited, workers, moment = connection.execute(
-        _lock_statement(is_postgresql=is_postgresql(connection)), {"its_account": account}
+    ended_number, is_limited, workers, now_us = connection.execute(
+        _lock_statement(is_postgresql=is_postgresql(connection)), {"given_account": account}
     ).one()
-    return AccountRow(ended_number, bool(is_limited), workers > 1, moment or now(connection))
+    return AccountRow(ended_number, bool(is_limited), workers > 1, now_us or now(connection))
 
 
 @cache
 def _lock_statement(*, is_postgresql: bool) -> sa.Select[Any]:
     has_budgets = sa.exists().where(BUDGETS.c.account == ACCOUNTS.c.account)
     workers = sa.select(sa.func.count()).where(LEASES.c.account == ACCOUNTS.c.account).scalar_subquery()
-    moment = POSTGRESQL_NOW if is_postgresql else sa.null()
-    row = sa.select(ACCOUNTS.c.ended_number, has_budgets, workers, moment)
-    return row.where(ACCOUNTS.c.account == sa.bindparam("its_account"))
+    now_us = POSTGRESQL_NOW if is_postgresql else sa.null()
+    row = sa.select(ACCOUNTS.c.ended_number, has_budgets, workers, now_us)
+    return row.where(ACCOUNTS.c.account == sa.bindparam("given_account"))
 
 
 def now(connection: sa.Connection) -> int:
-    """Microseconds since the epoch, by the database's clock."""
+    """Return the time in microseconds since the epoch, by the database's clock."""
     if not is_postgresql(connection):
         return time.time_ns() // 1_000
     microseconds: int = connection.execute(sa.select(POSTGRESQL_NOW)).scalar_one()
@@ -614,5 +630,5 @@ def _dumps(rows: list[dict[str, Any]]) -> str:
     return orjson.dumps(rows).decode()
 
 
-def _of(kind: type[T], changes: Iterable[object]) -> list[T]:
+def _of_type(kind: type[T], changes: Iterable[object]) -> list[T]:
     return [change for change in changes if isinstance(change, kind)]

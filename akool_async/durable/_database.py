@@ -1,4 +1,4 @@
-"""Transactions on a store, off the event loop, tried again while the database is unavailable."""
+"""Transactions on a store. They run in threads, and are retried while the database is unavailable."""
 
 from __future__ import annotations
 
@@ -32,26 +32,26 @@ T = TypeVar("T")
 
 NOT_ENTERED: Final = "DurableFanOut works within its block only: async with DurableFanOut(...) as jobs"
 UNAVAILABLE: Final = (DBAPIError, NoConnectionError, TimeoutError)
-"""Errors with which a transaction is tried again."""
+"""Errors after which a transaction is retried."""
 
 logger = logging.getLogger("akool_async")
 
 
 class Availability:
-    """Whether a store can be used, so that one outage is logged once."""
+    """Remembers whether a store can be used, so that each outage is logged once."""
 
     def __init__(self, store_url: StoreUrl) -> None:
         self.name = f"store {store_url}"
         self._is_unavailable = False
 
     def on_failure(self, reason: object) -> None:
-        """A transaction failed, and is tried again."""
+        """Log the start of an outage. A transaction failed and will be retried."""
         if not self._is_unavailable:
-            logger.warning("%s cannot be used (%s): trying again", self.name, reason)
+            logger.warning("%s cannot be used (%s): retrying", self.name, reason)
         self._is_unavailable = True
 
     def on_success(self) -> None:
-        """A transaction succeeded."""
+        """Log the end of an outage, if there was one. A transaction succeeded."""
         if self._is_unavailable:
             logger.warning("%s can be used again", self.name)
         self._is_unavailable = False
@@ -68,19 +68,22 @@ class Database:
         self._is_closed = False
 
     async def read(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Return what ``query`` returns for a connection and these arguments, in a transaction that only reads.
+        """Call ``query`` with a connection and these arguments in a read-only transaction, and return its result.
 
         Raises:
-            StoreError: It could not be done within ``database_timeout``.
+            StoreError: The transaction did not succeed within ``database_timeout``.
             ConfigurationError: The database is closed.
         """
         return await self.attempt(partial(_transact, self._readers, query, *args, **kwargs))
 
     async def write(self, change: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Return what ``change`` returns, in one transaction: if it raises, nothing is written.
+        """Call ``change`` with a connection and these arguments in one transaction, and return its result.
+
+        Nothing is written if ``change`` raises.
 
         Raises:
-            StoreError: It could not be done in time. If the database did not answer, it may still be done.
+            StoreError: The transaction did not succeed within ``database_timeout``. If the database did not answer, it
+                may still succeed.
             ConfigurationError: The database is closed.
         """
         return await self.attempt(partial(_transact, self.engine, change, *args, **kwargs))
@@ -92,17 +95,17 @@ class Database:
         *,
         try_timeout: float | None = None,
     ) -> T:
-        """Return what ``work`` returns, trying again while the database is unavailable. Raises as :meth:`write`.
+        """Return the result of ``work``, retrying while the database is unavailable. Raises the same as :meth:`write`.
 
         Args:
             work: Called in a thread, once for each try.
-            timeout: Seconds; ``database_timeout`` unless given.
-            try_timeout: Seconds that one try may take, also beyond ``timeout``.
+            timeout: Seconds for all tries. Default: ``database_timeout``.
+            try_timeout: Seconds for one try, even if that exceeds ``timeout``. Default: the rest of ``timeout``.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + (self.timing.database_timeout if timeout is None else timeout)
         waits = growing_waits(self.timing.first_database_pause, self.timing.max_database_pause)
-        reason: object = "no answer"  # until a try gives another
+        reason: object = "no answer"  # until a try fails with a reason
         while True:
             if self._is_closed:
                 raise ConfigurationError(NOT_ENTERED)
@@ -122,32 +125,32 @@ class Database:
             await asyncio.sleep(pause)
 
     def close(self) -> None:
-        """Close all connections. A thread that is still at work closes its own at its end."""
+        """Close all connections. A thread that is still working closes its connection when it finishes."""
         self._is_closed = True
         event.listen(self.engine.pool, "checkin", _close)
         self.engine.dispose()
 
 
 def reason_of(error: BaseException) -> object:
-    """What a database says of an error."""
+    """Return the database's own message for an error."""
     return getattr(error, "orig", None) or str(error)
 
 
 async def in_thread(work: Callable[[], T]) -> T:
-    """Return what ``work`` returns, in a thread that no program waits for at its end: the database may be silent."""
+    """Run ``work`` in a daemon thread and return its result. A silent database then cannot block the program's exit."""
     done: Future[T] = Future()
     done.set_running_or_notify_cancel()
 
     def run() -> None:
         try:
             done.set_result(work())
-        except BaseException as error:  # noqa: BLE001 - for whoever awaits it
+        except BaseException as error:  # noqa: BLE001 - raised again in the caller
             done.set_exception(error)
 
     try:
         threading.Thread(target=run, name="akool-store", daemon=True).start()
-    # The interpreter is ending and starts no threads. What must be recorded still is.
-    except RuntimeError:  # pragma: no cover - after coverage is measured
+    # The interpreter is shutting down and starts no threads, and an accepted press must still be recorded.
+    except RuntimeError:  # pragma: no cover - coverage has been measured by then
         run()
     return await asyncio.wrap_future(done)
 

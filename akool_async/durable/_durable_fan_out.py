@@ -1,4 +1,4 @@
-"""The fan-out that outlives its process."""
+"""The fan-out that survives the end of its process."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from attrs import evolve
 from akool_async import ConfigurationError, _validate
 from akool_async._limits.timing import Timing, read_scale
 from akool_async.durable._arguments import (
-    batches_of,
     check_account,
     check_age,
     check_lost_reply_timeout,
     check_worker_timing,
     pages,
+    read_batches,
     read_items,
     read_one,
     read_resolution,
@@ -27,7 +27,7 @@ from akool_async.durable._arguments import (
 from akool_async.durable._batch_queue import BatchQueue
 from akool_async.durable._changes import Limits
 from akool_async.durable._database import NOT_ENTERED, Database
-from akool_async.durable._job import Job, JobCounts, JobState, write_moment
+from akool_async.durable._job import Job, JobCounts, JobState, to_microseconds
 from akool_async.durable._leased_run import WorkerSetup
 from akool_async.durable._opening import open_store
 from akool_async.durable._outcome_reader import OutcomeReader
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
 
 SHORTEST: Final = 1e-9
-"""Seconds. A session's waits are above 0, and ``lost_reply_timeout=0`` is allowed."""
+"""Seconds that stand for ``lost_reply_timeout=0``, since a session requires timeouts above 0."""
 
 
 class DurableFanOut:
@@ -61,31 +61,32 @@ class DurableFanOut:
     Use it as an async context manager. Any number of processes may :meth:`submit`, :meth:`run` and read
     :meth:`outcomes` concurrently. All methods raise :class:`StoreError` if the store cannot be used.
 
-    If the reply to a press is lost, with its worker or on its way, AKOOL may be working on it although nobody knows its
-    id. Such a job keeps its slot for ``lost_reply_timeout`` seconds, counted over all workers. If no webhook brings the
-    id within that time, its outcome is unknown.
+    If a worker dies during a press, or the network loses AKOOL's reply, AKOOL may be working on the press although its
+    id is not known. Such a job keeps its slot for ``lost_reply_timeout`` seconds, summed over all workers. If no
+    webhook reports the id within that time, its outcome is unknown.
 
     Args:
-        auth: As of :class:`AkoolSession`.
+        auth: The credentials, as for :class:`AkoolSession`.
         store: ``sqlite:///FILE`` for one machine, or ``postgresql://...`` for any number of machines.
         account: A fixed name for the account (ASCII letters and digits), for keys that rotate. Default: derived from
             the key.
-        create: Whether to make a store that does not exist.
-        max_concurrent_upscales: The cap of all workers of the account together. Start every worker with the same: the
-            most recently started worker's cap applies to all.
-        max_requests_per_second: The rate of all workers of the account together, divided evenly. Start every worker
-            with the same.
-        max_credits_per_day: What all workers of the account together may spend in a day (UTC). Once it is spent, jobs
-            stay open until the next day. Start every worker with the same: the most recent press's applies to all.
-        lost_reply_timeout: In seconds. Default: that of the session's ``timing``, 60 seconds; AKOOL's jobs hardly ever
-            take longer.
+        create: Whether to create a store that does not exist.
+        max_concurrent_upscales: The most concurrent upscales of all workers of the account together. Start every worker
+            with the same value: each applies its own to the upscales of all.
+        max_requests_per_second: The most requests per second of all workers of the account together, divided evenly
+            among them. Start every worker with the same value.
+        max_credits_per_day: The most credits that all workers of the account together may spend in a day (UTC). Once
+            they are spent, jobs stay open until the next day. Start every worker with the same value: each worker sets
+            the day's budget to its own when it presses.
+        lost_reply_timeout: Seconds to wait for the id of a press whose reply was lost. Default: 60, or that of the
+            session's ``timing``. AKOOL's jobs rarely take longer.
         worker_timing: How often workers and readers poll the store, and how long they wait for it.
-        session_options: Those of :class:`AkoolSession`, except ``http``: a worker has its own event loop. It calls an
-            ``observer`` there.
+        session_options: The other options of :class:`AkoolSession`, except ``http``: a worker runs in an event loop of
+            its own. It calls an ``observer`` in that loop.
 
     Raises:
-        ConfigurationError: The store's address cannot be used, or as :class:`AkoolSession` raises it.
-        ValueError: An argument is wrong in itself.
+        ConfigurationError: The store's URL or the key cannot be used.
+        ValueError: An argument is not valid.
     """
 
     def __init__(
@@ -103,7 +104,9 @@ class DurableFanOut:
         **session_options: Unpack[SessionOptions],
     ) -> None:
         if session_options.get("http") is not None:
-            raise ValueError("http cannot be given: a worker has an event loop of its own")
+            raise ValueError(
+                "http cannot be given: a worker runs in an event loop of its own, and makes its own HTTP session"
+            )
         if account is not None:
             check_account(account)
         scale = read_scale(os.environ)
@@ -114,7 +117,7 @@ class DurableFanOut:
             "max_concurrent_upscales": max_concurrent_upscales,
             "max_requests_per_second": max_requests_per_second,
         }
-        account_of_key = AkoolSession(auth, **options).account_id  # which checks the session's arguments too
+        account_of_key = AkoolSession(auth, **options).account_id  # this also checks the session's arguments
         session_timing = session_options.get("timing") or Timing().scaled(scale)
         if lost_reply_timeout is not None:
             seconds = check_lost_reply_timeout(lost_reply_timeout)
@@ -144,7 +147,7 @@ class DurableFanOut:
 
     async def __aenter__(self) -> Self:
         if self._database is not None:
-            raise ConfigurationError("DurableFanOut is entered already: make another one")
+            raise ConfigurationError("this DurableFanOut is entered already: make another one")
         setup, timeout = self._setup, self._setup.timing.opening_timeout
         database = Database(setup.store_url, setup.timing)
         try:
@@ -179,34 +182,36 @@ class DurableFanOut:
     # --- submitting and carrying out ---
 
     async def submit(self, items: Items, *, max_credits: float | None = None) -> int:
-        """Record presses and prompts, and return how many of them are new; nothing is sent here.
+        """Record presses and prompts without sending them, and return how many of them are new.
 
-        (image id, button) identifies a press forever, and its ``key`` a prompt: what anybody submitted before stays the
-        same job, whatever became of it. Only what ended as over its budget, and so was not sent, is opened again.
-        What is pressed on a result (``then``) is recorded in the transaction that records the result. If the same item
-        is submitted again with a longer ``then``, what is missing is added; an open job that has a budget keeps it.
+        A press is identified by its image id and button, and a prompt by its ``key``. Submitting one again changes
+        nothing, even after it has ended. There are two exceptions: a job that was not sent because it exceeded its
+        budget is opened again, and a longer ``then`` adds the missing buttons. An open job that has a budget keeps it.
+        The buttons of a ``then`` are recorded in the transaction that records the result that they are pressed on.
 
-        A prompt without a key gets one: its content, and how often the same came before in ``items``. So the same input
-        is the same jobs. Each image of a batch (v4) is a job of its own.
+        A prompt without a key gets one, made of its content and a count of equal prompts before it in ``items``. So the
+        same input always means the same jobs. Each image of a batch (v4) is a separate job.
 
-        Items are recorded by the thousand, and the rest when the input ends or when an item is bad.
+        Items are recorded in transactions of up to a thousand jobs. The last one commits when the input ends or an item
+        is wrong.
 
         Args:
             items: Each a :class:`ButtonPress`, an ``(image_id, button)`` pair, a :class:`Prompt` or a
                 :class:`SourcePrompt`.
-            max_credits: What those that are new, and what is pressed on their results, may cost in all, whoever carries
-                them out. What could pass it is not sent: its job fails with :class:`BudgetError`.
+            max_credits: The most credits that the new items and the presses on their results may cost together,
+                whichever worker carries them out. A job that could exceed this is not sent, and fails with
+                :class:`BudgetError`. Default: no limit.
 
         Raises:
-            ValueError: One of the items is bad, or a prompt has the key of another one; those before it are recorded,
-                by the thousand.
+            ValueError: An item is wrong, or a prompt has the key of another prompt. In the first case the items before
+                it are recorded, in the second at least the full thousands before it.
         """
         store = self._entered()
         budget = None
         if max_credits is not None:
             budget = await store.open_budget(_validate.amount("max_credits", max_credits))
         new = 0
-        async with aclosing(batches_of(items, budget)) as batches:
+        async with aclosing(read_batches(items, budget)) as batches:
             async for batch in batches:
                 new += await self._entered().submit(batch)
         return new
@@ -214,17 +219,18 @@ class DurableFanOut:
     async def run(self, *, until_empty: bool = True) -> None:
         """Carry out jobs in this process.
 
-        If this is cancelled or the block of ``async with`` is left, the worker hands its jobs over: POSTs under way end
-        and are recorded, and other workers, or the next one, wait for what is running at AKOOL. If a worker dies,
-        others take over its jobs within seconds.
+        If this is cancelled or the ``async with`` block ends, the worker hands over its jobs: it finishes and records
+        the POSTs under way, and other workers, or the next one, follow the operations that are running at AKOOL. If a
+        worker dies, others take over its jobs within seconds.
 
         Args:
             until_empty: Whether to return when no job is open. Otherwise, this runs until it is cancelled.
 
         Raises:
-            AuthenticationError, AccountBannedError: No other job would fare better; they stay open.
-            InsufficientCreditError, NotPermittedError (1004): The same, once the jobs that were paid for have ended.
-            BudgetError: The same, if ``max_credits_per_day`` is spent and ``until_empty`` is True.
+            AuthenticationError, AccountBannedError: AKOOL refuses every request of the account. Jobs stay open.
+            InsufficientCreditError, NotPermittedError (1004): AKOOL refuses every POST of the account. Raised once the
+                jobs that were paid for have ended; the others stay open.
+            BudgetError: ``max_credits_per_day`` is spent and ``until_empty`` is True. Jobs stay open.
             StoreError: The file of the store was deleted or replaced.
             ConfigurationError: Another worker runs in this process.
         """
@@ -237,20 +243,20 @@ class DurableFanOut:
             self._workers = {some for some in self._workers if some.is_running}
 
     async def notify(self, event: WebhookEvent, *, correlation_id: str | None = None) -> bool:
-        """Record a webhook, in any process: the worker that has its job polls immediately.
+        """Record a webhook that this process received. The worker that has its job then polls immediately.
 
-        If it brings the id of a press whose reply was lost, the job is followed to its end. Pass this object as the
-        session to a ``webhook_handler`` or a ``WebhookApp``.
+        If the webhook reports the id of a press whose reply was lost, the job is followed to its end. Pass this object
+        as the session to a ``webhook_handler`` or a ``WebhookApp``.
 
         Args:
-            event: As a :class:`~akool_async.webhooks.WebhookVerifier` returns it.
-            correlation_id: The ``akool_press`` of the query that the webhook was sent to.
+            event: The event that a :class:`~akool_async.webhooks.WebhookVerifier` returned.
+            correlation_id: The parameter ``akool_press`` of the URL that the webhook was sent to.
 
         Returns:
-            True if it concerns a job of this account.
+            True if the webhook belongs to a job of this account.
         """
         if correlation_id is not None and not (correlation_id.isascii() and correlation_id.isprintable()):
-            correlation_id = None  # nobody signs it, and not every text can be stored
+            correlation_id = None  # the URL is not signed, and a database cannot store every text
         return await self._entered().record_webhook(event, correlation_id)
 
     async def resolve(
@@ -259,17 +265,17 @@ class DurableFanOut:
         """Settle a job whose outcome is unknown, in one of three ways.
 
         Args:
-            item: The job, or what it is for: the press, the pair (image id, button), the prompt, or its key.
-            operation_id: The id that you found: the job is followed to its end. Also possible while a worker waits for
-                the id.
-            retry: Press again, unless the id has become known or AKOOL says that the button is used. A prompt is sent
-                again, which may cost its credits twice. Also possible for a job that AKOOL refused, or that was
+            item: The job, its press, its pair ``(image_id, button)``, its prompt or the key of its prompt.
+            operation_id: The id of the image that the press or prompt made. A worker follows the job to its end. Also
+                allowed while a worker searches for the id.
+            retry: Press again, unless the id has become known or AKOOL reports the button as used. A prompt is sent
+                again, which may cost its credits twice. Also allowed for a job that AKOOL refused or that was
                 abandoned. A worker with ``resubmit_lost=False`` presses no button again.
             abandon: Count the job as failed.
 
         Raises:
-            ValueError: Not exactly one of the three, a job that cannot be settled so, or an id that cannot be this
-                item's.
+            ValueError: Not exactly one of the three is given, the job is not in a state that allows it, or the id
+                cannot be that of this item.
         """
         resolution = read_resolution(item, operation_id, retry=retry, abandon=abandon)
         if not await self._entered().resolve(resolution):
@@ -280,17 +286,18 @@ class DurableFanOut:
     # --- reading ---
 
     async def outcomes(self, items: Iterable[AnyItem] | None = None) -> AsyncGenerator[Outcome, None]:
-        """Yield the outcome of each job, those of earlier processes first, until no job is open.
+        """Yield the outcome of each job in the order in which they ended, until no job is open.
 
-        Outcomes know their ``parent``. If a job made no image, all that was to be pressed on it comes out after it,
-        with :class:`NotPressedError` or :class:`BudgetError`. An outcome's ``operation`` is detached from any session,
-        as an unpickled one is. Outcomes pruned before they are yielded are skipped.
+        Outcomes have their ``parent``. If a job made no image, the presses planned on it follow it, each with
+        :class:`NotPressedError` or :class:`BudgetError`. An outcome's ``operation`` is detached from any session, like
+        an unpickled one. Outcomes pruned before they are yielded are skipped.
 
         Args:
-            items: Yield the outcomes of these alone and of what is pressed on their results, until all have ended.
+            items: Yield only the outcomes of these items and of the presses on their results, until all have ended.
+                Default: all items of the account.
 
         Raises:
-            ValueError: One of ``items`` was not submitted, or is pruned.
+            ValueError: One of ``items`` was not submitted, or was pruned.
         """
         store = self._entered()
         reader = OutcomeReader(store, poll_interval=self._setup.timing.outcomes_poll_interval)
@@ -302,15 +309,15 @@ class DurableFanOut:
                 yield outcome
 
     async def job(self, item: AnyItem | Job | str) -> Job | None:
-        """Return the job of an item, or of the prompt with a key; None if it was not submitted.
+        """Return the job of an item, or of the prompt with this key; None if it was not submitted.
 
-        Of a batch this is the job of its first image. Those of the others have the keys ``KEY#2``, ``KEY#3``, ...
+        For a batch this is the job of the first image. The other images have the keys ``KEY#2``, ``KEY#3``, and so on.
         """
         found = await self._entered().find([self._entered().job_id(read_one("item", item))])
         return found[0] if found else None
 
     async def find(self, items: Iterable[AnyItem]) -> list[Job]:
-        """Return the jobs of items as they are now; those that were not submitted are left out."""
+        """Return the current jobs of items. Items that were not submitted are left out."""
         found: list[Job] = []
         store = self._entered()
         for page in pages([store.job_id(job_item) async for job_item, _ in read_items("items", items)]):
@@ -318,10 +325,10 @@ class DurableFanOut:
         return found
 
     async def jobs(self, *states: JobState | str) -> AsyncGenerator[Job, None]:
-        """Yield the jobs in these states, or all: prompts in the order of their keys, then presses by image and button.
+        """Yield the jobs in these states, or all jobs: first prompts, sorted by key, then presses, by image and button.
 
         Raises:
-            ValueError: There is no such state.
+            ValueError: A state does not exist.
         """
         wanted = [read_state(state) for state in states] or list(JobState)
         last: str | None = None
@@ -331,20 +338,20 @@ class DurableFanOut:
             last = page[-1].job_id
 
     async def status(self) -> JobCounts:
-        """Count the jobs in each state, and sum up what AKOOL charged for them."""
+        """Count the jobs in each state, and sum up the credits that AKOOL charged for them."""
         return await self._entered().count()
 
     async def prune(self, older_than: timedelta) -> int:
-        """Delete the jobs that ended as done or failed longer ago than this, and return how many.
+        """Delete the jobs that ended as done or failed longer ago than this, and return their number.
 
-        If the same press is submitted again, it is a new job, which AKOOL refuses because its button is used. A prompt
-        that is submitted again is made again, and paid for again, with all that is pressed on its result. Jobs whose
-        outcome is unknown stay until they are resolved.
+        A pruned press that is submitted again is a new job. It ends as unknown, because AKOOL reports its button as
+        used. A pruned prompt that is submitted again is sent and paid for again, with all presses on its result. Jobs
+        whose outcome is unknown are not deleted.
 
         Raises:
             ValueError: ``older_than`` is negative, or more than 36,500 days.
         """
-        before = write_moment(datetime.now(UTC) - check_age(older_than))
+        before = to_microseconds(datetime.now(UTC) - check_age(older_than))
         pruned = 0
         while page := await self._entered().prune(before):
             pruned += page

@@ -1,4 +1,4 @@
-"""What becomes of a job, by the outcome of its press in a worker's session."""
+"""Decide what happens to a job, from the outcome of its press in a worker's session."""
 
 from __future__ import annotations
 
@@ -35,83 +35,83 @@ UNRECORDED_USE: Final = (
 )
 
 
-NOT_TAKEN: Final = {Reply.NOT_DELIVERED, Reply.THROTTLED}
-"""Replies to a POST after which it is sent again."""
+SAFE_TO_RESEND: Final = {Reply.NOT_DELIVERED, Reply.THROTTLED}
+"""Replies that show that AKOOL did not accept a POST, so that it can be sent again."""
 
 logger = logging.getLogger("akool_async")
 
 
-class Fate(Enum):
-    """What to do with a job."""
+class NextStep(Enum):
+    """What a worker does with a job next."""
 
     END = auto()
     """Record its end."""
-    AGAIN = auto()
-    """Press, find out or wait again later: this says nothing about the job."""
+    RETRY = auto()
+    """Try again later: the outcome says nothing about the job."""
     STOP = auto()
-    """Leave it open, and stop this worker: no other press would fare better."""
-    LEAVE = auto()
-    """Leave it open to the next worker."""
+    """Leave the job open and stop this worker: the other presses would fail in the same way."""
+    HAND_OVER = auto()
+    """Leave the job open for another worker."""
 
 
-def fate_of(outcome: Outcome, *, until_empty: bool) -> Fate:
-    """What to do with a job, by the outcome of its press.
+def next_step(outcome: Outcome, *, until_empty: bool) -> NextStep:
+    """Return the next step for a job, from the outcome of its press.
 
     Args:
-        outcome: As the session's fan-out gives it.
-        until_empty: Whether the worker is to end, rather than wait for the next day's budget.
+        outcome: The outcome from the session's fan-out.
+        until_empty: If True, the worker stops when the budget of the day is spent. If False, it waits for the next day.
     """
     error = outcome.error
     if not isinstance(error, AkoolError) or isinstance(error, OperationFailedError):
-        return Fate.END
+        return NextStep.END
     if isinstance(error, OutcomeUnknownError):
-        return _fate_in_doubt(error)
+        return _next_step_in_doubt(error)
     if isinstance(error, DailyBudgetError):
-        return Fate.STOP if until_empty else Fate.AGAIN
-    if outcome.operation is None and reply_of(error) in NOT_TAKEN:
-        return Fate.AGAIN
+        return NextStep.STOP if until_empty else NextStep.RETRY
+    if outcome.operation is None and reply_of(error) in SAFE_TO_RESEND:
+        return NextStep.RETRY
     if outcome.operation is None and not is_account_error(error) and not isinstance(error, SessionClosedError):
-        return Fate.END
-    return _fate_of_read(error)
+        return NextStep.END
+    return _next_step_after_read(error)
 
 
 def reason_to_stop(outcome: Outcome) -> AkoolError | None:
-    """The error of the account, or of the budget, that an outcome of :data:`Fate.STOP` met."""
+    """Return the account's or the budget's error from an outcome whose next step is ``STOP``."""
     error = outcome.error
     reason = (error.unread or error.__cause__) if isinstance(error, OutcomeUnknownError) else error
     return reason if isinstance(reason, AkoolError) else None
 
 
-def _fate_in_doubt(error: OutcomeUnknownError) -> Fate:
-    """What to do with a press that AKOOL may have accepted."""
-    if error.unread is not None:  # which says nothing about the press
-        return _fate_of_read(error.unread)
+def _next_step_in_doubt(error: OutcomeUnknownError) -> NextStep:
+    """Return the next step for a press that AKOOL may have accepted."""
+    if error.unread is not None:  # the source image could not be read: nothing is known about the press
+        return _next_step_after_read(error.unread)
     refusal = error.__cause__
     if isinstance(refusal, AkoolError) and is_account_error(refusal):
-        return Fate.STOP
-    return Fate.AGAIN if isinstance(refusal, AkoolError) and reply_of(refusal) in NOT_TAKEN else Fate.END
+        return NextStep.STOP
+    return NextStep.RETRY if isinstance(refusal, AkoolError) and reply_of(refusal) in SAFE_TO_RESEND else NextStep.END
 
 
-def _fate_of_read(error: Exception) -> Fate:
-    """What to do if a read, or a wait, ended with an error."""
+def _next_step_after_read(error: Exception) -> NextStep:
+    """Return the next step after a poll or a read failed with this error."""
     if isinstance(error, SessionClosedError):
-        return Fate.LEAVE
+        return NextStep.HAND_OVER
     if is_account_error(error):
-        return Fate.STOP
-    is_passing = isinstance(error, PollingError) or (isinstance(error, AkoolError) and is_transient(error))
-    return Fate.AGAIN if is_passing else Fate.END
+        return NextStep.STOP
+    is_temporary = isinstance(error, PollingError) or (isinstance(error, AkoolError) and is_transient(error))
+    return NextStep.RETRY if is_temporary else NextStep.END
 
 
 def item_of(outcome: Outcome) -> Item:
-    """What a job of a worker is for: its fan-out has no trees, since the store records what comes then."""
+    """Return the press or prompt of an outcome. It has no parent, since the store keeps the trees."""
     item = outcome.prompt or outcome.press
-    if item is None:  # pragma: no cover - only what is below another has neither
-        raise ValueError("an outcome of neither a press nor a prompt")
+    if item is None:  # pragma: no cover - only an outcome with a parent has neither
+        raise ValueError("the outcome has neither a press nor a prompt")
     return item
 
 
 async def end_of(outcome: Outcome, job: LeasedJob, lease: int, akool: WorkerSession) -> EndJob:
-    """The end of a job, as it is recorded."""
+    """Return the change that records the end of a job."""
     outcome = await _checked(outcome, job, akool)
     lost = outcome.error if isinstance(outcome.error, OutcomeUnknownError) else None
     return EndJob(
@@ -129,10 +129,10 @@ async def end_of(outcome: Outcome, job: LeasedJob, lease: int, akool: WorkerSess
 
 
 async def _checked(outcome: Outcome, job: LeasedJob, akool: WorkerSession) -> Outcome:
-    """Correct an outcome that says more than is known."""
+    """Return the outcome, or an unknown one if it claims more than is known."""
     press, operation, error = outcome.press, outcome.operation, outcome.error
     if outcome.result is not None and operation is not None and contradiction(outcome.result, press) is not None:
-        # Whoever reported the id may have mixed it up.
+        # The id came from a webhook or a person, and may have been mixed up.
         message = f"the id {operation.id} is that of {made_by(outcome.result)}, not of {job.item}"
     elif error is not None and not isinstance(error, AkoolError):
         logger.error("%s: unexpected error", job.item, exc_info=error)

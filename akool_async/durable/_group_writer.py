@@ -1,6 +1,6 @@
-"""Commits the changes of a worker in groups: all that came in while the group before was committed.
+"""Commits the changes of a worker in groups. A group holds all changes that arrived during the previous commit.
 
-Each caller waits for its own change. So a thousand durable writes a second take some tens of commits.
+Each caller waits for its own change. A thousand durable writes per second take only some tens of commits.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ if TYPE_CHECKING:
     from akool_async.durable._database import Database
 
 HAS_TO_WAIT: Final = object()
-"""The result of a change that has no room yet, such as a claim while the cap is reached: it is tried again later."""
+"""The result of a change that needs free capacity, such as a claim while the cap is reached. It is retried later."""
 REFUSED: Final = (DataError, IntegrityError, ProgrammingError)
-"""Errors that a change causes, in whichever group it is."""
+"""Errors that a change itself causes, and would cause in any group."""
 
 
 class Change(Protocol):
-    """Something to write."""
+    """A change to write to the store."""
 
     @property
-    def makes_room(self) -> bool:
-        """True if a change that had to wait may be possible after this one."""
+    def frees_capacity(self) -> bool:
+        """True if a change that had to wait may succeed after this one."""
 
     @property
     def is_optional(self) -> bool:
-        """True if it is not written once nobody waits for it any more."""
+        """True if the change is dropped once nobody waits for its result."""
 
 
 C = TypeVar("C", bound=Change)
@@ -55,7 +55,7 @@ class _Entry(Generic[C]):
 
 
 class GroupWriter(Generic[C]):
-    """A thread with a connection of its own."""
+    """Writes changes in a thread that has its own connection."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class GroupWriter(Generic[C]):
         threading.Thread(target=self._run, name="akool-writer", daemon=True).start()
 
     def put(self, change: C) -> asyncio.Future[object]:
-        """Write a change, also if nobody awaits the result, unless it is optional and the future is cancelled."""
+        """Queue a change and return a future of its result. Cancelling the future drops an optional change."""
         entry = _Entry(change, self._loop.create_future())
         with self._changed:
             self._incoming.append(entry)
@@ -86,18 +86,18 @@ class GroupWriter(Generic[C]):
         return entry.done
 
     def wake(self) -> None:
-        """Try again what had to wait: another process may have made room."""
+        """Retry the changes that had to wait: another process may have freed capacity."""
         with self._changed:
             self._is_woken = True
             self._changed.notify()
 
     def is_stuck(self, seconds: float) -> bool:
-        """True if the database has not answered for so long."""
+        """Return whether the database has not answered for more than ``seconds``."""
         since = self._writing_since
         return since is not None and time.monotonic() - since > seconds
 
     async def aclose(self, timeout: float) -> list[C]:  # noqa: ASYNC109
-        """Write what is left within ``timeout`` seconds, and return what could not be written."""
+        """Write the remaining changes within ``timeout`` seconds, and return those that could not be written."""
         with self._changed:
             self._is_closing = True
             self._changed.notify()
@@ -125,7 +125,7 @@ class GroupWriter(Generic[C]):
             self._call(self._has_ended.set)
 
     def _next_group(self) -> list[_Entry[C]] | None:
-        """Wait for something to write; None at the end."""
+        """Wait for changes and return them as a group; return None when the writer closes."""
         with self._changed:
             while not (self._incoming or self._is_closing or (self._waiting and self._is_woken)):
                 self._is_woken = False
@@ -133,7 +133,7 @@ class GroupWriter(Generic[C]):
             if self._is_closing and not self._incoming:
                 return None
             group, self._incoming = self._incoming, []
-            if self._is_woken or any(entry.change.makes_room for entry in group):
+            if self._is_woken or any(entry.change.frees_capacity for entry in group):
                 group, self._waiting = self._waiting + group, []
             group = [entry for entry in group if not (entry.change.is_optional and entry.done.done())]
             self._is_woken = False
@@ -141,7 +141,7 @@ class GroupWriter(Generic[C]):
             return group
 
     def _commit(self, group: list[_Entry[C]]) -> Sequence[object]:
-        """The result of each, once they are on disk, however long the database is unavailable or the disk full."""
+        """Return the results once they are on disk. Wait while the database is unavailable or the disk is full."""
         timing, availability = self._database.timing, self._database.availability
         waits = growing_waits(timing.first_database_pause, timing.max_database_pause)
         is_retry = False
@@ -155,10 +155,10 @@ class GroupWriter(Generic[C]):
                 return [result for entry in group for result in self._commit([entry])]
             except UNAVAILABLE as error:
                 self._disconnect()
-                is_retry = True  # it may be the answer to a commit that was lost
+                is_retry = True  # the commit may have succeeded and only its answer been lost
                 availability.on_failure(reason_of(error))
                 self._is_given_up.wait(next(waits))
-            except Exception as error:  # noqa: BLE001 - of one change: the others are written without it
+            except Exception as error:  # noqa: BLE001 - one change caused it: write the others without it
                 self._disconnect()
                 if len(group) == 1:
                     return [error]
@@ -180,12 +180,12 @@ class GroupWriter(Generic[C]):
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            with suppress(Exception):  # it is lost already
+            with suppress(Exception):  # the connection is already lost
                 connection.invalidate()
                 connection.close()
 
     def _call(self, deliver: Callable[[], object]) -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        with suppress(RuntimeError):  # the loop is closed, so nobody waits
             self._loop.call_soon_threadsafe(deliver)
 
 
@@ -195,6 +195,6 @@ def _deliver(group: list[_Entry[Any]], results: Sequence[object]) -> None:
             continue
         if isinstance(result, BaseException):
             entry.done.set_exception(result)
-            entry.done.exception()  # nobody may be waiting
+            entry.done.exception()  # marks it as retrieved, in case nobody waits
         else:
             entry.done.set_result(result)

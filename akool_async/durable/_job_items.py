@@ -1,4 +1,4 @@
-"""What a job is for, as a store keeps it: a press by its image and button, a prompt by its key."""
+"""The item of a job, as a store keeps it. A press is identified by its image and button, a prompt by its key."""
 
 from __future__ import annotations
 
@@ -17,91 +17,91 @@ if TYPE_CHECKING:
     from akool_async.items import Item
 
 PROMPTS: Final = "prompt"
-"""The queue of prompts. Those of presses are named as what the button makes."""
+"""The name of the queue of prompts. The queue of a press has the name of its kind: upscale or variation."""
 _VERSIONS: Final[dict[str, type[Prompt | SourcePrompt]]] = {"v3": Prompt, "v4": SourcePrompt}
 
 
 @frozen
 class JobItem:
-    """What one job is for: a press, or one image of a prompt."""
+    """The item of one job: a press, or one image of a prompt."""
 
     item: Item
-    """As it was submitted. A prompt has a key here."""
+    """The item as submitted. A prompt always has a key here."""
     number: int = 1
-    """Which image of a batch it is."""
+    """The number of the image in a batch, counted from 1."""
 
     @property
     def name(self) -> str:
-        """What tells it from all others of its account. Image ids are not empty: no press has the name of a prompt."""
+        """A name that is unique in an account. Image ids are never empty, so no press has the name of a prompt."""
         if isinstance(self.item, ButtonPress):
             return f"{self.item.image_id}:{self.item.button}"
         return f":{self.key}"
 
     @property
     def posted(self) -> Item:
-        """What its POST is for: each image of a batch has one of its own."""
+        """The item that the POST sends. Each image of a batch has a separate POST."""
         if isinstance(self.item, SourcePrompt):
             return evolve(self.item, batch_quantity=1, key=self.key, then=())
         return evolve(self.item, then=())
 
     @property
     def queue(self) -> str:
-        """The kind of batch that it is part of."""
+        """The name of the queue of the job."""
         return self.item.kind if isinstance(self.item, ButtonPress) else PROMPTS
 
     @property
     def key(self) -> str | None:
-        """The key of a prompt; of a further image of a batch with its number."""
+        """The key of a prompt; None for a press. Images of a batch after the first have their number in it."""
         if isinstance(self.item, ButtonPress):
             return None
         return key_of_image(self.item.key or "", self.number)
 
     def columns(self) -> dict[str, Any]:
-        """The columns that say what it is for."""
+        """Return the columns of the table of jobs that hold this item."""
         if isinstance(self.item, ButtonPress):
             return {"image_id": self.item.image_id, "button": self.item.button.value, "prompt": None}
         return {"image_id": "", "button": "", "prompt": _write_prompt(self.item, self.number)}
 
 
 def read_job_item(image_id: str, button: str, prompt: str | None) -> JobItem:
-    """What a job is for, of its columns."""
+    """Return the item of a job from its columns."""
     if prompt is None:
         return JobItem(ButtonPress(image_id, button))
     values: dict[str, Any] = json.loads(prompt)
     number = values.pop("number", 1)
-    made = _VERSIONS[values.pop("version")]
-    known = {field.name for field in fields(made)}
-    return JobItem(made(**{name: value for name, value in values.items() if name in known}), number)
+    kind = _VERSIONS[values.pop("version")]
+    known = {field.name for field in fields(kind)}
+    return JobItem(kind(**{name: value for name, value in values.items() if name in known}), number)
 
 
 def queue_of(button: str) -> str:
-    """The kind of batch of a job, by its button; of a prompt's that is empty."""
+    """Return the name of the queue for a button. A prompt has an empty button."""
     return Button(button).kind if button else PROMPTS
 
 
 @define
 class ItemReader:
-    """Reads the items of one input. Prompts get their keys, so that the same input is always the same jobs."""
+    """Reads the items of one input, and gives prompts their keys. The same input always results in the same jobs."""
 
     _keys: PromptKeys = field(factory=PromptKeys)
 
-    def read(self, item: Item, place: str) -> Iterator[JobItem]:
-        """The jobs of an item: of a batch, one for each image.
+    def read(self, item: Item, position: str) -> Iterator[JobItem]:
+        """Return the jobs of an item. A batch has one job for each image.
 
         Args:
             item: The item.
-            place: Where it stands in the input, for errors.
+            position: Its position in the input, for error messages.
 
         Raises:
-            ValueError: Another prompt of the input has its key, and asks for something else.
+            ValueError: A different prompt in the input has the same key.
         """
         if not isinstance(item, ButtonPress):
-            item = evolve(item, key=self._keys.give(item, place)[0])
+            item = evolve(item, key=self._keys.give(item, position)[0])
         return (JobItem(item, number) for number in range(1, item.images + 1))
 
 
 def _write_prompt(prompt: Prompt | SourcePrompt, number: int) -> str:
-    version = next(version for version, made in _VERSIONS.items() if isinstance(prompt, made))
+    version = next(version for version, kind in _VERSIONS.items() if isinstance(prompt, kind))
     values = {
         each.name: getattr(prompt, each.name)
         for each in fields(type(prompt))

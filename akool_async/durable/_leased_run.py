@@ -1,4 +1,4 @@
-"""The work of one lease: batches from the queue go through the fan-out of a session, and their ends into the store."""
+"""The work of a worker under one lease: carry out batches in a session's fan-out, and record the ends of their jobs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from akool_async._limits.timing import read_scale
 from akool_async.durable._batch_queue import BatchQueue
 from akool_async.durable._changes import AcceptJob, ChangeWriter
 from akool_async.durable._database import Database
-from akool_async.durable._endings import Fate, end_of, fate_of, item_of, reason_to_stop
+from akool_async.durable._endings import NextStep, end_of, item_of, next_step, reason_to_stop
 from akool_async.durable._group_writer import GroupWriter
 from akool_async.durable._notifications import listen
 from akool_async.durable._store import Store
@@ -41,55 +41,56 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MAX_IN_FLIGHT: Final = 512
-"""Presses that one worker has under way."""
+"""The most presses that each fan-out of a worker has under way."""
 MISSED_BEATS: Final = 4
-"""Heartbeats that a worker may miss before others take its jobs over."""
+"""Heartbeats that a worker may miss before others take over its jobs."""
 BEATS_BETWEEN_SEARCHES: Final = 20
-"""Heartbeats between two searches through all open jobs for those that no worker has; each searches claimed ones."""
+"""Heartbeats between two searches of all open jobs for lost batches. Each heartbeat searches the claimed jobs."""
 IDLE_SECONDS: Final = 5.0
-"""After so long without open jobs DBOS is stopped, since it polls the database for as long as it runs."""
+"""Seconds without open jobs after which DBOS is stopped, since it polls the database while it runs."""
 MIN_CYCLE: Final = 0.05
-"""Seconds between two times that a worker asks the store what has changed."""
+"""The least seconds between two reads of what has changed in the store."""
 ACCESS_ERRORS: Final = (AuthenticationError, AccountBannedError)
-"""Errors with which AKOOL answers every request. With other errors of the account, results can still be read."""
+"""Errors that AKOOL returns to every request. With other account errors, results can still be read."""
 TRANSIENT_DB_ERRORS: Final = (StoreError, SQLAlchemyError, OSError)
-"""Errors of a store that cannot be used at the moment."""
+"""Errors of a store that is temporarily unavailable."""
 
 logger = logging.getLogger("akool_async")
 
 
 @frozen(kw_only=True)
 class WorkerSetup:
-    """What every worker of a durable fan-out works with."""
+    """The settings of all workers of a durable fan-out."""
 
     store_url: StoreUrl
     account: str
     make_session: Callable[..., WorkerSession]
-    """Takes a writer and a lease, and options that replace those of the user."""
+    """Called with a writer, a lease, and options that replace the user's."""
     has_own_polling: bool
     """True if the user has chosen the schedule of polls."""
     limits: Limits
     max_requests_per_second: float | None
+    """For all workers together; None for no limit."""
     timing: WorkerTiming
 
 
 @define(eq=False)
 class _Batch:
-    """A batch whose jobs this worker has."""
+    """A batch whose jobs this worker holds."""
 
-    left: int
-    """Jobs that have not ended."""
+    unfinished: int
+    """The number of jobs that this worker has not finished."""
     ended: asyncio.Future[None] = field(factory=lambda: asyncio.get_running_loop().create_future())
 
 
 @define(eq=False)
-class _Others:
-    """The beats of the other workers, and since when each of them stands still, on this machine's clock."""
+class _OtherWorkers:
+    """The heartbeat counts of the other workers, each with the time (by this machine) at which it last changed."""
 
     _seen: dict[int, tuple[int, float]] = field(factory=dict)
 
     def find_dead(self, beats: dict[int, int], now: float, timeout: float) -> dict[int, int]:
-        """Those that have stood still for so many seconds, with their beats."""
+        """Return the workers whose count has not changed for more than ``timeout`` seconds, with their counts."""
         self._seen = {
             lease: seen if (seen := self._seen.get(lease)) is not None and seen[0] == beat else (beat, now)
             for lease, beat in beats.items()
@@ -103,7 +104,7 @@ async def _pull(items: asyncio.Queue[Item]) -> AsyncGenerator[Item, None]:
 
 
 class LeasedRun:
-    """Works until it is stopped, its account is in trouble, no job is open, or others took it for dead."""
+    """Works until it is stopped, AKOOL refuses the account, no job is open, or other workers declare it dead."""
 
     def __init__(self, setup: WorkerSetup, worker: str, stopping: asyncio.Event, *, until_empty: bool) -> None:
         self._setup = setup
@@ -120,23 +121,23 @@ class LeasedRun:
         self._akool: WorkerSession
         self._file: OpenedFile
         self._changed = asyncio.Event()
-        """Set whenever there may be something to do."""
+        """Set when the store may have changed, or when this worker has to check whether to stop."""
         self._new: asyncio.Queue[Item] = asyncio.Queue()
         self._claimed: asyncio.Queue[Item] = asyncio.Queue()
-        """Presses that count against the caps already."""
+        """Presses that already count against the caps."""
         self._opening: asyncio.Queue[Item] = asyncio.Queue()
-        """Jobs that open trees. Each queue has a fan-out of its own: what waits for room must not keep what it waits
-        for from being pressed and followed."""
+        """Jobs that start trees. Each of these three queues has its own fan-out. In a shared one, jobs that wait for
+        capacity would block the jobs that will free it."""
         self._batches: dict[str, _Batch | None] = {}
-        """Those that DBOS gave to this worker; None while its jobs are being leased."""
+        """Batches that DBOS gave to this worker, by id. The value is None while the jobs are being leased."""
         self._batch_of: dict[Item, _Batch] = {}
-        """The jobs that are under way here."""
+        """The batch of each job that this worker has under way."""
         self._endings: set[asyncio.Future[None]] = set()
         self._waits: dict[Item, Iterator[float]] = {}
         self._delivered: set[tuple[str, str, int]] = set()
-        self._others = _Others()
-        self._sharers = 1  # workers among which the rate is divided
-        self._missed: set[str] = set()
+        self._others = _OtherWorkers()
+        self._rate_divisor = 1  # the number of workers that share the request rate
+        self._maybe_lost: set[str] = set()
         self._beats = 0
         self._is_queue_started = False
         self._is_lost = False
@@ -144,13 +145,13 @@ class LeasedRun:
         self._is_drained = False
         self._learned: str | None = None
         self._stopped_by: AkoolError | None = None
-        """The error after which no other press would fare better."""
+        """The error after which this worker makes no more presses; None while there is none."""
 
     async def run(self) -> bool:
-        """Work to the end, and hand over what is left. False if another lease has to go on.
+        """Work until the end and hand over the remaining jobs. Return False if the worker needs a new lease to go on.
 
         Raises:
-            AkoolError: The account is in trouble, or the store is gone.
+            AkoolError: AKOOL refuses the account, or the file of the store is gone.
         """
         try:
             with self._queue.as_only_worker():
@@ -158,27 +159,27 @@ class LeasedRun:
                 self._file = OpenedFile.of(self._setup.store_url)
                 if self._lease:
                     await self._work()
-                    await self._look_again()
+                    await self._check_for_new_jobs()
         finally:
-            await self._writer.aclose(0.0)  # if there was nothing to drain
+            await self._writer.aclose(0.0)  # in case _drain was not reached
             self._database.close()
         if self._stopped_by is not None:
             raise self._stopped_by.fresh()
         return not (self._is_lost or self._has_more)
 
-    # --- its course ---
+    # --- start, work and end ---
 
-    async def _look_again(self) -> None:
-        """Jobs may have been submitted while this worker ended because there were none."""
+    async def _check_for_new_jobs(self) -> None:
+        """Check whether jobs were submitted while this worker was ending."""
         if self._until_empty and self._stopped_by is None and not (self._stopping.is_set() or self._is_lost):
             with suppress(*TRANSIENT_DB_ERRORS):
                 self._has_more = await self._store.has_open()
 
     async def _begin(self) -> None:
-        """Open the store, and take a lease."""
-        await self._patiently(self._database.attempt, partial(self._queue.connect, self._database.engine))
+        """Open the store and take a lease."""
+        await self._retry_until_stopped(self._database.attempt, partial(self._queue.connect, self._database.engine))
         if not self._stopping.is_set():
-            self._lease = await self._patiently(self._store.open_lease, self._worker) or 0
+            self._lease = await self._retry_until_stopped(self._store.open_lease, self._worker) or 0
 
     async def _work(self) -> None:
         async with AsyncExitStack() as closing:
@@ -189,7 +190,7 @@ class LeasedRun:
             await self._join()
             await self._run_tasks(
                 self._supervise_and_drain(),
-                self._beat(),
+                self._send_heartbeats(),
                 self._fan_out(self._claimed),
                 self._fan_out(self._opening),
                 self._fan_out(self._new),
@@ -198,7 +199,7 @@ class LeasedRun:
             )
 
     async def _run_tasks(self, main: Coroutine[None, None, None], *others: Coroutine[None, None, None]) -> None:
-        """Run ``main`` to its end, and the others until then. The first error of any of them ends all."""
+        """Run ``main`` until it returns, and the others until then. An error in any of them ends all."""
         tasks = [asyncio.create_task(each) for each in (main, *others)]
         try:
             while not tasks[0].done():
@@ -215,7 +216,9 @@ class LeasedRun:
     async def _open_session(self) -> WorkerSession:
         options: dict[str, object] = {}
         if not self._setup.has_own_polling:
-            with suppress(*TRANSIENT_DB_ERRORS, ValueError):  # what another version has learned may be unreadable
+            with suppress(
+                *TRANSIENT_DB_ERRORS, ValueError
+            ):  # another version may have saved a format that this one cannot read
                 self._learned = await self._store.learned()
                 if self._learned is not None:
                     fallback = ExponentialPolling().scaled(read_scale(os.environ))
@@ -223,7 +226,7 @@ class LeasedRun:
         return self._setup.make_session(self._writer, self._lease, **options)
 
     async def _check_key(self) -> None:
-        """Raise if the key is wrong: it belongs to no account, so the worker would wait forever for jobs."""
+        """Raise if AKOOL refuses the key. A wrong key has no jobs, so the worker would wait forever."""
         try:
             async with asyncio.timeout(self._timing.key_timeout):
                 await self._akool.get_credit()
@@ -233,15 +236,15 @@ class LeasedRun:
             logger.info("AKOOL did not confirm the key: %s", error)
 
     async def _join(self) -> None:
-        """Take a share of the request rate, after all other workers have reduced theirs."""
+        """Take a share of the request rate. If there are other workers, first give them time to reduce their shares."""
         if self._setup.max_requests_per_second is not None:
-            beats = await self._patiently(self._store.renew, self._lease)
+            beats = await self._retry_until_stopped(self._store.renew, self._lease)
             self._share_rate(len(beats or ()))
-            if self._sharers > 1:
+            if self._rate_divisor > 1:
                 await self._pause(self._timing.heartbeat_interval + self._timing.poll_interval)
 
     async def _supervise_and_drain(self) -> None:
-        """Work, and show that this worker is alive until its POSTs have ended."""
+        """Work, and then wait for POSTs under way. Heartbeats go on until both are done."""
         await self._supervise()
         await self._drain()
 
@@ -249,7 +252,7 @@ class LeasedRun:
         loop = asyncio.get_running_loop()
         idle_since = loop.time()
         while not (self._stopping.is_set() or self._is_lost or self._is_useless()):
-            await self._pause(MIN_CYCLE)  # under load there is always some change
+            await self._pause(MIN_CYCLE)  # under load the store changes all the time
             self._changed.clear()
             try:
                 if self._batches:
@@ -270,7 +273,7 @@ class LeasedRun:
                     await self._changed.wait()
 
     def _is_useless(self) -> bool:
-        """True once no press would be accepted and no result is left to wait for."""
+        """Return whether AKOOL refuses all presses and no result is left to wait for."""
         if self._stopped_by is None:
             return False
         return isinstance(self._stopped_by, (*ACCESS_ERRORS, StoreError)) or not self._batch_of
@@ -288,16 +291,16 @@ class LeasedRun:
             self._is_queue_started = False
 
     async def _drain(self) -> None:
-        """Make no new presses, and wait until POSTs under way are recorded."""
+        """Make no new presses, and wait until the POSTs under way have ended and are recorded."""
         if self._is_drained:
             return
         self._is_drained = True
         with suppress(*TRANSIENT_DB_ERRORS):
-            await self._keep_learned()
+            await self._save_learned()
         closing = asyncio.create_task(self._akool.aclose())
         await asyncio.wait([closing], timeout=self._timing.drain_timeout)
         if self._writer.is_stuck(self._timing.drain_timeout / 2):
-            closing.cancel()  # what was accepted cannot be recorded, and is logged below
+            closing.cancel()  # accepted presses cannot be recorded, and are logged below
         await asyncio.gather(closing, return_exceptions=True)
         for change in await self._writer.aclose(self._timing.drain_timeout):
             if isinstance(change, AcceptJob):
@@ -310,14 +313,17 @@ class LeasedRun:
                 await self._store.end_lease(self._lease)
                 await self._database.attempt(self._queue.close)
         except (*TRANSIENT_DB_ERRORS, TimeoutError) as error:
-            logger.warning("other workers take over once they miss this worker's heartbeat: %s", error)
+            logger.warning(
+                "the jobs could not be handed over (%s): other workers take them over when heartbeats are missing",
+                error,
+            )
 
     # --- batches ---
 
     async def _run_batch(self, batch: str) -> None:
-        """Carry out a batch that DBOS gave to this worker. If it is left to another, this never returns."""
+        """Carry out a batch from DBOS. If another worker has to go on with it, this never returns."""
         self._batches[batch] = None
-        jobs = await self._patiently(self._store.lease_batch, batch, self._lease)
+        jobs = await self._retry_until_stopped(self._store.lease_batch, batch, self._lease)
         if jobs is not None:
             under_way = self._batches[batch] = _Batch(len(jobs))
             for job in jobs:
@@ -325,8 +331,8 @@ class LeasedRun:
                 self._begin_job(job)
             if jobs:
                 await under_way.ended
-            is_left = await self._patiently(self._store.has_open_in, batch)
-            if is_left is False:
+            has_open = await self._retry_until_stopped(self._store.has_open_in, batch)
+            if has_open is False:
                 del self._batches[batch]
                 return
         del self._batches[batch]
@@ -337,7 +343,7 @@ class LeasedRun:
         self._send_again(job.item)
 
     def _send_again(self, item: Item) -> None:
-        if item not in self._batch_of:  # it was left meanwhile
+        if item not in self._batch_of:  # the job was dropped in the meantime
             return
         job = self._akool.journal.job(item)
         if job.is_claimed or job.operation_id is not None:
@@ -350,29 +356,29 @@ class LeasedRun:
         with suppress(SessionClosedError):
             async with aclosing(outcomes):
                 async for outcome in outcomes:
-                    self._settle(outcome)
+                    self._handle_outcome(outcome)
 
-    def _settle(self, outcome: Outcome) -> None:
-        """Record an end, press or wait again later, or leave the job to the next worker."""
+    def _handle_outcome(self, outcome: Outcome) -> None:
+        """Record the end of a job, retry it later, or drop it for another worker."""
         item = item_of(outcome)
-        match fate_of(outcome, until_empty=self._until_empty):
-            case Fate.END:
+        match next_step(outcome, until_empty=self._until_empty):
+            case NextStep.END:
                 ending = asyncio.ensure_future(self._end(outcome))
                 self._endings.add(ending)
                 ending.add_done_callback(self._endings.discard)
-            case Fate.AGAIN:
-                logger.info("trying again: %s", outcome.error)
+            case NextStep.RETRY:
+                logger.info("retrying: %s", outcome.error)
                 waits = self._waits.setdefault(
                     item, growing_waits(self._timing.first_retry_pause, self._timing.max_retry_pause)
                 )
                 asyncio.get_running_loop().call_later(next(waits), self._send_again, item)
-            case Fate.STOP:
+            case NextStep.STOP:
                 self._stopped_by = self._stopped_by or reason_to_stop(outcome)
-                self._leave(item)
-            case Fate.LEAVE:
-                if isinstance(outcome.error, LostLeaseError):  # another worker has recorded its end, or takes it over
-                    self._count(item)
-                self._leave(item)
+                self._drop(item)
+            case NextStep.HAND_OVER:
+                if isinstance(outcome.error, LostLeaseError):  # another worker has ended the job or takes it over
+                    self._count_down(item)
+                self._drop(item)
 
     async def _end(self, outcome: Outcome) -> None:
         item = item_of(outcome)
@@ -380,25 +386,25 @@ class LeasedRun:
         try:
             has_ended = await self._writer.put(await end_of(outcome, job, self._lease, self._akool))
         except Exception:
-            logger.exception("the end of %s could not be recorded", item)
-            self._leave(item)
+            logger.exception("the end of %s could not be recorded; it stays open for another worker", item)
+            self._drop(item)
             return
-        known = None if has_ended else await self._patiently(self._store.find_leased, job.job_id, self._lease)
-        if known is not None:  # the id of a press that was lost has come to be known: go on with it
+        known = None if has_ended else await self._retry_until_stopped(self._store.find_leased, job.job_id, self._lease)
+        if known is not None:  # the lost id has become known: follow it
             self._begin_job(known)
         else:
-            self._count(item)
-            self._leave(item)
+            self._count_down(item)
+            self._drop(item)
 
-    def _count(self, item: Item) -> None:
-        """A job of this worker's has ended, or is another worker's."""
+    def _count_down(self, item: Item) -> None:
+        """Count a job of a batch as finished here: it has ended, or another worker has it."""
         batch = self._batch_of.get(item)
         if batch is not None:
-            batch.left -= 1
-            if not batch.left:
+            batch.unfinished -= 1
+            if not batch.unfinished:
                 batch.ended.set_result(None)
 
-    def _leave(self, item: Item) -> None:
+    def _drop(self, item: Item) -> None:
         self._akool.journal.remove(item)
         self._waits.pop(item, None)
         self._batch_of.pop(item, None)
@@ -406,16 +412,16 @@ class LeasedRun:
             self._changed.set()
 
     async def _deliver_webhooks(self) -> None:
-        """Pass what was reported to the session, whichever process received it."""
+        """Pass webhooks to the session, whichever process received them."""
         recorded = await self._store.webhooks_for(self._lease)
         for correlation_id, operation_id, status in recorded - self._delivered:
             self._akool.notify(WebhookEvent(id=operation_id, status=status), correlation_id=correlation_id)
         self._delivered = recorded
 
-    # --- its heartbeat ---
+    # --- heartbeats ---
 
-    async def _beat(self) -> None:
-        """Show that this worker is alive, and take over from those that are not."""
+    async def _send_heartbeats(self) -> None:
+        """Show that this worker is alive, and take over the jobs of workers that are not."""
         loop = asyncio.get_running_loop()
         while True:
             try:
@@ -427,7 +433,9 @@ class LeasedRun:
             try:
                 beats = await self._store.renew(self._lease)
                 if beats is None:
-                    logger.warning("other workers took this worker for dead and took over its jobs; it starts again")
+                    logger.warning(
+                        "other workers missed this worker's heartbeat and took over its jobs: it starts again"
+                    )
                     self._is_lost = True
                     self._changed.set()
                     return
@@ -435,50 +443,50 @@ class LeasedRun:
                 others = {lease: beat for lease, beat in beats.items() if lease != self._lease}
                 timeout = MISSED_BEATS * self._timing.heartbeat_interval
                 for lease, beat in self._others.find_dead(others, loop.time(), timeout).items():
-                    left = await self._store.end_lease(lease, beat)
-                    if left is not None:
-                        logger.info("took over %d jobs of a worker that ended", left)
+                    taken_over = await self._store.end_lease(lease, beat)
+                    if taken_over is not None:
+                        logger.info("took over %d jobs of a worker whose heartbeat was missing", taken_over)
                 await self._requeue_lost(set(others))
-                await self._keep_learned()
+                await self._save_learned()
             except TRANSIENT_DB_ERRORS as error:
-                logger.debug("no heartbeat: %s", error)
+                logger.debug("the heartbeat failed: %s", error)
             await asyncio.sleep(self._timing.heartbeat_interval)
 
     def _share_rate(self, workers: int) -> None:
         rate = self._setup.max_requests_per_second
-        if rate is not None and workers not in (0, self._sharers):
-            self._sharers = workers
+        if rate is not None and workers not in (0, self._rate_divisor):
+            self._rate_divisor = workers
             self._akool.limit_requests(rate / workers)
 
     async def _requeue_lost(self, others: set[int]) -> None:
-        """Requeue open jobs that no worker has, and that are not in the queue.
+        """Requeue open jobs that no worker has and that are not in the queue.
 
-        DBOS gave their batch to this worker and the answer was lost, it has abandoned the batch, or a worker died while
-        it took the batch over.
+        This happens if DBOS gave their batch to this worker and the answer was lost, if DBOS abandoned the batch, or if
+        a worker died while it took the batch over.
         """
         self._beats += 1
         is_idle = self._is_queue_started and not self._batches
-        look_at_all = is_idle or self._beats % BEATS_BETWEEN_SEARCHES == 0
-        lost = await self._store.find_lost(others, only_claimed=not look_at_all)
+        search_all = is_idle or self._beats % BEATS_BETWEEN_SEARCHES == 0
+        lost = await self._store.find_lost(others, only_claimed=not search_all)
         lost -= self._batches.keys()
-        again = lost & self._missed  # at two checks in a row: one may be about to begin
-        self._missed = lost - again
+        again = lost & self._maybe_lost  # missing in two checks in a row: after one, a worker may be about to begin
+        self._maybe_lost = lost - again
         if again:
             await self._store.requeue(again)
             logger.info("requeued %d batches that no worker was running", len(again))
 
-    async def _keep_learned(self) -> None:
+    async def _save_learned(self) -> None:
         polling = self._akool.polling
         if not self._setup.has_own_polling and isinstance(polling, AdaptivePolling):
             learned = polling.to_json()
             if learned != self._learned:
-                await self._store.keep_learned(learned)
+                await self._store.save_learned(learned)
                 self._learned = learned
 
-    # --- waiting ---
+    # --- waits ---
 
-    async def _patiently(self, ask: Callable[..., Awaitable[T]], *args: object) -> T | None:
-        """What the store answers, however long it is unavailable; None if this worker is stopped before."""
+    async def _retry_until_stopped(self, ask: Callable[..., Awaitable[T]], *args: object) -> T | None:
+        """Return the result of ``ask``, retrying while the store is unavailable; None if this worker stops first."""
         while not (self._stopping.is_set() or self._is_lost):
             try:
                 return await ask(*args)

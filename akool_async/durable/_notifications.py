@@ -1,6 +1,6 @@
-"""How a worker hears that another process has changed a store: by LISTEN, or by the version of an SQLite file.
+"""Notifications that another process has changed a store: by LISTEN, or by the version of an SQLite file.
 
-A notification can be lost with its connection. So a slow poll stands behind it.
+A notification can be lost with its connection, so workers also poll slowly.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ logger = logging.getLogger("akool_async")
 
 
 def notify(connection: sa.Connection, account: str) -> None:
-    """Let all workers of an account hear of this transaction, once it is committed. SQLite's see it by themselves."""
+    """Notify all workers of an account when this transaction commits. On SQLite they notice it by themselves."""
     if is_postgresql(connection):
         connection.execute(sa.select(sa.func.pg_notify(_channel(account), "")))
 
 
 async def listen(store_url: StoreUrl, account: str, timing: WorkerTiming, on_change: Callable[[], None]) -> None:
-    """Call ``on_change`` whenever the store has changed, until this is cancelled."""
+    """Call ``on_change`` whenever the store has changed. Runs until it is cancelled."""
     if store_url.file is not None:
         await _watch_file(store_url.file, timing.file_poll_interval, on_change)
         return
@@ -43,7 +43,7 @@ async def listen(store_url: StoreUrl, account: str, timing: WorkerTiming, on_cha
         try:
             await _listen_once(store_url.address, _channel(account), timing.listen_timeout, on_change)
         except (psycopg.Error, TimeoutError) as error:
-            logger.debug("no notifications: %s", error)
+            logger.debug("notifications from the store are interrupted: %s", error)
         await asyncio.sleep(timing.poll_interval)
 
 
@@ -53,13 +53,13 @@ async def _listen_once(address: str, channel: str, connect_timeout: float, on_ch
     async with connection:
         await connection.execute(SERVER_SETTINGS)
         await connection.execute(f"LISTEN {channel}".encode())
-        on_change()  # whatever happened before
+        on_change()  # for changes before this connection listened
         async for _ in connection.notifies():
             on_change()
 
 
 async def _watch_file(file: Path, interval: float, on_change: Callable[[], None]) -> None:
-    """https://www.sqlite.org/pragma.html#pragma_data_version."""
+    """Poll the version of an SQLite file. https://www.sqlite.org/pragma.html#pragma_data_version."""
     with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as connection:
         seen = None
         while True:

@@ -1,4 +1,4 @@
-"""Opens a store: makes or upgrades its tables."""
+"""Open a store, and create or upgrade its tables."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
 from akool_async import AkoolError, ConfigurationError
-from akool_async.durable._batch_queue import BATCH_SIZE, LEFT
+from akool_async.durable._batch_queue import BATCH_SIZE, TAKEOVER
 from akool_async.durable._store_checks import check_locks, check_name, check_sessions
 from akool_async.durable._tables import ACCOUNTS, JOBS, create_or_upgrade, insert_into, tables_exist
 
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 def open_store(
     engine: Engine, store_url: StoreUrl, queue: BatchQueue, account: str, *, create: bool, timeout: float
 ) -> None:
-    """Make or upgrade the tables of a store, and open its queue.
+    """Create or upgrade the tables of a store, and connect its queue.
 
     Args:
         engine: Connections to the store.
         store_url: The store.
-        queue: The batches of the account. Connected to the store by the same connections.
-        account: It is made if it is new.
-        create: Whether to make a store that does not exist.
-        timeout: Seconds to wait for another process that makes the same tables.
+        queue: The batches of the account. It is connected with ``engine``.
+        account: The account. A new one is added.
+        create: Whether to create a store that does not exist.
+        timeout: Seconds to wait for another process that is creating the same tables.
 
     Raises:
-        ConfigurationError: It does not exist and is not to be made, it cannot be used, or it would not be safe.
-        OperationalError, DBAPIError: It cannot be used now, for example because its server is starting.
-        StoreError: Another process has been making the tables for too long.
+        ConfigurationError: The store does not exist and ``create`` is False, it cannot be used, or it is not safe.
+        OperationalError, DBAPIError: It is temporarily unavailable, for example because its server is starting.
+        StoreError: Another process did not finish creating the tables in time.
     """
     try:
         check_name(store_url)
@@ -56,27 +56,27 @@ def open_store(
     except (AkoolError, OperationalError):
         raise
     except Exception as error:
-        if getattr(error, "connection_invalidated", False):  # as when a server is read-only for a while
+        if getattr(error, "connection_invalidated", False):  # for example, a server is read-only after a failover
             raise
         reason = getattr(error, "orig", None) or error
         raise ConfigurationError(f"store {store_url} cannot be used ({reason})") from error
 
 
 def _open_account(connection: Connection, queue: BatchQueue, account: str) -> None:
-    """Make the row of an account, and put open jobs that an older format recorded into batches."""
+    """Create the row of an account. Put open jobs without a batch, from an older format, into batches."""
     row = insert_into(connection, ACCOUNTS).values(account=account, ended_number=0, last_lease=0)
     connection.execute(row.on_conflict_do_nothing())
-    without = sa.select(JOBS.c.job_id).where(
+    without_batch = sa.select(JOBS.c.job_id).where(
         JOBS.c.batch.is_(None), JOBS.c.account == account, JOBS.c.ended_at.is_(None)
     )
-    while job_ids := list(connection.execute(without.limit(BATCH_SIZE)).scalars()):
+    while job_ids := list(connection.execute(without_batch.limit(BATCH_SIZE)).scalars()):
         batch = uuid4().hex
         connection.execute(sa.update(JOBS).where(JOBS.c.job_id.in_(job_ids)).values(batch=batch))
-        queue.enqueue(connection, batch, LEFT)
+        queue.enqueue(connection, batch, TAKEOVER)
 
 
 def _require_tables(engine: Engine, store_url: StoreUrl) -> None:
-    if store_url.file is None or store_url.file.exists():  # to connect to a missing file would make it
+    if store_url.file is None or store_url.file.exists():  # connecting to a missing file would create it
         with engine.begin() as connection:
             if tables_exist(connection):
                 return

@@ -20,7 +20,7 @@ Fields = dict[str, Any]
 
 
 def encode_outcome(outcome: Outcome) -> str:
-    """Write an outcome as JSON, without what it is the outcome of."""
+    """Write an outcome as JSON, without its item."""
     fields = {
         "id": None if outcome.operation is None else outcome.operation.id,
         "image": None if outcome.result is None else _encode_result(outcome.result),
@@ -28,12 +28,12 @@ def encode_outcome(outcome: Outcome) -> str:
     }
     try:
         return orjson.dumps(fields).decode()
-    except TypeError:  # it holds the half of an emoji, which no database takes: here it is written in ASCII
+    except TypeError:  # half of an emoji, which no database stores: json escapes it
         return json.dumps(fields, separators=(",", ":"))
 
 
 def decode_outcome(job_item: JobItem, text: str) -> Outcome:
-    """Read the outcome of a job; its operation is detached from any session, as an unpickled one is."""
+    """Read the outcome of a job. Its operation is detached from any session."""
     fields: Fields = json.loads(text)
     press, prompt = press_of(job_item.item), prompt_of(job_item.item)
     button, source_image_id = (None, None) if press is None else (press.button, press.image_id)

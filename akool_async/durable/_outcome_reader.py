@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from akool_async.durable._store import Store
 
 LOOKUP_LIMIT: Final = 100
-"""Jobs that are looked up by their ids. With more, it is cheaper to read whatever has ended."""
+"""The most jobs that are looked up by id. With more, reading all new ends is cheaper."""
 
 
 class OutcomeReader:
@@ -32,7 +32,7 @@ class OutcomeReader:
         self._store = store
         self._poll_interval = poll_interval
         self._parents: Recent[str, Outcome] = Recent()
-        """Outcomes of jobs on whose results others are pressed."""
+        """Outcomes of jobs that have further jobs below them, by job id."""
 
     async def all(self) -> AsyncGenerator[Outcome, None]:
         """Yield the outcomes of all jobs, until no job is open."""
@@ -42,31 +42,31 @@ class OutcomeReader:
                     yield outcome
 
     async def of(self, job_items: Iterable[JobItem]) -> AsyncGenerator[Outcome, None]:
-        """Yield the outcomes of these jobs and of all that is pressed on their results, until all of them have ended.
+        """Yield the outcomes of these jobs and of the jobs below them, until all have ended.
 
         Raises:
-            ValueError: One of them was not submitted, or is pruned.
+            ValueError: One of the jobs was not submitted, or was pruned.
         """
         wanted = _Wanted(self._store, job_items)
         while wanted.left:
             last_end, before = await self._store.last_end(), len(wanted.seen)
             for page in pages(list(wanted.left)):
-                for outcome in await self._taken(wanted, await wanted.find(page)):
+                for outcome in await self._take_outcomes(wanted, await wanted.find(page)):
                     yield outcome
-            if len(wanted.seen) > before:  # what is pressed on their results may have ended long ago
+            if len(wanted.seen) > before:  # the jobs below them may have ended long ago
                 continue
             if len(wanted.left) <= LOOKUP_LIMIT:
                 await asyncio.sleep(self._poll_interval)
                 continue
             async with aclosing(self._ended(last_end)) as ended:
-                async for job in ended:  # pragma: no branch - unless what is left is pruned meanwhile
-                    for outcome in await self._taken(wanted, [job]):
+                async for job in ended:  # pragma: no branch - unless the rest is pruned in the meantime
+                    for outcome in await self._take_outcomes(wanted, [job]):
                         yield outcome
                     if not wanted.left:
                         return
 
-    async def _taken(self, wanted: _Wanted, jobs: list[Job]) -> list[Outcome]:
-        """The outcomes of those among these jobs that are wanted and have ended."""
+    async def _take_outcomes(self, wanted: _Wanted, jobs: list[Job]) -> list[Outcome]:
+        """Return the outcomes of those jobs that are wanted and have ended."""
         return [outcome for job in jobs if wanted.take(job) for outcome in await self._outcomes_of(job)]
 
     async def _ended(self, after: int) -> AsyncGenerator[Job, None]:
@@ -82,9 +82,9 @@ class OutcomeReader:
             await asyncio.sleep(self._poll_interval)
 
     async def _outcomes_of(self, job: Job) -> list[Outcome]:
-        """The outcome of a job, and those of all that cannot be pressed because it made no image."""
+        """Return the outcome of a job. If it made no image, add those of the presses that are therefore not made."""
         outcome = job.outcome
-        if outcome is None:  # pragma: no cover - somebody has opened it again just now
+        if outcome is None:  # pragma: no cover - it was reopened just now
             return []
         if job.parent_id is not None:
             outcome = evolve(outcome, parent=await self._parent(job.parent_id))
@@ -93,7 +93,7 @@ class OutcomeReader:
         return [outcome] if outcome.ok else [outcome, *outcomes_below(outcome, job.then)]
 
     async def _parent(self, job_id: str) -> Outcome | None:
-        """The outcome of a job with its own parents; None if it is pruned."""
+        """Return the outcome of a job, with its parents; None if the job was pruned."""
         if job_id not in self._parents:
             for job in await self._store.find([job_id]):
                 await self._outcomes_of(job)
@@ -101,30 +101,30 @@ class OutcomeReader:
 
 
 class _Wanted:
-    """The jobs of which outcomes are wanted."""
+    """The jobs whose outcomes are wanted."""
 
     def __init__(self, store: Store, job_items: Iterable[JobItem]) -> None:
         self._store = store
         self._asked_for = {store.job_id(job_item): job_item for job_item in job_items}
         self.left = dict.fromkeys(self._asked_for)
-        """Those that have not ended, in order."""
+        """The ids of jobs that have not ended, in order."""
         self.seen: set[str] = set()
 
     async def find(self, page: list[str]) -> list[Job]:
-        """These jobs as they are now.
+        """Return the current jobs with these ids.
 
         Raises:
-            ValueError: One that was asked for was not submitted, or is pruned.
+            ValueError: A requested job was not submitted, or was pruned.
         """
         found = await self._store.find(page)
         for missing in set(page) - {job.job_id for job in found}:
             if missing in self._asked_for:
-                raise ValueError(f"items: {self._asked_for[missing].item} was not submitted, or is pruned")
+                raise ValueError(f"items: {self._asked_for[missing].item} was not submitted, or was pruned")
             del self.left[missing]
         return found
 
     def take(self, job: Job) -> bool:
-        """True if a job is wanted and has ended. What is pressed on its result is wanted then, too."""
+        """Return whether a job is wanted and has ended. If so, the jobs below it become wanted too."""
         if job.outcome is None or job.job_id not in self.left:
             return False
         del self.left[job.job_id]

@@ -1,4 +1,4 @@
-"""The SQLite version that a store needs, and a function that older versions lack."""
+"""Check the version of SQLite, and add a function that older versions do not have."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from sqlalchemy import URL, Engine
 
 MIN_VERSION: Final = (3, 35)
-"""The first with RETURNING. https://www.sqlite.org/lang_returning.html"""
+"""The first version with RETURNING. https://www.sqlite.org/lang_returning.html"""
 CLOCK_PLUGIN: Final = "akool_clock"
-"""The name of a plugin in a database URL. Every engine made from that URL has it, including DBOS's own."""
+"""The name of a plugin in a database URL. SQLAlchemy uses it in every engine of that URL, including DBOS's."""
 SUBSECONDS: Final = ("subsec", "subsecond")
 
 
@@ -26,24 +26,24 @@ def check_sqlite() -> None:
     """Check the version of this Python's SQLite.
 
     Raises:
-        ConfigurationError: It is too old for any store.
+        ConfigurationError: It is too old for a store.
     """
     if sqlite3.sqlite_version_info < MIN_VERSION:
         raise ConfigurationError(
-            f"store: SQLite 3.35 or newer is needed, and this Python has {sqlite3.sqlite_version}: use a newer one, or "
-            "PostgreSQL"
+            f"store: SQLite 3.35 or newer is needed, and this Python has {sqlite3.sqlite_version}: use a newer Python, "
+            "or PostgreSQL"
         )
 
 
 class ClockPlugin(CreateEnginePlugin):
-    """Answers ``unixepoch('subsec')`` if SQLite does not.
+    """Provides ``unixepoch('subsec')`` if SQLite does not.
 
-    DBOS's tables call it if Python 3.12 or newer made them, whichever Python uses them. SQLite before 3.42 answers with
-    NULL, and before 3.38 has no such function. https://www.sqlite.org/lang_datefunc.html
+    DBOS's tables call it if Python 3.12 or newer created them, whichever Python uses them. SQLite before 3.42 returns
+    NULL for it, and before 3.38 does not have the function. https://www.sqlite.org/lang_datefunc.html
     """
 
     def update_url(self, url: URL) -> URL:
-        """The plugin has no options in the URL."""
+        """Return the URL unchanged: the plugin has no options in it."""
         return url
 
     def engine_created(self, engine: Engine) -> None:
@@ -57,7 +57,7 @@ plugins.register(CLOCK_PLUGIN, ClockPlugin.__module__, ClockPlugin.__qualname__)
 def _add_unixepoch(connection: Any, _: object) -> None:  # noqa: ANN401 - DB-API's, which has no type
     if not _knows_subseconds(connection):  # pragma: no branch - depends on this machine's SQLite
         connection.create_function("unixepoch", 1, _unixepoch)
-        connection.execute("PRAGMA trusted_schema=ON")  # else some builds let tables call only SQLite's own functions
+        connection.execute("PRAGMA trusted_schema=ON")  # otherwise, some builds let tables call only built-in functions
 
 
 def _knows_subseconds(connection: sqlite3.Connection) -> bool:
@@ -69,7 +69,7 @@ def _knows_subseconds(connection: sqlite3.Connection) -> bool:
 
 
 def _unixepoch(modifier: str) -> float:
-    """Seconds since the epoch, to the millisecond, as SQLite's own function returns them."""
+    """Return the seconds since the epoch to the millisecond, like SQLite's own function."""
     if modifier not in SUBSECONDS:
         raise ValueError(f"unixepoch({modifier!r}) is not needed by any table")
     return round(time.time(), 3)

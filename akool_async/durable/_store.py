@@ -1,4 +1,4 @@
-"""The jobs of one account in a store, as awaitable verbs."""
+"""The jobs of one account in a store, with coroutines that read and change them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from uuid import uuid4
 import sqlalchemy as sa
 
 from akool_async import AkoolError, Outcome
-from akool_async.durable._batch_queue import LEFT
+from akool_async.durable._batch_queue import TAKEOVER
 from akool_async.durable._budgets import open_budget
 from akool_async.durable._changes import lock_account, now
-from akool_async.durable._job import PAGE_SIZE, Job, JobCounts, JobState, LeasedJob, read_moment
+from akool_async.durable._job import PAGE_SIZE, Job, JobCounts, JobState, LeasedJob, from_microseconds
 from akool_async.durable._job_items import read_job_item
 from akool_async.durable._notifications import notify
 from akool_async.durable._outcome_codec import encode_outcome
@@ -42,9 +42,9 @@ if TYPE_CHECKING:
     from akool_async.durable._recording import NewJob
 
 SECOND: Final = 1_000_000
-"""In microseconds."""
+"""Microseconds."""
 MAY_BE_SENT: Final = JOBS.c.in_doubt | (JOBS.c.claimed & JOBS.c.operation_id.is_(None))
-"""The worker that has it may have sent its POST."""
+"""A worker may have sent the POST of the job."""
 IS_OPEN: Final = JOBS.c.ended_at.is_(None)
 JOB_COLUMNS: Final = (
     *(JOBS.c[name] for name in ("job_id", "parent", "image_id", "button", "prompt", "branches", "state")),
@@ -63,7 +63,7 @@ logger = logging.getLogger("akool_async")
 
 
 class Store:
-    """The jobs of one account. All methods raise as those of :class:`Database`."""
+    """The jobs of one account. All coroutines raise the errors of :class:`Database`."""
 
     def __init__(self, account: str, database: Database, queue: BatchQueue) -> None:
         self.account = account
@@ -73,17 +73,17 @@ class Store:
         self._is_mine = JOBS.c.account == account
 
     def job_id(self, job_item: JobItem) -> str:
-        """The id of the job for this."""
+        """Return the id of the job of an item."""
         return job_id_of(self.account, job_item)
 
     # --- submitting ---
 
     async def submit(self, jobs: Sequence[NewJob]) -> int:
-        """Record jobs and enqueue those that are new, or that ended over a budget; return how many."""
+        """Record jobs, and enqueue those that are new or that ended over budget. Return their number."""
         return await self._database.write(self._submit, jobs)
 
     async def open_budget(self, max_credits: float) -> str:
-        """Make a budget for jobs that are submitted, and return its name."""
+        """Create a budget for a submission, and return its name."""
         name = f"batch {uuid4().hex}"
         await self._database.write(open_budget, self.account, name, max_credits)
         return name
@@ -94,14 +94,14 @@ class Store:
             notify(connection, self.account)
         return new
 
-    # --- webhooks, and jobs that people settle ---
+    # --- webhooks, and jobs that a person settles ---
 
     async def record_webhook(self, event: WebhookEvent, correlation_id: str | None) -> bool:
-        """Record a webhook, and reopen an unsettled job whose id it carries; True if it concerns any job."""
+        """Record a webhook, and reopen an unsettled job that it belongs to. Return whether it belongs to any job."""
         return await self._database.write(self._record_webhook, event, correlation_id)
 
     async def resolve(self, resolution: Resolution) -> bool:
-        """Settle a job as somebody asks; False if it cannot be settled so.
+        """Settle a job as requested. Return False if its state does not allow it.
 
         Raises:
             ValueError: The operation id belongs to another job.
@@ -109,21 +109,21 @@ class Store:
         return await self._database.write(self._resolve, resolution)
 
     def _record_webhook(self, connection: sa.Connection, event: WebhookEvent, correlation_id: str | None) -> bool:
-        is_meant = JOBS.c.operation_id == event.id
+        matches = JOBS.c.operation_id == event.id
         if correlation_id is not None:
-            is_meant |= (JOBS.c.correlation_id == correlation_id) & JOBS.c.operation_id.is_(None)
-        meant = sa.update(JOBS).where(self._is_mine, is_meant)
-        recorded = meant.values(reported_id=event.id, webhook_status=event.status)
-        concerned = list(connection.execute(recorded.returning(JOBS.c.job_id)).scalars())
-        for each in concerned:
-            reopen(connection, self._queue, each, event.id)
-        if concerned:
+            matches |= (JOBS.c.correlation_id == correlation_id) & JOBS.c.operation_id.is_(None)
+        recorded = sa.update(JOBS).where(self._is_mine, matches)
+        recorded = recorded.values(reported_id=event.id, webhook_status=event.status)
+        job_ids = list(connection.execute(recorded.returning(JOBS.c.job_id)).scalars())
+        for job_id in job_ids:
+            reopen(connection, self._queue, job_id, event.id)
+        if job_ids:
             notify(connection, self.account)
         elif correlation_id is not None:
-            its = sa.select(JOBS.c.job_id).where(self._is_mine, JOBS.c.correlation_id == correlation_id)
-            for other in connection.execute(its).scalars():
-                logger.warning("a webhook reported image %s for %s, which another image was made for", event.id, other)
-        return bool(concerned)
+            query = sa.select(JOBS.c.job_id).where(self._is_mine, JOBS.c.correlation_id == correlation_id)
+            for job_id in connection.execute(query).scalars():
+                logger.warning("ignored a webhook with image %s for %s, which has another image", event.id, job_id)
+        return bool(job_ids)
 
     def _resolve(self, connection: sa.Connection, resolution: Resolution) -> bool:
         job_id = self.job_id(resolution.job_item)
@@ -131,11 +131,11 @@ class Store:
             return self._abandon(connection, job_id)
         operation_id = resolution.operation_id
         if operation_id is not None:
-            has_it = self._is_mine & (JOBS.c.operation_id == operation_id) & (JOBS.c.job_id != job_id)
+            is_owner = self._is_mine & (JOBS.c.operation_id == operation_id) & (JOBS.c.job_id != job_id)
             columns = (JOBS.c.image_id, JOBS.c.button, JOBS.c.prompt)
-            owner = connection.execute(sa.select(*columns).where(has_it)).first()
+            owner = connection.execute(sa.select(*columns).where(is_owner)).first()
             if owner is not None:
-                raise ValueError(f"operation_id: {operation_id} is that of {read_job_item(*owner).item}")
+                raise ValueError(f"operation_id: {operation_id} belongs to {read_job_item(*owner).item}")
         is_settled = reopen(connection, self._queue, job_id, operation_id)
         if not is_settled and operation_id is not None:  # a worker may be waiting for it
             awaited = sa.update(JOBS).where(JOBS.c.job_id == job_id, IS_OPEN, JOBS.c.claimed, KNOWN_ID.is_(None))
@@ -144,9 +144,11 @@ class Store:
         return is_settled
 
     def _abandon(self, connection: sa.Connection, job_id: str) -> bool:
-        """Count an unknown job as failed; False if it is not unknown."""
+        """Count an unknown job as failed. Return False if its outcome is not unknown."""
         for job in self._read(connection, JOBS.c.job_id == job_id, JOBS.c.state == JobState.UNKNOWN):
-            if job.outcome is not None and job.outcome.error is not None:  # pragma: no branch - it is unknown
+            if (
+                job.outcome is not None and job.outcome.error is not None
+            ):  # pragma: no branch - unknown jobs have an error
                 error = AkoolError(f"abandoned: {job.outcome.error.args[0]}")
                 outcome = encode_outcome(Outcome(job.press, job.outcome.operation, error=error))
                 unknown = sa.update(JOBS).where(JOBS.c.job_id == job_id, JOBS.c.state == JobState.UNKNOWN)
@@ -156,35 +158,35 @@ class Store:
     # --- reading ---
 
     async def find(self, job_ids: Iterable[str]) -> list[Job]:
-        """The jobs with these ids, in the order of their ends; those that were not submitted are left out."""
+        """Return the jobs with these ids, in the order in which they ended. Ids without a job are left out."""
         return await self._database.read(self._read, JOBS.c.job_id.in_(list(job_ids)))
 
     async def page(self, states: Sequence[JobState], after: str | None) -> list[Job]:
-        """The next page of jobs in these states, ordered by their ids."""
-        # The ids of an account's jobs begin with its name: all of them are read in the order of the key.
+        """Return the next page of jobs in these states, ordered by id. ``after`` is the last id of the page before."""
+        # The ids of an account's jobs begin with its name, so the primary key has them in order.
         last = f"{self.account}:" if after is None else after
-        # Not by an index of accounts, which SQLite would choose, and then sort what is left at each page.
+        # The concatenation keeps SQLite from using an index on the account: it would sort all other jobs at each page.
         where = [JOBS.c.account + "" == self.account, JOBS.c.job_id > last]
         if set(states) != set(JobState):
             where = [self._is_mine, JOBS.c.job_id > last, JOBS.c.state.in_(states)]
         return await self._database.read(self._read, *where, order=JOBS.c.job_id)
 
     async def ended_after(self, number: int) -> list[tuple[int, Job]]:
-        """The next page of jobs whose end has a higher number than this, each with its number."""
+        """Return the next page of jobs whose end has a higher number than this, each with that number."""
         return await self._database.read(self._read_ended_after, number)
 
     async def last_end(self) -> int:
-        """The number of the latest end; 0 before the first."""
+        """Return the number of the latest end; 0 before the first."""
         latest = sa.select(ACCOUNTS.c.ended_number).where(ACCOUNTS.c.account == self.account)
         return await self._database.read(_scalar, latest) or 0
 
     async def has_open(self) -> bool:
-        """Whether any job is open."""
+        """Return whether any job is open."""
         is_open = sa.select(sa.literal(1)).where(self._is_mine, JOBS.c.state == JobState.OPEN)
         return await self._database.read(_scalar, is_open.limit(1)) is not None
 
     async def count(self) -> JobCounts:
-        """Count the jobs of each state, and sum up what AKOOL charged for them."""
+        """Count the jobs in each state, and sum up the credits that AKOOL charged for them."""
         return await self._database.read(self._count)
 
     def _read(
@@ -217,7 +219,9 @@ class Store:
         reported = connection.execute(of_reported).scalar() or 0.0
         of_lost = sa.select(sa.func.sum(JOBS.c.lost)).where(self._is_mine, IS_LOST)
         lost = connection.execute(of_lost).scalar() or 0.0
-        known = sa.case((JOBS.c.charged, KNOWN_ID.is_not(None))).label("known")  # NULL if it may not have been charged
+        known = sa.case((JOBS.c.charged, KNOWN_ID.is_not(None))).label(
+            "known"
+        )  # NULL if it is not known to have been charged
         by_estimate = sa.select(known, sa.func.sum(JOBS.c.estimate)).where(self._is_mine, IS_ESTIMATED).group_by(known)
         sums: dict[bool | None, float] = {is_known: total for is_known, total in connection.execute(by_estimate)}  # noqa: C416 - rows
         return {
@@ -230,7 +234,7 @@ class Store:
     # --- pruning ---
 
     async def prune(self, before: int) -> int:
-        """Delete a page of jobs that ended before a moment and that nobody has to resolve; return how many."""
+        """Delete a page of jobs that ended as done or failed before a time (microseconds). Return their number."""
         pruned, batches = await self._database.write(self._delete, before)
         await self._database.attempt(partial(self._queue.delete, batches))
         return pruned
@@ -246,48 +250,48 @@ class Store:
     # --- workers ---
 
     async def open_lease(self, worker: str) -> int:
-        """Begin to work, and return the number under which this worker writes."""
+        """Register a worker, and return the number of its lease."""
         return await self._database.write(self._open_lease, worker)
 
     async def renew(self, lease: int) -> dict[int, int] | None:
-        """Show that this worker is alive, and return the beats of all workers; None if it was taken for dead."""
+        """Send a heartbeat and return the heartbeat counts of all workers. Return None if others ended this lease."""
         return await self._database.write(self._renew, lease)
 
     async def end_lease(self, lease: int, beats: int | None = None) -> int | None:
-        """Take the jobs of a worker away from it, and return how many; None if it is alive.
+        """End a lease, and return the number of jobs that this frees; None if the worker turned out to be alive.
 
         Args:
-            lease: The worker.
-            beats: Those that it stands at; None for a worker that ends itself.
+            lease: The number of the lease.
+            beats: The count of heartbeats at which the worker stopped. None for a worker that ends its own lease.
         """
-        left = await self._database.write(self._end_lease, lease, beats)
-        if left is not None or beats is None:
-            # If this fails, or the process dies here, find_lost finds the batches.
+        freed = await self._database.write(self._end_lease, lease, beats)
+        if freed is not None or beats is None:
+            # If this fails or the process dies here, find_lost will find the batches.
             batches = await self._database.attempt(partial(self._queue.running, lease))
             await self._database.attempt(partial(self._queue.requeue, batches))
-        return left
+        return freed
 
     async def lease_batch(self, batch: str, lease: int) -> list[LeasedJob] | None:
-        """Take the open jobs of a batch; None if this worker was taken for dead, or if another has some of them."""
+        """Lease the open jobs of a batch. Return None if another worker has some of them or this lease has ended."""
         return await self._database.write(self._lease_batch, batch, lease)
 
     async def find_leased(self, job_id: str, lease: int) -> LeasedJob | None:
-        """A job as it is now; None if it has ended, or another worker has it."""
-        its = sa.select(*LEASE_COLUMNS).where(JOBS.c.job_id == job_id, JOBS.c.lease == lease, IS_OPEN)
-        rows = await self._database.read(_rows, its)
+        """Return the current state of a leased job; None if it has ended or another worker has it."""
+        query = sa.select(*LEASE_COLUMNS).where(JOBS.c.job_id == job_id, JOBS.c.lease == lease, IS_OPEN)
+        rows = await self._database.read(_rows, query)
         return _read_leased(rows[0]) if rows else None
 
     async def has_open_in(self, batch: str) -> bool:
-        """Whether any job of a batch is open."""
+        """Return whether any job of a batch is open."""
         is_open = sa.select(sa.literal(1)).where(JOBS.c.batch == batch, IS_OPEN).limit(1)
         return await self._database.read(_scalar, is_open) is not None
 
     async def find_lost(self, others: Collection[int], *, only_claimed: bool) -> set[str]:
-        """Batches of open jobs that no worker has, and that are neither in the queue nor at one of these workers.
+        """Return the batches of open jobs that no worker has, and that are neither queued nor at the given workers.
 
         Args:
-            others: The other workers.
-            only_claimed: Whether to look at those alone that hold up others. All others may be very many.
+            others: The leases of the other workers.
+            only_claimed: Whether to search only claimed jobs, which take up capacity. There may be very many others.
         """
         idle = sa.select(JOBS.c.batch).where(self._is_mine, JOBS.c.lease.is_(None), JOBS.c.batch.is_not(None))
         idle = idle.where(IS_CLAIMED if only_claimed else JOBS.c.state == JobState.OPEN).group_by(JOBS.c.batch)
@@ -300,18 +304,18 @@ class Store:
         await self._database.write(self._requeue, batches)
 
     async def webhooks_for(self, lease: int) -> set[tuple[str, str, int]]:
-        """What was reported of the claimed jobs of a worker: correlation id, operation id and status of each."""
+        """Return correlation id, reported operation id and webhook status of each claimed job with a reported id."""
         recorded = sa.select(JOBS.c.correlation_id, JOBS.c.reported_id, sa.func.coalesce(JOBS.c.webhook_status, 0))
         mine = recorded.where(self._is_mine, JOBS.c.lease == lease, JOBS.c.claimed, JOBS.c.reported_id.is_not(None))
         return {tuple(row) for row in await self._database.read(_rows, mine)}
 
     async def learned(self) -> str | None:
-        """What workers have learned of durations, as ``AdaptivePolling.to_json`` writes it."""
+        """Return the durations that workers have learned, as written by ``AdaptivePolling.to_json``."""
         learned = sa.select(ACCOUNTS.c.learned).where(ACCOUNTS.c.account == self.account)
         return await self._database.read(_scalar, learned)
 
-    async def keep_learned(self, text: str) -> None:
-        """Keep what a worker has learned of durations."""
+    async def save_learned(self, text: str) -> None:
+        """Save the durations that a worker has learned."""
         mine = sa.update(ACCOUNTS).where(ACCOUNTS.c.account == self.account)
         await self._database.write(_execute, mine.values(learned=text))
 
@@ -324,8 +328,8 @@ class Store:
         return number
 
     def _renew(self, connection: sa.Connection, lease: int) -> dict[int, int] | None:
-        its = sa.update(LEASES).where(LEASES.c.account == self.account, LEASES.c.number == lease)
-        if not connection.execute(its.values(beats=LEASES.c.beats + 1)).rowcount:
+        own_lease = sa.update(LEASES).where(LEASES.c.account == self.account, LEASES.c.number == lease)
+        if not connection.execute(own_lease.values(beats=LEASES.c.beats + 1)).rowcount:
             return None
         rows = connection.execute(sa.select(LEASES.c.number, LEASES.c.beats).where(LEASES.c.account == self.account))
         return {number: beats for number, beats in rows}  # noqa: C416 - rows
@@ -337,27 +341,27 @@ class Store:
             ended = ended.where(LEASES.c.beats == beats)
         if not connection.execute(ended).rowcount:
             return None
-        its = sa.update(JOBS).where(self._is_mine, JOBS.c.lease == lease, IS_OPEN)
-        left = connection.execute(its.values(lease=None, in_doubt=MAY_BE_SENT)).rowcount
+        leased = sa.update(JOBS).where(self._is_mine, JOBS.c.lease == lease, IS_OPEN)
+        freed = connection.execute(leased.values(lease=None, in_doubt=MAY_BE_SENT)).rowcount
         notify(connection, self.account)
-        return left
+        return freed
 
     def _lease_batch(self, connection: sa.Connection, batch: str, lease: int) -> list[LeasedJob] | None:
         lock_account(connection, self.account)
         alive = set(connection.execute(sa.select(LEASES.c.number).where(LEASES.c.account == self.account)).scalars())
-        is_its = self._is_mine & (JOBS.c.batch == batch) & IS_OPEN
-        owners = set(connection.execute(sa.select(JOBS.c.lease).where(is_its, JOBS.c.lease.is_not(None))).scalars())
+        is_open = self._is_mine & (JOBS.c.batch == batch) & IS_OPEN
+        owners = set(connection.execute(sa.select(JOBS.c.lease).where(is_open, JOBS.c.lease.is_not(None))).scalars())
         if lease not in alive or owners & (alive - {lease}):
             return None
-        taken = sa.update(JOBS).where(is_its).values(lease=lease, in_doubt=MAY_BE_SENT)
+        taken = sa.update(JOBS).where(is_open).values(lease=lease, in_doubt=MAY_BE_SENT)
         return [_read_leased(row) for row in connection.execute(taken.returning(*LEASE_COLUMNS))]
 
     def _requeue(self, connection: sa.Connection, batches: Collection[str]) -> None:
-        for lost in batches:  # under a new name, since DBOS knows each of a workflow only once
+        for lost in batches:  # under a new id, since DBOS runs a workflow id only once
             batch = uuid4().hex
-            its = sa.update(JOBS).where(self._is_mine, JOBS.c.batch == lost, IS_OPEN, JOBS.c.lease.is_(None))
-            if connection.execute(its.values(batch=batch)).rowcount:
-                self._queue.enqueue(connection, batch, LEFT)
+            moved = sa.update(JOBS).where(self._is_mine, JOBS.c.batch == lost, IS_OPEN, JOBS.c.lease.is_(None))
+            if connection.execute(moved.values(batch=batch)).rowcount:
+                self._queue.enqueue(connection, batch, TAKEOVER)
 
 
 def _read_job(row: sa.Row[*tuple[Any, ...]]) -> Job:
@@ -368,8 +372,8 @@ def _read_job(row: sa.Row[*tuple[Any, ...]]) -> Job:
         branches=row.branches,
         state=JobState(row.state),
         operation_id=row.operation_id,
-        submitted_at=read_moment(row.submitted_at),
-        ended_at=None if row.ended_at is None else read_moment(row.ended_at),
+        submitted_at=from_microseconds(row.submitted_at),
+        ended_at=None if row.ended_at is None else from_microseconds(row.ended_at),
         outcome_text=row.outcome,
     )
 

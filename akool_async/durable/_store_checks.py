@@ -1,4 +1,4 @@
-"""Checks that a store is safe: one name for its file, file locks that work, and sessions that last."""
+"""Check that a store is safe: its file has one name, file locks work, and database sessions are kept."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from akool_async.durable._store_url import StoreUrl
 
-# Beside the number of the process is the start of its server: two servers may use the same numbers.
+# The start time of the server is compared too, since two servers may use the same process number.
 MARK_SESSION: Final = text(
     "SELECT set_config('akool.mark', :mark, false), pg_backend_pid(), pg_postmaster_start_time()"
 )
@@ -32,10 +32,10 @@ READ_SESSION: Final = text("SELECT current_setting('akool.mark', true), pg_backe
 
 
 def check_name(store_url: StoreUrl) -> None:
-    """Check that an SQLite file has one name: SQLite names the file of the latest changes after it.
+    """Check that an SQLite file has only one name, since SQLite derives the name of its log of changes from it.
 
     Raises:
-        ConfigurationError: It has several, and processes that use different ones would corrupt it.
+        ConfigurationError: It has several names. Processes that use different names would corrupt it.
     """
     if store_url.file is not None and store_url.file.is_file() and store_url.file.stat().st_nlink > 1:
         raise ConfigurationError(
@@ -45,15 +45,15 @@ def check_name(store_url: StoreUrl) -> None:
 
 
 def check_locks(store_url: StoreUrl) -> None:
-    """Check that a lock beside an SQLite file keeps others out, both of our kind and of SQLite's.
+    """Check that locks of our kind and of SQLite's kind are exclusive in the folder of an SQLite file.
 
     Raises:
-        ConfigurationError: Two can hold the same lock, as in some network file systems.
-        OSError: There are no locks of SQLite's kind.
+        ConfigurationError: Two holders can have the same lock, as in some network file systems.
+        OSError: The file system does not support SQLite's kind of lock.
     """
     if store_url.file is None:
         return
-    # Not in the store itself: to close it would release the locks that SQLite holds on it in this process.
+    # Not on the store itself: closing it would release the locks that SQLite holds on it in this process.
     with store_url.lock_file.open("a+b") as one, store_url.lock_file.open("a+b") as other:
         for lock in (_lock, _lock_as_sqlite):
             if lock(one) and lock(other):
@@ -63,21 +63,21 @@ def check_locks(store_url: StoreUrl) -> None:
 
 
 def check_sessions(engine: Engine, store_url: StoreUrl) -> None:
-    """Check that each connection to PostgreSQL has a session of its own, which outlives its transactions.
+    """Check that each connection to PostgreSQL keeps the same session between transactions.
 
-    A pooler in transaction mode gives each transaction any session that is free. Locks of a session, its settings and
-    LISTEN then concern other clients.
+    A pooler in transaction mode gives each transaction any free session. Session locks, settings and LISTEN would then
+    affect other clients.
 
     Raises:
-        ConfigurationError: There is such a pooler.
+        ConfigurationError: The connection goes through such a pooler.
     """
     if store_url.file is not None:
         return
     engine = engine.execution_options(isolation_level="AUTOCOMMIT")  # so that each statement is a transaction
     with engine.connect() as one, engine.connect() as other:
         marked = [(each, each.execute(MARK_SESSION, {"mark": uuid4().hex}).one()) for each in (one, other)]
-        # Each connection is used twice in a row, and both in turn: one of them changes its session then, whether the
-        # pooler prefers the one that was used last or the one that has rested longest.
+        # Use each connection twice in a row, and both in turn. A pooler changes a session in this order, whether it
+        # prefers the session that was used last or the one that has been idle longest.
         uses = [*marked, *reversed(marked), *marked]
         is_kept = all(each.execute(READ_SESSION).one() == session for each, session in uses)
         processes = {session[1:] for _, session in marked}
@@ -90,7 +90,7 @@ def check_sessions(engine: Engine, store_url: StoreUrl) -> None:
 
 @frozen
 class OpenedFile:
-    """The SQLite file that a store was when it was opened. PostgreSQL has none, and nothing to check."""
+    """The SQLite file of a store, as it was when the store was opened. For PostgreSQL, nothing is checked."""
 
     _store_url: StoreUrl
     _status: os.stat_result | None
@@ -101,10 +101,10 @@ class OpenedFile:
         return cls(store_url, None if store_url.file is None else store_url.file.stat())
 
     def check_still_there(self) -> None:
-        """Check that the file is still in its place. A connection must be open, or a new file may get its number.
+        """Check that the file is still in its place. Requires an open connection: a new file could reuse its inode.
 
         Raises:
-            StoreError: It was deleted or replaced.
+            StoreError: The file was deleted or replaced.
         """
         if self._store_url.file is None or self._status is None:
             return
@@ -117,7 +117,7 @@ class OpenedFile:
 
 
 def _lock(file: IO[bytes]) -> bool:
-    """Lock a file as we do, which is with flock on POSIX systems; False if it is locked."""
+    """Lock a file as this library does: with flock, on POSIX systems. Return False if it is locked."""
     try:
         portalocker.lock(file, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
     except portalocker.AlreadyLocked:
@@ -126,17 +126,17 @@ def _lock(file: IO[bytes]) -> bool:
 
 
 def _lock_as_sqlite(file: IO[bytes]) -> bool:
-    """Lock a file as SQLite does, which is with fcntl; False if it is locked, or if that cannot be tried here.
+    """Lock a file as SQLite does: with fcntl. Return False if it is locked or if this system cannot test it.
 
-    SQLite's locks belong to a process, and exclude other processes only. Linux has the same locks for an open file, and
-    file systems treat both alike. https://man7.org/linux/man-pages/man2/F_OFD_SETLK.2const.html
+    SQLite's locks belong to a process and exclude only other processes. Linux also has such locks for open files, and
+    file systems treat both in the same way. https://man7.org/linux/man-pages/man2/F_OFD_SETLK.2const.html
     """
     if sys.platform != "linux":
         return False  # pragma: no cover - other systems
     try:
         fcntl.fcntl(file, fcntl.F_OFD_SETLK, struct.pack("hhqqi0q", fcntl.F_WRLCK, os.SEEK_SET, 0, 1, 0))
     except OSError as error:
-        if error.errno in HELD_ERRNOS or error.errno == errno.EINVAL:  # this kernel does not have them
+        if error.errno in HELD_ERRNOS or error.errno == errno.EINVAL:  # EINVAL: this kernel does not have them
             return False
         raise
     return True

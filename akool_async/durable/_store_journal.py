@@ -1,4 +1,4 @@
-"""The journal of a worker's session: what it remembers and counts is in the store, for all workers together."""
+"""The journal of a worker's session. It keeps claims, ids and counts in the store, for all workers together."""
 
 from __future__ import annotations
 
@@ -30,34 +30,34 @@ if TYPE_CHECKING:
 logger = logging.getLogger("akool_async")
 
 MAX_POSTS: Final = 32
-"""POSTs of each kind that one worker has under way; those that open trees count apart, since they may have to wait for
-presses on images that are there. If it is killed, their ids are lost."""
+"""The most POSTs of each kind that one worker has under way; if it is killed, their ids are lost. POSTs that start
+trees are counted separately, since they may have to wait for open trees."""
 
 
 class LostLeaseError(SessionClosedError):
-    """Another worker has taken the job over."""
+    """Another worker has taken over the job."""
 
 
 @define(eq=False)
 class StoreJournal(MemoryJournal):
-    """The journal of one lease. A press is known to it while its job is this worker's."""
+    """The journal of one lease. It knows the jobs that this worker holds."""
 
     _writer: GroupWriter[JobChange] = field(kw_only=True)
     _lease: int = field(kw_only=True)
     _jobs: dict[Item, LeasedJob] = field(factory=dict, init=False)
     _claimed: dict[Item, LeasedJob] = field(factory=dict, init=False)
-    """Those that are being pressed, also after they were left to another worker."""
+    """The jobs whose POSTs are under way, even after another worker has taken them over."""
     _posts: dict[tuple[str, bool], asyncio.Semaphore] = field(
         factory=lambda: {each: asyncio.Semaphore(MAX_POSTS) for each in product(EXPECTED_PRICES, (False, True))},
         init=False,
     )
-    """By kind, and whether they open trees."""
+    """Semaphores by kind of POST, and by whether it starts a tree with upscales."""
     _posting: dict[Item, asyncio.Semaphore] = field(factory=dict, init=False)
 
     def add(self, job: LeasedJob) -> None:
-        """This worker has a job from now on."""
+        """Add a job that this worker now holds."""
         self._jobs[job.item] = job
-        # What this session remembers of an earlier end does not count: somebody has settled the job since.
+        # Forget an earlier outcome of the same press: somebody has settled the job since.
         self._operation_ids.pop(job.item, None)
         if isinstance(job.item, ButtonPress):
             self._lost.pop(job.item, None)
@@ -67,15 +67,15 @@ class StoreJournal(MemoryJournal):
             self._operation_ids[job.item] = job.operation_id
 
     def job(self, item: Item) -> LeasedJob:
-        """The job of an item that this worker has."""
+        """Return the job of an item that this worker holds."""
         return self._jobs[item]
 
     def remove(self, item: Item) -> None:
-        """The job has ended, or is another worker's."""
+        """Remove a job that has ended or that another worker has."""
         self._jobs.pop(item, None)
 
     async def claim(self, item: Item) -> Claim:
-        """Wait until the caps and budgets of all workers allow a press, and record that it is about to be made.
+        """Wait until the shared caps and budgets allow a press, and record its claim before the POST.
 
         Raises:
             LostLeaseError: Another worker has the job.
@@ -84,7 +84,7 @@ class StoreJournal(MemoryJournal):
         if item not in self._jobs:
             raise LostLeaseError
         job = self._jobs[item]
-        if not job.may_be_sent:  # what is in doubt may take long, and holds up no others
+        if not job.may_be_sent:  # settling a press in doubt takes long, and must not block others
             posts = self._posts[item.kind, job.opens_tree]
             await posts.acquire()
             self._posting[item] = posts
@@ -92,7 +92,7 @@ class StoreJournal(MemoryJournal):
             is_mine = await self._writer.put(ClaimJob(job, self._lease))
         except BaseException:
             self._end_post(job.item)
-            if not job.is_claimed:  # it may have been claimed just now
+            if not job.is_claimed:  # the claim may have been written just now
                 self._writer.put(WithdrawClaim(job, self._lease))
             raise
         if not is_mine:
@@ -107,8 +107,8 @@ class StoreJournal(MemoryJournal):
             seconds_searched=job.seconds_searched,
         )
 
-    def release(self, item: Item, claim: Claim, *, may_be_accepted: bool) -> None:  # noqa: ARG002 - its job is known
-        """The press was not accepted, as far as is known. If it may have been, it counts until its job ends."""
+    def release(self, item: Item, claim: Claim, *, may_be_accepted: bool) -> None:  # noqa: ARG002 - the base class needs it
+        """End a claim without an id. If AKOOL may have accepted the press, it counts until its job ends."""
         job = self._claimed_job(item)
         del self._claimed[item]
         self._end_post(job.item)
@@ -119,18 +119,20 @@ class StoreJournal(MemoryJournal):
             self._writer.put(WithdrawClaim(job, self._lease))
 
     async def record(self, item: Item, images: list[ImageResult]) -> list[ImageResult]:
-        """Record the id that AKOOL gave a press, and return its image.
+        """Record the id that AKOOL returned for a press, and return its image.
 
         Raises:
-            ResponseError: It is the id of another operation.
+            ResponseError: The id belongs to another job.
         """
         new = await super().record(item, images)
         job = self._claimed_job(item)
         image, *others = new
         for other in others:
-            logger.warning("AKOOL made a further image %s for %s", other.id, item)
+            logger.warning(
+                "AKOOL returned a further image for the same POST, which is not recorded: %s of %s", other.id, item
+            )
         if not await self._writer.put(AcceptJob(job, image.id, image.deduction_credit)):
-            raise ResponseError(f"a reply with the id of another press, {image.id}")
+            raise ResponseError(f"AKOOL's reply has the id of another press, {image.id}")
         del self._claimed[item]
         self._end_post(job.item)
         job.operation_id, job.credits = image.id, image.deduction_credit
@@ -138,7 +140,7 @@ class StoreJournal(MemoryJournal):
 
     @contextmanager
     def searching(self, item: Item, seconds_searched: float) -> Iterator[None]:
-        """In this block the id of a press is waited for: others press meanwhile."""
+        """Record how long this block searches for a lost id. Other POSTs may be sent in the meantime."""
         job = self._claimed_job(item)
         self._end_post(job.item)
         loop = asyncio.get_running_loop()
@@ -158,7 +160,7 @@ class StoreJournal(MemoryJournal):
 
 
 class WorkerSession(AkoolSession):
-    """The session of a worker."""
+    """The session of a worker, with a journal in the store."""
 
     _journal: StoreJournal
 
@@ -167,21 +169,21 @@ class WorkerSession(AkoolSession):
         super().__init__(*args, **options)
 
     def limit_requests(self, rate: float) -> None:
-        """Change the rate of requests."""
+        """Change the maximum number of requests per second."""
         self._rate_limiter.rate = rate
 
     @property
     def journal(self) -> StoreJournal:
-        """What remembers the presses."""
+        """The journal of the presses."""
         return self._journal
 
     @property
     def polling(self) -> Polling:
-        """The schedule of this session."""
+        """The schedule of polls of this session."""
         return self._settings.polling
 
     async def is_used(self, press: ButtonPress) -> bool:
-        """Whether the source image shows a button as used."""
+        """Return whether AKOOL reports a button as used; False if the source image cannot be read."""
         with suppress(AkoolError):
             return await self.reconcile(press.image_id, press.button) is True
         return False

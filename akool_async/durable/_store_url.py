@@ -1,4 +1,4 @@
-"""The address of a store: one SQLite file, or a PostgreSQL database."""
+"""The URL of a store: an SQLite file or a PostgreSQL database."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ if TYPE_CHECKING:
 
 EXAMPLES: Final = "such as 'sqlite:///akool.db' or 'postgresql://user:password@host/database'"
 POSTGRESQL_SCHEMES: Final = {"postgresql", "postgres", "postgresql+psycopg"}
-"""As libpq, many hosts and SQLAlchemy write it."""
+"""The spellings of libpq, of many hosting services and of SQLAlchemy."""
 URL_PARTS: Final = {"user": "username", "host": "host", "port": "port"}
-"""Options that may contradict a part of the URL about which store it is, and SQLAlchemy's name of the part."""
+"""Options that repeat a part of the URL, with SQLAlchemy's name of that part. Giving both is refused."""
 REFUSED_OPTIONS: Final = {
-    "dbname": "name the database in the path of the URL",  # where DBOS looks for it
-    "service": "name the server and the database in the URL",  # each machine has its own file of services
+    "dbname": "name the database in the path of the URL",  # DBOS reads it there
+    "service": "name the server and the database in the URL",  # the file of services differs between machines
 }
 SECRET_PARAMETERS: Final = ("password", "sslpassword")
-"""Secrets in the query of a URL."""
+"""Parameters in the query of a URL that are secret."""
 OPENING_INTERVAL: Final = 0.05
-"""Seconds between two tries to lock an SQLite file for the making of its tables."""
+"""Seconds between two tries to lock an SQLite file in order to create its tables."""
 HELD_ERRNOS: Final = {errno.EAGAIN, errno.EACCES}
-"""With these, the operating system reports that another process holds a lock."""
+"""Error numbers with which the operating system reports that another process holds a lock."""
 WRITE_LOCK_TIMEOUT: Final = 5.0
-"""Seconds that one statement waits for another writer of an SQLite file."""
+"""Seconds that a statement waits while another connection writes to an SQLite file."""
 CONNECTION_PARAMETERS: Final = {
     "connect_timeout": "10",
     "tcp_user_timeout": "20000",
@@ -52,37 +52,38 @@ CONNECTION_PARAMETERS: Final = {
     "keepalives_count": "3",
     "target_session_attrs": "read-write",
 }
-"""Connecting may take 10 seconds, and a dead connection that nobody closed is noticed after about 20. A read-only
-server counts as unavailable: after a failover it may stay read-only forever. Parameters of the URL override these.
+"""Parameters for libpq; those in the URL override them. Connecting may take 10 seconds, and a dead connection is
+detected after about 20 seconds. A read-only server counts as unavailable: it may stay read-only after a failover.
 https://www.postgresql.org/docs/current/libpq-connect.html"""
 SERVER_SETTINGS: Final = """
     SELECT set_config('idle_in_transaction_session_timeout', '10s', false),
         set_config('tcp_keepalives_idle', '5', false), set_config('tcp_keepalives_interval', '5', false),
         set_config('tcp_keepalives_count', '3', false), set_config('tcp_user_timeout', '20s', false)
 """
-"""With these, PostgreSQL frees the locks of a host that vanished within 20 seconds: in an idle transaction by its
-time-out, in the middle of a statement by keepalives, which by default begin after two hours.
+"""Settings with which PostgreSQL frees the locks of a host that vanished within 20 seconds. The timeout ends idle
+transactions, and keepalives end running statements. By default, keepalives begin only after two hours.
 https://www.postgresql.org/docs/current/runtime-config-connection.html"""
 SETTINGS_PLUGIN: Final = "akool_settings"
-"""The name of a plugin in a database URL. Every engine made from that URL has it, including DBOS's own."""
+"""The name of a plugin in a database URL. SQLAlchemy uses it in every engine of that URL, including DBOS's."""
 READ_ONLY_SQLSTATE: Final = "25006"
-"""https://www.postgresql.org/docs/current/errcodes-appendix.html"""
+"""PostgreSQL's code for a write in a read-only transaction.
+https://www.postgresql.org/docs/current/errcodes-appendix.html"""
 PRIMARY_CODE_MASK: Final = 0xFF
-"""The part of SQLite's error codes that names the kind. https://www.sqlite.org/rescode.html"""
+"""The bits of SQLite's error codes that name the primary error. https://www.sqlite.org/rescode.html"""
 READ_ONLY_OPTION: Final = "akool_reads"
-"""Execution option of connections that only read."""
+"""The execution option of connections that only read."""
 
 
 class StoreError(AkoolError):
-    """The store could not be read or written in time. What was recorded before is safe.
+    """The store could not be read or written in time. Everything recorded before is safe.
 
-    If the database did not answer, the request may still take effect; it is safe to repeat it.
+    If the database did not answer, the change may still take effect. It is safe to repeat the call.
     """
 
 
 @frozen
 class StoreUrl:
-    """The checked address of a store."""
+    """The checked URL of a store."""
 
     url: URL
     file: Path | None
@@ -93,24 +94,25 @@ class StoreUrl:
 
     @property
     def address(self) -> str:
-        """The whole address of a PostgreSQL database for libpq, including the password.
+        """The URL of a PostgreSQL database for libpq, including the password.
 
-        It consists of options alone, the same that SQLAlchemy passes to libpq. SQLAlchemy's way to write a URL has
-        spaces and plus signs that libpq reads otherwise.
+        It has only query options, the same that SQLAlchemy passes to libpq: SQLAlchemy writes spaces and plus signs in
+        URLs in a way that libpq reads differently.
         """
         return f"postgresql://?{urlencode(_connection_options(self._url_with_timeouts), safe='', quote_via=quote)}"
 
     @property
     def driver_address(self) -> str:
-        """The whole address for SQLAlchemy, including the password."""
+        """The URL for SQLAlchemy, including the password."""
         return self._driver_url.render_as_string(hide_password=False)
 
     @classmethod
     def read(cls, url: str) -> Self:
-        """Check an address.
+        """Check a URL.
 
         Raises:
-            ConfigurationError: It is neither an SQLite file nor a PostgreSQL database, or it is read in two ways.
+            ConfigurationError: It is neither an SQLite file nor a PostgreSQL database, or libpq and SQLAlchemy read it
+                differently.
         """
         try:
             parts = make_url(url)
@@ -128,13 +130,13 @@ class StoreUrl:
         if not parts.database or parts.database.startswith((":memory:", "file:")) or parts.query:
             raise ConfigurationError(f"store must name a file that outlives the process, {EXAMPLES}, not {shown}")
         check_sqlite()
-        file = Path(parts.database).resolve()  # as SQLite itself follows links
+        file = Path(parts.database).resolve()  # SQLite follows links too
         if not file.parent.is_dir():
             raise ConfigurationError(f"store: the folder {file.parent} does not exist")
         return cls(parts.set(database=str(file)), file)
 
     def engine(self) -> Engine:
-        """Make a pool of connections."""
+        """Create a pool of connections."""
         if self.file is None:
             engine = create_engine(self._driver_url, pool_pre_ping=True)
         else:
@@ -146,18 +148,20 @@ class StoreUrl:
 
     @property
     def lock_file(self) -> Path:
-        """The file beside an SQLite file that is locked while its tables are made."""
+        """The file beside an SQLite file that is locked while its tables are created."""
         return Path(f"{self.file}.lock")
 
     @contextmanager
     def opening_lock(self, timeout: float) -> Iterator[None]:
-        """Let one process at a time make the tables of an SQLite file, or both may fail. PostgreSQL has its own locks.
+        """Keep other processes from creating the tables of an SQLite file concurrently: both could fail.
+
+        PostgreSQL has its own locks for this.
 
         Args:
             timeout: Seconds to wait for another process.
 
         Raises:
-            StoreError: Another process takes longer than that, or the file system has no locks.
+            StoreError: Another process takes longer than that, or the file system has no file locks.
         """
         if self.file is None:
             yield
@@ -168,8 +172,10 @@ class StoreUrl:
         except portalocker.LockException as error:
             reason = error.args[0] if error.args else None
             if isinstance(reason, OSError) and reason.errno not in HELD_ERRNOS:
-                raise StoreError(f"store {self}: its folder has no file locks ({reason.strerror})") from None
-            raise StoreError(f"store {self}: another process has been making its tables for too long") from None
+                raise StoreError(
+                    f"store {self}: file locks do not work in its folder ({reason.strerror}): use a local disk"
+                ) from None
+            raise StoreError(f"store {self}: another process has been creating its tables for too long") from None
         try:
             yield
         finally:
@@ -192,22 +198,26 @@ def _without_secrets(url: URL) -> str:
 
 
 def _check_options(url: str, parts: URL) -> None:
-    """Raise if a PostgreSQL URL, as it was given, is another address for libpq than its parts are for SQLAlchemy."""
-    if not parts.database:  # DBOS would make a database with the name "None"
+    """Raise ``ConfigurationError`` if libpq reads a PostgreSQL URL differently from SQLAlchemy."""
+    if not parts.database:  # DBOS would create a database with the name "None"
         raise ConfigurationError(f"store must name a database, {EXAMPLES}")
     known = {option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults()}
     for name in parts.query:
         if name not in known:
-            raise ConfigurationError(f"store: PostgreSQL's libpq knows no option {name!r}")
+            raise ConfigurationError(f"store: PostgreSQL's libpq has no option {name!r}: remove it from the URL")
         if name in REFUSED_OPTIONS:
             raise ConfigurationError(f"store: the option {name!r} is refused: {REFUSED_OPTIONS[name]}")
         if name in URL_PARTS and getattr(parts, URL_PARTS[name]):
-            raise ConfigurationError(f"store: the {name} is given twice, in the URL and as the option {name!r}")
+            raise ConfigurationError(
+                f"store: the {name} is given twice, in the URL and as the option {name!r}: give it once"
+            )
     try:
         by_libpq = _without_defaults(conninfo_to_dict(f"postgresql:{url.partition(':')[2]}"))
         by_sqlalchemy = _connection_options(make_url(parts.render_as_string(hide_password=False)))
-    except (psycopg.Error, ArgumentError, ValueError):  # whose texts may hold the password
-        raise ConfigurationError("store: PostgreSQL's libpq or SQLAlchemy cannot read the URL") from None
+    except (psycopg.Error, ArgumentError, ValueError):  # the messages of these errors may hold the password
+        raise ConfigurationError(
+            "store: PostgreSQL's libpq or SQLAlchemy cannot read the URL: check its options and the percent-encoding"
+        ) from None
     for name in sorted(by_libpq.keys() | by_sqlalchemy.keys()):
         if by_libpq.get(name) != by_sqlalchemy.get(name):
             raise ConfigurationError(
@@ -217,15 +227,15 @@ def _check_options(url: str, parts: URL) -> None:
 
 
 def _connection_options(url: URL) -> dict[str, str]:
-    """What SQLAlchemy passes to libpq."""
+    """Return the options that SQLAlchemy passes to libpq."""
     dialect = url.set(drivername="postgresql+psycopg").get_dialect()()
     return _without_defaults(dialect.create_connect_args(url)[1])
 
 
 def _without_defaults(options: Mapping[str, object]) -> dict[str, str]:
-    """Leave out what libpq treats as if it were not given."""
+    """Remove options whose value is the same for libpq as no option."""
     texts = {name: str(value) for name, value in options.items()}
-    if not texts.get("port", "").strip(","):  # the usual port for each of several hosts
+    if not texts.get("port", "").strip(","):  # commas only: the default port for each of several hosts
         texts.pop("port", None)
     return {name: value for name, value in texts.items() if value}
 
@@ -233,16 +243,16 @@ def _without_defaults(options: Mapping[str, object]) -> dict[str, str]:
 class SettingsPlugin(CreateEnginePlugin):
     """Applies ``SERVER_SETTINGS`` to each connection.
 
-    Not by libpq's ``options``: PgBouncer and others refuse a connection that asks for such settings at its start.
+    libpq's ``options`` cannot do this: PgBouncer and others refuse connections that start with such settings.
     https://www.pgbouncer.org/config.html#ignore_startup_parameters
     """
 
     def update_url(self, url: URL) -> URL:
-        """The plugin has no options in the URL."""
+        """Return the URL unchanged: the plugin has no options in it."""
         return url
 
     def engine_created(self, engine: Engine) -> None:
-        """Set up every connection."""
+        """Apply the settings to every new connection."""
         event.listen(engine, "connect", _set_up_postgresql)
 
 
@@ -255,9 +265,9 @@ def _set_up_postgresql(connection: Any, _: object) -> None:  # noqa: ANN401 - DB
 
 
 def _discard_if_read_only(context: ExceptionContext) -> None:
-    """Discard the pool's connections if one turns out to be read-only.
+    """Discard the pool's connections if one of them is read-only.
 
-    It may stay so forever: a failover left the server behind, or the file was opened while it could only be read.
+    It may stay read-only forever: its server was replaced in a failover, or its file was opened while it was read-only.
     """
     error = context.original_exception
     is_read_only_file = getattr(error, "sqlite_errorcode", 0) & PRIMARY_CODE_MASK == sqlite3.SQLITE_READONLY
@@ -266,10 +276,10 @@ def _discard_if_read_only(context: ExceptionContext) -> None:
 
 
 def _set_up_sqlite(connection: Any, _: object) -> None:  # noqa: ANN401 - DB-API's, which has no type
-    # Python's driver begins a transaction at the first write, so that what was read before it may be old: DBOS counts
-    # what runs, and then takes a job, and two that counted at the same time would pass the cap.
+    # Python's driver begins a transaction only at the first write, so values read before it may be outdated. DBOS
+    # counts running workflows before it takes one: two that count concurrently would exceed the limit.
     connection.isolation_level = None
-    connection.execute("PRAGMA journal_mode=WAL")  # with synchronous=FULL, the default: every commit is on disk
+    connection.execute("PRAGMA journal_mode=WAL")  # synchronous=FULL, the default, puts every commit on disk
     connection.execute("PRAGMA foreign_keys=ON")
 
 

@@ -1,7 +1,7 @@
-"""The tables in which a store keeps what became of each press, and their upgrades from older formats.
+"""The tables of a store, and their upgrades from older formats.
 
-The table of jobs is the only truth about a press: that it was claimed, before its POST; its operation id, right after
-it; its end. DBOS keeps the queue of batches in tables of its own, which nothing here touches.
+The table of jobs is the only authority on a press. It records the claim before the POST, the operation id right after
+it, and the end. DBOS keeps the queue of batches in separate tables, which this module does not touch.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from akool_async import ConfigurationError
 
 FORMAT: Final = 5
-"""The format of the tables, raised with each change that an older version of this library cannot work with."""
+"""The format of the tables. It is increased by each change that older versions of this library cannot read."""
 
 METADATA: Final = sa.MetaData()
 FORMATS: Final = sa.Table("akool_format", METADATA, sa.Column("format", sa.Integer, primary_key=True))
@@ -55,19 +55,29 @@ JOBS: Final = sa.Table(
     sa.Column("day", sa.Text),
     sa.Column("over_budget", sa.Boolean, nullable=False),
 )
-"""``image_id``, ``button``: empty for a prompt; ``kind``: what its price is learned for; ``prompt``: JSON of a prompt;
-``branches``: what is pressed on its result, as text; ``upscales``: how many upscales they ask for; ``parent``: the job
-on whose result it is pressed; ``batch``: the workflow that carries it out; ``lease``: the worker that has it, see
-:data:`LEASES`;
-``claimed``: true from before its POST until its end, while it counts against the cap; ``in_doubt``: true if an earlier
-worker may have pressed; ``..._at``: whole microseconds since the epoch, for people and for pruning, since clocks may be
-set back; ``ended_number``: see :data:`ACCOUNTS`; ``operation_id``: that of AKOOL's reply; ``reported_id``: that of a
-webhook or a person, which is checked before it is believed; ``search_time``: microseconds for which workers have waited
-for a lost id; ``charged``: true once AKOOL is known to have accepted the press; ``credits``: what AKOOL reported, the
-larger of the reply and the result; ``estimate``: set while AKOOL may have charged, and counts if it has reported
-nothing; ``lost``: what earlier POSTs of a prompt may have cost, which was sent again on request; ``reserved``: set
-aside in its budgets, until its end; ``goes_alone``: others of its kind wait until its price is known; ``budget``,
-``day``: keys of :data:`BUDGETS`; ``over_budget``: it ended without a POST, since its budget was spent."""
+"""Jobs. The columns that need an explanation:
+
+- ``image_id``, ``button``: the press; empty for a prompt.
+- ``kind``: the kind of image that its price is learned for.
+- ``prompt``: the prompt as JSON; NULL for a press.
+- ``branches``: the buttons to press on its result, as text; ``upscales``: the number of upscales among them.
+- ``parent``: the job whose result this press is on.
+- ``batch``: the DBOS workflow that carries out the job.
+- ``lease``: the worker that has the job, see :data:`LEASES`.
+- ``claimed``: true from before the POST until the end, while the job counts against the cap.
+- ``in_doubt``: true if an earlier worker may have sent the POST.
+- ``..._at``: microseconds since the epoch. Only for display, pruning and timeouts, since clocks may be set back.
+- ``ended_number``: the position of the end among all ends, see :data:`ACCOUNTS`.
+- ``operation_id``: the id in AKOOL's reply; ``reported_id``: an id from a webhook or a person, not checked yet.
+- ``search_time``: microseconds for which workers have searched for a lost id.
+- ``charged``: true once AKOOL is known to have accepted the press.
+- ``credits``: the larger of the credits that AKOOL's reply and result reported.
+- ``estimate``: the estimated credits while AKOOL may have charged; used if ``credits`` is NULL.
+- ``lost``: credits that earlier POSTs of a prompt may have cost, if it was sent again on request.
+- ``reserved``: credits reserved in the budgets until the end.
+- ``goes_alone``: true while other presses of the same budgets wait for its price.
+- ``budget``, ``day``: keys of :data:`BUDGETS`.
+- ``over_budget``: true if the job ended without a POST because its budget did not allow it."""
 ACCOUNTS: Final = sa.Table(
     "akool_accounts",
     METADATA,
@@ -76,10 +86,10 @@ ACCOUNTS: Final = sa.Table(
     sa.Column("last_lease", sa.BigInteger, nullable=False),
     sa.Column("learned", sa.Text),
 )
-"""The numbers of an account's latest end and of its latest lease, and what was learned of durations.
+"""The numbers of an account's latest end and latest lease, and the durations that its workers have learned (JSON).
 
-Whoever writes for a worker locks the row until the commit. So the caps and budgets that it has read still hold when it
-commits, and the numbers of ends become visible in order: whoever has read up to one has missed none before it."""
+Each transaction of a worker locks the row until its commit. So the caps and budgets that it has read still hold when it
+commits, and the numbers of ends become visible in order: a reader that has seen one end has missed none before it."""
 LEASES: Final = sa.Table(
     "akool_leases",
     METADATA,
@@ -88,8 +98,8 @@ LEASES: Final = sa.Table(
     sa.Column("worker", sa.Text, nullable=False),
     sa.Column("beats", sa.BigInteger, nullable=False),
 )
-"""The workers that are alive: each counts ``beats`` up. If one stands still for too long, another worker deletes the
-row and takes the jobs over. No clock is compared with that of another machine."""
+"""The workers that are alive. Each regularly increases its ``beats``. If a worker stops doing so, another one deletes
+the row and takes over its jobs. Clocks of different machines are never compared."""
 BUDGETS: Final = sa.Table(
     "akool_budgets",
     METADATA,
@@ -99,8 +109,8 @@ BUDGETS: Final = sa.Table(
     sa.Column("spent", sa.Double, nullable=False),
     sa.Column("reserved", sa.Double, nullable=False),
 )
-"""What the jobs of one submission, or all of one day, may cost. Each transaction that changes the credits of a job
-changes the sums of its budgets."""
+"""The most credits that the jobs of one submission, or of one day, may cost. Each transaction that changes the credits
+of a job also changes the sums ``spent`` and ``reserved`` of its budgets."""
 PRICES: Final = sa.Table(
     "akool_prices",
     METADATA,
@@ -109,21 +119,21 @@ PRICES: Final = sa.Table(
     sa.Column("credits", sa.Double),
     sa.Column("largest", sa.Double, nullable=False),
 )
-"""Credits for a press of a kind: those of the last one that ended with a result, None before, and the largest that
-AKOOL has reported."""
+"""Prices for each kind of image, in credits. ``credits`` is the price of the latest result, NULL before the first one.
+``largest`` is the largest price that AKOOL has reported."""
 
 KNOWN_ID: Final = sa.func.coalesce(JOBS.c.operation_id, JOBS.c.reported_id)
 IS_CLAIMED: Final = JOBS.c.claimed.is_(True)
-"""In these words: SQLite uses a partial index only for the condition that it was made with."""
+"""Always use this condition: SQLite uses a partial index only for the condition that it was created with."""
 IS_BELOW: Final = JOBS.c.parent.is_not(None) & (JOBS.c.state == sa.literal_column("'open'"))
-"""It is open, and is pressed on an image that was made here."""
+"""An open press on an image that another job made."""
 IS_REPORTED: Final = JOBS.c.credits.is_not(None)
-"""AKOOL reported what it charged."""
+"""AKOOL has reported the credits."""
 IS_OVER_BUDGET: Final = JOBS.c.over_budget.is_(True)
 IS_LOST: Final = JOBS.c.lost.is_not(None)
-"""Earlier POSTs of it may have been charged."""
+"""Earlier POSTs of the prompt may have been charged."""
 IS_ESTIMATED: Final = JOBS.c.estimate.is_not(None) & JOBS.c.credits.is_(None)
-"""AKOOL charged, or may have, and has not reported how much."""
+"""AKOOL has charged or may have charged, and has not reported the credits."""
 
 
 def _partial_index(name: str, where: sa.ColumnElement[bool], *columns: sa.Column[object]) -> None:
@@ -163,7 +173,7 @@ _SET_REPORTED_CREDITS: Final = {
 UPGRADES: Final[dict[int, list[str | dict[str, str]]]] = {
     1: ["ALTER TABLE akool_jobs ADD COLUMN unknown_since BIGINT"],
     2: [
-        "ALTER TABLE akool_jobs RENAME COLUMN unknown_since TO looked_for",  # from a moment to a duration
+        "ALTER TABLE akool_jobs RENAME COLUMN unknown_since TO looked_for",  # from a point in time to a duration
         "UPDATE akool_jobs SET looked_for = 0 WHERE looked_for IS NOT NULL",
         "ALTER TABLE akool_jobs ADD COLUMN ended_number BIGINT",
         """
@@ -246,23 +256,23 @@ UPGRADES: Final[dict[int, list[str | dict[str, str]]]] = {
         "DROP INDEX IF EXISTS akool_jobs_claimed",
     ],
 }
-"""The statements that upgrade a store from each older format to the next. A dict has one for each kind of database."""
+"""The statements that upgrade a store from each format to the next. A dict has one statement per kind of database."""
 
 
 def is_postgresql(connection: sa.Connection) -> bool:
-    """False for SQLite."""
+    """Return whether the database is PostgreSQL; False for SQLite."""
     return connection.dialect.name == postgresql.dialect.name
 
 
 def insert_into(connection: sa.Connection, table: sa.Table) -> postgresql.Insert | sqlite.Insert:
-    """An INSERT that can have an ON CONFLICT clause."""
+    """Return an INSERT that supports ON CONFLICT."""
     return postgresql.insert(table) if is_postgresql(connection) else sqlite.insert(table)
 
 
 def prefer_indexes(connection: sa.Connection) -> None:
-    """Let this connection find rows by their keys, also in a table that has just grown.
+    """Make this connection use indexes, even in a table that has just grown.
 
-    Before PostgreSQL has counted the rows again, it would rather read the whole table.
+    Until PostgreSQL has updated its statistics, it would read the whole table instead.
     """
     if is_postgresql(connection):
         for setting in ("enable_seqscan", "enable_hashjoin", "enable_mergejoin"):
@@ -271,7 +281,7 @@ def prefer_indexes(connection: sa.Connection) -> None:
 
 
 def rows_from_json(is_postgresql: bool, **kinds: sa.types.TypeEngine[Any]) -> sa.FromClause:
-    """The rows in the parameter ``rows`` of a statement, a JSON array of objects, as a table with these columns."""
+    """Return the parameter ``rows`` of a statement, a JSON array of objects, as a table with these columns."""
     rows = sa.bindparam("rows", type_=sa.Text)
     if is_postgresql:
         columns = [sa.column(name, kind) for name, kind in kinds.items()]
@@ -285,15 +295,15 @@ def rows_from_json(is_postgresql: bool, **kinds: sa.types.TypeEngine[Any]) -> sa
 
 
 def tables_exist(connection: sa.Connection) -> bool:
-    """Whether the tables have been made."""
+    """Return whether the tables exist."""
     return sa.inspect(connection).has_table(FORMATS.name)
 
 
 def create_or_upgrade(connection: sa.Connection) -> bool:
-    """Make the tables if they are missing, and upgrade those of older versions; True if it did upgrade some.
+    """Create missing tables, and upgrade those of older versions. Return whether there was an upgrade.
 
     Raises:
-        ConfigurationError: A newer version of this library made them.
+        ConfigurationError: A newer version of this library created the tables.
     """
     if is_postgresql(connection):  # two concurrent CREATE TABLE IF NOT EXISTS may fail there
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(FORMATS.name))))
@@ -302,7 +312,7 @@ def create_or_upgrade(connection: sa.Connection) -> bool:
         return False
     if found is not None and found > FORMAT:
         raise ConfigurationError(
-            f"store is of format {found}, and this version of akool_async knows up to {FORMAT}: install a newer one"
+            f"store has format {found}, and this version of akool_async knows up to {FORMAT}: install a newer version"
         )
     if found is not None:
         _upgrade(connection, found)

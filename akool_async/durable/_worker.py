@@ -1,4 +1,4 @@
-"""A worker: a thread with an event loop of its own, since DBOS takes over the loop that it runs in."""
+"""A worker. It runs in a thread with a separate event loop, since DBOS takes over the loop that it runs in."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
 
 
 class Worker:
-    """One run over the open jobs of an account."""
+    """One call of ``DurableFanOut.run``."""
 
     def __init__(self, setup: WorkerSetup, *, until_empty: bool) -> None:
         self._setup = setup
         self._until_empty = until_empty
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._stopping = asyncio.Event()  # of the worker's own loop
+        self._stopping = asyncio.Event()  # belongs to the worker's loop
         self._was_stopped = False
         self._ended: asyncio.Future[None] | None = None
 
     async def run(self) -> None:
-        """Work until the end. Cancelling this stops the worker; cancelling it twice lets the worker end by itself."""
+        """Work until the end. Cancelling this stops the worker and waits for it; a second time it does not wait."""
         thread = ThreadPoolExecutor(1, thread_name_prefix="akool-worker")
         self._ended = asyncio.get_running_loop().run_in_executor(thread, asyncio.run, self._work())
-        thread.shutdown(wait=False)  # it ends with its work
+        thread.shutdown(wait=False)  # the thread ends with its work
         try:
             await asyncio.shield(self._ended)
         except asyncio.CancelledError:
@@ -39,18 +39,18 @@ class Worker:
 
     @property
     def is_running(self) -> bool:
-        """True until it has ended, even if nobody waits for it."""
+        """True until the worker has ended, even if nobody waits for it."""
         return self._ended is not None and not self._ended.done()
 
     async def stop(self) -> None:
-        """Stop the worker; its jobs are handed over when this returns."""
+        """Stop the worker, and return once it has handed over its jobs."""
         self._was_stopped = True
         if self._loop is not None:
-            with suppress(RuntimeError):  # it has ended meanwhile
+            with suppress(RuntimeError):  # the loop is closed: the worker has ended
                 self._loop.call_soon_threadsafe(self._stopping.set)
         if self._ended is not None:
             await asyncio.wait([self._ended])
-            self._ended.exception()  # nobody has to see it: its jobs are recorded
+            self._ended.exception()  # marks an error as retrieved: the jobs are recorded
 
     async def _work(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -60,6 +60,6 @@ class Worker:
         name = f"{socket.gethostname()}-{os.getpid()}"
         while not self._stopping.is_set():
             run = LeasedRun(self._setup, name, self._stopping, until_empty=self._until_empty)
-            runs.append(run)  # DBOS has tasks that wait for something of it until this loop ends
+            runs.append(run)  # DBOS's tasks refer to it until this loop ends
             if await run.run():
                 return

@@ -1,4 +1,4 @@
-"""How often and how long durable runs wait, as one value."""
+"""The intervals, pauses and timeouts of durable runs, as one value."""
 
 from __future__ import annotations
 
@@ -10,41 +10,43 @@ from akool_async import _validate
 from akool_async._limits.timing import wait
 
 MIN_INTERVAL: Final = 0.05
-"""Seconds. :meth:`WorkerTiming.scaled` makes no interval shorter, since after each one the database is queried."""
+"""Seconds. :meth:`WorkerTiming.scaled` makes no interval shorter than this, to protect the database."""
 MIN_HEARTBEAT: Final = 0.5
-"""The same for heartbeats: on a busy machine, others would take a slow worker for dead."""
+"""Seconds. The same for heartbeats: on a busy machine, a shorter interval would make slow workers look dead."""
 
 
 @frozen(kw_only=True)
 class WorkerTiming:
-    """How often workers and readers poll a store, and how long they wait, in seconds. The defaults fit AKOOL.
+    """How often workers and readers poll a store, and how long they wait. The defaults fit AKOOL.
 
-    Start all workers of a store with the same values. Against an emulator, ``AKOOL_TIME_SCALE`` of its
-    ``environment()`` shortens these waits and those of sessions together.
+    All values are seconds. Start all workers of a store with the same values. With an emulator, the variable
+    ``AKOOL_TIME_SCALE`` of its ``environment()`` scales these defaults as well as those of sessions.
 
     Args:
-        heartbeat_interval: Between two heartbeats of a worker. If it misses four, others take its jobs over.
-        poll_interval: Between two polls of a worker for what others have changed, in case a notification is lost.
-        queue_poll_interval: Between two polls for a batch while jobs are open. The most recently started worker's
-            applies to all.
-        file_poll_interval: Between two polls for whether another process has changed an SQLite file.
-        outcomes_poll_interval: Between two polls of ``outcomes()`` for jobs that have ended.
-        first_retry_pause: Before AKOOL is asked again for a job. It doubles with every try, and half of it is random.
-        max_retry_pause: The longest such pause.
-        first_database_pause: Before an unavailable database is tried again. It doubles with every try, and half of it
-            is random.
-        max_database_pause: The longest such pause.
-        key_timeout: For AKOOL to confirm the key when a worker starts. Without an answer it starts nevertheless.
-        database_timeout: For an unavailable database, before a caller gets a :class:`StoreError`. A restart of
-            PostgreSQL takes less.
-        opening_timeout: For another process that makes the tables of the same store.
-        listen_timeout: For a connection to PostgreSQL that notifications come through.
-        drain_timeout: For POSTs under way to end and to be recorded, when a worker ends.
-        hand_over_timeout: For the hand-over of its jobs, when a worker ends. Others take them over in any case once
-            its heartbeat is missing.
+        heartbeat_interval: The time between two heartbeats of a worker. If it misses four, others take over its jobs.
+        poll_interval: The time between two polls of a worker for changes by other processes, in case a notification is
+            lost.
+        queue_poll_interval: The time between two polls for a batch while jobs are open. The value of the worker that
+            started last applies to all.
+        file_poll_interval: The time between two polls for changes of an SQLite file by other processes.
+        outcomes_poll_interval: The time between two polls of ``outcomes()`` for jobs that have ended.
+        first_retry_pause: The first pause before a job is retried after a temporary error of AKOOL or the network. It
+            doubles with every retry, and half of it is random.
+        max_retry_pause: The longest pause before such a retry.
+        first_database_pause: The first pause before an unavailable database is tried again. It doubles with every try,
+            and half of it is random.
+        max_database_pause: The longest pause before such a try.
+        key_timeout: How long a starting worker waits for AKOOL to confirm the key. Without an answer, it starts anyway.
+        database_timeout: How long a call waits for an unavailable database before it raises :class:`StoreError`. A
+            restart of PostgreSQL takes less.
+        opening_timeout: How long opening a store waits for another process that is creating its tables.
+        listen_timeout: How long a worker waits for the PostgreSQL connection that receives notifications.
+        drain_timeout: How long an ending worker waits for POSTs under way to end and to be recorded.
+        hand_over_timeout: How long an ending worker waits until its jobs are handed over. If that fails, others take
+            them over once its heartbeat is missing.
 
     Raises:
-        ValueError: A value is not a number of seconds above 0.
+        ValueError: A value is not a finite number of seconds above 0.
     """
 
     heartbeat_interval: float = wait(3.0)
@@ -67,8 +69,11 @@ class WorkerTiming:
     def scaled(self, share: float) -> WorkerTiming:
         """Return a copy whose intervals and pauses are multiplied by ``share``.
 
-        No interval gets shorter than 50 ms by this, and no heartbeat interval shorter than half a second. Timeouts stay
-        as they are: a fast emulator makes neither the database nor this machine faster.
+        This shortens no interval below 50 ms, and no heartbeat interval below half a second. Timeouts do not change,
+        since a fast emulator makes neither the database nor this machine faster.
+
+        Args:
+            share: A factor above 0.
 
         Raises:
             ValueError: ``share`` is not a number above 0.

@@ -1,4 +1,4 @@
-"""`akool jobs`, `resolve` and `prune`: show, settle and delete presses that are recorded in a store."""
+"""`akool jobs`, `resolve` and `prune`: show, settle and delete presses and prompts that are recorded in a store."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _COLUMNS: Final = tuple(map(Column, ("image", "button", "state", "submitted", "e
 
 @frozen(kw_only=True)
 class JobsOptions(StoreOptions):
-    """What the command line says."""
+    """The options of `akool jobs`."""
 
     states: tuple[str, ...]
     as_json: bool
@@ -41,7 +41,7 @@ class JobsOptions(StoreOptions):
 
 @frozen(kw_only=True)
 class ResolveOptions(StoreOptions):
-    """What the command line says."""
+    """The options of `akool resolve`."""
 
     item: str
     button: str
@@ -52,7 +52,7 @@ class ResolveOptions(StoreOptions):
 
 @frozen(kw_only=True)
 class PruneOptions(StoreOptions):
-    """What the command line says."""
+    """The options of `akool prune`."""
 
     days: float
 
@@ -67,18 +67,19 @@ class PruneOptions(StoreOptions):
 def jobs(options: JobsOptions) -> int:
     """Show the presses that are recorded in a store.
 
-    STATE is one of these; without any, all presses that are not done are listed.
+    STATE is one or more of the following. Without it, all presses that are not done
+    are listed.
 
     \b
       open      waiting for a worker, or running at AKOOL
       done      completed
       failed    refused by AKOOL, failed there, or abandoned
-      unknown   perhaps charged, but the id of the new image is not known
+      unknown   possibly charged, but the id of the new image is not known
 
     The first line counts all recorded presses of the account. Times are in UTC. The
-    exit status is 5 if a press of the account is unknown, listed or not, else 3 if
-    a listed press has failed, else 0.
-    """  # noqa: D301 - the backspace is click's word for a paragraph that stays as it is
+    exit status is 5 if any press of the account is unknown, even if it is not
+    listed, else 3 if a listed press has failed, else 0.
+    """  # noqa: D301 - the backspace tells click not to rewrap the next paragraph
     return signals.run(show_jobs(options))
 
 
@@ -87,20 +88,20 @@ def jobs(options: JobsOptions) -> int:
 @click.argument("button", metavar="BUTTON|prompt", type=click.Choice([*Button, PROMPT]))
 @options.store
 @options.account
-@click.option("--id", "operation_id", metavar="ID", help="The id of the new image. A worker waits for that image.")
+@click.option("--id", "operation_id", metavar="ID", help="The id of the new image, which a worker then waits for.")
 @click.option(
     "--retry",
     is_flag=True,
-    help="Press again, unless AKOOL says that the button is used. A prompt is sent again, which may cost its credits "
-    "twice. This is also for what AKOOL refused or what was abandoned.",
+    help="Press again, unless AKOOL reports the button as used. A prompt is sent again, which may cost its credits "
+    "twice. Also allowed for a press that AKOOL refused or that was abandoned.",
 )
-@click.option("--abandon", is_flag=True, help="Count it as failed.")
+@click.option("--abandon", is_flag=True, help="Count the press or prompt as failed.")
 @options.key_file
 @options.typed(ResolveOptions)
 def resolve(options: ResolveOptions) -> int:
     """Settle a recorded press or prompt whose outcome is unknown.
 
-    Name a press by its source image and its button, and a prompt by its key and the
+    Give a press as its source image and its button, and a prompt as its key and the
     word "prompt". Use exactly one of --id, --retry and --abandon.
     """
     return signals.run(resolve_job(options))
@@ -118,7 +119,7 @@ def resolve(options: ResolveOptions) -> int:
 @options.key_file
 @options.typed(PruneOptions)
 def prune(options: PruneOptions) -> int:
-    """Delete recorded presses that are done or have failed from a store."""
+    """Delete old presses that are done or have failed from a store."""
     return signals.run(prune_jobs(options))
 
 
@@ -142,7 +143,7 @@ async def show_jobs(options: JobsOptions) -> ExitStatus:
 
 
 async def resolve_job(options: ResolveOptions) -> ExitStatus:
-    """Settle one press, and print the next command."""
+    """Settle one press or prompt, and print the next command."""
     if [options.operation_id is not None, options.retry, options.abandon].count(True) != 1:
         raise click.UsageError("use exactly one of --id, --retry and --abandon")
     if options.operation_id == PLACEHOLDER:
@@ -163,7 +164,7 @@ async def resolve_job(options: ResolveOptions) -> ExitStatus:
 
 
 async def prune_jobs(options: PruneOptions) -> ExitStatus:
-    """Delete what ended long ago."""
+    """Delete presses that ended long ago, and print their number."""
     async with options.open() as store:
         pruned = await store.prune(timedelta(days=options.days))
     print_message(f"{count_presses(pruned)} deleted that ended more than {options.days:g} days ago")
@@ -172,7 +173,7 @@ async def prune_jobs(options: PruneOptions) -> ExitStatus:
 
 def _print_table(jobs: list[Job]) -> None:
     if jobs:
-        print_rows(open_console(), _COLUMNS, [_cells(job) for job in jobs])  # a pipe gets a line for a press
+        print_rows(open_console(), _COLUMNS, [_cells(job) for job in jobs])  # in a pipe, each press is one line
 
 
 def _cells(job: Job) -> list[Text]:
@@ -185,5 +186,5 @@ def _cells(job: Job) -> list[Text]:
 
 
 def _names(job: Job) -> tuple[str, str]:
-    """The words by which ``akool resolve`` knows a job."""
+    """Return the two arguments with which ``akool resolve`` finds a job."""
     return (job.key or "", PROMPT) if job.press is None else (job.press.image_id, job.press.button)

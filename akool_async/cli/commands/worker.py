@@ -1,4 +1,4 @@
-"""`akool worker`: carry out the presses that are recorded in a store."""
+"""`akool worker`: carry out the presses and prompts that are recorded in a store."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from akool_async.durable import DurableFanOut, JobCounts
 
 PROGRESS_INTERVAL: Final = 2.0
-"""Seconds between two lines of a worker's progress."""
+"""Seconds between two progress lines of a worker."""
 LAST_READ_TIMEOUT: Final = 3.0
-"""Seconds for the last lines of a worker that is stopped."""
+"""Seconds that a stopped worker may take to read the store for its last lines."""
 
 
 @frozen(kw_only=True)
 class WorkerOptions(WorkerStoreOptions):
-    """What the command line says."""
+    """The options of `akool worker`."""
 
     until_empty: bool
     quiet: bool
@@ -43,7 +43,11 @@ def _choose_log_format(_: click.Context, __: click.Parameter, log_format: str) -
 @click.command()
 @options.store
 @options.account
-@click.option("--until-empty", is_flag=True, help="End when no press is open. Without this, wait for more presses.")
+@click.option(
+    "--until-empty",
+    is_flag=True,
+    help="Exit when no press is open. Without this option, the worker waits for more presses.",
+)
 @options.max_concurrent_upscales
 @options.max_requests_per_second
 @options.lost_reply_timeout
@@ -57,33 +61,33 @@ def _choose_log_format(_: click.Context, __: click.Parameter, log_format: str) -
     is_eager=True,  # errors in other options are printed in this format too
     expose_value=False,
     callback=_choose_log_format,
-    help="The format of stderr. With json, every line is an object with time, level, logger and message, and a line of "
-    "progress has the counts as fields.",
+    help="The format of stderr. With json, every line is an object with time, level, logger and message. Progress "
+    "lines also have the counts as fields.",
 )
 @options.quiet
 @options.typed(WorkerOptions)
 def worker(options: WorkerOptions) -> int:
     """Carry out the presses that are recorded in a store.
 
-    Start as many workers as you like, on all machines that reach the store. They
-    share one cap and one rate. Ctrl-C or SIGTERM stops a worker with exit status 0:
-    it makes no new presses, and other workers, or the next one that you start, wait
-    for what is running at AKOOL.
+    Start any number of workers, on all machines that can reach the store. They share
+    one cap and one rate. Ctrl-C or SIGTERM stops a worker with exit status 0: it
+    makes no new presses. Other workers, or the next one that you start, follow the
+    operations that are running at AKOOL.
 
-    With --until-empty, the exit status is 5 if a press of the account is unknown,
-    else 3 if one has failed, else 0.
+    With --until-empty, the exit status is 5 if the outcome of a press of the account
+    is unknown, else 3 if a press has failed, else 0.
     """
     return signals.run(run(options))
 
 
 async def run(options: WorkerOptions) -> ExitStatus:
-    """Carry out recorded presses until Ctrl-C, SIGTERM or SIGHUP, or until none is open."""
+    """Carry out recorded presses until Ctrl-C, SIGTERM or SIGHUP, or with --until-empty until no press is open."""
     files = options.files()
     is_new = bool(files) and not files[0].exists()
     async with options.open_for_work() as store:
         if not options.quiet:
             if is_new:
-                print_message(f"a new store was made; nothing is recorded in it yet: {files[0]}")
+                print_message(f"a new store was created; nothing is recorded in it yet: {files[0]}")
             warn_if_empty(await store.status())
         if await _is_stopped(store, options):
             if not options.quiet:
@@ -97,16 +101,18 @@ async def run(options: WorkerOptions) -> ExitStatus:
 
 
 async def _is_stopped(store: DurableFanOut, options: WorkerOptions) -> bool:
-    """Work, and return whether a signal ended that."""
+    """Work, and return whether a signal stopped the worker."""
     working = asyncio.create_task(store.run(until_empty=options.until_empty))
     printing = None if options.quiet else asyncio.create_task(_print_progress(store))
     try:
         if await signals.is_stopped_before(working):
-            working.cancel()  # once: a second time it would not wait for replies under way
+            working.cancel()  # only once: a second time it would not wait for replies
             with suppress(asyncio.CancelledError):
                 await working
             if not options.quiet:
-                print_progress("stopped: other workers, or the next one, wait for what is running at AKOOL")
+                print_progress(
+                    "stopped: other workers, or the next one, follow the operations that are running at AKOOL"
+                )
     finally:
         if printing is not None:
             printing.cancel()
@@ -116,7 +122,7 @@ async def _is_stopped(store: DurableFanOut, options: WorkerOptions) -> bool:
 async def _print_progress(store: DurableFanOut) -> None:
     printed = ""
     while True:
-        with suppress(AkoolError):  # the store is not reachable, which its users report
+        with suppress(AkoolError):  # the store cannot be reached, and the worker logs that
             counts = await store.status()
             if describe_counts(counts) != printed:  # pragma: no branch - a test would take seconds
                 _print_counts(counts)
@@ -125,7 +131,7 @@ async def _print_progress(store: DurableFanOut) -> None:
 
 
 async def _print_state_at_stop(store: DurableFanOut, options: WorkerOptions) -> None:
-    with suppress(AkoolError, TimeoutError):  # the work is done, and the store may not be reachable
+    with suppress(AkoolError, TimeoutError):  # the work is done, and the store may be unreachable
         async with asyncio.timeout(LAST_READ_TIMEOUT):
             counts = await store.status()
             _print_counts(counts)
