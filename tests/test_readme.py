@@ -193,15 +193,15 @@ async def test_webhooks_in_aiohttp(emulator, monkeypatch, listener):
 
 async def test_recorded_presses(emulator, tmp_path, capsys):
     """The block that records its presses makes them, and yields their outcomes again when it runs again."""
-    press_for_good = names_of("press_for_good")["press_for_good"]
+    press_durably = names_of("press_durably")["press_durably"]
     presses = [(emulator.add_image(), button) for button in ("U1", "V1")]
     for _ in range(2):
-        await press_for_good(presses, f"sqlite:///{tmp_path}/akool.db")
+        await press_durably(presses, f"sqlite:///{tmp_path}/akool.db")
         assert capsys.readouterr().out.count("done\n") == 2
     assert emulator.ledger.accepted == 2
     emulator.faults.script("create_by_button", Fault.code(1006))
     with pytest.raises(ExceptionGroup) as caught:
-        await press_for_good([(emulator.add_image(), "V1")], f"sqlite:///{tmp_path}/akool.db")
+        await press_durably([(emulator.add_image(), "V1")], f"sqlite:///{tmp_path}/akool.db")
     assert [type(error) for error in caught.value.exceptions] == [InsufficientCreditError]
 
 
