@@ -1,4 +1,4 @@
-"""Presses under random faults, and the client's word held against the emulator's ledger. See README.md."""
+"""Press under random faults, and compare the client's outcomes with the emulator's ledger. See README.md."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def main() -> int:
     options = parser.parse_args()
     print(
         f"akool_async {our_version}, aiohttp {aiohttp.__version__}, Python {platform.python_version()}: "
-        f"{options.presses} presses, cap {options.cap}, {options.fault_rate:.0%} of requests meet a fault"
+        f"{options.presses} presses, cap {options.cap}, {options.fault_rate:.0%} of requests have a fault"
     )
     account = asyncio.run(run(Plan(**vars(options))))
     print(account.table())

@@ -1,4 +1,4 @@
-"""What a recorded job costs, and how a store grows. See README.md."""
+"""Measure what a recorded job costs and how a store grows. See README.md."""
 
 from __future__ import annotations
 
@@ -37,8 +37,9 @@ SIZES = (1_000, 10_000, 100_000, 1_000_000)
 WORKERS = (1, 2, 4)
 CONTENDERS = (("AkoolSession.fan_out", ""), *((f"DurableFanOut, {kind}", kind) for kind in BACKENDS))
 SETTLED = 12.0
-"""Seconds after which a worker without jobs is at rest."""
-FILLED_TOGETHER = 100_000
+"""Seconds after which a worker without jobs is idle."""
+FILL_SIZE = 100_000
+"""Jobs that one transaction copies."""
 GROWTH = (
     *("disk, bytes/job", "enter, s", "status(), s", "job(), ms", "list unknown, s", "list all, s"),
     *("submit 1,000, s", "run 100, s"),
@@ -46,15 +47,15 @@ GROWTH = (
 
 
 def presses_of(images: list[str]) -> list[tuple[str, str]]:
-    """Variations, which no cap holds up."""
+    """Return variations of images. No cap limits them."""
     return [(image_id, button) for image_id in images for button in VARIATIONS]
 
 
-# --- what a job costs: each contender in a process of its own ---
+# --- what a job costs: each contender runs in a separate process ---
 
 
 async def carry_out(store: str, presses: list[tuple[str, str]]) -> dict[str, float]:
-    """Press all of them in this process; without a store by ``AkoolSession.fan_out``."""
+    """Make all presses in this process. Without a store, use ``AkoolSession.fan_out``."""
     began, cpu = time.perf_counter(), time.process_time()
     submitted = 0.0
     if not store:
@@ -78,7 +79,7 @@ async def carry_out(store: str, presses: list[tuple[str, str]]) -> dict[str, flo
 
 
 def measure_costs(jobs: int, runs: int) -> None:
-    """Medians of several runs, side by side."""
+    """Print the medians of several runs for each contender."""
     print(f"{'':<26}{'jobs/s':>10}{'CPU ms/job':>12}{'submitted/s':>13}{'MiB':>7}")
     for name, backend in CONTENDERS:
         figures = [_measure_once(backend, jobs) for _ in range(runs)]
@@ -98,17 +99,17 @@ def _measure_once(backend: str, jobs: int) -> dict[str, float]:
             return _in_a_process(emulator, store, images)
 
 
-# --- what a worker costs that has nothing to do, and how soon it acts ---
+# --- what an idle worker costs, and how soon it presses a new job ---
 
 
 async def work(store: str) -> None:
-    """A worker until it is killed."""
+    """Run a worker until it is killed."""
     async with DurableFanOut(store=store, polling=POLLING) as jobs:
         await jobs.run(until_empty=False)
 
 
 async def press_one_by_one(store: str, presses: list[tuple[str, str]]) -> None:
-    """Upscales under a cap of one."""
+    """Make upscales under a cap of one."""
     if not store:
         async with AkoolSession(polling=POLLING, max_concurrent_upscales=1) as akool:
             async for _ in akool.fan_out(presses, preflight=False):
@@ -120,7 +121,7 @@ async def press_one_by_one(store: str, presses: list[tuple[str, str]]) -> None:
 
 
 def measure_idle(seconds: float) -> None:
-    """CPU, transactions and connections of a worker without jobs, and the time until it presses what is submitted."""
+    """Print the CPU time, transactions and connections of an idle worker, and how soon it makes a new press."""
     print(f"{'':<14}{'% of a core':>12}{'transactions/s':>16}{'connections':>13}{'to the POST, s':>16}")
     for backend in BACKENDS:
         with new_store(backend) as store, Emulator() as emulator:
@@ -158,16 +159,16 @@ CONNECTIONS = """
 
 
 def _activity(store: str) -> tuple[int, int]:
-    """Transactions so far, and connections of others; both 0 for SQLite."""
+    """Return the transactions so far, and the other connections. Both are 0 for SQLite."""
     if store.startswith("sqlite"):
         return 0, 0
     with psycopg.connect(store, autocommit=True) as connection:
-        time.sleep(1.1)  # the server counts at the end of a second what a connection has done
+        time.sleep(1.1)  # the server updates its statistics once a second
         return connection.execute(TRANSACTIONS).fetchone()[0], connection.execute(CONNECTIONS).fetchone()[0]
 
 
 def measure_slots(jobs: int) -> None:
-    """Median time between two POSTs of upscales under a cap of one, beside the session's own fan-out."""
+    """Print the median time between two POSTs under a cap of one, compared with the session's fan-out."""
     print(f"{'':<26}{'between POSTs, ms':>18}{'above the session':>19}")
     of_session = 0.0
     for name, backend in CONTENDERS:
@@ -198,11 +199,11 @@ def _start(emulator: Emulator, store: str, task: str = "--contender") -> subproc
     )
 
 
-# --- what a store carries: more and more workers on one ---
+# --- how many jobs several workers carry out on one store ---
 
 
 def measure_workers(jobs: int, runs: int) -> None:
-    """Medians of jobs a second, from the start of the processes to the end of the last."""
+    """Print the median jobs per second, from the start of the first process to the end of the last."""
     print("".join(f"{name:>14}" for name in ("workers", *BACKENDS)))
     for workers in WORKERS:
         rates = [median(_rate_of(backend, workers, jobs) for _ in range(runs)) for backend in BACKENDS]
@@ -232,7 +233,7 @@ async def _submit(emulator: Emulator, store: str, presses: list[tuple[str, str]]
 
 
 async def measure_growth(backend: str, sizes: list[int]) -> None:
-    """Fill a store with finished jobs, copies of a real one, and time what users do."""
+    """Fill a store with copies of a finished job, and measure how long common calls take."""
     print("".join(f"{name:>18}" for name in (backend, *GROWTH)))
     with new_store(backend) as store, Emulator(speed=SPEED, credits=10_000) as emulator:
         options: dict[str, Any] = {"store": store, "base_url": emulator.base_url, "polling": POLLING}
@@ -244,7 +245,7 @@ async def measure_growth(backend: str, sizes: list[int]) -> None:
             filled = 1
             for size in sizes:
                 while filled < size:
-                    filled += _fill(engine, seed, filled, min(FILLED_TOGETHER, size - filled))
+                    filled += _fill(engine, seed, filled, min(FILL_SIZE, size - filled))
                 await _print_size(engine, emulator, jobs, options, filled)
         engine.dispose()
 
@@ -259,7 +260,7 @@ async def _print_size(
     async def list_jobs(*states: str) -> int:
         return sum([1 async for _ in jobs.jobs(*states)])
 
-    fresh = [(f"{filled:012x}{place:012x}", "V1") for place in range(1_000)]
+    fresh = [(f"{filled:012x}{index:012x}", "V1") for index in range(1_000)]
     others = presses_of([emulator.add_image() for _ in range(25)])
     figures = [
         _disk(engine) / filled,
@@ -270,7 +271,7 @@ async def _print_size(
         await _time(list_jobs),
         await _time(lambda: jobs.submit(fresh)),
     ]
-    with engine.begin() as connection:  # they are of no emulator's
+    with engine.begin() as connection:  # the emulator does not have these images
         table = _table(engine)
         connection.execute(sa.delete(table).where(table.c.job.contains(f":{filled:012x}")))
     await jobs.submit(others)
@@ -278,9 +279,9 @@ async def _print_size(
     print(f"{filled:>18,}" + "".join(f"{figure:>18,.3f}" for figure in figures), flush=True)
 
 
-async def _time(ask: Callable[[], Awaitable[object]]) -> float:
+async def _time(call: Callable[[], Awaitable[object]]) -> float:
     began = time.perf_counter()
-    await ask()
+    await call()
     return time.perf_counter() - began
 
 
@@ -289,7 +290,7 @@ def _table(engine: sa.Engine) -> sa.Table:
 
 
 def _fill(engine: sa.Engine, seed: ButtonPress, filled: int, number: int) -> int:
-    """Copies of the job, under other image ids."""
+    """Copy the job under other image ids, and return the number of copies."""
     numbers = sa.select(sa.cast(filled, sa.BigInteger).label("i")).cte("numbers", recursive=True)
     numbers = numbers.union_all(sa.select(numbers.c.i + 1).where(numbers.c.i < filled + number - 1))
     new_id = sa.literal("ffffffff") + sa.cast(10**15 + numbers.c.i, sa.String)
@@ -337,11 +338,11 @@ def main() -> None:
     print(f"akool_async {our_version}, dbos {version('dbos')}, Python {platform.python_version()}")
     print(f"\nWhat a job costs ({options.jobs:,} variations, medians of {options.runs})")
     measure_costs(options.jobs, options.runs)
-    print("\nA worker without jobs")
+    print("\nAn idle worker")
     measure_idle(options.idle_seconds)
-    print("\nA slot that comes free")
+    print("\nFrom a free slot to the next POST")
     measure_slots(40)
-    print(f"\nJobs a second by several workers ({options.jobs:,} variations, medians of {options.runs})")
+    print(f"\nJobs per second of several workers ({options.jobs:,} variations, medians of {options.runs})")
     measure_workers(options.jobs, options.runs)
     print("\nHow a store grows")
     for backend in BACKENDS:

@@ -1,4 +1,4 @@
-"""Workers killed at random moments, and the store held against the emulator's ledger. See README.md."""
+"""Kill workers at random times, and compare the store with the emulator's ledger. See README.md."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     for name, value in (("presses", 5_000), ("kills", 200), ("workers", 3), ("cap", 32), ("seed", 0)):
         parser.add_argument(f"--{name}", type=int, default=value)
-    parser.add_argument("--backend", choices=BACKENDS, action="append", help="both, unless given")
+    parser.add_argument("--backend", choices=BACKENDS, action="append", help="default: both")
     options = vars(parser.parse_args())
     held = []
     for backend in options.pop("backend") or BACKENDS:

@@ -1,4 +1,4 @@
-"""Budgets of a store: they hold for all workers together, whatever AKOOL charges and reports."""
+"""Budgets of a store apply to all workers together, whatever AKOOL charges and reports."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -19,8 +19,8 @@ def variations(emulator, images):
     return [ButtonPress(emulator.add_image(), button) for _ in range(images) for button in VARIATIONS]
 
 
-async def test_a_budget_is_used_up_and_not_passed(emulator, store):
-    """Of eight presses at 2 credits, five fit a budget of 10; the others fail unpressed, and say why."""
+async def test_a_budget_is_used_up_and_not_exceeded(emulator, store):
+    """Of eight presses at 2 credits, five fit a budget of 10. The others are not sent and fail with BudgetError."""
     presses = variations(emulator, 2)
     async with open_jobs(emulator, store) as jobs:
         await jobs.submit(presses, max_credits=10)
@@ -32,8 +32,8 @@ async def test_a_budget_is_used_up_and_not_passed(emulator, store):
     assert emulator.ledger.charged == 10
 
 
-async def test_what_did_not_fit_can_be_submitted_again(emulator, store):
-    """A press that was over its budget was not made: with credits to spare it is, and what was made is not."""
+async def test_presses_over_budget_can_be_submitted_again(emulator, store):
+    """With a new budget, only the presses that were over the first one are made."""
     presses = variations(emulator, 2)
     async with open_jobs(emulator, store) as jobs:
         assert await jobs.submit(presses, max_credits=10) == 8
@@ -44,8 +44,8 @@ async def test_what_did_not_fit_can_be_submitted_again(emulator, store):
     assert emulator.ledger.charged == 16
 
 
-async def test_the_budget_of_one_submission_binds_no_other(emulator, store):
-    """Two budgets and presses without one are carried out by one worker, each within its own."""
+async def test_the_budget_of_one_submission_does_not_limit_others(emulator, store):
+    """One worker carries out presses with two budgets and presses without one. Each budget limits only its presses."""
     first, second, free = (variations(emulator, 1) for _ in range(3))
     async with open_jobs(emulator, store) as jobs:
         await jobs.submit(first, max_credits=4)
@@ -58,7 +58,7 @@ async def test_the_budget_of_one_submission_binds_no_other(emulator, store):
 
 @pytest.mark.parametrize("reported", [0, None, -1])
 async def test_a_budget_holds_if_akool_reports_no_price(emulator, store, reported):
-    """Without a price in reply and result the documented one counts, and no press is left that would have fitted."""
+    """Without a price in reply and result, the documented one counts, and the budget is still used up."""
     emulator.faults.rate(1.0, Fault.deduction_credit(reported), endpoints=["create_by_button"])
     async with open_jobs(emulator, store) as jobs:
         await jobs.submit(variations(emulator, 2), max_credits=10)
@@ -68,7 +68,7 @@ async def test_a_budget_holds_if_akool_reports_no_price(emulator, store, reporte
 
 
 async def test_four_workers_share_a_budget_while_the_price_rises(slow, store, tmp_path):
-    """The price of a variation rises from 2 to 100 credits midway: what is charged never passes the budget."""
+    """The price of a variation rises from 2 to 100 credits midway. The charges never exceed the budget."""
     presses = variations(slow, 40)
     async with open_jobs(slow, store) as jobs, AsyncExitStack() as stack:
         processes = [await stack.enter_async_context(worker(slow, store, tmp_path)) for _ in range(4)]
@@ -90,7 +90,7 @@ async def test_four_workers_share_a_budget_while_the_price_rises(slow, store, tm
 
 
 async def test_a_lost_reply_counts_against_the_budget(emulator, store):
-    """A press that AKOOL took and whose id is lost is spent: two of three fit a budget for two."""
+    """A press that AKOOL accepted counts even if its id is lost: a budget for two of three presses is used up."""
     presses = variations(emulator, 1)[:3]
     async with open_jobs(emulator, store) as jobs:
         emulator.faults.script("create_by_button", Fault.reset("after"))
@@ -101,8 +101,8 @@ async def test_a_lost_reply_counts_against_the_budget(emulator, store):
     assert emulator.ledger.charged == 4
 
 
-async def test_a_lost_press_fits_the_budget_that_it_has_used(emulator, store):
-    """Its credits are spent already: its id, once it is found, is followed, and nothing is pressed."""
+async def test_a_lost_press_is_followed_although_its_budget_is_used_up(emulator, store):
+    """Its credits are spent already. Once its id is found, it is followed without another POST."""
     press = ButtonPress(emulator.add_image(), "V1")
     async with open_jobs(emulator, store) as jobs:
         emulator.faults.script("create_by_button", Fault.reset("after"))
@@ -120,7 +120,7 @@ async def test_a_lost_press_fits_the_budget_that_it_has_used(emulator, store):
 
 
 async def test_the_budget_of_a_day_leaves_jobs_open(emulator, store):
-    """run() raises once the day's credits are spent, nothing fails, and with more credits the next run() goes on."""
+    """run() raises once the credits of the day are spent, and no job fails. With a larger budget, it goes on."""
     presses = [ButtonPress(emulator.add_image(), button) for button in Button]
     async with open_jobs(emulator, store, max_credits_per_day=10) as jobs:
         await jobs.submit(presses)
@@ -134,8 +134,8 @@ async def test_the_budget_of_a_day_leaves_jobs_open(emulator, store):
     assert emulator.ledger.charged == 16
 
 
-async def test_a_worker_that_goes_on_waits_for_the_next_day(emulator, tmp_path):
-    """With until_empty=False a spent day ends no worker: it goes on once there is room again."""
+async def test_a_worker_that_does_not_stop_waits_for_the_next_day(emulator, tmp_path):
+    """With until_empty=False a worker keeps running when the credits of the day are spent, and no job fails."""
     store = f"sqlite:///{tmp_path}/a.db"
     async with open_jobs(emulator, store, max_credits_per_day=4) as jobs:
         await jobs.submit(variations(emulator, 1))
@@ -150,8 +150,8 @@ async def test_a_worker_that_goes_on_waits_for_the_next_day(emulator, tmp_path):
 
 
 @pytest.mark.parametrize("wrong", [-1, "5", float("nan"), float("inf")])
-async def test_a_budget_that_is_none_is_refused(emulator, tmp_path, wrong):
-    """Before anything is recorded, the argument is named."""
+async def test_an_invalid_budget_is_refused(emulator, tmp_path, wrong):
+    """The error names the argument, and nothing is recorded."""
     async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db") as jobs:
         with pytest.raises(ValueError, match="max_credits must be"):
             await jobs.submit(variations(emulator, 1), max_credits=wrong)

@@ -1,4 +1,4 @@
-"""What a worker writes of its jobs in one transaction, if several changes or workers meet."""
+"""Changes that a worker writes in one transaction, when several changes or workers conflict."""
 
 import pytest
 import sqlalchemy as sa
@@ -21,7 +21,7 @@ LIMITS = Limits(max_upscales=2, max_operations=None, max_credits_per_day=None, p
 
 
 class Worker:
-    """One that writes what a test asks for."""
+    """A worker that writes only the changes that a test asks for."""
 
     def __init__(self, database, queue):
         self.store = Store("a", database, queue)
@@ -29,7 +29,7 @@ class Worker:
         self._writer = ChangeWriter("a", LIMITS, queue)
 
     async def take(self, presses):
-        """Submit presses and lease them."""
+        """Submit presses and lease their jobs."""
         await self.store.submit([NewJob(JobItem(press)) for press in presses])
         self.lease = await self.store.open_lease("worker")
         batches = await self._database.read(_read_batches)
@@ -63,7 +63,7 @@ def presses(*buttons):
 
 
 async def test_a_claim_whose_commit_was_not_answered_is_found(worker):
-    """Written again, two claims that fill the cap are in place already, and do not wait for themselves."""
+    """Two claims that fill the cap are written again. They are found in the store, and do not wait for themselves."""
     jobs = await worker.take(presses("U1", "U2"))
     claims = [ClaimJob(job, worker.lease) for job in jobs]
     assert await worker.write(*claims) == [True, True]
@@ -78,16 +78,16 @@ async def test_a_claim_waits_while_the_cap_is_reached(worker):
     assert results.count(True) == 3
 
 
-async def test_an_id_that_two_presses_got_is_the_firsts(worker):
-    """In one transaction, and in two: the second press hears that the id is another's."""
+async def test_an_id_belongs_to_the_first_press_that_got_it(worker):
+    """A later press with the same id gets False, in the same transaction and in another one."""
     first, second, third = await worker.take(presses("V1", "V2", "V3"))
     assert await worker.write(*(ClaimJob(job, worker.lease) for job in (first, second, third))) == [True] * 3
     assert await worker.write(AcceptJob(first, "id", 2.0), AcceptJob(second, "id", 2.0)) == [True, False]
     assert await worker.write(AcceptJob(third, "id", 2.0)) == [False]
 
 
-async def test_an_id_that_comes_after_the_end_as_unknown_opens_the_job(worker):
-    """A worker that was cut off records it: the job is followed, and is in the queue again."""
+async def test_an_id_recorded_after_the_end_as_unknown_reopens_the_job(worker):
+    """A worker that was cut off records the id late: the job is open and in the queue again."""
     (job,) = await worker.take(presses("V1"))
     assert await worker.write(ClaimJob(job, worker.lease)) == [True]
     assert await worker.write(worker.end_as_unknown(job)) == [True]
@@ -96,8 +96,8 @@ async def test_an_id_that_comes_after_the_end_as_unknown_opens_the_job(worker):
     assert (found.state, found.operation_id) == (JobState.OPEN, "id")
 
 
-async def test_an_id_that_comes_before_the_end_as_unknown_prevents_it(worker):
-    """A webhook was recorded that this worker has not seen: the job goes on with its id."""
+async def test_an_id_recorded_before_the_end_as_unknown_prevents_it(worker):
+    """A webhook was recorded that this worker has not seen. The job stays open, with the id."""
     (job,) = await worker.take(presses("V1"))
     assert await worker.write(ClaimJob(job, worker.lease)) == [True]
     with worker.store._database.engine.begin() as connection:
@@ -106,8 +106,8 @@ async def test_an_id_that_comes_before_the_end_as_unknown_prevents_it(worker):
     assert (await worker.store.find_leased(job.job_id, worker.lease)).reported_id == "id"
 
 
-async def test_a_worker_that_was_taken_for_dead_writes_facts_alone(worker):
-    """Its claim and its end without a result change nothing; the id that it knows is recorded."""
+async def test_a_worker_that_lost_its_lease_writes_only_facts(worker):
+    """Its claim, and its end without a result, change nothing. An id that it knows is recorded."""
     claimed, waiting = await worker.take(presses("V1", "V2"))
     assert await worker.write(ClaimJob(claimed, worker.lease)) == [True]
     assert await worker.store.end_lease(worker.lease) == 2

@@ -1,4 +1,4 @@
-"""The wall clock changes nothing in a durable run: outcomes are counted, and timeouts are measured."""
+"""Changes of the wall clock do not affect a durable run: outcomes are numbered, and timeouts use elapsed time."""
 
 import asyncio
 import time
@@ -28,7 +28,7 @@ DAY = 86_400_000_000_000
 
 @pytest.fixture
 def move_clock(monkeypatch):
-    """Set this machine's clock forward, or back, by so many nanoseconds."""
+    """A function that sets this machine's clock forward by a number of nanoseconds, or back if it is negative."""
     seconds, nanoseconds = time.time, time.time_ns
 
     def move(by):
@@ -38,8 +38,8 @@ def move_clock(monkeypatch):
     return move
 
 
-async def test_every_outcome_is_read_once_though_the_clock_is_set_back(emulator, store):
-    """What ends after the clock was set back by five minutes is read after what ended before it."""
+async def test_every_outcome_is_read_once_if_the_clock_is_set_back(emulator, store):
+    """Jobs that end after the clock was set back by five minutes are read after those that ended before."""
     first, *others = [ButtonPress(emulator.add_image(), button) for button in ("V1", "V2", "U1")]
     async with open_jobs(emulator, store) as jobs, aclosing(jobs.outcomes()) as outcomes:
         await jobs.submit([first])
@@ -51,12 +51,12 @@ async def test_every_outcome_is_read_once_though_the_clock_is_set_back(emulator,
         assert Counter([outcome.press async for outcome in outcomes]) == Counter(others)
 
 
-async def test_outcomes_of_many_presses_come_though_the_clock_is_set_back(emulator, tmp_path, move_clock):
-    """Asked for more presses than are looked up by id, while the clock is set back by a day: all are read."""
+async def test_outcomes_of_many_presses_are_read_if_the_clock_is_set_back(emulator, tmp_path, move_clock):
+    """More presses are requested than are looked up by id. All are read although the clock is set back by a day."""
     store = f"sqlite:///{tmp_path}/a.db"
     presses = [(emulator.add_image(), f"V{index}") for _ in range(26) for index in (1, 2, 3, 4)]
     async with open_jobs(emulator, store) as jobs:
-        await jobs.submit([(emulator.add_image(), "V1"), *presses])  # one that is not asked for
+        await jobs.submit([(emulator.add_image(), "V1"), *presses])  # the first one is not requested
         read = []
         async with asyncio.TaskGroup() as group:
             group.create_task(jobs.run())
@@ -67,8 +67,8 @@ async def test_outcomes_of_many_presses_come_though_the_clock_is_set_back(emulat
     assert Counter(read) == Counter(presses)
 
 
-async def test_an_outcome_that_is_slow_to_be_committed_is_not_skipped(emulator, postgresql):
-    """The end of V1 waits in its COMMIT while V2 ends: whoever reads meanwhile gets both, each once."""
+async def test_an_outcome_with_a_slow_commit_is_not_skipped(emulator, postgresql):
+    """The end of V1 waits in its COMMIT while V2 ends. A concurrent reader gets both, each once."""
     store = postgresql()
     presses = [ButtonPress(emulator.add_image(), button) for button in ("V1", "V2")]
     read = []
@@ -93,8 +93,8 @@ async def test_an_outcome_that_is_slow_to_be_committed_is_not_skipped(emulator, 
     assert Counter(read) == Counter(presses)
 
 
-async def test_pruning_what_was_read_hides_nothing_that_comes(emulator, store):
-    """All that has ended is pruned while it is read: what ends later is read all the same."""
+async def test_pruning_while_reading_hides_no_later_outcome(emulator, store):
+    """All ended jobs are pruned while outcomes are read. Jobs that end later are still read."""
     first, later = (ButtonPress(emulator.add_image(), "V1") for _ in range(2))
     async with open_jobs(emulator, store) as jobs, aclosing(jobs.outcomes()) as outcomes:
         await jobs.submit([first])
@@ -107,7 +107,7 @@ async def test_pruning_what_was_read_hides_nothing_that_comes(emulator, store):
 
 
 async def test_a_job_that_ends_again_is_read_again(emulator, store):
-    """A press that was unknown and is settled has two outcomes: whoever has read the first gets the second."""
+    """An unknown press that is settled has two outcomes. A reader that got the first also gets the second."""
     press = ButtonPress(emulator.add_image(), Button.U1)
     emulator.faults.script("create_by_button", Fault.reset("after"))
     async with open_jobs(emulator, store) as jobs, aclosing(jobs.outcomes()) as outcomes:
@@ -121,8 +121,8 @@ async def test_a_job_that_ends_again_is_read_again(emulator, store):
         assert {outcome.press.button: outcome.ok async for outcome in outcomes} == {"U1": True, "V1": True}
 
 
-async def test_a_lost_id_is_awaited_though_the_clock_is_set_forward(emulator, tmp_path, move_clock):
-    """A day that passed only by the clock ends no timeout: the next worker goes on waiting, and gets the id."""
+async def test_a_lost_id_is_awaited_if_the_clock_is_set_forward(emulator, tmp_path, move_clock):
+    """Setting the clock forward by a day ends no timeout. The next worker goes on waiting, and gets the id."""
     press = ButtonPress(emulator.add_image(), "U1")
     emulator.faults.script("create_by_button", Fault.reset("after"))
     store = f"sqlite:///{tmp_path}/a.db"
@@ -142,8 +142,8 @@ async def test_a_lost_id_is_awaited_though_the_clock_is_set_forward(emulator, tm
         assert (await jobs.job(press)).outcome.ok
 
 
-async def test_an_end_is_read_though_the_clock_was_set_back(emulator, tmp_path):
-    """A job whose end is dated before what was read already is yielded when no job is open."""
+async def test_an_end_is_read_if_the_clock_was_set_back(emulator, tmp_path):
+    """An end that is dated long ago is yielded, too."""
     store = f"sqlite:///{tmp_path}/a.db"
     press = ButtonPress(emulator.add_image(), "V1")
     async with open_jobs(emulator, store) as jobs:

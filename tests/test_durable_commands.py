@@ -20,7 +20,7 @@ from tests.support.workers import Line, open_jobs, worker
 
 @pytest.fixture
 def akool(slow, store, tmp_path):
-    """Run a command with the store, or start it."""
+    """A function that runs a command with the store."""
 
     async def run(name, *arguments):
         environment = slow.environment()
@@ -41,7 +41,7 @@ def read(output):
 
 
 async def test_a_batch_is_recorded_carried_out_and_reported_again(slow, akool, tmp_path):
-    """The run ends with a line per press; run again, it prints the same lines and presses nothing."""
+    """The run prints a line per press. The same command then prints the same lines and presses nothing."""
     presses = write_batch(tmp_path, slow, 1)
     status, output, errors = await akool("fan-out", "batch.csv", "--yes")
     assert status == ExitStatus.DONE, errors
@@ -57,7 +57,7 @@ async def test_a_batch_is_recorded_carried_out_and_reported_again(slow, akool, t
 
 @pytest.mark.timeout(240)
 async def test_a_run_that_is_killed_goes_on_when_run_again(slow, store, akool, tmp_path):
-    """Killed in the middle, twice; the third run reports every press, each of which was accepted once."""
+    """The first two runs are killed midway. The third reports every press, and each was accepted once."""
     presses = write_batch(tmp_path, slow, 3)
     for accepted in (6, 15):
         process = await commands.start(
@@ -81,7 +81,7 @@ async def test_a_run_that_is_killed_goes_on_when_run_again(slow, store, akool, t
 
 
 async def test_two_runs_of_the_same_file_share_the_work(slow, akool, tmp_path):
-    """Both report every press, and each press is accepted once, under one cap."""
+    """Both report every press. Each press is accepted once, under one shared cap."""
     presses = write_batch(tmp_path, slow, 2)
     runs = await asyncio.gather(*(akool("fan-out", "batch.csv", "--yes") for _ in range(2)))
     for status, output, errors in runs:
@@ -92,7 +92,7 @@ async def test_two_runs_of_the_same_file_share_the_work(slow, akool, tmp_path):
 
 
 async def test_sigterm_leaves_a_run_to_a_worker(slow, store, akool, tmp_path):
-    """Terminated, a run says how to go on, and a worker carries out what is open."""
+    """After SIGTERM, a run prints how to go on, and a worker carries out the open presses."""
     presses = write_batch(tmp_path, slow, 2)
     process = await commands.start(
         *("fan-out", "batch.csv", "--yes", "--store", store), cwd=tmp_path, environment=slow.environment()
@@ -110,7 +110,7 @@ async def test_sigterm_leaves_a_run_to_a_worker(slow, store, akool, tmp_path):
 
 
 async def test_a_plan_records_nothing(slow, store, akool, tmp_path):
-    """Without --yes nothing is spent or recorded; the plan shows what a store holds."""
+    """Without --yes nothing is spent or recorded. The plan counts the presses that are recorded already."""
     presses = write_batch(tmp_path, slow, 1)
     status, output, _ = await akool("fan-out", "batch.csv")
     assert status == ExitStatus.DONE
@@ -124,8 +124,8 @@ async def test_a_plan_records_nothing(slow, store, akool, tmp_path):
     assert (plan["recorded"], plan["to_press"]) == (3, presses - 3)
 
 
-async def test_a_budget_holds_for_what_is_newly_recorded(slow, akool, tmp_path):
-    """Of eight presses at 2 credits, five are recorded within 10 credits; the rest is over budget, and no failure."""
+async def test_a_budget_limits_newly_recorded_presses(slow, akool, tmp_path):
+    """Of eight presses at 2 credits, five fit 10 credits. The others are over budget, which is not a failure."""
     write_batch(tmp_path, slow, 1)
     status, output, errors = await akool("fan-out", "batch.csv", "--yes", "--max-credits", "10")
     assert status == ExitStatus.DONE, errors
@@ -133,8 +133,8 @@ async def test_a_budget_holds_for_what_is_newly_recorded(slow, akool, tmp_path):
     assert slow.ledger.charged == 10
 
 
-async def test_a_budget_counts_what_waits_in_the_store(slow, store, akool, tmp_path):
-    """Four presses that another has recorded cost 8 credits: with less nothing is pressed, with 12 two more are."""
+async def test_a_budget_counts_presses_that_wait_in_the_store(slow, store, akool, tmp_path):
+    """Four waiting presses cost 8 credits. With a smaller budget nothing is pressed; with 12 credits two more are."""
     write_batch(tmp_path, slow, 1)
     source = slow.add_image()
     async with open_jobs(slow, store) as jobs:
@@ -151,8 +151,8 @@ async def test_a_budget_counts_what_waits_in_the_store(slow, store, akool, tmp_p
     assert slow.ledger.charged <= 12
 
 
-async def test_two_runs_of_overlapping_files_keep_each_its_budget(slow, akool, tmp_path):
-    """The first run to record a press pays for it. Both together are charged at most the sum of their budgets."""
+async def test_two_runs_of_overlapping_files_each_keep_their_budget(slow, akool, tmp_path):
+    """A press counts in the budget of the run that records it first. The total stays within the sum of both."""
     images = [slow.add_image() for _ in range(3)]
     for name, some in (("one.csv", images[:2]), ("two.csv", images[1:])):
         rows = [f"{image_id},V{index}" for image_id in some for index in (1, 2, 3, 4)]
@@ -175,14 +175,14 @@ async def test_a_worker_that_is_stopped_twice_loses_no_id(slow, store, tmp_path)
         async with worker(slow, store, tmp_path) as process:
             await slow.ledger.until(lambda ledger: ledger.accepted == 3)
             process.send_signal(signal.SIGTERM)
-            await asyncio.sleep(0.1)  # else the two may come as one
+            await asyncio.sleep(0.1)  # otherwise the two signals may be merged
             process.send_signal(signal.SIGTERM)
             assert await process.wait() == ExitStatus.DONE
         assert [job.operation_id is not None async for job in jobs.jobs("open", "done")] == [True] * 3
 
 
 async def test_a_worker_with_a_wrong_key_ends(slow, store, tmp_path):
-    """It would wait forever for jobs of an account that does not exist."""
+    """Otherwise it would wait forever, since no account has jobs under that key."""
     async with open_jobs(slow, store) as jobs:
         await jobs.submit([(slow.add_image(), "V1")])
     environment = {**slow.environment(), "AKOOL_API_KEY": "mistyped"}
@@ -193,7 +193,7 @@ async def test_a_worker_with_a_wrong_key_ends(slow, store, tmp_path):
 
 
 async def test_a_lost_press_is_listed_and_resolved(slow, store, akool, tmp_path):
-    """An unknown press gives exit status 5, is listed with its reason, settled by its id, and done by a worker."""
+    """An unknown press causes exit status 5 and is listed with its reason. Given its id, a worker finishes it."""
     image_id = slow.add_image()
     (tmp_path / "batch.csv").write_text(f"image_id,button\n{image_id},U1\n")
     slow.faults.script("create_by_button", Fault.reset("after"))
@@ -211,7 +211,7 @@ async def test_a_lost_press_is_listed_and_resolved(slow, store, akool, tmp_path)
         "2 credits charged, 2 of them for presses whose id is lost, 2 by estimate\n"
     )
     (line,) = [line for line in output.splitlines() if image_id in line]
-    assert "the button is used" in line  # whole, since stdout is no terminal
+    assert "the button is used" in line  # not shortened, since stdout is not a terminal
     (new_id,) = slow.ledger.posts[0].new_ids
     status, _, errors = await akool("resolve", image_id, "U1", "--id", new_id)
     assert status == ExitStatus.DONE
@@ -228,7 +228,7 @@ async def test_a_lost_press_is_listed_and_resolved(slow, store, akool, tmp_path)
 
 
 async def test_a_printed_command_can_be_pasted(slow, tmp_path):
-    """fan-out, jobs and worker name the store, the account and the file of keys: as printed, the command settles it."""
+    """fan-out, jobs and worker print a command with the store, the account and the key file. It works as printed."""
     image_id = slow.add_image()
     (tmp_path / "batch.csv").write_text(f"image_id,button\n{image_id},U1\n")
     (tmp_path / "my keys").write_text("".join(f"{name}={value}\n" for name, value in slow.environment().items()))
@@ -250,15 +250,15 @@ async def test_a_printed_command_can_be_pasted(slow, tmp_path):
     assert status == ExitStatus.DONE, errors
 
 
-def test_a_printed_command_holds_no_password():
-    """Neither that of the user nor one in the query; what is not secret is as it was given."""
+def test_a_printed_command_has_no_password():
+    """Passwords in the user part and in the query are removed. The rest of the URL does not change."""
     store = "postgresql://me:hunter2@host/presses?sslmode=require&password=hunter3"
     options = StoreOptions(store=store, account=None, key_file=None).for_shell()
     assert options == "--store 'postgresql://me:***@host/presses?sslmode=require'"
 
 
 async def test_a_worker_reports_that_it_made_a_store(slow, tmp_path):
-    """A slip of the pen in the name of the file is seen: the first worker says that it is new, the next does not."""
+    """The first worker reports that the file is new, so that a typo in its name is noticed. The next one does not."""
     for is_new in (True, False):
         status, _, errors = await commands.run(
             *("worker", "--until-empty", "--store", "sqlite:///typo.db"), cwd=tmp_path, environment=slow.environment()
@@ -268,7 +268,7 @@ async def test_a_worker_reports_that_it_made_a_store(slow, tmp_path):
 
 
 async def test_a_run_counts_a_press_whose_id_is_reported_while_it_waits(slow, store, akool, tmp_path):
-    """The reply was lost, and another process reports the id: the charge is in the sum of this run."""
+    """The reply was lost and another process reports the id. The summary of this run includes the charge."""
     press = (slow.add_image(), "U1")
     slow.prices["upscale"] = 3
     (tmp_path / "batch.csv").write_text("image_id,button\n" + ",".join(press))
@@ -278,7 +278,7 @@ async def test_a_run_counts_a_press_whose_id_is_reported_while_it_waits(slow, st
     async with open_jobs(slow, store) as jobs:
 
         async def is_settled():
-            with suppress(ValueError):  # until the run waits for it
+            with suppress(ValueError):  # until the run searches for the id
                 await jobs.resolve(press, operation_id=slow.ledger.posts[0].new_ids[0])
                 return True
 
@@ -290,9 +290,9 @@ async def test_a_run_counts_a_press_whose_id_is_reported_while_it_waits(slow, st
 
 
 async def test_the_exit_status_is_5_while_a_press_is_unknown(slow, store, akool, tmp_path):
-    """5 whatever `akool jobs` lists; then 3 if it lists a failed press, and 0 if not.
+    """It is 5, whatever `akool jobs` lists. Once the press is settled, it is 3 if a failed press is listed, else 0.
 
-    A press stays unknown, in every sum and with the command that settles it, until somebody does.
+    Until then, each command counts the press as unknown and prints the command that settles it.
     """
     image_id = slow.add_image()
     slow.faults.script("create_by_button", Fault.reset("after"), Fault.code(1009))
@@ -318,8 +318,8 @@ async def test_the_exit_status_is_5_while_a_press_is_unknown(slow, store, akool,
         assert (status, "akool resolve" in errors) == (wanted, False)
 
 
-async def test_a_worker_says_when(slow, postgresql, tmp_path):
-    """Each line of a worker has the time before it, a warning of the library's too."""
+async def test_a_worker_prints_times(slow, postgresql, tmp_path):
+    """Each line of a worker begins with the time, and so do warnings of the library."""
     async with Line(postgresql()) as line:
         async with open_jobs(slow, line.store) as jobs:
             await jobs.submit([(slow.add_image(), button) for button in ("V1", "V2")])
@@ -335,12 +335,12 @@ async def test_a_worker_says_when(slow, postgresql, tmp_path):
     assert "cannot be used" in lines[0]
     assert lines[-1].endswith(" 0 waiting, 0 running, 2 done, 0 failed, 0 unknown")
     for line in lines:
-        day, moment, _ = line.split(" ", 2)
-        assert datetime.fromisoformat(f"{day} {moment}").tzinfo is not None
+        day, time, _ = line.split(" ", 2)
+        assert datetime.fromisoformat(f"{day} {time}").tzinfo is not None
 
 
 async def test_wrong_usage_is_reported(slow, store, empty_store, akool, tmp_path):
-    """No store, a bad one, two ways to resolve, a timeout with a store, nothing recorded, not this press."""
+    """A missing or wrong store, --timeout with a store, two ways to resolve, an empty store, and an unknown press."""
     write_batch(tmp_path, slow, 1)
     environment = slow.environment()
     status, _, errors = await commands.run("worker", cwd=tmp_path, environment=environment)
@@ -360,7 +360,7 @@ async def test_wrong_usage_is_reported(slow, store, empty_store, akool, tmp_path
 
 
 async def test_a_named_account_keeps_its_presses_when_its_key_changes(slow, akool, tmp_path):
-    """What was recorded by one key under a name is found by another under the same name, and not without it."""
+    """Another key finds the recorded presses with the same --account, and does not find them without it."""
     (tmp_path / "other.env").write_text(
         f"AKOOL_CLIENT_ID={slow.client_id}\nAKOOL_CLIENT_SECRET={slow.client_secret}\nAKOOL_BASE_URL={slow.base_url}\n"
     )
@@ -374,8 +374,8 @@ async def test_a_named_account_keeps_its_presses_when_its_key_changes(slow, akoo
     assert (status, "nothing is recorded for this account" in errors) == (ExitStatus.DONE, True)
 
 
-async def test_an_account_is_named_for_a_store_alone(slow, tmp_path):
-    """Without --store the name would change nothing, and is refused."""
+async def test_an_account_name_requires_a_store(slow, tmp_path):
+    """Without --store, --account would have no effect and is refused."""
     write_batch(tmp_path, slow, 1)
     status, _, errors = await commands.run(
         "fan-out", "batch.csv", "--account", "studio", cwd=tmp_path, environment=slow.environment()

@@ -1,4 +1,4 @@
-"""The credits that DurableFanOut.status() reports, held against the emulator's ledger, on both kinds of store."""
+"""The credits that DurableFanOut.status() reports agree with the emulator's ledger, on both kinds of store."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ from tests.support.workers import open_jobs
 
 
 def credits_of(counts):
-    """Charged, lost, in doubt and estimated."""
+    """Return the credits charged, lost, in doubt and estimated."""
     return counts.credits_charged, counts.credits_lost, counts.credits_in_doubt, counts.credits_estimated
 
 
@@ -22,9 +22,9 @@ async def carry_out(jobs, *presses):
     return await jobs.status()
 
 
-async def test_the_account_adds_up(emulator, store):
-    """Lost replies, a job that fails, a press that is refused, a price that rises and a reply that reports too little:
-    what is charged and lost is what AKOOL took, to the credit, also once a lost press is abandoned.
+async def test_the_sums_agree_with_the_ledger(emulator, store):
+    """Replies are lost, a job fails, a press is refused, the price rises, and a reply reports too little. The credits
+    charged and lost are exactly those that AKOOL took, even after a lost press is abandoned.
     """
     first, second = emulator.add_image(), emulator.add_image()
     faults = [None, Fault.reset("after"), Fault.fails(), Fault.deduction_credit(1), Fault.code(1009)]
@@ -48,8 +48,8 @@ async def test_the_account_adds_up(emulator, store):
     assert emulator.ledger.charged == 18
 
 
-async def test_a_press_without_a_price_costs_what_the_last_of_its_kind_did(emulator, store):
-    """If AKOOL reports 0, null, a text or less than nothing, the last price of the kind counts, as an estimate."""
+async def test_a_press_without_a_price_counts_with_the_last_price_of_its_kind(emulator, store):
+    """If AKOOL reports 0, null, a text or a negative number, the last price of the kind counts as an estimate."""
     image_id = emulator.add_image()
     emulator.prices["variation"] = 3
     async with open_jobs(emulator, store) as jobs:
@@ -68,7 +68,7 @@ async def test_a_press_without_a_price_costs_what_the_last_of_its_kind_did(emula
 
 
 async def test_a_press_is_in_doubt_until_akool_answers_and_then_lost_until_its_id_is_known(emulator, store):
-    """From before its POST a press counts for what it may cost; each answer moves it, and no credit counts twice."""
+    """A press counts as in doubt from before its POST. Each answer moves its credits, and none counts twice."""
     press = ButtonPress(emulator.add_image(), "U1")
     emulator.faults.script("create_by_button", Fault.reset("after"))
     emulator.faults.rate(1.0, Fault.code(1008), endpoints=["get_image_result"])
@@ -92,7 +92,7 @@ async def test_a_press_is_in_doubt_until_akool_answers_and_then_lost_until_its_i
 
 
 async def test_a_press_that_is_abandoned_in_doubt_may_still_have_been_charged(emulator, store):
-    """Abandoning a press does not show what AKOOL took: the credits stay in doubt."""
+    """Abandoning a press does not show whether AKOOL charged it: the credits stay in doubt."""
     press = ButtonPress(emulator.add_image(), "U1")
     emulator.faults.script("create_by_button", Fault.reset("after"))
     emulator.faults.rate(1.0, Fault.code(1008), endpoints=["get_image_result"])
@@ -104,8 +104,8 @@ async def test_a_press_that_is_abandoned_in_doubt_may_still_have_been_charged(em
     assert credits_of(counts) == (0, 0, 2, 0)
 
 
-async def test_what_runs_at_akool_is_charged_already(emulator, store):
-    """The reply to the press has the price, long before the job ends; every reader of the store sees it."""
+async def test_a_running_press_counts_as_charged(emulator, store):
+    """The reply to the press has its price, long before the job ends. Every reader of the store sees it."""
     emulator.faults.script("create_by_button", Fault.stuck(), Fault.stuck())
     emulator.prices["upscale"] = 4
     async with open_jobs(emulator, store) as jobs, open_jobs(emulator, store) as others:
@@ -123,8 +123,8 @@ async def test_what_runs_at_akool_is_charged_already(emulator, store):
     assert credits_of(counts) == (6, 0, 0, 0)
 
 
-async def test_what_was_not_accepted_costs_nothing(emulator, store):
-    """A refused press, one that never arrived and was made again, and those that a bad key keeps back."""
+async def test_a_press_that_was_not_accepted_costs_nothing(emulator, store):
+    """A refused press, a throttled press that is sent again, and presses that a bad key prevents."""
     image_id = emulator.add_image()
     async with open_jobs(emulator, store) as jobs:
         emulator.faults.script("create_by_button", Fault.code(1009))
@@ -144,7 +144,7 @@ async def test_what_was_not_accepted_costs_nothing(emulator, store):
 
 
 async def test_a_mistyped_id_does_not_lose_the_credit(emulator, store):
-    """An id that AKOOL does not know leaves the press charged; the right one brings its price."""
+    """With an id that AKOOL does not know, the press still counts as charged. The right id adds its price."""
     press = ButtonPress(emulator.add_image(), "U1")
     emulator.prices["upscale"] = 4
     async with open_jobs(emulator, store) as jobs:
@@ -161,8 +161,8 @@ async def test_a_mistyped_id_does_not_lose_the_credit(emulator, store):
         assert credits_of(await jobs.status()) == (8, 0, 0, 0)
 
 
-async def test_accounts_in_one_store_have_sums_and_prices_of_their_own(emulator, store):
-    """What one account was charged, and at which price, does not count for another."""
+async def test_accounts_in_one_store_have_separate_sums_and_prices(emulator, store):
+    """The charges and prices of one account do not affect another."""
     image_id = emulator.add_image()
     emulator.prices["variation"] = 3
     async with open_jobs(emulator, store, account="one") as jobs:

@@ -11,8 +11,8 @@ from akool_async.durable._database import Database
 from akool_async.durable._store_url import StoreUrl
 
 
-async def test_a_thread_that_outlasts_the_closing_closes_its_connection(tmp_path):
-    """Closing does not wait for a thread that is in a transaction, and no connection stays open for it."""
+async def test_a_thread_that_is_still_working_when_the_database_closes_closes_its_connection(tmp_path):
+    """close() does not wait for a thread in a transaction, and the thread's connection does not stay open."""
     database = Database(StoreUrl.read(f"sqlite:///{tmp_path}/akool.db"), WorkerTiming())
     has_begun, may_end = threading.Event(), threading.Event()
     used = []

@@ -1,4 +1,4 @@
-"""PostgreSQL fails over: connections that were made meanwhile lead to a server that can only be read, for ever."""
+"""PostgreSQL fails over. Connections made in the meantime lead to a server that stays read-only forever."""
 
 import asyncio
 from contextlib import asynccontextmanager
@@ -15,8 +15,8 @@ from tests.support.looks import look_until
 from tests.support.workers import Line, open_jobs
 
 PID = text("SELECT pg_backend_pid()")
-AS_LONG = WorkerTiming()
-"""Not shorter: DBOS tries again after a second, and has to meet the failover too."""
+UNSCALED = WorkerTiming()
+"""The default timing: DBOS retries after a second, and has to experience the failover too."""
 
 
 class Failover(Line):
@@ -32,18 +32,18 @@ class Failover(Line):
         self._owner.close()
 
     def begin(self):
-        """All connections end, and new ones can only read, whatever comes later."""
+        """End all connections, and make all new ones read-only for as long as they exist."""
         self._owner.execute(f"ALTER DATABASE {self._name} SET default_transaction_read_only = on")
         self.cut()
         self.mend()
 
     def end(self):
-        """New connections can write."""
+        """Let new connections write."""
         self._owner.execute(f"ALTER DATABASE {self._name} RESET default_transaction_read_only")
 
     @asynccontextmanager
     async def under_way(self, connections):
-        """It ends with the block, once so many connections were made in vain, or were made that can only read."""
+        """Fail over in this block. It ends only after this number of further connections were made."""
         made = self.made
         self.begin()
         try:
@@ -55,15 +55,15 @@ class Failover(Line):
 
 @pytest.fixture(params=["", "?target_session_attrs=any"], ids=["as we connect", "as a user may connect"])
 async def failover(request, postgresql):
-    """Such a line; with a store's URL that leaves the choice of a server to us, and with one that takes any."""
+    """A failover, with a URL that leaves ``target_session_attrs`` to us and with one that accepts any server."""
     async with Failover(postgresql()) as failover:
         failover.store += request.param
         yield failover
 
 
 async def test_a_run_goes_on_after_a_failover(emulator, failover):
-    """The worker and its queue press the rest, once each, with connections that can write."""
-    async with open_jobs(emulator, failover.store, max_concurrent_upscales=1, worker_timing=AS_LONG) as jobs:
+    """The worker gets new, writable connections and makes the remaining presses, each once."""
+    async with open_jobs(emulator, failover.store, max_concurrent_upscales=1, worker_timing=UNSCALED) as jobs:
         await jobs.submit([(emulator.add_image(), button) for button in Button])
         running = asyncio.create_task(jobs.run())
         await emulator.ledger.until(lambda ledger: ledger.accepted >= 1)
@@ -75,7 +75,7 @@ async def test_a_run_goes_on_after_a_failover(emulator, failover):
 
 
 async def test_a_caller_goes_on_after_a_failover(emulator, failover):
-    """What is submitted and read meanwhile is done when a connection can write, and nobody gets an error."""
+    """Calls during the failover succeed once a connection can write, and none raises an error."""
     press = (emulator.add_image(), "V1")
     async with open_jobs(emulator, failover.store) as jobs:
         await jobs.status()
@@ -86,7 +86,7 @@ async def test_a_caller_goes_on_after_a_failover(emulator, failover):
 
 
 async def test_a_store_can_be_opened_during_a_failover(emulator, failover):
-    """A store that was made before is entered as soon as a connection can write, and one that is new is made then."""
+    """A new store is created, and an existing one is opened, as soon as a connection can write."""
     for _ in range(2):
         jobs = open_jobs(emulator, failover.store)
         async with failover.under_way(connections=2):
@@ -97,7 +97,7 @@ async def test_a_store_can_be_opened_during_a_failover(emulator, failover):
 
 
 async def test_a_store_that_stays_read_only_is_reported(emulator, postgresql):
-    """A caller gets an error within its timeout that says why the store cannot be written."""
+    """Within the timeout, a caller gets an error that says why the store cannot be written."""
     timing = WorkerTiming(database_timeout=3)
     async with Failover(postgresql()) as failover, open_jobs(emulator, failover.store, worker_timing=timing) as jobs:
         failover.begin()
@@ -107,8 +107,8 @@ async def test_a_store_that_stays_read_only_is_reported(emulator, postgresql):
         assert await jobs.submit([(emulator.add_image(), "V1")]) == 1
 
 
-def test_a_server_that_turned_read_only_is_left(postgresql):
-    """A connection that could write before, and cannot now, is discarded with all others of the pool."""
+def test_connections_to_a_server_that_became_read_only_are_discarded(postgresql):
+    """If a connection that could write becomes read-only, all connections of the pool are discarded."""
     store = postgresql()
     engine = StoreUrl.read(store).engine()
     with engine.begin() as one, engine.begin() as another:
@@ -125,7 +125,7 @@ def test_a_server_that_turned_read_only_is_left(postgresql):
 
 
 def test_a_file_that_was_read_only_is_opened_again(tmp_path):
-    """A connection that SQLite opened read-only stays so forever: it is discarded."""
+    """A connection that SQLite opened read-only stays read-only forever, so it is discarded."""
     engine = StoreUrl.read(f"sqlite:///{tmp_path}/a.db").engine()
     with engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA query_only = on")
@@ -136,8 +136,8 @@ def test_a_file_that_was_read_only_is_opened_again(tmp_path):
     engine.dispose()
 
 
-def test_a_machine_that_went_silent_does_not_keep_its_locks(postgresql):
-    """PostgreSQL ends what stands still in a transaction: others wait for its locks, such as that of the next end."""
+def test_a_silent_machine_does_not_keep_its_locks(postgresql):
+    """PostgreSQL ends idle transactions, since other workers wait for their locks."""
     engine = StoreUrl.read(postgresql()).engine()
     with engine.connect() as connection:
         assert connection.scalar(text("SHOW idle_in_transaction_session_timeout")) == "10s"

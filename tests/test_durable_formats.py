@@ -1,4 +1,4 @@
-"""What a store keeps: formats of older and newer versions, and outcomes as they were written."""
+"""Stores of older and newer formats, and outcomes that are read as they were written."""
 
 from contextlib import aclosing
 from datetime import UTC
@@ -30,15 +30,15 @@ SOURCES = (
 
 
 async def read_ended(jobs, number):
-    """So many outcomes, while others are open."""
+    """Return the first ``number`` outcomes while other jobs are open."""
     async with aclosing(jobs.outcomes()) as outcomes:
         return [await anext(outcomes) for _ in range(number)]
 
 
 @pytest.mark.parametrize("older", [1, 2, 3, 4])
-async def test_a_store_of_an_older_format_is_brought_up_to_date(emulator, empty_store, older):
-    """What an older version recorded is carried out by this one: what waited is pressed, what ran is followed, and what
-    was in doubt is found out. Prices are read from the results; a press without one counts by estimate.
+async def test_a_store_of_an_older_format_is_upgraded(emulator, empty_store, older):
+    """This version carries out jobs of older versions: it makes waiting presses, follows running operations, and asks
+    AKOOL about presses in doubt. Prices are read from the results; a press without a result counts by estimate.
     """
     store = empty_store
     names = {name: emulator.add_image() for name in SOURCES}
@@ -68,7 +68,7 @@ async def test_a_store_of_an_older_format_is_brought_up_to_date(emulator, empty_
 
 
 async def test_a_store_of_a_newer_format_is_refused(emulator, tmp_path):
-    """An older version reports that the store is newer, and leaves it as it is."""
+    """An older version reports that the store is newer, and does not change it."""
     store = f"sqlite:///{tmp_path}/a.db"
     async with open_jobs(emulator, store) as jobs:
         await jobs.submit([(emulator.add_image(), "U1")])
@@ -80,12 +80,12 @@ async def test_a_store_of_a_newer_format_is_refused(emulator, tmp_path):
 
 
 def store_and_read(outcome):
-    """Through the bytes that a database keeps of a text."""
+    """Write an outcome as the bytes that a database stores, and read it again."""
     return decode_outcome(JobItem(outcome.press), encode_outcome(outcome).encode().decode())
 
 
 TEXT = st.text(st.characters(exclude_categories=[]), max_size=20)
-"""Half an emoji included: JSON can carry it, and AKOOL's replies are taken as they come."""
+"""Texts that include halves of emoji: JSON can contain them, so AKOOL's replies could too."""
 IMAGES = st.builds(
     ImageResult,
     id=st.text("0123456789abcdef", min_size=24, max_size=24),
@@ -103,7 +103,7 @@ IMAGES = st.builds(
 
 @given(image=IMAGES, button=st.sampled_from(list(Button)))
 def test_an_outcome_is_read_as_it_was_written(image, button):
-    """Whatever AKOOL sent about an image comes back equal, the untouched mapping included."""
+    """Everything that AKOOL sent about an image is equal when it is read again, including the raw mapping."""
     press = ButtonPress("0" * 24, button)
     outcome = store_and_read(Outcome(press, Operation(image.id), image))
     assert outcome.result == image
@@ -114,7 +114,7 @@ def test_an_outcome_is_read_as_it_was_written(image, button):
 
 @given(charged=st.sampled_from([True, None]), message=TEXT)
 def test_an_error_is_read_as_it_was_written(charged, message):
-    """An error comes back with its class, its text and its fields."""
+    """An error keeps its class, its text and its fields."""
     press = ButtonPress("0" * 24, "U1")
     error = OutcomeUnknownError(message, charged=charged).about(press=press)
     read = store_and_read(Outcome(press, error=error)).error

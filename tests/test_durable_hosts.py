@@ -1,4 +1,4 @@
-"""Hosts that vanish: what they held is free for the others within 30 seconds, and they may come back any time."""
+"""Hosts that vanish. Their locks and jobs are free for others within 30 seconds, and they may come back at any time."""
 
 import asyncio
 import sys
@@ -22,7 +22,7 @@ from akool_async.durable._store_url import StoreUrl
 
 connection = StoreUrl.read(sys.argv[1]).engine().connect().connection.dbapi_connection
 connection.pgconn.exec_(b"BEGIN")
-# Without the end of its message PostgreSQL counts the statement as active, and no time-out of a transaction applies.
+# Without the end of the message the statement counts as active, so the timeout for idle transactions does not apply.
 connection.pgconn.enter_pipeline_mode()
 connection.pgconn.send_query_params(b"UPDATE things SET number = 2", None)
 connection.pgconn.send_flush_request()
@@ -33,7 +33,7 @@ MAX_SECONDS = 30
 
 
 async def test_a_host_that_vanishes_in_the_middle_of_a_statement_does_not_keep_its_locks():
-    """PostgreSQL asks whether the host is there, and lets others have the row within 30 seconds."""
+    """PostgreSQL checks whether the host still responds, and frees the row within 30 seconds."""
     with other_host() as host, network_postgresql(HERE) as store:
         with psycopg.connect(store, autocommit=True) as connection:
             connection.execute("CREATE TABLE things (number int)")
@@ -74,7 +74,7 @@ asyncio.run(main(*sys.argv[1:]))
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("seconds", [5, 40])
 async def test_a_worker_whose_host_vanishes_is_replaced_within_30_seconds(seconds):
-    """Its jobs are ended by another host's worker, and when its own comes back it presses nothing twice."""
+    """A worker on another host finishes its jobs. When the first worker comes back, it presses nothing twice."""
     with (
         other_host() as host,
         network_postgresql(HERE) as store,
@@ -83,33 +83,33 @@ async def test_a_worker_whose_host_vanishes_is_replaced_within_30_seconds(second
         presses = [(emulator.add_image(), button) for _ in range(4) for button in Button]
         async with open_jobs(emulator, store) as jobs, forwarded(urlsplit(emulator.base_url).port) as port:
             arguments = (sys.executable, "-c", WORKER, emulator.api_key, f"http://{HERE}:{port}", store)
-            there = await asyncio.create_subprocess_exec(*host.command(*arguments))
+            remote = await asyncio.create_subprocess_exec(*host.command(*arguments))
             try:
                 await look_until(lambda: count_workers(store) == 1)
                 await jobs.submit(presses)
                 await emulator.ledger.until(lambda ledger: ledger.accepted >= 4)
-                here = await asyncio.create_subprocess_exec(*arguments)
+                local = await asyncio.create_subprocess_exec(*arguments)
                 try:
                     await look_until(lambda: count_workers(store) == 2)
                     host.cut()
-                    mended = asyncio.create_task(_heal_after(host, seconds))
+                    healing = asyncio.create_task(_heal_after(host, seconds))
 
                     async def are_ended():
                         return (await jobs.status()).open == 0
 
                     async with asyncio.timeout(30):
                         await look_until(are_ended)
-                    await mended
+                    await healing
                     await jobs.submit([(emulator.add_image(), "V1")])
                     await look_until(are_ended)
                     await look_until(lambda: count_workers(store) == 2)
                 finally:
-                    here.kill()
-                    await here.wait()
+                    local.kill()
+                    await local.wait()
             finally:
                 with suppress(ProcessLookupError):
-                    there.kill()
-                await there.wait()
+                    remote.kill()
+                await remote.wait()
             counts = await jobs.status()
         assert counts.failed == 0
         assert emulator.ledger.pressed_twice() == []

@@ -1,4 +1,4 @@
-"""Real workers on a shared store, killed and starved: nothing is pressed twice, nothing lost, the cap never passed."""
+"""Workers on a shared store are killed or cut off. No press is made twice or lost, and the cap is never exceeded."""
 
 import asyncio
 import os
@@ -23,7 +23,7 @@ from tests.support.workers import SHORT, Line, TimedCounter, open_jobs, worker
 
 @pytest.fixture
 def own_postgresql():
-    """A server of the test's own: the URL of a store in it, and a function that crashes it and starts it again."""
+    """The URL of a store in a PostgreSQL server for one test, and a function that crashes and restarts the server."""
     with new_postgresql() as server:
 
         def restart():
@@ -39,17 +39,17 @@ async def count_done(jobs):
     return (await jobs.status()).done
 
 
-async def until_on_record(jobs, ids):
-    async def are_there():
-        return sum([job.operation_id is not None async for job in jobs.jobs()]) >= ids
+async def until_ids_recorded(jobs, number):
+    async def are_recorded():
+        return sum([job.operation_id is not None async for job in jobs.jobs()]) >= number
 
-    await look_until(are_there)
+    await look_until(are_recorded)
 
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("backend", ["sqlite", "postgresql"])
-async def test_kills_at_random_moments_lose_nothing(backend):
-    """Three workers share a cap of 8 while 20 of them are killed: the store says what the emulator's ledger says."""
+async def test_kills_at_random_times_lose_nothing(backend):
+    """Three workers share a cap of 8, and workers are killed 20 times. The store agrees with the emulator's ledger."""
     report = await run(KillScenario(backend=backend, presses=96, kills=20, cap=8, pause=0.5, seed=7, speed=40))
     assert report.holds, report.table()
     assert report.kills == 20
@@ -57,7 +57,7 @@ async def test_kills_at_random_moments_lose_nothing(backend):
 
 
 async def test_a_worker_killed_before_its_post_leaves_the_press_to_the_next(slow, store, tmp_path):
-    """The intent is on disk and AKOOL did not take it: the next worker finds that out, and presses."""
+    """The claim is recorded, and AKOOL did not get the POST. The next worker finds that out, and presses."""
     press = ButtonPress(slow.add_image(), "U1")
     slow.faults.script("create_by_button", Fault.slow(3600, "before"))
     async with open_jobs(slow, store) as jobs:
@@ -74,7 +74,7 @@ async def test_a_worker_killed_before_its_post_leaves_the_press_to_the_next(slow
 
 
 async def test_a_press_of_a_worker_killed_after_its_post_is_unknown_and_charged(slow, store, tmp_path):
-    """AKOOL took the press and its reply never came: the next worker finds the button used, and presses no more."""
+    """AKOOL accepted the press, and no reply came. The next worker finds the button used, and does not press it."""
     press = ButtonPress(slow.add_image(), "U1")
     slow.faults.script("create_by_button", Fault.stall("after"))
     async with open_jobs(slow, store) as jobs:
@@ -92,8 +92,8 @@ async def test_a_press_of_a_worker_killed_after_its_post_is_unknown_and_charged(
     assert len(slow.ledger.posts) == 1
 
 
-async def test_a_dead_workers_slots_are_not_given_away_while_akool_works(store, tmp_path):
-    """Three workers share a cap of 8; one dies with slots in hand: its upscales go on to be counted until they end."""
+async def test_the_slots_of_a_dead_worker_are_kept_while_akool_works(store, tmp_path):
+    """Three workers share a cap of 8, and one dies while it holds slots. Its upscales count until they end."""
     with Emulator(speed=16) as emulator:
         presses = [(emulator.add_image(), f"U{index}") for _ in range(4) for index in (1, 2, 3, 4)]
         options = ("--max-concurrent-upscales", "8", "--until-empty")
@@ -104,7 +104,7 @@ async def test_a_dead_workers_slots_are_not_given_away_while_akool_works(store, 
                 worker(emulator, store, tmp_path, *options) as second,
                 worker(emulator, store, tmp_path, *options) as third,
             ):
-                await until_on_record(jobs, 8)
+                await until_ids_recorded(jobs, 8)
                 first.kill()
                 assert await second.wait() == 0
                 assert await third.wait() == 0
@@ -115,7 +115,7 @@ async def test_a_dead_workers_slots_are_not_given_away_while_akool_works(store, 
 
 
 async def test_sigterm_drains_a_worker(slow, store, tmp_path):
-    """No new presses after SIGTERM, exit status 0, and the next worker immediately follows what runs at AKOOL."""
+    """After SIGTERM a worker makes no new presses and exits with 0. The next worker follows the running operations."""
     presses = [(slow.add_image(), f"U{index}") for _ in range(4) for index in (1, 2, 3, 4)]
     async with open_jobs(slow, store) as jobs:
         await jobs.submit(presses)
@@ -134,8 +134,8 @@ async def test_sigterm_drains_a_worker(slow, store, tmp_path):
     assert slow.ledger.peak_upscales <= 4
 
 
-async def test_a_rate_limit_is_all_workers_together(store, tmp_path):
-    """Two workers with a rate of 20 a second take together at least the time that their requests need at this rate."""
+async def test_a_rate_limit_applies_to_all_workers_together(store, tmp_path):
+    """Two workers with a rate of 20 per second together send no more than 20 requests per second."""
     with Emulator(speed=80) as emulator:
         emulator.ledger.requests = TimedCounter()
         presses = [(emulator.add_image(), button) for _ in range(5) for button in Button]
@@ -154,7 +154,7 @@ async def test_a_rate_limit_is_all_workers_together(store, tmp_path):
 
 
 async def test_postgresql_restarted_under_load(slow, tmp_path, own_postgresql):
-    """PostgreSQL crashes and comes back while two workers press: all ends well, and once."""
+    """PostgreSQL crashes and restarts while two workers press. Every press is made once and finishes."""
     store, restart = own_postgresql
     presses = [(slow.add_image(), button) for _ in range(5) for button in Button]
     options = ("--max-concurrent-upscales", "8", "--account", "both")
@@ -184,7 +184,7 @@ async def test_postgresql_restarted_under_load(slow, tmp_path, own_postgresql):
 
 
 async def test_a_worker_that_was_cut_off_still_records_its_id(slow, postgresql, tmp_path):
-    """Cut off from PostgreSQL as AKOOL accepts, a worker is taken for dead; when it is back its id is not lost."""
+    """A worker loses PostgreSQL just as AKOOL accepts, and others take over. Once it is back, it records the id."""
     store = postgresql()
     press = ButtonPress(slow.add_image(), "U1")
     slow.faults.script("create_by_button", Fault.slow(2, "after"))
@@ -207,8 +207,8 @@ async def test_a_worker_that_was_cut_off_still_records_its_id(slow, postgresql, 
     assert [(job.operation_id,)] == [post.new_ids for post in slow.ledger.posts]
 
 
-async def test_what_begins_while_postgresql_is_away_waits_for_it(slow, postgresql):
-    """Entered without a line to PostgreSQL, and run without one, a durable fan-out begins when there is one."""
+async def test_entering_and_running_wait_for_postgresql(slow, postgresql):
+    """Without a connection to PostgreSQL, entering a durable fan-out and run() wait until there is one."""
     async with Line(postgresql()) as line:
         line.cut()
         jobs = open_jobs(slow, line.store)
@@ -229,8 +229,8 @@ async def test_what_begins_while_postgresql_is_away_waits_for_it(slow, postgresq
             await jobs.__aexit__(None, None, None)
 
 
-async def test_a_server_that_does_not_answer_holds_nobody_up(emulator, postgresql):
-    """A reading of a database that is silent ends with StoreError, and works when it speaks again."""
+async def test_a_server_that_does_not_answer_blocks_nobody(emulator, postgresql):
+    """Reading from a silent database raises StoreError. It works once the database answers again."""
     timing = evolve(SHORT, database_timeout=1)
     async with Line(postgresql()) as line, open_jobs(emulator, line.store, worker_timing=timing) as jobs:
         line.stall()
@@ -241,7 +241,7 @@ async def test_a_server_that_does_not_answer_holds_nobody_up(emulator, postgresq
 
 
 async def test_an_id_that_cannot_be_recorded_is_logged(slow, postgresql, caplog):
-    """Stopped while PostgreSQL is away, a worker logs the ids that it could not record, for a person to resolve."""
+    """A worker that is stopped without PostgreSQL logs the ids that it could not record, for a person to resolve."""
     async with Line(postgresql()) as line:
         timing = evolve(SHORT, database_timeout=4, drain_timeout=1, hand_over_timeout=0.2)
         jobs = await open_jobs(slow, line.store, worker_timing=timing).__aenter__()
@@ -274,7 +274,7 @@ asyncio.run(main())
 
 
 async def test_a_program_that_does_not_wait_for_its_worker_loses_no_id(slow, store):
-    """run() is cancelled twice and the program ends, with replies under way: their ids are recorded all the same."""
+    """run() is cancelled twice and the program ends before the replies come. Their ids are still recorded."""
     async with open_jobs(slow, store) as jobs:
         await jobs.submit([(slow.add_image(), button) for button in ("V1", "V2", "V3")])
         slow.faults.script("create_by_button", *[Fault.slow(2, "after")] * 3)
@@ -285,11 +285,11 @@ async def test_a_program_that_does_not_wait_for_its_worker_loses_no_id(slow, sto
         )
         await slow.ledger.until(lambda ledger: ledger.accepted == 3)
         await process.communicate(b"\n")
-        await until_on_record(jobs, 3)
+        await until_ids_recorded(jobs, 3)
 
 
 async def test_a_full_disk_loses_no_id(slow, tmp_path):
-    """The store cannot be written while presses are answered: their ids are recorded once there is room again."""
+    """The store cannot be written while replies come. Their ids are recorded once there is space again."""
     store = f"sqlite:///{tmp_path}/akool.db"
     image_id = slow.add_image()
     presses = [(image_id, button) for button in Button]

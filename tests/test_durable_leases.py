@@ -1,4 +1,4 @@
-"""The lease of a worker: others take its jobs over once it stands still, and once woken it presses none of theirs."""
+"""The lease of a worker: others take over its jobs when its heartbeat stops, and it then presses none of them."""
 
 import asyncio
 import os
@@ -14,7 +14,7 @@ from tests.support.workers import open_jobs, worker
 
 
 async def stop_between_commits(process, store):
-    """Suspend a worker while it does not hold the lock of an SQLite file, for which all others would wait."""
+    """Suspend a worker at a time at which it does not hold the lock of an SQLite file, which would block all others."""
     process.send_signal(signal.SIGSTOP)
     while is_locked(store):
         process.send_signal(signal.SIGCONT)
@@ -23,7 +23,7 @@ async def stop_between_commits(process, store):
 
 
 async def test_the_jobs_of_a_worker_that_was_killed_are_taken_over(slow, store, tmp_path):
-    """It had jobs at AKOOL and jobs that waited: a worker that is there already ends them, and presses none twice."""
+    """The killed worker had running and waiting jobs. Other workers finish them, and press none twice."""
     presses = [(slow.add_image(), button) for _ in range(2) for button in Button]
     async with open_jobs(slow, store) as jobs:
         async with worker(slow, store, tmp_path) as first, worker(slow, store, tmp_path) as second:
@@ -44,19 +44,19 @@ async def test_the_jobs_of_a_worker_that_was_killed_are_taken_over(slow, store, 
     assert slow.ledger.peak_upscales <= 4
 
 
-async def test_a_worker_that_was_stopped_presses_nothing_that_another_took(slow, store, tmp_path):
-    """Another worker takes over its jobs after SIGSTOP. After SIGCONT it only records the ids that it knows."""
+async def test_a_suspended_worker_presses_nothing_that_another_took_over(slow, store, tmp_path):
+    """After SIGSTOP another worker takes over the jobs. After SIGCONT the first only records the ids that it knows."""
     presses = [ButtonPress(slow.add_image(), button) for _ in range(2) for button in ("U1", "U2", "U3")]
     slow.faults.script("create_by_button", *[Fault.slow(1, "after")] * 4)
     async with open_jobs(slow, store) as jobs:
         await jobs.submit(presses)
-        async with worker(slow, store, tmp_path) as stopped:
+        async with worker(slow, store, tmp_path) as suspended:
             await slow.ledger.until(lambda ledger: ledger.accepted == 4)
-            await stop_between_commits(stopped, store)
+            await stop_between_commits(suspended, store)
             async with worker(slow, store, tmp_path, "--lost-reply-timeout=1", "--until-empty") as other:
                 await other.wait()
             assert (await jobs.status()).open == 0
-            stopped.send_signal(signal.SIGCONT)
+            suspended.send_signal(signal.SIGCONT)
 
             async def are_known():
                 counts = await jobs.status()
@@ -89,7 +89,7 @@ asyncio.run(main())
 
 
 async def test_a_forked_child_does_not_keep_the_lease_of_its_dead_parent(slow, store, tmp_path):
-    """A worker forks a child that outlives it, as a pool of processes does: its jobs are taken over all the same."""
+    """A worker forks a child that outlives it, as a process pool does. Its jobs are still taken over."""
     async with open_jobs(slow, store) as jobs:
         await jobs.submit([(slow.add_image(), "U1")])
         file = tmp_path / "child"

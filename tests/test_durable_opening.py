@@ -1,4 +1,4 @@
-"""Opening a store: which one, by how many concurrently, and whether it is made."""
+"""Opening a store: its URL, concurrent opening, and creating it or not."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -28,13 +28,13 @@ from tests.support.workers import open_jobs
     ],
 )
 def test_a_bad_store_is_refused_before_anything_is_done(store, reason):
-    """What is not the URL of a store is refused with an example."""
+    """A wrong URL is refused, with an example or the reason in the error."""
     with pytest.raises(ConfigurationError, match=reason):
         DurableFanOut("sk-test-key", store)
 
 
 async def test_a_store_that_cannot_be_opened_is_named_without_its_password(tmp_path):
-    """A server that is not there, which may come, a file that is no database, and a folder."""
+    """A server that cannot be reached, a file that is not a database, and a folder."""
     (tmp_path / "text").write_text("not a database, but long enough to be read as one" * 20)
     for store in (
         "postgresql://user:secret@127.0.0.1:9/akool",
@@ -48,13 +48,13 @@ async def test_a_store_that_cannot_be_opened_is_named_without_its_password(tmp_p
 
 
 def test_a_link_to_a_store_is_that_store(tmp_path):
-    """Locks stand beside the file that SQLite opens, whichever name leads to it."""
+    """Lock files are beside the file that SQLite opens, even if the URL names a symbolic link."""
     (tmp_path / "b.db").symlink_to(tmp_path / "a.db")
     assert StoreUrl.read(f"sqlite:///{tmp_path}/b.db") == StoreUrl.read(f"sqlite:///{tmp_path}/a.db")
 
 
 def test_the_parameters_of_a_url_override_ours():
-    """Our timeouts for a silent server fill in what the URL leaves open, for every kind of connection."""
+    """Our timeouts for a silent server apply only if the URL sets none, for every kind of connection."""
     store = StoreUrl.read("postgresql://user@host/akool?connect_timeout=3&sslmode=require")
     for address in (store.address, store.driver_address):
         query = make_url(address).query
@@ -63,7 +63,7 @@ def test_the_parameters_of_a_url_override_ours():
 
 
 async def test_many_can_open_a_new_store_concurrently(emulator, empty_store):
-    """Eight that make the same store's tables concurrently all record their press, and one of them is new."""
+    """Eight tasks create the tables of one store and submit the same press. All succeed, and one records it as new."""
 
     async def submit():
         async with open_jobs(emulator, empty_store) as jobs:
@@ -73,7 +73,7 @@ async def test_many_can_open_a_new_store_concurrently(emulator, empty_store):
 
 
 async def test_an_sqlite_store_is_opened_by_one_at_a_time(emulator, tmp_path):
-    """While another process makes the tables, entering waits: DBOS's migrations cannot run concurrently on SQLite."""
+    """Entering waits while another process creates the tables: DBOS cannot migrate an SQLite file concurrently."""
     async with AsyncExitStack() as stack:
         with portalocker.Lock(tmp_path / "a.db.lock"):
             entering = asyncio.create_task(stack.enter_async_context(open_jobs(emulator, f"sqlite:///{tmp_path}/a.db")))
@@ -82,8 +82,8 @@ async def test_an_sqlite_store_is_opened_by_one_at_a_time(emulator, tmp_path):
         assert (await (await entering).status()).open == 0
 
 
-async def test_a_store_that_must_exist_is_not_made(emulator, empty_store, tmp_path):
-    """With create=False a store that was never made is refused and not made; one that was is opened."""
+async def test_a_store_that_must_exist_is_not_created(emulator, empty_store, tmp_path):
+    """With create=False a missing store is refused and not created, and an existing one is opened."""
     with pytest.raises(ConfigurationError, match="does not exist: nothing was recorded there"):
         await open_jobs(emulator, empty_store, create=False).__aenter__()
     assert not list(tmp_path.glob("*.db*"))
@@ -94,7 +94,7 @@ async def test_a_store_that_must_exist_is_not_made(emulator, empty_store, tmp_pa
 
 
 async def test_bad_arguments_are_refused(emulator, tmp_path):
-    """An injected http, a strange account, what is no press or age, and use before entering."""
+    """Bad arguments of each method, and use before entering, raise errors that name the argument."""
     store = f"sqlite:///{tmp_path}/a.db"
     with pytest.raises(ValueError, match="http cannot be given"):
         open_jobs(emulator, store, http=object())

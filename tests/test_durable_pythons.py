@@ -1,4 +1,4 @@
-"""One SQLite store in the hands of several Pythons: the variable AKOOL_TEST_PYTHONS lists the other interpreters."""
+"""One SQLite store is used by several Pythons. The variable AKOOL_TEST_PYTHONS lists the other interpreters."""
 
 import asyncio
 import os
@@ -14,7 +14,7 @@ NONE: Final = pytest.param(None, marks=pytest.mark.skip(reason="AKOOL_TEST_PYTHO
 
 
 async def work_until_done(python, store, emulator, folder):
-    """Run a worker under another Python; its exit status, and what it said."""
+    """Run a worker under another Python, and return its exit status and output."""
     process = await asyncio.create_subprocess_exec(
         *(python, "-W", "error", "-m", "akool_async", "worker", "--quiet", "--until-empty", "--store", store),
         cwd=folder,
@@ -22,19 +22,19 @@ async def work_until_done(python, store, emulator, folder):
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    said, _ = await process.communicate()
-    return process.returncode, said.decode()
+    output, _ = await process.communicate()
+    return process.returncode, output.decode()
 
 
 @pytest.mark.parametrize("python", PYTHONS or [NONE])
-async def test_a_store_is_carried_on_by_another_python(emulator, tmp_path, python):
-    """One job is done here, one is left at AKOOL and one is not begun: another Python ends them, this one reads all."""
+async def test_another_python_finishes_the_jobs_of_a_store(emulator, tmp_path, python):
+    """One job is done, one is running and one waits. Another Python finishes them, and this one reads all outcomes."""
     store = f"sqlite:///{tmp_path}/akool.db"
     images = [emulator.add_image() for _ in range(4)]
     async with open_jobs(emulator, store, max_concurrent_upscales=1) as jobs:
         await jobs.submit([(images[0], "U1")])
         await jobs.run()
-        emulator.faults.rate(1, Fault.image_status(2), endpoints=["get_image_result"])  # nothing seems to end
+        emulator.faults.rate(1, Fault.image_status(2), endpoints=["get_image_result"])  # no operation seems to finish
         await jobs.submit([(images[1], "U1"), (images[2], "U1")])
         running = asyncio.create_task(jobs.run())
         await emulator.ledger.until(lambda ledger: ledger.accepted == 2)

@@ -1,4 +1,4 @@
-"""Settling jobs whose outcome is unknown, or that were refused."""
+"""Settling jobs whose outcome is unknown or that AKOOL refused."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from tests.support.workers import an_unknown_job, open_jobs
 
 
 async def test_an_unknown_job_is_followed_by_the_id_that_was_found(emulator, store):
-    """resolve(operation_id=...) opens the job again, and the next run ends it without another POST."""
+    """resolve(operation_id=...) reopens the job, and the next run finishes it without another POST."""
     async with open_jobs(emulator, store) as jobs:
         press, operation_id = await an_unknown_job(emulator, jobs)
         await jobs.resolve(press, operation_id=operation_id)
@@ -23,7 +23,7 @@ async def test_an_unknown_job_is_followed_by_the_id_that_was_found(emulator, sto
 
 
 async def test_pressing_again_asks_akool_first(emulator, store):
-    """resolve(retry=True) of a press that was accepted presses nothing: the job is unknown again."""
+    """resolve(retry=True) does not press a button that AKOOL reports as used: the job is unknown again."""
     async with open_jobs(emulator, store) as jobs:
         press, _ = await an_unknown_job(emulator, jobs)
         posts = len(emulator.ledger.posts)
@@ -35,8 +35,8 @@ async def test_pressing_again_asks_akool_first(emulator, store):
     assert len(emulator.ledger.posts) == posts
 
 
-async def test_pressing_again_follows_an_id_that_has_come_to_be_known(emulator, store):
-    """A worker that was cut off records its id late, and ends before it can follow it: pressing again does."""
+async def test_pressing_again_follows_an_id_that_has_become_known(emulator, store):
+    """A worker that was cut off records its id late and then ends. retry=True follows this id."""
     async with open_jobs(emulator, store) as jobs:
         press, operation_id = await an_unknown_job(emulator, jobs)
         record_late(store, operation_id)
@@ -47,7 +47,7 @@ async def test_pressing_again_follows_an_id_that_has_come_to_be_known(emulator, 
 
 
 async def test_a_refused_job_can_be_pressed_again(emulator, tmp_path):
-    """What AKOOL refused, and took no credit for, is pressed when asked for again."""
+    """With retry=True, a press that AKOOL refused is made again."""
     press = ButtonPress(emulator.add_image(), "U1")
     emulator.faults.script("create_by_button", Fault.code(1009))
     async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db") as jobs:
@@ -60,7 +60,7 @@ async def test_a_refused_job_can_be_pressed_again(emulator, tmp_path):
 
 
 async def test_an_unknown_job_can_be_abandoned(emulator, store):
-    """resolve(abandon=True) counts it as failed, says why, and an id that a worker records late still ends it."""
+    """resolve(abandon=True) counts the job as failed and says why. An id that is recorded late still finishes it."""
     async with open_jobs(emulator, store) as jobs:
         press, operation_id = await an_unknown_job(emulator, jobs)
         await jobs.resolve(press, abandon=True)
@@ -76,7 +76,7 @@ async def test_an_unknown_job_can_be_abandoned(emulator, store):
 
 
 async def test_only_an_unknown_job_can_be_resolved_and_in_one_way(emulator, tmp_path):
-    """A done job, a press that was not submitted, no way and two ways are refused."""
+    """resolve() refuses a done job, a press that was not submitted, and none or two of the three ways."""
     press = ButtonPress(emulator.add_image(), "U1")
     async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db") as jobs:
         await jobs.submit([press])
@@ -90,8 +90,8 @@ async def test_only_an_unknown_job_can_be_resolved_and_in_one_way(emulator, tmp_
             await jobs.resolve(("0" * 24, "U1"), abandon=True)
 
 
-async def test_an_id_that_cannot_be_the_presss_is_refused(emulator, tmp_path):
-    """No id at all, the source image's and another job's leave the job unknown, to be resolved rightly."""
+async def test_an_id_that_cannot_belong_to_the_press_is_refused(emulator, tmp_path):
+    """A malformed id, the source image's id and another job's id are refused. The right id then works."""
     async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db") as jobs:
         press, operation_id = await an_unknown_job(emulator, jobs)
         await jobs.submit([(press.image_id, "V2")])
@@ -110,7 +110,7 @@ async def test_an_id_that_cannot_be_the_presss_is_refused(emulator, tmp_path):
 
 
 async def test_a_mistyped_id_leaves_the_job_to_be_resolved(emulator, tmp_path):
-    """An id that AKOOL does not know makes the job unknown again, and the right one ends it."""
+    """With an id that AKOOL does not know, the job is unknown again. The right id finishes it."""
     async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db") as jobs:
         press, operation_id = await an_unknown_job(emulator, jobs)
         await jobs.resolve(press, operation_id="0" * 24)
@@ -123,7 +123,7 @@ async def test_a_mistyped_id_leaves_the_job_to_be_resolved(emulator, tmp_path):
 
 
 async def test_an_id_of_another_press_leaves_the_job_to_be_resolved(emulator, tmp_path):
-    """An id that AKOOL shows as another button's of another image is not taken for this press; the right one is."""
+    """An id that AKOOL reports as that of another press leaves the job unknown. The right id finishes it."""
     async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db") as jobs:
         press, operation_id = await an_unknown_job(emulator, jobs)
         source = emulator.add_image()
@@ -140,7 +140,7 @@ async def test_an_id_of_another_press_leaves_the_job_to_be_resolved(emulator, tm
 
 
 async def test_a_press_can_be_retried_after_a_wrong_id(emulator, store):
-    """The id of another press was given for one that AKOOL never took: retry=True presses."""
+    """A press that AKOOL never got was given the id of another press. retry=True still presses it."""
     press = ButtonPress(emulator.add_image(), "U1")
     emulator.faults.script("create_by_button", Fault.reset("before"))
     async with open_jobs(emulator, store, resubmit_lost=False) as jobs:

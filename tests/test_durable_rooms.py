@@ -1,4 +1,4 @@
-"""Corners of a durable store that no run of workers passes through by itself."""
+"""Rare cases of a durable store that ordinary runs of workers do not reach."""
 
 import asyncio
 
@@ -22,9 +22,9 @@ def sqlite(tmp_path):
     return f"sqlite:///{tmp_path}/a.db"
 
 
-async def test_an_id_that_comes_while_akool_is_asked_is_followed(sqlite):
-    """The worker that was cut off records its id as the next one finds the button free: AKOOL refuses a second press,
-    and the id is followed.
+async def test_an_id_that_is_recorded_while_akool_is_asked_is_followed(sqlite):
+    """The next worker finds the button unused while the worker that was cut off records its id. AKOOL refuses the
+    second press, and the id is followed.
     """
     async with Emulator(speed=200, used_buttons_lag=1e6) as emulator, open_jobs(emulator, sqlite) as jobs:
         press = ButtonPress(emulator.add_image(), "U1")
@@ -32,10 +32,10 @@ async def test_an_id_that_comes_while_akool_is_asked_is_followed(sqlite):
             operation_id = (await akool.create_by_button(press.image_id, press.button)).id
         await jobs.submit([press])
         mark_all_in_doubt(sqlite)
-        asked = emulator.ledger.requests["get_image_result"]
+        reads = emulator.ledger.requests["get_image_result"]
         emulator.faults.script("get_image_result", Fault.slow(0.3))
         running = asyncio.create_task(jobs.run())
-        await emulator.ledger.until(lambda ledger: ledger.requests["get_image_result"] > asked)
+        await emulator.ledger.until(lambda ledger: ledger.requests["get_image_result"] > reads)
         record_late(sqlite, operation_id)
         await running
         job = await jobs.job(press)
@@ -43,8 +43,8 @@ async def test_an_id_that_comes_while_akool_is_asked_is_followed(sqlite):
     assert emulator.ledger.accepted == 1
 
 
-async def test_a_worker_that_is_stopped_while_akool_is_asked_leaves_the_question_to_the_next(emulator, sqlite):
-    """It had no time to ask whether a lost press was taken: the job stays open, and the next worker asks."""
+async def test_a_worker_that_is_stopped_while_it_asks_akool_leaves_the_job_open(emulator, sqlite):
+    """It could not find out whether AKOOL accepted a lost press. The job stays open, and the next worker finds out."""
     async with open_jobs(emulator, sqlite, request_timeout=0.3, lost_reply_timeout=0.0) as jobs:
         press = ButtonPress(emulator.add_image(), "U1")
         await jobs.submit([press])
@@ -63,7 +63,7 @@ async def test_a_worker_that_is_stopped_while_akool_is_asked_leaves_the_question
 
 
 async def test_a_press_in_doubt_of_an_image_that_is_gone_is_unknown(emulator, sqlite):
-    """AKOOL no longer knows the image, so nothing shows whether the press before was taken."""
+    """AKOOL no longer has the source image, so nobody can find out whether it accepted the earlier press."""
     async with open_jobs(emulator, sqlite) as jobs:
         press = ButtonPress("f" * 24, "U1")
         await jobs.submit([press])
@@ -75,8 +75,8 @@ async def test_a_press_in_doubt_of_an_image_that_is_gone_is_unknown(emulator, sq
     assert emulator.ledger.posts == []
 
 
-async def test_dbos_used_otherwise_in_the_process_is_reported(emulator, sqlite, tmp_path):
-    """A program that uses DBOS itself cannot be a worker too, and gets an error before anything is pressed."""
+async def test_a_program_that_uses_dbos_itself_gets_an_error(emulator, sqlite, tmp_path):
+    """A program that uses DBOS in the same process cannot run a worker. It gets an error before anything is pressed."""
     DBOS(config={"name": "theirs", "system_database_url": f"sqlite:///{tmp_path}/theirs.db"})
     try:
         async with open_jobs(emulator, sqlite) as jobs:
@@ -93,39 +93,39 @@ async def test_no_presses_have_no_outcomes(emulator, sqlite):
         assert await outcomes_of(jobs, []) == []
 
 
-async def test_leaving_what_was_not_entered_does_no_harm(emulator, sqlite):
+async def test_aexit_without_aenter_does_nothing(emulator, sqlite):
     await open_jobs(emulator, sqlite).__aexit__(None, None, None)
 
 
-async def test_a_store_that_another_process_makes_for_too_long_is_an_error(tmp_path):
+async def test_waiting_too_long_for_another_process_that_creates_the_store_raises(tmp_path):
     store = StoreUrl.read(f"sqlite:///{tmp_path}/a.db")
     with portalocker.Lock(tmp_path / "a.db.lock"):
         with pytest.raises(StoreError, match="another process has been creating its tables for too long"):
             with store.opening_lock(0.01):
-                raise AssertionError("two make it concurrently")
+                raise AssertionError("two processes have the lock")
 
 
 @pytest.mark.parametrize("seconds", [-1, float("inf"), "60", float("nan")])
-def test_a_lost_reply_timeout_that_is_no_time_is_refused(emulator, sqlite, seconds):
+def test_an_invalid_lost_reply_timeout_is_refused(emulator, sqlite, seconds):
     with pytest.raises(ValueError, match="lost_reply_timeout must be a number of seconds"):
         open_jobs(emulator, sqlite, lost_reply_timeout=seconds)
 
 
-async def test_batches_are_of_one_page_and_never_empty():
+async def test_items_are_read_in_full_pages_and_never_in_an_empty_one():
     presses = [(f"image-{number}", "U1") for number in range(2 * PAGE_SIZE)]
     assert [len(batch) async for batch in read_batches(presses, None)] == [PAGE_SIZE, PAGE_SIZE]
 
 
 @pytest.mark.parametrize("kind", ["ErrorOfANewerVersion", "Button", "annotations"])
-def test_an_error_that_this_version_does_not_know_is_read_as_one_of_akools(kind):
-    """A newer version may have recorded it, under a name that is not of an error here."""
+def test_an_error_that_this_version_does_not_know_is_read_as_akool_error(kind):
+    """A newer version may have recorded an error class that this version does not have."""
     error = _decode_error({"type": kind, "message": "what it said", "fields": {"code": 7}}, None)
     assert type(error) is AkoolError
     assert (str(error), error.code) == ("what it said", 7)
 
 
-async def test_an_open_job_and_one_that_nobody_submitted_are_not_settled(emulator, sqlite):
-    """A press that waits cannot be abandoned, and one that is not recorded cannot be pressed again."""
+async def test_an_open_job_and_a_press_that_was_not_submitted_cannot_be_settled(emulator, sqlite):
+    """A waiting press cannot be abandoned, and a press that is not recorded cannot be retried."""
     press = ButtonPress(emulator.add_image(), "U1")
     async with open_jobs(emulator, sqlite) as jobs:
         await jobs.submit([press])

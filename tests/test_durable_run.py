@@ -24,7 +24,7 @@ from tests.support.workers import SHORT, open_jobs, outcomes_of
 
 
 async def test_outcomes_come_as_they_finish_while_run_works(emulator, store):
-    """outcomes() yields each once while run() works, and ends when nothing is open."""
+    """outcomes() yields each outcome once while run() works, and ends when no job is open."""
     presses = [(emulator.add_image(), button) for button in Button]
     async with open_jobs(emulator, store) as jobs:
         await jobs.submit(presses)
@@ -34,8 +34,8 @@ async def test_outcomes_come_as_they_finish_while_run_works(emulator, store):
     assert len(presses_read) == len(set(presses_read)) == 8
 
 
-async def test_outcomes_of_some_presses_wait_for_these_alone(emulator, tmp_path):
-    """Asked for two presses, outcomes() ends with them, though a third stays open; an unknown press is refused."""
+async def test_outcomes_of_some_presses_wait_only_for_these(emulator, tmp_path):
+    """outcomes() of two presses ends with them, although a third stays open. It refuses a press that is not recorded."""
     image_id = emulator.add_image()
     emulator.faults.script("create_by_button", Fault.stuck())
     async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db") as jobs:
@@ -55,7 +55,7 @@ async def test_outcomes_of_some_presses_wait_for_these_alone(emulator, tmp_path)
 
 
 async def test_every_kind_of_end_is_recorded_with_its_error(emulator, store):
-    """A failed job keeps its result, a refused one AKOOL's code, an unknown one whether it was charged."""
+    """A failed job keeps its result, a refused one the code of AKOOL, and an unknown one whether it was charged."""
     image_id = emulator.add_image()
     emulator.faults.script("create_by_button", Fault.fails("no picture"))
     async with open_jobs(emulator, store, max_concurrent_upscales=1) as jobs:
@@ -83,8 +83,8 @@ async def test_every_kind_of_end_is_recorded_with_its_error(emulator, store):
 
 
 @pytest.mark.parametrize("code", [1101, 1104])
-async def test_what_is_wrong_with_the_account_leaves_jobs_open(emulator, tmp_path, code):
-    """Without credit, or with a bad key, run() raises and no job is spent on it; the next run() does them."""
+async def test_an_error_of_the_account_leaves_jobs_open(emulator, tmp_path, code):
+    """Without credit, or with a bad key, run() raises and no job fails. The next run() carries them out."""
     presses = [(emulator.add_image(), button) for button in Button]
     async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db") as jobs:
         await jobs.submit(presses)
@@ -98,8 +98,8 @@ async def test_what_is_wrong_with_the_account_leaves_jobs_open(emulator, tmp_pat
     assert emulator.ledger.accepted == 8
 
 
-async def test_without_credit_what_was_paid_for_is_waited_for(store):
-    """Credits for five of eight presses: run() raises when the five are done, and the three stay open."""
+async def test_without_credit_paid_jobs_are_finished_first(store):
+    """There are credits for five of eight presses. run() raises when the five are done, and three stay open."""
     async with Emulator(speed=50, credits=10) as poor, open_jobs(poor, store, max_concurrent_upscales=8) as jobs:
         image_id = poor.add_image()
         await jobs.submit([(image_id, button) for button in Button])
@@ -111,7 +111,7 @@ async def test_without_credit_what_was_paid_for_is_waited_for(store):
 
 
 async def test_cancelling_run_hands_over_and_loses_nothing(store):
-    """Cancelled with jobs at AKOOL and jobs waiting, run() leaves all open; the next run() ends them, pressing once."""
+    """A cancelled run() leaves running and waiting jobs open. The next run() finishes them, and presses none twice."""
     async with Emulator(speed=40) as slow:
         presses = [(slow.add_image(), button) for _ in range(3) for button in Button]
         async with open_jobs(slow, store) as jobs:
@@ -131,7 +131,7 @@ async def test_cancelling_run_hands_over_and_loses_nothing(store):
 
 
 async def test_leaving_the_block_hands_over(store):
-    """With run() at work and outcomes() waiting, the end of the block ends both; another block ends the jobs."""
+    """The end of the block ends run() and outcomes(). The jobs stay open, and another block finishes them."""
     async with Emulator(speed=40) as slow:
         async with open_jobs(slow, store) as jobs:
             await jobs.submit([(slow.add_image(), button) for button in Button])
@@ -150,7 +150,7 @@ async def test_leaving_the_block_hands_over(store):
 
 
 async def test_leaving_the_block_waits_for_a_worker_that_nobody_waits_for(store):
-    """run() cancelled twice leaves its worker to itself: the end of the block comes after that has handed over."""
+    """A run() that is cancelled twice does not wait for its worker. The end of the block waits for its hand-over."""
     async with Emulator(speed=1) as slow:
         async with open_jobs(slow, store) as jobs:
             await jobs.submit([(slow.add_image(), "V1")])
@@ -164,8 +164,8 @@ async def test_leaving_the_block_waits_for_a_worker_that_nobody_waits_for(store)
         assert count_batches_waiting(store) == 1
 
 
-async def test_one_runs_in_a_process_at_a_time(emulator, tmp_path):
-    """A second run() in the process is refused while the first works, and works after it."""
+async def test_a_process_has_one_run_at_a_time(emulator, tmp_path):
+    """A second run() in the process is refused while the first works, and is accepted after it."""
     async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db") as jobs:
         await jobs.submit([(emulator.add_image(), "U1")])
         running = asyncio.create_task(jobs.run(until_empty=False))
@@ -179,8 +179,8 @@ async def test_one_runs_in_a_process_at_a_time(emulator, tmp_path):
         assert (await jobs.status()).done == 1
 
 
-async def test_what_was_learned_of_durations_is_kept_in_the_store(emulator, store):
-    """A worker that polls by the default schedule keeps what it has seen, and the next worker begins with that."""
+async def test_learned_durations_are_saved_in_the_store(emulator, store):
+    """A worker with the default polling saves the durations that it has learned. The next worker starts with them."""
     options = {"polling": None, "account": "a"}
     async with open_jobs(emulator, store, **options) as jobs:
         await jobs.submit([(emulator.add_image(), "V1")])
@@ -195,11 +195,11 @@ async def test_what_was_learned_of_durations_is_kept_in_the_store(emulator, stor
     assert len(learned_in(store)["kinds"]["variation"]) == 2
 
 
-async def test_what_is_submitted_while_a_run_ends_is_carried_out(emulator, postgresql):
-    """A job comes while a run that found none gives its lease back: the run looks again, and carries it out."""
+async def test_a_job_submitted_while_a_run_ends_is_carried_out(emulator, postgresql):
+    """A job is submitted while a run that found none ends its lease. The run checks again, and carries it out."""
     store = postgresql()
-    patient = evolve(SHORT, hand_over_timeout=10.0, database_timeout=10.0)
-    async with open_jobs(emulator, store, worker_timing=patient) as jobs:
+    timing = evolve(SHORT, hand_over_timeout=10.0, database_timeout=10.0)
+    async with open_jobs(emulator, store, worker_timing=timing) as jobs:
         await jobs.submit([(emulator.add_image(), "V1")])
         with lock_15(store) as lock:
             hold_up_the_end_of_leases(lock.connection)

@@ -1,4 +1,4 @@
-"""One SQLite store under every SQLite, old and new, and in the hands of every Python."""
+"""One SQLite store is used with old and new versions of SQLite, and by different Pythons."""
 
 import sqlite3
 from contextlib import ExitStack, closing, contextmanager
@@ -12,22 +12,22 @@ from sqlalchemy.exc import OperationalError
 from akool_async import ConfigurationError
 from akool_async.durable import DurableFanOut
 from akool_async.durable._store_url import StoreUrl
-from tests.support.durable_faults import BY_3_11, BY_3_12, hand_over, read_moment_of_submission
+from tests.support.durable_faults import BY_3_11, BY_3_12, hand_over, read_submission_time
 from tests.support.workers import open_jobs
 
 
 def knows_no_subsec(connection, _):
-    """Be SQLite 3.38 to 3.41."""
+    """Imitate SQLite 3.38 to 3.41."""
     connection.create_function("unixepoch", 1, lambda _: None)
 
 
 def knows_no_unixepoch(connection, _):
-    """Be SQLite before 3.38."""
-    connection.create_function("unixepoch", 1, lambda _: [])  # no value of SQLite's, so that the statement fails
+    """Imitate SQLite before 3.38."""
+    connection.create_function("unixepoch", 1, lambda _: [])  # SQLite cannot store a list, so the statement fails
 
 
 def distrusts_tables(connection, _):
-    """Be an SQLite that was built to let tables use no function but SQLite's own."""
+    """Imitate an SQLite build in which tables can use only built-in functions."""
     connection.execute("PRAGMA trusted_schema=OFF")
 
 
@@ -36,7 +36,7 @@ OLD: Final = [(knows_no_subsec,), (knows_no_unixepoch,), (knows_no_subsec, distr
 
 @contextmanager
 def sqlite_that(*lacks):
-    """In here, each new connection of SQLAlchemy's, DBOS's own too, is one of such an SQLite."""
+    """Make each new SQLAlchemy connection in this block imitate such an SQLite, including those of DBOS."""
     with ExitStack() as stack:
         for lack in lacks:
             event.listen(Engine, "connect", lack)
@@ -45,8 +45,8 @@ def sqlite_that(*lacks):
 
 
 @pytest.mark.parametrize(("lacks", "clock"), [(OLD[0], BY_3_11), *((lacks, BY_3_12) for lacks in OLD)])
-async def test_a_store_goes_on_under_an_older_sqlite_whichever_python_made_it(emulator, tmp_path, lacks, clock):
-    """What was submitted with one SQLite is carried out with an older one, beside more, and read with the first."""
+async def test_a_store_works_with_an_older_sqlite_whichever_python_created_it(emulator, tmp_path, lacks, clock):
+    """Jobs submitted with a newer SQLite are carried out with an older one and read with the newer one."""
     store = f"sqlite:///{tmp_path}/a.db"
     async with open_jobs(emulator, store) as jobs:
         await jobs.submit([(emulator.add_image(), "U1")])
@@ -60,8 +60,8 @@ async def test_a_store_goes_on_under_an_older_sqlite_whichever_python_made_it(em
     assert emulator.ledger.accepted == 2
 
 
-async def test_a_store_is_made_by_an_older_sqlite(emulator, tmp_path):
-    """Where SQLite has no unixepoch(), tables are made and a press is carried out."""
+async def test_an_older_sqlite_can_create_a_store(emulator, tmp_path):
+    """If SQLite has no unixepoch(), tables are still created and a press is carried out."""
     with sqlite_that(knows_no_unixepoch):
         async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db") as jobs:
             await jobs.submit([(emulator.add_image(), "U1")])
@@ -70,20 +70,20 @@ async def test_a_store_is_made_by_an_older_sqlite(emulator, tmp_path):
 
 
 async def test_an_older_sqlite_has_the_clock_of_a_newer_one(emulator, tmp_path):
-    """A job's moment is now, in whole milliseconds."""
+    """The time of a submission is correct, in whole milliseconds."""
     before = datetime.now(UTC).timestamp()
     async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db"):
         hand_over(tmp_path / "a.db", BY_3_12)
     with sqlite_that(knows_no_subsec):
         async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db") as jobs:
             await jobs.submit([(emulator.add_image(), "U1")])
-    kind, created = read_moment_of_submission(tmp_path / "a.db")
+    kind, created = read_submission_time(tmp_path / "a.db")
     assert kind == "integer"
     assert before - 0.001 <= created / 1000 <= datetime.now(UTC).timestamp() + 0.001
 
 
 def test_the_connections_that_dbos_makes_of_the_address_have_the_clock_too(tmp_path):
-    """It migrates its tables with an engine of its own; what no table asks for is an error, not a wrong moment."""
+    """DBOS migrates its tables with a separate engine. Arguments that no table uses raise an error."""
     with sqlite_that(knows_no_unixepoch):
         engine = create_engine(StoreUrl.read(f"sqlite:///{tmp_path}/a.db").driver_address)
         with closing(engine.connect()) as connection:
@@ -94,10 +94,10 @@ def test_the_connections_that_dbos_makes_of_the_address_have_the_clock_too(tmp_p
 
 
 def test_an_sqlite_that_is_too_old_for_any_store_is_reported_with_the_remedy(tmp_path, monkeypatch):
-    """Before 3.35, SQLite cannot return what it has changed: that is reported before anything is done."""
+    """SQLite before 3.35 has no RETURNING. The error is raised before a file is opened."""
     monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 34, 1))
     with pytest.raises(
-        ConfigurationError, match=r"SQLite 3\.35 or newer is needed, .*: use a newer one, or PostgreSQL"
+        ConfigurationError, match=r"SQLite 3\.35 or newer is needed, .*: use a newer Python, or PostgreSQL"
     ):
         DurableFanOut("sk-test-key", f"sqlite:///{tmp_path}/a.db")
     DurableFanOut("sk-test-key", "postgresql://user@host/akool")

@@ -1,4 +1,4 @@
-"""A store that cannot be safe is refused, before anything is recorded in it."""
+"""An unsafe store is refused before anything is recorded in it."""
 
 import asyncio
 import errno
@@ -27,10 +27,10 @@ IDLE_TIMEOUT = "SHOW idle_in_transaction_session_timeout"
 
 
 def options_for_sqlalchemy(address):
-    """What SQLAlchemy passes to libpq, as texts."""
+    """Return the options that SQLAlchemy passes to libpq, as strings."""
     engine = create_engine(address)
     options = engine.dialect.create_connect_args(engine.url)[1]
-    del options["context"]  # psycopg's, for types
+    del options["context"]  # psycopg's adapters
     return {name: str(value) for name, value in options.items()}
 
 
@@ -41,7 +41,7 @@ def options_for_sqlalchemy(address):
     ("sessions", "takes"), [(1, asyncio.LifoQueue), (3, asyncio.LifoQueue), (2, asyncio.Queue), (3, asyncio.Queue)]
 )
 async def test_a_pooler_in_transaction_mode_is_refused(emulator, postgresql, sessions, takes):
-    """Whichever of its sessions it gives to a transaction, and before any table is made."""
+    """It is refused before any table is created, however it assigns its sessions to transactions."""
     store = postgresql()
     async with Pooler(store, sessions=sessions, takes=takes) as pooler:
         with pytest.raises(ConfigurationError, match=r"transaction mode.*connect to PostgreSQL directly.*session mode"):
@@ -51,14 +51,14 @@ async def test_a_pooler_in_transaction_mode_is_refused(emulator, postgresql, ses
 
 
 async def test_a_store_that_exists_is_refused_behind_a_pooler_too(emulator, databases):
-    """It was made over a direct connection, and is read through a pooler."""
+    """The store was created over a direct connection and is opened through a pooler."""
     async with Pooler(databases.new_store()) as pooler:
         with pytest.raises(ConfigurationError, match="transaction mode"):
             await open_jobs(emulator, pooler.store, create=False).__aenter__()
 
 
-async def test_the_pooler_of_these_tests_carries_transactions(postgresql):
-    """It refuses nobody itself: a client reads and writes through it, and two clients share a session."""
+async def test_the_pooler_of_these_tests_works(postgresql):
+    """Two clients read and write through it, and share a session."""
     async with Pooler(postgresql()) as pooler:
         one, other = [await psycopg.AsyncConnection.connect(pooler.store, autocommit=True) for _ in range(2)]
         async with one, other:
@@ -72,13 +72,13 @@ async def test_the_pooler_of_these_tests_carries_transactions(postgresql):
 
 
 async def test_a_proxy_that_keeps_sessions_apart_is_accepted(emulator, postgresql):
-    """One connection to the server for each client, as in a pooler's session mode."""
+    """The proxy has one server connection for each client, like a pooler in session mode."""
     async with Line(postgresql()) as line, open_jobs(emulator, line.store) as jobs:
         assert (await jobs.status()).open == 0
 
 
 def test_the_connections_that_dbos_makes_of_the_address_have_our_settings(postgresql):
-    """It migrates its tables with an engine of its own; options of the user go beside our settings."""
+    """DBOS migrates its tables with a separate engine. Options of the user's URL are applied too."""
     store = StoreUrl.read(f"{postgresql()}&options=-c%20work_mem%3D5MB%20-c%20application_name%3Da%5C%20b")
     for engine in (create_engine(store.driver_address), store.engine()):
         with engine.connect() as connection:
@@ -91,7 +91,7 @@ def test_the_connections_that_dbos_makes_of_the_address_have_our_settings(postgr
 
 
 async def test_a_file_with_two_names_is_refused(emulator, tmp_path):
-    """Under each of its names, also if it need not be made; once one is deleted, the store is opened."""
+    """It is refused under both names, with create=False too. Once one name is deleted, the store opens."""
     async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db"):
         pass
     os.link(tmp_path / "a.db", tmp_path / "b.db")
@@ -106,7 +106,7 @@ async def test_a_file_with_two_names_is_refused(emulator, tmp_path):
 
 @pytest.mark.parametrize("broken", [(portalocker, "lock"), (fcntl, "fcntl")], ids=["ours", "SQLite's"])
 async def test_locks_that_two_can_hold_are_refused(emulator, tmp_path, monkeypatch, broken):
-    """Each kind is tried by itself, and the store's file is not made."""
+    """Each kind of lock is checked separately, and the store's file is not created."""
     monkeypatch.setattr(*broken, lambda *_: None)
     with pytest.raises(ConfigurationError, match="file locks do not work in its folder: use one on a local disk"):
         await open_jobs(emulator, f"sqlite:///{tmp_path}/a.db").__aenter__()
@@ -114,7 +114,7 @@ async def test_locks_that_two_can_hold_are_refused(emulator, tmp_path, monkeypat
 
 
 async def test_a_file_system_without_the_locks_of_sqlite_is_refused(emulator, tmp_path, monkeypatch):
-    """If they fail, the reason is in the error; a kernel that cannot try them is no reason."""
+    """If the locks fail, the error has the reason. A kernel that cannot test them is accepted."""
 
     def fail(*_):
         raise OSError(number, os.strerror(number))
@@ -127,8 +127,8 @@ async def test_a_file_system_without_the_locks_of_sqlite_is_refused(emulator, tm
     check_locks(StoreUrl.read(f"sqlite:///{tmp_path}/a.db"))
 
 
-async def test_a_file_that_was_deleted_or_replaced_is_noticed(emulator, tmp_path):
-    """A worker would go on in a file that nobody else sees."""
+async def test_a_deleted_or_replaced_file_is_noticed(emulator, tmp_path):
+    """Otherwise, a worker would go on in a file that nobody else can see."""
     file = tmp_path / "a.db"
     async with open_jobs(emulator, f"sqlite:///{file}"):
         opened = OpenedFile.of(StoreUrl.read(f"sqlite:///{file}"))
@@ -144,7 +144,7 @@ async def test_a_file_that_was_deleted_or_replaced_is_noticed(emulator, tmp_path
 
 
 def test_postgresql_has_no_file_to_lose():
-    """The check can be called for every store."""
+    """The check of the file accepts every PostgreSQL store."""
     OpenedFile.of(StoreUrl.read("postgresql://user@host/akool")).check_still_there()
 
 
@@ -177,7 +177,7 @@ def test_postgresql_has_no_file_to_lose():
     ],
 )
 def test_a_url_that_can_be_read_in_two_ways_is_refused(rest, reason):
-    """The error names the option, and never holds the password."""
+    """The error names the option and never contains the password."""
     with pytest.raises(ConfigurationError, match=reason) as caught:
         StoreUrl.read(f"postgresql://{rest}")
     assert "cret" not in str(caught.value)
@@ -202,7 +202,7 @@ def test_a_url_that_can_be_read_in_two_ways_is_refused(rest, reason):
 )
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg"])
 def test_a_url_that_is_read_in_one_way_is_accepted(scheme, rest, expected):
-    """Sockets, TLS, failover, names with spaces: libpq gets it as it was given, from us and from SQLAlchemy."""
+    """Sockets, TLS, several hosts and spaces in names: libpq gets the same options from us and from SQLAlchemy."""
     store = StoreUrl.read(f"{scheme}://{rest}")
     for options in (conninfo_to_dict(store.address), options_for_sqlalchemy(store.driver_address)):
         assert expected.items() <= options.items()
@@ -211,13 +211,13 @@ def test_a_url_that_is_read_in_one_way_is_accepted(scheme, rest, expected):
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1)
 DATABASES = st.text(ascii_lowercase + digits + "_-", min_size=1)
-"""Others would be percent-encoded, which SQLAlchemy 2.0 does not decode: such a URL is refused there."""
+"""Other characters would be percent-encoded. SQLAlchemy 2.0 does not decode them, so such a URL is refused."""
 HOSTS = st.text(ascii_lowercase + digits + ".-", min_size=1) | st.ip_addresses(v=6).map(str)
 
 
 @given(user=TEXTS, password=TEXTS, host=HOSTS, port=st.integers(1, 65535), database=DATABASES, name=TEXTS)
 def test_both_libraries_read_the_same(user, password, host, port, database, name):
-    """Every user, password, host, port, database and option reaches libpq unchanged, on both ways."""
+    """Every user, password, host, port, database and option reaches libpq unchanged in both ways."""
     expected = {"user": user, "password": password, "host": host, "port": str(port), "dbname": database}
     user, password, database, name_in_url = (quote(part, safe="") for part in (user, password, database, name))
     host = f"[{host}]" if ":" in host else host

@@ -1,4 +1,4 @@
-"""Submitting to a store: a press is one job, whoever submits it, and belongs to its account."""
+"""Submitting to a store: a press is one job of its account, whichever process submits it."""
 
 import asyncio
 import shutil
@@ -12,8 +12,8 @@ from akool_async.emulator import Emulator, Fault
 from tests.support.workers import an_unknown_job, open_jobs, outcomes_of
 
 
-async def test_what_is_submitted_is_pressed_once_and_read_again_after_a_restart(emulator, store):
-    """Submitting returns before anything is pressed; run() presses all once, and a later process reads the outcomes."""
+async def test_submitted_presses_are_made_once_and_can_be_read_after_a_restart(emulator, store):
+    """submit() returns before anything is sent. run() makes each press once, and a later process reads the outcomes."""
     presses = [(emulator.add_image(), button) for button in Button]
     async with open_jobs(emulator, store) as jobs:
         assert await jobs.submit(presses) == 8
@@ -31,8 +31,8 @@ async def test_what_is_submitted_is_pressed_once_and_read_again_after_a_restart(
     assert emulator.ledger.accepted == 8
 
 
-async def test_the_same_press_is_the_same_job_whoever_submits_it(emulator, store):
-    """Submitted twice, in two batches, by two objects and after its end, a press stays one job and one POST."""
+async def test_a_press_that_is_submitted_again_stays_the_same_job(emulator, store):
+    """A press is submitted twice, by two objects, and after its end. It stays one job with one POST."""
     press = (emulator.add_image(), "U1")
     async with open_jobs(emulator, store) as jobs, open_jobs(emulator, store) as others:
         assert await jobs.submit([press, press, ButtonPress(*press)]) == 1
@@ -45,7 +45,7 @@ async def test_the_same_press_is_the_same_job_whoever_submits_it(emulator, store
 
 
 async def test_many_submitting_concurrently_record_each_press_once(emulator, store):
-    """Ten submit the same 40 presses at the same time: 40 are new in all."""
+    """Ten tasks submit the same 40 presses concurrently. 40 are new in total."""
     presses = [(emulator.add_image(), button) for _ in range(5) for button in Button]
     async with open_jobs(emulator, store) as jobs:
         assert sum(await asyncio.gather(*(jobs.submit(presses) for _ in range(10)))) == 40
@@ -53,7 +53,7 @@ async def test_many_submitting_concurrently_record_each_press_once(emulator, sto
 
 
 async def test_presses_may_be_an_async_iterable_and_a_bad_one_is_named(emulator, tmp_path):
-    """An async iterable is accepted; a bad press raises, and what came before it is recorded."""
+    """An async iterable is accepted. A bad press raises an error, and the presses before it are recorded."""
 
     async def presses():
         yield (emulator.add_image(), "U1")
@@ -65,18 +65,18 @@ async def test_presses_may_be_an_async_iterable_and_a_bad_one_is_named(emulator,
         assert (await jobs.status()).open == 2
 
 
-async def test_ids_may_hold_any_printable_sign(emulator, tmp_path):
-    """A job id is taken apart correctly even if the image id holds its separators."""
+async def test_image_ids_may_contain_any_printable_character(emulator, tmp_path):
+    """A press is read correctly even if its image id contains the separators of job ids."""
     async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db") as jobs:
         await jobs.submit([("a:b#c:U1", "V1")])
         await jobs.run()
-        ((outcome),) = await outcomes_of(jobs)
+        (outcome,) = await outcomes_of(jobs)
     assert outcome.press == ButtonPress("a:b#c:U1", "V1")
     assert isinstance(outcome.error, NotFoundError)
 
 
 async def test_two_accounts_in_one_store_share_neither_jobs_nor_the_cap(store):
-    """Each account sees its own jobs alone, and its queue moves while the other's is full."""
+    """Each account sees only its jobs, and its queue moves while the other's is full."""
     async with Emulator(speed=200, seed=1) as first, Emulator(speed=200, seed=2) as second:
         first.faults.script("create_by_button", Fault.stuck())
         async with (
@@ -94,8 +94,8 @@ async def test_two_accounts_in_one_store_share_neither_jobs_nor_the_cap(store):
             assert (await jobs.status()).open == 1
 
 
-async def test_an_account_by_name_keeps_its_jobs_when_its_key_changes(emulator, tmp_path):
-    """With account= the jobs belong to the name; without it, to the key."""
+async def test_a_named_account_keeps_its_jobs_when_its_key_changes(emulator, tmp_path):
+    """With account= the jobs belong to the name. Without it, they belong to the key."""
     store = f"sqlite:///{tmp_path}/a.db"
     press = (emulator.add_image(), "U1")
     async with open_jobs(emulator, store, account="studio") as jobs:
@@ -106,15 +106,15 @@ async def test_an_account_by_name_keeps_its_jobs_when_its_key_changes(emulator, 
         assert (await jobs.status()).open == 0
 
 
-def test_the_account_is_told_apart_without_its_key():
-    """Two keys are two accounts, and a key is not found in the account's name."""
+def test_account_ids_differ_and_do_not_contain_the_key():
+    """Two keys have different account ids, and neither id contains its key."""
     first, second = AkoolSession("the-one-key"), AkoolSession("the-other-key")
     assert first.account_id != second.account_id
     assert "key" not in first.account_id
 
 
 async def test_finished_jobs_are_pruned_and_unknown_ones_kept(emulator, store):
-    """prune() forgets what is done, failed and old enough, and nothing else; what was pruned can be submitted again."""
+    """prune() deletes only old jobs that are done or failed. A pruned press can be submitted again."""
     image_id = emulator.add_image()
     async with open_jobs(emulator, store) as jobs:
         await an_unknown_job(emulator, jobs)
@@ -133,7 +133,7 @@ async def test_finished_jobs_are_pruned_and_unknown_ones_kept(emulator, store):
 
 
 async def test_a_store_that_was_copied_and_used_twice_presses_nothing_twice(emulator, tmp_path):
-    """The second copy finds the buttons used, and says that it has no record of the presses."""
+    """The second copy finds the buttons used. Its errors say that it has no record of the presses."""
     presses = [ButtonPress(emulator.add_image(), button) for button in ("U1", "V1", "V2")]
     async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db") as jobs:
         await jobs.submit(presses)

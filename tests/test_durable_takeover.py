@@ -1,4 +1,4 @@
-"""Jobs that workers left: in doubt, without their ids, dropped by the queue, or taken over from the living."""
+"""Jobs of earlier workers: in doubt, without ids, dropped by the queue, or taken over from a worker that lives."""
 
 import asyncio
 
@@ -27,7 +27,7 @@ from tests.support.workers import SHORT, an_unknown_job, open_jobs
 
 
 async def await_a_lost_id(emulator, jobs, store):
-    """Begin to carry out a press whose reply is lost, and return it and the run, once it waits for the id."""
+    """Start a run with a press whose reply is lost. Once it searches for the id, return the press and the run."""
     press = ButtonPress(emulator.add_image(), "U1")
     emulator.faults.script("create_by_button", Fault.reset("after"))
     await jobs.submit([press])
@@ -37,7 +37,7 @@ async def await_a_lost_id(emulator, jobs, store):
 
 
 async def test_a_lost_id_is_awaited_once_by_all_workers_together(emulator, store):
-    """Workers that end before the timeout do not begin it again: after an hour in all the job is unknown."""
+    """The next worker does not start the timeout again. After an hour over all workers, the job is unknown."""
     async with open_jobs(emulator, store, lost_reply_timeout=3_600) as jobs:
         press, running = await await_a_lost_id(emulator, jobs, store)
         running.cancel()
@@ -46,13 +46,13 @@ async def test_a_lost_id_is_awaited_once_by_all_workers_together(emulator, store
         await jobs.run()
         assert (await jobs.job(press)).state is JobState.UNKNOWN
         await jobs.resolve(press, retry=True)
-        await jobs.run()  # nor does it when AKOOL says that the press was taken
+        await jobs.run()  # the timeout does not start again after retry=True either
         assert (await jobs.job(press)).outcome.error.charged is True
     assert emulator.ledger.accepted == 1
 
 
 async def test_an_id_that_is_awaited_can_be_resolved(emulator, store):
-    """resolve(operation_id=...) ends the wait; the other ways are refused until its end."""
+    """resolve(operation_id=...) ends the search for an id. Before that, the other two ways are refused."""
     async with open_jobs(emulator, store, lost_reply_timeout=3_600) as jobs:
         press, running = await await_a_lost_id(emulator, jobs, store)
         with pytest.raises(ValueError, match="is open; only an unknown outcome can be resolved"):
@@ -64,7 +64,7 @@ async def test_an_id_that_is_awaited_can_be_resolved(emulator, store):
 
 
 async def test_a_press_made_again_has_the_whole_timeout(emulator, store):
-    """An old wait for an id does not shorten that of a later press: the button was free, and is pressed now."""
+    """The button was unused and is pressed again. The earlier search does not shorten the timeout of this press."""
     async with open_jobs(emulator, store, lost_reply_timeout=3_600) as jobs:
         press = ButtonPress(emulator.add_image(), "U1")
         await jobs.submit([press])
@@ -79,8 +79,8 @@ async def test_a_press_made_again_has_the_whole_timeout(emulator, store):
         assert (await jobs.job(press)).outcome.ok
 
 
-async def test_resubmit_lost_false_holds_after_a_takeover_too(emulator, store):
-    """A press that a dead worker may have sent is not sent again, although its button is still offered."""
+async def test_resubmit_lost_false_also_applies_after_a_takeover(emulator, store):
+    """A press that a dead worker may have sent is not sent again, although its button is unused."""
     async with open_jobs(emulator, store, resubmit_lost=False, lost_reply_timeout=0) as jobs:
         press = ButtonPress(emulator.add_image(), "V1")
         await jobs.submit([press])
@@ -92,8 +92,8 @@ async def test_resubmit_lost_false_holds_after_a_takeover_too(emulator, store):
 
 
 async def test_without_a_network_no_job_is_in_doubt(store, unused_tcp_port, caplog):
-    """While AKOOL cannot be reached jobs stay open, with no intent on disk between tries: a worker that is killed then
-    leaves nothing in doubt. They are pressed when it can be reached.
+    """While AKOOL cannot be reached, jobs stay open and are not claimed between retries. So a worker that is killed
+    then leaves no job in doubt. The presses are made once AKOOL can be reached.
     """
     caplog.set_level("INFO", "akool_async")
     emulator = Emulator(speed=200, port=unused_tcp_port)
@@ -115,11 +115,11 @@ async def test_without_a_network_no_job_is_in_doubt(store, unused_tcp_port, capl
     assert count_in_doubt(store) == 0
 
 
-async def test_presses_in_doubt_hold_up_no_others(emulator, store):
-    """While AKOOL does not say of eight presses whether they were taken, others are made."""
+async def test_presses_in_doubt_do_not_block_others(emulator, store):
+    """While AKOOL does not answer whether it accepted eight presses, others are made."""
     async with open_jobs(emulator, store) as jobs:
-        doubtful = [(emulator.add_image(), f"V{index}") for _ in range(2) for index in (1, 2, 3, 4)]
-        await jobs.submit(doubtful)
+        in_doubt = [(emulator.add_image(), f"V{index}") for _ in range(2) for index in (1, 2, 3, 4)]
+        await jobs.submit(in_doubt)
         mark_all_in_doubt(store)
         emulator.faults.rate(1.0, Fault.code(1108), endpoints=["get_image_result"])
         running = asyncio.create_task(jobs.run())
@@ -134,7 +134,7 @@ async def test_presses_in_doubt_hold_up_no_others(emulator, store):
 
 
 async def test_a_batch_that_was_dropped_is_requeued(store):
-    """A batch that only DBOS says a worker runs, and one that DBOS has abandoned, are carried out by that worker."""
+    """DBOS abandoned one batch, and the worker never got another that DBOS gave to it. Both are carried out."""
     async with Emulator(speed=1) as slow, open_jobs(slow, store, max_concurrent_upscales=1) as jobs:
         lost, abandoned = (ButtonPress(slow.add_image(), button) for button in ("U2", "V1"))
         await jobs.submit([abandoned])
@@ -143,7 +143,7 @@ async def test_a_batch_that_was_dropped_is_requeued(store):
             await jobs.submit([(slow.add_image(), "U1")])
         running = asyncio.create_task(jobs.run())
         await look_until(lambda: count_leased(store) == MAX_BATCHES["upscale"])
-        await jobs.submit([lost])  # for which the worker has no place yet
+        await jobs.submit([lost])  # the worker cannot take it yet
         lose_a_dequeue(store, lost)
 
         async def are_done():
@@ -155,8 +155,8 @@ async def test_a_batch_that_was_dropped_is_requeued(store):
     assert slow.ledger.accepted == MAX_BATCHES["upscale"] + 2
 
 
-async def test_what_runs_at_akool_is_followed_whatever_waits(store):
-    """The cap is full of what an earlier worker pressed, and many upscales wait for it: none keeps it from ending."""
+async def test_running_operations_are_followed_while_many_jobs_wait(store):
+    """The presses of an earlier worker fill the cap, and many upscales wait. All finish."""
     async with Emulator(speed=100) as emulator, open_jobs(emulator, store) as jobs:
         await jobs.submit([(emulator.add_image(), "U1") for _ in range(20)])
         running = asyncio.create_task(jobs.run())
@@ -169,8 +169,8 @@ async def test_what_runs_at_akool_is_followed_whatever_waits(store):
     assert emulator.ledger.peak_upscales == 4
 
 
-async def test_what_is_polled_again_later_is_followed_whatever_waits(emulator, tmp_path):
-    """AKOOL answers no poll for a while, so that all four in the cap wait for another try behind many others."""
+async def test_operations_whose_polls_failed_are_followed_while_many_jobs_wait(emulator, tmp_path):
+    """All polls fail for a while, so the four operations in the cap are retried while many other jobs wait."""
     timing = evolve(QUICK, poll_failure_timeout=0.2)
     async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db", timing=timing) as jobs:
         await jobs.submit([(emulator.add_image(), "U1") for _ in range(20)])
@@ -183,8 +183,8 @@ async def test_what_is_polled_again_later_is_followed_whatever_waits(emulator, t
     assert emulator.ledger.accepted == 20
 
 
-async def test_a_worker_that_was_taken_for_dead_begins_anew(store):
-    """Its jobs are taken from it while it carries them out: it takes them again, presses nothing, and loses no slot."""
+async def test_a_worker_that_lost_its_lease_starts_again(store):
+    """Others take over its jobs while it works. It leases them again, presses nothing twice, and loses no slot."""
     async with Emulator(speed=1) as slow, open_jobs(slow, store, max_concurrent_upscales=4) as jobs:
         await jobs.submit([(slow.add_image(), button) for button in ("U1", "U2")])
         running = asyncio.create_task(jobs.run(until_empty=False))
@@ -204,8 +204,8 @@ async def test_a_worker_that_was_taken_for_dead_begins_anew(store):
     assert slow.ledger.peak_upscales == 4
 
 
-class Broken:
-    """A schedule that fails."""
+class BrokenPolling:
+    """A polling schedule that raises an error."""
 
     def next_delay(self, progress):
         raise ValueError("a mistake of the user's")
@@ -215,10 +215,10 @@ class Broken:
 
 
 async def test_an_unexpected_error_leaves_no_job_open(emulator, tmp_path):
-    """Whatever a worker did not expect makes the job unknown, with what it was; a person can settle it."""
+    """An unexpected error makes the job unknown, and is named in its outcome. A person can settle the job."""
     store = f"sqlite:///{tmp_path}/a.db"
     press = ButtonPress(emulator.add_image(), "U1")
-    async with open_jobs(emulator, store, polling=Broken()) as jobs:
+    async with open_jobs(emulator, store, polling=BrokenPolling()) as jobs:
         await jobs.submit([press])
         await jobs.run()
         job = await jobs.job(press)
@@ -230,8 +230,8 @@ async def test_an_unexpected_error_leaves_no_job_open(emulator, tmp_path):
         assert (await jobs.job(press)).outcome.ok
 
 
-async def test_an_id_that_akool_calls_malformed_is_left_to_be_resolved(emulator, tmp_path):
-    """An id was recorded that is none: the job is unknown, and the right id ends it."""
+async def test_a_job_with_a_malformed_id_can_be_resolved(emulator, tmp_path):
+    """A malformed id was recorded: the job is unknown, and the right id finishes it."""
     store = f"sqlite:///{tmp_path}/a.db"
     async with open_jobs(emulator, store) as jobs:
         press, operation_id = await an_unknown_job(emulator, jobs)

@@ -1,4 +1,4 @@
-"""Trees in a store: prompts, and what is pressed on their images, are recorded with the results that they follow."""
+"""Trees in a store: prompts, and the presses on their images, which are recorded together with the results."""
 
 import asyncio
 import signal
@@ -28,16 +28,16 @@ NODES = 10
 
 
 def prompts(number, then=TREE):
-    return [Prompt(f"fox {place}", then=then, key=f"fox-{place}") for place in range(number)]
+    return [Prompt(f"fox {index}", then=then, key=f"fox-{index}") for index in range(number)]
 
 
 def names(outcomes):
-    """Each outcome by its prompt's key and its path."""
+    """Count the outcomes by the key of their prompt and their path."""
     return Counter("-".join([outcome.item.key, *outcome.path]) for outcome in outcomes)
 
 
 async def test_a_tree_is_carried_out_from_the_store(emulator, store):
-    """Prompts, their upscales and a variation's upscales: each node is a job, and its outcome knows its parent."""
+    """Prompts, their upscales and the upscales of a variation: each node is a job, and its outcome has its parent."""
     async with open_jobs(emulator, store) as jobs:
         given = prompts(3)
         assert await jobs.submit(given) == 3
@@ -59,7 +59,7 @@ async def test_a_tree_is_carried_out_from_the_store(emulator, store):
 
 
 async def test_a_press_may_have_a_tree_in_a_store(emulator, store):
-    """What is pressed on the result of a variation is recorded as well."""
+    """The presses on the result of a variation are recorded too."""
     async with open_jobs(emulator, store) as jobs:
         press = ButtonPress(emulator.add_image(), "V2", then="U1 V4>U2")
         await jobs.submit([press])
@@ -69,7 +69,7 @@ async def test_a_press_may_have_a_tree_in_a_store(emulator, store):
 
 
 async def test_each_image_of_a_batch_is_a_job(emulator, store):
-    """A batch of three (v4) is three jobs with trees of their own."""
+    """A batch of three (v4) is three jobs, each with a tree."""
     async with open_jobs(emulator, store) as jobs:
         prompt = SourcePrompt("a fox", batch_quantity=3, then="U1")
         assert await jobs.submit([prompt]) == 3
@@ -89,15 +89,15 @@ async def test_each_image_of_a_batch_is_a_job(emulator, store):
     ],
 )
 async def test_keys_are_never_those_of_other_images(emulator, tmp_path, prompt, message):
-    """A key of another prompt of the input, or one that leaves no room for the number of an image, is refused."""
+    """A key that another prompt in the input has, or that is too long for an image number, is refused."""
     async with open_jobs(emulator, f"sqlite:///{tmp_path}/akool.db") as jobs:
         with pytest.raises(ValueError, match=message):
             await jobs.submit([SourcePrompt("a fox", key="k", batch_quantity=4), prompt])
         assert [job.key async for job in jobs.jobs()] == ["k", "k#2", "k#3", "k#4"]
 
 
-async def test_prompts_without_a_key_are_known_by_their_content(emulator, store):
-    """The same input is the same jobs, also if a text stands in it twice; another scale is another prompt."""
+async def test_prompts_without_a_key_are_identified_by_their_content(emulator, store):
+    """The same input is the same jobs, even if it has a text twice. Another scale makes another prompt."""
     given = [Prompt("a fox"), Prompt("a cat"), Prompt("a fox"), Prompt("a fox", scale="16:9")]
     async with open_jobs(emulator, store) as jobs:
         assert await jobs.submit(given) == 4
@@ -109,7 +109,7 @@ async def test_prompts_without_a_key_are_known_by_their_content(emulator, store)
 
 
 async def test_more_can_be_pressed_on_results_later(emulator, store):
-    """Submitted again with a longer ``then``, prompts are not made again, and what is missing is pressed."""
+    """Prompts submitted again with a longer ``then`` are not sent again, and only missing buttons are pressed."""
     async with open_jobs(emulator, store) as jobs:
         await jobs.submit(prompts(2, "U1 V1"))
         await jobs.run()
@@ -123,7 +123,7 @@ async def test_more_can_be_pressed_on_results_later(emulator, store):
 
 
 async def test_more_can_be_pressed_on_a_prompt_that_waits(emulator, store):
-    """A prompt that is not made yet takes more to press."""
+    """More buttons can be added to a prompt that has not been sent."""
     async with open_jobs(emulator, store) as jobs:
         await jobs.submit(prompts(1, "U1"))
         await jobs.submit(prompts(1, "U2"))
@@ -132,7 +132,7 @@ async def test_more_can_be_pressed_on_a_prompt_that_waits(emulator, store):
 
 
 async def test_more_can_be_pressed_on_a_job_that_is_just_ending(emulator, postgresql):
-    """A worker records the end of a job while another program adds a press on its result: it is pressed."""
+    """A worker records the end of a job while another program adds a press on its result. The press is made."""
     press = ButtonPress(emulator.add_image(), "V1")
     store = postgresql()
     async with open_jobs(emulator, store) as jobs:
@@ -150,8 +150,8 @@ async def test_more_can_be_pressed_on_a_job_that_is_just_ending(emulator, postgr
         assert Counter("-".join(outcome.path) for outcome in await outcomes_of(jobs)) == {"V1": 1, "V1-U1": 1}
 
 
-async def test_the_same_item_twice_in_an_input_has_all_that_is_pressed(emulator, store):
-    """Of two items that are the same job, what is pressed on both results counts, as in two submissions."""
+async def test_an_item_that_an_input_has_twice_gets_the_buttons_of_both(emulator, store):
+    """If two items are the same job, the buttons of both are pressed on its result, as in two submissions."""
     source = emulator.add_image()
     async with open_jobs(emulator, store) as jobs:
         given = [ButtonPress(source, "V1", then="U1"), (source, "V1"), *prompts(1, "U1"), *prompts(1, "U2")]
@@ -161,8 +161,8 @@ async def test_the_same_item_twice_in_an_input_has_all_that_is_pressed(emulator,
     assert Counter("-".join(outcome.path) for outcome in outcomes) == Counter(["V1", "V1-U1", "", "U1", "U2"])
 
 
-async def test_more_can_be_pressed_on_what_was_over_its_budget(emulator, store):
-    """A prompt that is opened again with another budget takes more to press."""
+async def test_more_can_be_pressed_on_a_prompt_that_was_over_budget(emulator, store):
+    """More buttons can be added to a prompt that is reopened with another budget."""
     async with open_jobs(emulator, store) as jobs:
         await jobs.submit(prompts(1, "U1"), max_credits=1)
         await jobs.run()
@@ -172,7 +172,7 @@ async def test_more_can_be_pressed_on_what_was_over_its_budget(emulator, store):
 
 
 async def test_nothing_is_pressed_below_an_image_that_was_not_made(emulator, store):
-    """A failed prompt and all that is below it come out, with the reason; nothing of it is recorded as a job."""
+    """A failed prompt and all presses below it have outcomes with the reason. The presses are not recorded as jobs."""
     emulator.faults.script("create_by_prompt", Fault.fails("too dark"))
     async with open_jobs(emulator, store) as jobs:
         await jobs.submit(prompts(1, "U1 V1>U2"))
@@ -187,7 +187,7 @@ async def test_nothing_is_pressed_below_an_image_that_was_not_made(emulator, sto
 
 
 async def test_a_lost_reply_to_a_prompt_is_settled_by_its_id(emulator, store):
-    """The prompt is unknown and not sent again; once somebody reports its id, its tree goes on."""
+    """The prompt is unknown and is not sent again. Once somebody reports its id, its tree is carried out."""
     emulator.faults.script("create_by_prompt", Fault.reset("after"))
     async with open_jobs(emulator, store) as jobs:
         (prompt,) = prompts(1, "U1")
@@ -233,8 +233,8 @@ async def test_a_lost_prompt_that_is_sent_again_counts_twice(emulator, store):
     assert status.credits_charged + status.credits_lost + status.credits_in_doubt == 4
 
 
-async def test_a_webhook_brings_the_image_of_a_lost_prompt(emulator, store):
-    """A webhook with the correlation id of a prompt's POST opens it again."""
+async def test_a_webhook_reports_the_id_of_a_lost_prompt(emulator, store):
+    """A webhook with the correlation id of a lost prompt reopens it."""
     emulator.faults.script("create_by_prompt", Fault.reset("after"))
     async with open_jobs(emulator, store, webhook_url="https://example.invalid/hook") as jobs:
         await jobs.submit(prompts(1, "U1"))
@@ -247,7 +247,7 @@ async def test_a_webhook_brings_the_image_of_a_lost_prompt(emulator, store):
 
 
 async def test_the_budget_of_a_submission_covers_its_trees(emulator, store):
-    """Prompts and what is pressed on them share one budget; what does not fit is over budget, with all below it."""
+    """Prompts and the presses on them share one budget. A node that does not fit is over budget, with all below it."""
     async with open_jobs(emulator, store) as jobs:
         await jobs.submit(prompts(4, "V1>U*"), max_credits=15)
         await jobs.run()
@@ -262,8 +262,8 @@ async def test_the_budget_of_a_submission_covers_its_trees(emulator, store):
     assert emulator.ledger.pressed_twice() == []
 
 
-async def test_open_trees_go_before_new_prompts(emulator, store):
-    """Not all prompts of a store are sent first."""
+async def test_open_trees_have_priority_over_new_prompts(emulator, store):
+    """Presses in open trees are made before all prompts of the store have been sent."""
     async with open_jobs(emulator, store) as jobs:
         await jobs.submit(prompts(16, "U*"))
         running = asyncio.create_task(jobs.run())
@@ -275,8 +275,8 @@ async def test_open_trees_go_before_new_prompts(emulator, store):
 
 
 @pytest.mark.parametrize(("number", "then"), [(40, "V1>U1"), (600, "U1")])
-async def test_trees_that_wait_do_not_keep_open_ones_from_being_carried_out(emulator, store, number, then):
-    """However many variations wait to open a tree, what is pressed in the open ones goes before them."""
+async def test_waiting_trees_do_not_block_open_ones(emulator, store, number, then):
+    """Many variations wait to start a tree. The presses in open trees are made before them."""
     async with open_jobs(emulator, store, max_concurrent_upscales=1) as jobs:
         await jobs.submit([ButtonPress(emulator.add_image(), "V1", then=then) for _ in range(number)])
         running = asyncio.create_task(jobs.run())
@@ -286,8 +286,8 @@ async def test_trees_that_wait_do_not_keep_open_ones_from_being_carried_out(emul
     assert emulator.ledger.peak_upscales == 1
 
 
-async def test_what_is_pressed_below_survives_kills(store, tmp_path):
-    """Workers are killed again and again: the trees are complete, and each button was pressed once."""
+async def test_trees_survive_kills(store, tmp_path):
+    """Workers are killed repeatedly. In the end all trees are complete, and each button was pressed once."""
     async with Emulator(speed=150) as emulator, open_jobs(emulator, store) as jobs:
         given = prompts(5)
         await jobs.submit(given)
@@ -310,9 +310,9 @@ async def test_what_is_pressed_below_survives_kills(store, tmp_path):
 
 
 async def test_any_text_comes_back_as_it_was_submitted(emulator, store):
-    """Texts with quotes, brackets, emoji, line ends and NUL, and keys with blanks and colons, are kept."""
+    """Texts with quotes, brackets, emoji, line breaks and NUL do not change, nor do keys with spaces and colons."""
     texts = ["a\0b", "'; DROP TABLE akool_jobs; --", '{"text": "\\u0000"}', "\U0001f600 \n\t", "ü%s:name"]
-    given = [Prompt(text, key=f"key: {place} é") for place, text in enumerate(texts)]
+    given = [Prompt(text, key=f"key: {index} é") for index, text in enumerate(texts)]
     given += [SourcePrompt(text, similar=0.5, source_images=["https://example.invalid/a?b=1&c"]) for text in texts]
     async with open_jobs(emulator, store) as jobs:
         await jobs.submit(given)
@@ -323,8 +323,8 @@ async def test_any_text_comes_back_as_it_was_submitted(emulator, store):
         assert await jobs.submit(given) == 0
 
 
-async def test_a_key_stands_for_one_prompt(emulator, store):
-    """Another prompt with a recorded key is refused, and names it; nothing of it is recorded."""
+async def test_a_key_belongs_to_one_prompt(emulator, store):
+    """A different prompt with a recorded key is refused and not recorded. The error names the recorded prompt."""
     async with open_jobs(emulator, store) as jobs:
         await jobs.submit([Prompt("a cat", key="1")])
         for wrong in (Prompt("a dog", key="1"), Prompt("a cat", scale="16:9", key="1"), SourcePrompt("a cat", key="1")):
@@ -333,8 +333,8 @@ async def test_a_key_stands_for_one_prompt(emulator, store):
         assert await jobs.submit([Prompt("a cat", key="1")]) == 0
 
 
-async def test_a_budget_covers_what_it_adds_to_an_open_job(emulator, store):
-    """If an open prompt gets more to press within a budget, that budget holds for what comes."""
+async def test_a_budget_limits_the_buttons_that_it_adds_to_an_open_job(emulator, store):
+    """If an open prompt without a budget gets more buttons with one, that budget applies to its whole tree."""
     async with open_jobs(emulator, store) as jobs:
         await jobs.submit(prompts(1, "U1"))
         await jobs.submit(prompts(1, "U* V*>U*"), max_credits=6)
@@ -343,7 +343,7 @@ async def test_a_budget_covers_what_it_adds_to_an_open_job(emulator, store):
 
 
 async def test_each_image_of_a_batch_is_settled_by_its_job(emulator, store):
-    """``resolve(job)`` settles the image of a batch that the job is for."""
+    """``resolve(job)`` settles one image of a batch."""
     emulator.faults.script("create_by_source_prompt", None, Fault.reset("after"))
     async with open_jobs(emulator, store) as jobs:
         await jobs.submit([SourcePrompt("a fox", key="k", batch_quantity=2)])

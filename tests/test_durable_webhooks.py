@@ -1,4 +1,4 @@
-"""Webhooks that come in at any process of a store."""
+"""Webhooks that any process of a store may receive."""
 
 import asyncio
 
@@ -13,7 +13,7 @@ from tests.support.workers import an_unknown_job, open_jobs
 
 
 async def test_a_webhook_gives_the_id_of_a_lost_reply(emulator, store):
-    """A webhook with the press's correlation id brings the lost id, at any object; others concern nobody."""
+    """A webhook with the press's correlation id reports the lost id to any process. Others are ignored."""
     press = ButtonPress(emulator.add_image(), "U1")
     emulator.faults.script("create_by_button", Fault.reset("after"))
     async with (
@@ -36,15 +36,15 @@ async def test_a_webhook_gives_the_id_of_a_lost_reply(emulator, store):
     assert emulator.ledger.accepted == 1
 
 
-async def test_a_correlation_id_that_cannot_be_one_is_left_out(emulator, store):
-    """The correlation id is part of the address, which nobody signs: one that no database takes concerns nobody."""
+async def test_an_invalid_correlation_id_is_ignored(emulator, store):
+    """The correlation id is part of a URL, which is not signed. One that a database cannot store matches no job."""
     async with open_jobs(emulator, store) as jobs:
         for correlation_id in ("a\0b", "\ud800"):
             assert await jobs.notify(WebhookEvent(id="1" * 24, status=3), correlation_id=correlation_id) is False
 
 
 async def test_a_webhook_at_another_process_wakes_the_worker(emulator, store):
-    """With polls 30 s apart, jobs end within the test's time only by webhooks, which come in at another object."""
+    """Polls are 30 seconds apart, so only webhooks can end the jobs in time. Another process receives them."""
     verifier = WebhookVerifier(emulator.client_id, emulator.client_secret)
     async with (
         open_jobs(emulator, store) as receiver,
@@ -60,7 +60,7 @@ async def test_a_webhook_at_another_process_wakes_the_worker(emulator, store):
 
 
 async def test_a_webhook_that_comes_late_settles_an_unknown_job(emulator, tmp_path):
-    """A job that is unknown already is opened by the webhook that brings its id, and the next run ends it."""
+    """A late webhook with the id reopens an unknown job, and the next run finishes it."""
     store = f"sqlite:///{tmp_path}/a.db"
     async with open_jobs(emulator, store) as jobs:
         press, operation_id = await an_unknown_job(emulator, jobs)

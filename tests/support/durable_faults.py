@@ -1,6 +1,6 @@
-"""What can befall a durable store behind the library's back, and what it records: one function for each.
+"""Functions that change a durable store as a killed worker, a lost answer or another version would, or that read it.
 
-Nothing of the library's own leads to these: they are what a killed worker, a lost answer or an older version leave.
+The library itself has no way to cause these states on demand.
 """
 
 import json
@@ -13,9 +13,9 @@ import psycopg
 from sqlalchemy import create_engine, make_url, text
 
 HOUR: Final = 3_600_000_000
-"""In microseconds, as a store counts."""
+"""In microseconds, the unit of a store."""
 BY_3_11, BY_3_12 = "(strftime('%s','now') * 1000)", "(unixepoch('subsec') * 1000)"
-"""The clock of DBOS's tables, if Python 3.11 made them, and if 3.12 or newer did."""
+"""The clocks of DBOS's tables, as created by Python 3.11, and by 3.12 or newer."""
 
 
 @contextmanager
@@ -49,32 +49,32 @@ def _names(press):
 
 
 def mark_all_in_doubt(store):
-    """Make the workers that had claimed these jobs look killed with their POSTs under way."""
+    """Mark all jobs as if their workers had been killed with POSTs under way."""
     assert _change(store, "UPDATE akool_jobs SET in_doubt = true")
 
 
 def lose_an_earlier_press(store):
-    """Make a worker look killed with its POST under way, and let others have waited an hour for the id."""
+    """Change the only job as if its worker had been killed during its POST, and others had searched for an hour."""
     assert _change(store, "UPDATE akool_jobs SET search_time = :hour, in_doubt = true", hour=HOUR) == 1
 
 
 def search_for_an_hour(store):
-    """Let other workers have waited an hour for the id."""
+    """Add an hour to the time for which workers have searched for ids."""
     assert _change(store, "UPDATE akool_jobs SET search_time = coalesce(search_time, 0) + :hour", hour=HOUR)
 
 
 def record_late(store, operation_id):
-    """Let a worker that was cut off while AKOOL accepted return, record the id, and end before it can follow it."""
+    """Record an id like a worker that was cut off while AKOOL accepted, and that now ends without following it."""
     assert _change(store, "UPDATE akool_jobs SET operation_id = :id", id=operation_id) == 1
 
 
 def garble_the_id(store):
-    """Record an id that the session refuses, as a bug of ours would: no worker expects this error."""
+    """Record an id that the session refuses, which causes an error that no worker expects."""
     assert _change(store, "UPDATE akool_jobs SET operation_id = ''") == 1
 
 
 def take_over_from_the_living(store):
-    """Make other workers take over jobs of live workers that were not seen for a while."""
+    """End all leases and free their jobs, as other workers do if heartbeats are only late."""
     assert _change(store, "DELETE FROM akool_leases")
     assert _change(store, "UPDATE akool_jobs SET lease = NULL WHERE ended_at IS NULL")
 
@@ -83,14 +83,14 @@ def take_over_from_the_living(store):
 
 
 def drop_workflow(store, press):
-    """Let DBOS abandon the workflow of this job's batch."""
+    """Delete the workflow of this job's batch, as if DBOS had abandoned it."""
     with _opened(store) as execute:
         batch = "SELECT batch FROM akool_jobs WHERE image_id = :image AND button = :button"
         assert execute(f"DELETE FROM {{workflows}} WHERE workflow_uuid = ({batch})", **_names(press)).rowcount == 1
 
 
 def lose_a_dequeue(store, press):
-    """Let the only worker take this job's batch from the queue, and never get the answer."""
+    """Give this job's batch to the only worker, as if the database's answer to the worker had been lost."""
     batch = "SELECT batch FROM akool_jobs WHERE image_id = :image AND button = :button"
     executor = "SELECT account || ':' || number FROM akool_leases"
     taken = _change(
@@ -103,22 +103,22 @@ def lose_a_dequeue(store, press):
 
 
 def count_batches_waiting(store):
-    """Return the number of batches in the queue."""
+    """Count the batches that wait in the queue."""
     return _read(store, "SELECT count(*) FROM {workflows} WHERE status = 'ENQUEUED'")
 
 
 def count_workers(store):
-    """Return the number of workers that hold a lease."""
+    """Count the workers that hold a lease."""
     return _read(store, "SELECT count(*) FROM akool_leases")
 
 
 def count_leased(store):
-    """Return the number of open jobs that a worker has claimed."""
+    """Count the open jobs that a worker has."""
     return _read(store, "SELECT count(*) FROM akool_jobs WHERE lease IS NOT NULL AND ended_at IS NULL")
 
 
 def is_locked(store):
-    """Return True if a process is writing to an SQLite file."""
+    """Return whether a process is writing to an SQLite file just now."""
     url = make_url(store)
     if url.drivername != "sqlite":
         return False
@@ -134,7 +134,7 @@ def is_locked(store):
 
 
 def set_the_clock_back_for_ends(store):
-    """Let each end be recorded with a time long ago from now on (SQLite)."""
+    """Make the store record each further end with a time long ago (SQLite)."""
     _change(
         store,
         "CREATE TRIGGER back AFTER UPDATE OF ended_at ON akool_jobs WHEN new.ended_at > 1 "
@@ -143,12 +143,12 @@ def set_the_clock_back_for_ends(store):
 
 
 def set_the_clock_back_after_ends(store):
-    """Move the recorded ends as if a clock had been five minutes ahead, and were right again."""
+    """Change all recorded ends as if the clock had been five minutes ahead until now."""
     assert _change(store, "UPDATE akool_jobs SET ended_at = ended_at + :hour / 12 WHERE ended_at > 0", hour=HOUR)
 
 
 def hold_up_the_end_of(connection, button):
-    """Let the COMMIT of the end of a press of this button wait for lock 15, as with a slow disk (PostgreSQL)."""
+    """Make the COMMIT that ends a press of this button wait for lock 15, like a slow disk (PostgreSQL)."""
     connection.execute("""
         CREATE FUNCTION hold_up() RETURNS trigger LANGUAGE plpgsql AS
         $$ BEGIN PERFORM pg_advisory_xact_lock_shared(15); RETURN NULL; END $$
@@ -160,7 +160,7 @@ def hold_up_the_end_of(connection, button):
 
 
 def hold_up_the_end_of_leases(connection):
-    """Let a worker that returns its lease wait for lock 15 (PostgreSQL)."""
+    """Make workers wait for lock 15 when they end their lease (PostgreSQL)."""
     connection.execute("""
         CREATE FUNCTION hold_up() RETURNS trigger LANGUAGE plpgsql AS
         $$ BEGIN PERFORM pg_advisory_xact_lock_shared(15); RETURN OLD; END $$
@@ -170,7 +170,7 @@ def hold_up_the_end_of_leases(connection):
 
 @contextmanager
 def lock_15(store):
-    """Hold lock 15 until ``unlock()`` (PostgreSQL), on a connection that counts the waiters for a lock."""
+    """Hold lock 15 until ``unlock()`` is called (PostgreSQL)."""
     with psycopg.connect(store, autocommit=True) as connection:
         connection.execute("SELECT pg_advisory_lock(15)")
         yield Lock15(connection)
@@ -183,7 +183,7 @@ class Lock15:
         self.connection = connection
 
     def count_waiting(self, event="advisory"):
-        """Return the number of waiters for the lock; with "transactionid", for the end of another transaction."""
+        """Count the transactions that wait for this lock, or with "transactionid" for another transaction."""
         waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND wait_event = %s"
         return self.connection.execute(waits, [event]).fetchone()[0]
 
@@ -191,34 +191,34 @@ class Lock15:
         self.connection.execute("SELECT pg_advisory_unlock(15)")
 
 
-# --- the records of the only job ---
+# --- reading the only job of a store ---
 
 
 def seconds_searched(store):
-    """Return the seconds that workers waited for the press's id; None if they did not."""
+    """Return for how many seconds workers have searched for its id; None if they did not."""
     search_time = _read(store, "SELECT search_time FROM akool_jobs")
     return None if search_time is None else search_time / 1_000_000
 
 
 def correlation_id_of(store):
-    """Return the correlation id with which a webhook can report the press's id."""
+    """Return the correlation id with which a webhook can report its id."""
     return _read(store, "SELECT correlation_id FROM akool_jobs")
 
 
 def learned_in(store):
-    """Return what workers of the account "a" have learned about durations."""
+    """Return the durations that workers of the account "a" have learned."""
     return json.loads(_read(store, "SELECT learned FROM akool_accounts WHERE account = 'a'"))
 
 
 def count_in_doubt(store):
-    """Return the number of jobs that an earlier worker may have pressed."""
+    """Count the jobs whose POST an earlier worker may have sent."""
     return _read(store, "SELECT count(*) FROM akool_jobs WHERE in_doubt")
 
 
 # --- other versions of the library ---
 
 STORES: Final = Path(__file__).parents[1] / "stores"
-"""What versions of the library left that made these formats."""
+"""Dumps of stores that older versions of the library created."""
 _OLDER: Final = {
     2: [
         "DROP INDEX akool_jobs_by_number",
@@ -235,7 +235,7 @@ _OLDER: Final = {
 
 
 def load_store(store, number, ids):
-    """Fill an empty store with the dump of an older version. ``ids`` replace the names in it."""
+    """Fill an empty store with the dump of an older format, and replace the names in it by ``ids``."""
     url = make_url(store)
     kind = "sqlite" if url.drivername == "sqlite" else "postgresql"
     text = (STORES / f"format-{max(number, 3)}-{kind}.sql").read_text()
@@ -255,22 +255,22 @@ def load_store(store, number, ids):
 
 
 def set_format(store, number):
-    """Make the store look as if a version with this format had made or upgraded it."""
+    """Set the format of a store, as if a version with this format had created or upgraded it."""
     assert _change(store, "UPDATE akool_format SET format = :number", number=number) == 1
 
 
 def format_of(store):
-    """Return the format that the store has recorded."""
+    """Return the format of a store."""
     return _read(store, "SELECT max(format) FROM akool_format")
 
 
 def record_half_an_emoji(store):
-    """Put half an emoji into AKOOL's replies. JSON can contain it, and no database accepts it as a text."""
+    """Put half of an emoji into the outcomes, as if AKOOL had sent it. JSON can contain it; a database text cannot."""
     assert _change(store, """UPDATE akool_jobs SET outcome = replace(outcome, '"raw"', '"half":"\\ud800","raw"')""")
 
 
 def hand_over(file, clock):
-    """Make the tables of an SQLite file those that another Python would have made."""
+    """Change DBOS's tables in an SQLite file as if another Python had created them."""
     (other,) = {BY_3_11, BY_3_12} - {clock}
     with closing(sqlite3.connect(file, isolation_level=None)) as database:
         database.execute("PRAGMA writable_schema=ON")
@@ -280,7 +280,7 @@ def hand_over(file, clock):
     assert other not in tables
 
 
-def read_moment_of_submission(file):
-    """Return the type and the value, in milliseconds, of the time at which the only job was submitted."""
+def read_submission_time(file):
+    """Return the SQLite type and the value (in milliseconds) of the time at which the only batch was submitted."""
     with closing(sqlite3.connect(file)) as database:
         return database.execute("SELECT typeof(created_at), created_at FROM workflow_status").fetchone()

@@ -1,4 +1,4 @@
-"""Another host: a network namespace that is connected to this one by a pair of virtual network devices."""
+"""Another host: a separate network namespace, connected to this one by a pair of virtual network devices."""
 
 import asyncio
 import os
@@ -19,40 +19,40 @@ HERE, THERE = "10.213.7.1", "10.213.7.2"
 
 @frozen
 class Host:
-    """A host whose cable can be pulled."""
+    """A host whose network connection can be cut."""
 
     name: str
     device: str
 
     def command(self, *arguments):
-        """Return the command that runs there."""
+        """Return the command that runs a command on this host."""
         return ["ip", "netns", "exec", self.name, *arguments]
 
     def cut(self):
-        """Drop all packets from now on, without closing connections."""
+        """Let no packets reach the host. Its connections are not closed."""
         _ip("link", "set", self.device, "down")
 
     def heal(self):
-        """Let packets through again."""
+        """Let packets reach the host again."""
         _ip("link", "set", self.device, "up")
 
 
 @contextmanager
 def other_host():
-    """Make a host that reaches this one at ``HERE``. Skip the test if namespaces cannot be made."""
+    """A host that reaches this one at ``HERE``. Skips the test if namespaces cannot be created."""
     if os.name != "posix" or os.geteuid() != 0 or shutil.which("ip") is None:
-        pytest.skip("network namespaces take root and the program ip")
+        pytest.skip("network namespaces require root and the program ip")
     name = f"akool-{uuid4().hex[:6]}"
     device, peer = f"{name}-a"[-15:], f"{name}-b"[-15:]
     with ExitStack() as stack:
-        stack.enter_context(portalocker.Lock(ONE_AT_A_TIME, timeout=300))  # all tests use the same pair of addresses
+        stack.enter_context(portalocker.Lock(ONE_AT_A_TIME, timeout=300))  # there is only one pair of addresses
         try:
             _ip("netns", "add", name)
             stack.callback(_ip, "netns", "delete", name)
             _ip("link", "add", device, "type", "veth", "peer", "name", peer, "netns", name)
-            stack.callback(_ip, "link", "delete", device)  # deleted now, since the kernel deletes a namespace later
+            stack.callback(_ip, "link", "delete", device)  # explicitly, since the kernel may delete the namespace later
         except subprocess.CalledProcessError as error:
-            pytest.skip(f"network namespaces cannot be made here: {error.stderr.decode().strip()}")
+            pytest.skip(f"network namespaces cannot be created here: {error.stderr.decode().strip()}")
         _ip("address", "add", f"{HERE}/24", "dev", device)
         _ip("link", "set", device, "up")
         _ip("-n", name, "address", "add", f"{THERE}/24", "dev", peer)
@@ -62,7 +62,7 @@ def other_host():
 
 @asynccontextmanager
 async def forwarded(port):
-    """Open a port of ``HERE`` that leads to one of this host's loopback addresses."""
+    """A port of ``HERE`` that is forwarded to a loopback port of this host."""
     ends = []
 
     async def connect(reader, writer):

@@ -1,4 +1,4 @@
-"""Workers that are killed at random times, and a comparison of the store with the emulator's ledger."""
+"""Kill workers at random times, and compare the store with the emulator's ledger."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PRICE = 2
 REPORT_INTERVAL = 5.0
 MAX_JOB_SECONDS = 120.0
-"""Seconds at AKOOL's speed."""
+"""Seconds at AKOOL's speed after which every job has ended."""
 BACKENDS = ("sqlite", "postgresql")
 
 
@@ -45,13 +45,13 @@ class KillScenario:
 
     @property
     def budget(self) -> int:
-        """Credits: a tenth more than all presses cost, for presses in doubt that AKOOL did not accept."""
+        """Credits: a tenth more than all presses cost, since a press in doubt counts even if AKOOL did not accept it."""
         return round(1.1 * PRICE * self.presses)
 
 
 @define
 class KillReport:
-    """The store's numbers, compared with the emulator's ledger."""
+    """What the store reports, compared with what the emulator did."""
 
     kills: int = 0
     done: int = 0
@@ -66,7 +66,7 @@ class KillReport:
     budget: int = 0
     charged: int = 0
     accounted_for: float = 0
-    """By ``deduction_credit`` of the results, and ``charged=True`` of the unknown outcomes."""
+    """Credits, from ``deduction_credit`` of the results and ``charged=True`` of the unknown outcomes."""
     seconds: float = 0.0
 
     @property
@@ -86,7 +86,7 @@ class KillReport:
             "pressed twice": self.pressed_twice,
             "lost": self.lost,
             "left open": self.left_open,
-            "upscales at once": f"{self.peak}, cap {self.cap}",
+            "concurrent upscales": f"{self.peak}, cap {self.cap}",
             "credits charged": f"{self.charged}, budget {self.budget}",
             "credits accounted for": f"{self.accounted_for:g}",
             "seconds": f"{self.seconds:.1f}",
@@ -96,7 +96,7 @@ class KillReport:
 
 @contextmanager
 def new_store(backend: str) -> Iterator[str]:
-    """The URL of a new store: an SQLite file, or a database of a new PostgreSQL server."""
+    """The URL of a new store: an SQLite file, or a database in a new PostgreSQL server."""
     if backend == "sqlite":
         with tempfile.TemporaryDirectory(prefix="akool-") as folder:
             yield f"sqlite:///{folder}/akool.db"
@@ -106,7 +106,7 @@ def new_store(backend: str) -> Iterator[str]:
 
 
 async def start_worker(scenario: KillScenario, store: str, emulator: Emulator) -> asyncio.subprocess.Process:
-    """Start a real worker in a separate process."""
+    """Start a worker in a separate process."""
     arguments = (
         f"--max-concurrent-upscales={scenario.cap}",
         f"--lost-reply-timeout={MAX_JOB_SECONDS / scenario.speed}",
@@ -122,7 +122,7 @@ async def start_worker(scenario: KillScenario, store: str, emulator: Emulator) -
 
 
 async def run(scenario: KillScenario) -> KillReport:
-    """Submit jobs, let workers work and die, and compare the store with the ledger."""
+    """Submit presses, run and kill workers, and compare the store with the ledger."""
     async with AsyncExitStack() as stack:
         store = stack.enter_context(new_store(scenario.backend))
         emulator = stack.enter_context(
@@ -138,28 +138,28 @@ async def run(scenario: KillScenario) -> KillReport:
         await jobs.submit(presses, max_credits=scenario.budget)
         await _work_and_kill(scenario, store, emulator, jobs, report)
         report.seconds = time.monotonic() - began
-        await _settle(report, jobs, emulator)
+        await _compare(report, jobs, emulator)
     return report
 
 
 async def _work_and_kill(
     scenario: KillScenario, store: str, emulator: Emulator, jobs: DurableFanOut, report: KillReport
 ) -> None:
-    chance = random.Random(scenario.seed)
+    rng = random.Random(scenario.seed)
     workers = [await start_worker(scenario, store, emulator) for _ in range(scenario.workers)]
-    reported_at = 0.0
+    printed_at = 0.0
     try:
         while any(worker.returncode is None for worker in workers):
-            await asyncio.sleep(chance.uniform(0, 2 * scenario.pause))
-            if time.monotonic() - reported_at > REPORT_INTERVAL:
-                reported_at = time.monotonic()
+            await asyncio.sleep(rng.uniform(0, 2 * scenario.pause))
+            if time.monotonic() - printed_at > REPORT_INTERVAL:
+                printed_at = time.monotonic()
                 print(f"{report.kills} killed, {await jobs.status()}", file=sys.stderr)
-            place = chance.randrange(len(workers))
-            if report.kills < scenario.kills and workers[place].returncode is None:
-                workers[place].kill()
-                await workers[place].wait()
+            index = rng.randrange(len(workers))
+            if report.kills < scenario.kills and workers[index].returncode is None:
+                workers[index].kill()
+                await workers[index].wait()
                 report.kills += 1
-                workers[place] = await start_worker(scenario, store, emulator)
+                workers[index] = await start_worker(scenario, store, emulator)
     finally:
         for worker in workers:
             with suppress(ProcessLookupError):
@@ -167,7 +167,7 @@ async def _work_and_kill(
             await worker.wait()
 
 
-async def _settle(report: KillReport, jobs: DurableFanOut, emulator: Emulator) -> None:
+async def _compare(report: KillReport, jobs: DurableFanOut, emulator: Emulator) -> None:
     ledger = emulator.ledger
     counts = await jobs.status()
     report.done, report.failed = counts.done, counts.failed + counts.over_budget

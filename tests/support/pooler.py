@@ -22,7 +22,7 @@ class Pooler:
         store: The URL of the database.
         sessions: The number of connections to the server.
         takes: ``asyncio.LifoQueue`` to give a transaction the connection that was used last, as PgBouncer does by
-            default, or ``asyncio.Queue`` for the one that has rested longest, as with its ``server_round_robin``.
+            default, or ``asyncio.Queue`` for the one that has been idle longest, like its ``server_round_robin``.
     """
 
     def __init__(self, store, *, sessions=1, takes=asyncio.LifoQueue):
@@ -50,7 +50,7 @@ class Pooler:
         await self._server.wait_closed()
 
     async def _connect(self):
-        """Log in to the server with trust, and keep the parameters that it reports, for the clients."""
+        """Log in to the server without a password, and keep the parameters that it reports for the clients."""
         reader, writer = await asyncio.open_unix_connection(self._socket)
         self._writers.append(writer)
         names = f"user\0{self._url.username}\0database\0{self._url.database}\0\0".encode()
@@ -71,7 +71,7 @@ class Pooler:
         writer.close()
 
     async def _greet(self, reader, writer):
-        """Let any client in, with a process number of the pooler."""
+        """Accept any client, with a process number that the pooler assigns."""
         kind = None
         while kind != PROTOCOL:
             length, kind = struct.unpack("!ii", await reader.readexactly(8))
@@ -82,7 +82,7 @@ class Pooler:
         writer.write(AUTHENTICATED + self._parameters + key + READY)
 
     async def _carry_transaction(self, reader, writer):
-        """Give a client a connection until the server is idle again. Return False if the client has gone."""
+        """Give a client a connection until the server is idle again. Return False if the client has disconnected."""
         message = await _read(reader)
         if message[:1] == b"X":
             return False
@@ -107,7 +107,7 @@ class Pooler:
 
 
 async def _carry_answer(session, writer):
-    """Forward all messages until the server is ready, and return its state then."""
+    """Pass on all messages until the server is ready, and return its state."""
     while True:
         message = await _read(session)
         if writer is not None:

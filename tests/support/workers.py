@@ -1,4 +1,4 @@
-"""Real workers, in separate processes."""
+"""Workers in separate processes, and what tests of durable runs need around them."""
 
 import asyncio
 import sys
@@ -15,18 +15,18 @@ from tests.support import commands
 from tests.support.schedules import FAST, QUICK
 
 SHORT = WorkerTiming().scaled(1 / 200)
-"""For workers in the test's own process, on an emulator that works as many times faster than AKOOL."""
+"""The timing of workers in the test's process, for an emulator that is 200 times as fast as AKOOL."""
 
 
 def open_jobs(emulator, store, **options):
-    """Make a durable fan-out on an emulator."""
+    """Return a durable fan-out for an emulator."""
     fast = {"polling": FAST, "timing": QUICK, "lost_reply_timeout": 0.1, "worker_timing": SHORT}
     return DurableFanOut(emulator.api_key, store, base_url=emulator.base_url, **{**fast, **options})
 
 
 @asynccontextmanager
 async def worker(emulator, store, folder, *options):
-    """Run a worker that is killed at the end if it still works."""
+    """Start a worker process. If it is still running at the end of the block, it is killed."""
     process = await commands.start(
         "worker",
         "--store",
@@ -49,7 +49,7 @@ async def worker(emulator, store, folder, *options):
 
 
 async def outcomes_of(jobs, presses=None):
-    """Return all outcomes, in order."""
+    """Return all outcomes in the order in which they were yielded."""
     return [outcome async for outcome in jobs.outcomes(presses)]
 
 
@@ -65,7 +65,7 @@ async def an_unknown_job(emulator, jobs):
 
 
 class TimedCounter(Counter):
-    """Count the ledger's requests, and record when each came."""
+    """A counter of requests for the ledger, which records the time of each request."""
 
     def __init__(self):
         super().__init__()
@@ -77,7 +77,7 @@ class TimedCounter(Counter):
 
 
 class Line:
-    """A TCP connection to a PostgreSQL server that can be cut and restored."""
+    """A TCP proxy for a PostgreSQL server, whose connections can be cut, stalled and restored."""
 
     def __init__(self, store):
         self._url = make_url(store)
@@ -101,17 +101,17 @@ class Line:
         await self._server.wait_closed()
 
     def cut(self):
-        """Let nothing pass from now on."""
+        """Abort all connections, and refuse new ones."""
         self._is_cut = True
         for end in self._ends:
             end.transport.abort()
 
     def stall(self):
-        """Drop everything that is sent, without an error."""
+        """Stop passing data on, without any error."""
         self._flows.clear()
 
     def mend(self):
-        """Let new connections pass, and everything that was held back."""
+        """Accept new connections, and pass on stalled data."""
         self._is_cut = False
         self._flows.set()
 
