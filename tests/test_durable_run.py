@@ -35,7 +35,7 @@ async def test_outcomes_come_as_they_finish_while_run_works(emulator, store):
 
 
 async def test_outcomes_of_some_presses_wait_only_for_these(emulator, tmp_path):
-    """outcomes() of two presses ends with them, although a third stays open. It refuses a press that is not recorded."""
+    """outcomes() of two presses ends with them, although a third stays open. It refuses unknown presses."""
     image_id = emulator.add_image()
     emulator.faults.script("create_by_button", Fault.stuck())
     async with open_jobs(emulator, f"sqlite:///{tmp_path}/a.db") as jobs:

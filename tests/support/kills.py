@@ -45,7 +45,7 @@ class KillScenario:
 
     @property
     def budget(self) -> int:
-        """Credits: a tenth more than all presses cost, since a press in doubt counts even if AKOOL did not accept it."""
+        """Credits: a tenth more than all presses cost, since a press in doubt counts even if it was not accepted."""
         return round(1.1 * PRICE * self.presses)
 
 
