@@ -58,7 +58,7 @@ logger = logging.getLogger("akool_async")
 
 @frozen
 class Limits:
-    """The limits that all workers of an account share."""
+    """The limits that a worker applies to all workers of its account together."""
 
     max_upscales: int
     max_operations: int | None
@@ -110,11 +110,11 @@ class AcceptJob:
 
 @frozen(eq=False)
 class EndJob:
-    """Record the end of a job that this worker has. A result is recorded even if another worker has the job, or has
-    ended it as unknown.
+    """Record the end of a job that this worker has.
 
-    The value is True once the job has ended, and False if it stays open: another worker has it, or its lost id has
-    become known.
+    If there is a result, it is recorded even if another worker has the job or has ended it as unknown. The change's
+    result is True once the job has ended, and False if it stays open: another worker has it, or its lost id
+    has become known.
     """
 
     job: LeasedJob
@@ -131,7 +131,9 @@ class EndJob:
     is_refused: bool
     """True if AKOOL is known not to have accepted the press."""
     has_result: bool
+    """True if AKOOL returned a result."""
     is_over_budget: bool
+    """True if the POST was not sent because the budget did not allow it."""
     frees_capacity = True
     is_optional = False
 

@@ -72,7 +72,7 @@ class DurableFanOut:
             the key.
         create: Whether to create a store that does not exist.
         max_concurrent_upscales: The most concurrent upscales of all workers of the account together. Start every worker
-            with the same value: each applies its own to the upscales of all.
+            with the same value: each applies its own value to the upscales of all workers.
         max_requests_per_second: The most requests per second of all workers of the account together, divided evenly
             among them. Start every worker with the same value.
         max_credits_per_day: The most credits that all workers of the account together may spend in a day (UTC). Once
@@ -182,7 +182,7 @@ class DurableFanOut:
     # --- submitting and carrying out ---
 
     async def submit(self, items: Items, *, max_credits: float | None = None) -> int:
-        """Record presses and prompts without sending them, and return how many of them are new.
+        """Record presses and prompts without sending them, and return how many jobs this adds or reopens.
 
         A press is identified by its image id and button, and a prompt by its ``key``. Submitting one again changes
         nothing, even after it has ended. There are two exceptions: a job that was not sent because it exceeded its

@@ -1,4 +1,4 @@
-"""Commits the changes of a worker in groups. A group holds all changes that arrived during the previous commit.
+"""Commit the changes of a worker in groups. A group holds all changes that arrived during the previous commit.
 
 Each caller waits for its own change. A thousand durable writes per second take only some tens of commits.
 """

@@ -462,18 +462,18 @@ class LeasedRun:
         """Requeue open jobs that no worker has and that are not in the queue.
 
         This happens if DBOS gave their batch to this worker and the answer was lost, if DBOS abandoned the batch, or if
-        a worker died while it took the batch over.
+        a worker died while it took over the batch.
         """
         self._beats += 1
         is_idle = self._is_queue_started and not self._batches
         search_all = is_idle or self._beats % BEATS_BETWEEN_SEARCHES == 0
         lost = await self._store.find_lost(others, only_claimed=not search_all)
         lost -= self._batches.keys()
-        again = lost & self._maybe_lost  # missing in two checks in a row: after one, a worker may be about to begin
-        self._maybe_lost = lost - again
-        if again:
-            await self._store.requeue(again)
-            logger.info("requeued %d batches that no worker was running", len(again))
+        lost_twice = lost & self._maybe_lost  # in two checks in a row: after one, a worker may be about to begin
+        self._maybe_lost = lost - lost_twice
+        if lost_twice:
+            await self._store.requeue(lost_twice)
+            logger.info("requeued %d batches that no worker was running", len(lost_twice))
 
     async def _save_learned(self) -> None:
         polling = self._akool.polling

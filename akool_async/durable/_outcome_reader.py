@@ -1,4 +1,4 @@
-"""Reads the outcomes of jobs in the order in which they ended, whichever process ended them."""
+"""Read the outcomes of jobs in the order in which they ended, whichever process carried them out."""
 
 from __future__ import annotations
 

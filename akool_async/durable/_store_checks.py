@@ -90,7 +90,7 @@ def check_sessions(engine: Engine, store_url: StoreUrl) -> None:
 
 @frozen
 class OpenedFile:
-    """The SQLite file of a store, as it was when the store was opened. For PostgreSQL, nothing is checked."""
+    """The identity of the SQLite file at the time when the store was opened. For PostgreSQL, nothing is checked."""
 
     _store_url: StoreUrl
     _status: os.stat_result | None
