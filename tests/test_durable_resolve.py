@@ -133,7 +133,7 @@ async def test_an_id_of_another_press_leaves_the_job_to_be_resolved(emulator, tm
         await jobs.run()
         job = await jobs.job(press)
         assert job.state is JobState.UNKNOWN
-        assert f"the id {other_id} belongs to V3 of {source}, not to {press}" in str(job.outcome.error)
+        assert f"the id {other_id} is that of V3 of {source}, not of {press}" in str(job.outcome.error)
         await jobs.resolve(press, operation_id=operation_id)
         await jobs.run()
         assert (await jobs.job(press)).outcome.ok

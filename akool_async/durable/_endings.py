@@ -133,7 +133,7 @@ async def _checked(outcome: Outcome, job: LeasedJob, akool: WorkerSession) -> Ou
     press, operation, error = outcome.press, outcome.operation, outcome.error
     if outcome.result is not None and operation is not None and contradiction(outcome.result, press) is not None:
         # The id came from a webhook or a person, and may have been mixed up.
-        message = f"the id {operation.id} belongs to {made_by(outcome.result)}, not to {job.item}"
+        message = f"the id {operation.id} is that of {made_by(outcome.result)}, not of {job.item}"
     elif error is not None and not isinstance(error, AkoolError):
         logger.error("%s: unexpected error", job.item, exc_info=error)
         message = f"unexpected error ({error!r})"
