@@ -6,11 +6,11 @@ The rooms, from the command line down; each imports only from those below it::
     commands/      one file for each command, or family of commands: its options and what it does
     options        options that several commands take
     batch/         `akool fan-out`: the file of presses, the plan, the run, the output that a later run continues
-    following/     a few operations, followed from the POST to the pictures on disk, in a live table
+    following/     the progress of a few operations, from the POST to the pictures on disk, in a live table
     gallery/       the page of `--gallery` and of the demo
     account        keys, sessions and stores
     exit_status    the exit statuses, and which errors lead to them
-    outcomes/      what became of a press: its line of JSON, its charge, what to do about a lost id
+    outcomes/      the outcome of a press: its line of JSON, its charge, what to do about a lost id
     messages       errors as sentences for people
     output/        stdout, stderr, terminals, folders
     signals        Ctrl-C, SIGTERM and SIGHUP
@@ -21,19 +21,19 @@ import sys
 from akool_async import _validate
 from akool_async.cli.exit_status import ExitStatus
 
-_OF_THE_EXTRA = {"PIL", "click", "cryptography", "dotenv", "jinja2", "portalocker", "rich"}
+_PACKAGES_OF_EXTRA = {"PIL", "click", "cryptography", "dotenv", "jinja2", "portalocker", "rich"}
 
 
 def main() -> None:
     """Run the command, or say what to install."""
     try:
-        from akool_async.cli.app import run  # noqa: PLC0415 - what it needs comes with the extra
+        from akool_async.cli.app import run  # noqa: PLC0415 - it imports packages of the extra
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in _OF_THE_EXTRA:
+        if (error.name or "").partition(".")[0] not in _PACKAGES_OF_EXTRA:
             raise
         print(f"akool: {_validate.install_hint(error.name, 'cli')}", file=sys.stderr)  # noqa: T201
         sys.exit(ExitStatus.ERROR)
-    except KeyboardInterrupt:  # as early as that
+    except KeyboardInterrupt:  # during the import
         sys.exit(ExitStatus.INTERRUPTED)
     sys.exit(run())
 

@@ -1,4 +1,7 @@
-"""Whose account: keys from the environment or a file, never from an argument, which every user of a machine can see."""
+"""Keys, sessions and stores. A key is read from the environment or a file, and is never an argument.
+
+Every user of a machine can see the arguments of its commands.
+"""
 
 from __future__ import annotations
 
@@ -24,13 +27,14 @@ if TYPE_CHECKING:
 
 KEY, ID, SECRET, BASE_URL = "AKOOL_API_KEY", "AKOOL_CLIENT_ID", "AKOOL_CLIENT_SECRET", "AKOOL_BASE_URL"
 MAX_KEY_FILE: Final = 64 * 2**10
+"""The largest key file in bytes."""
 DEFAULT_CAP: Final = 4
-"""Upscales that may run at AKOOL concurrently."""
+"""How many upscales may run at AKOOL concurrently by default."""
 
 
 @frozen
 class KeyFile:
-    """The file of --key-file, which is read once, as it may be a pipe."""
+    """The content of --key-file. It is read once, since the file may be a pipe."""
 
     path: Path
     text: str = field(repr=False)
@@ -38,34 +42,35 @@ class KeyFile:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read it to its end.
+        """Read a key file.
 
         Raises:
-            ConfigurationError: it is not a text, or too long to be a file of keys.
-            OSError: it cannot be read.
+            ConfigurationError: The file is not text, or is too long.
+            OSError: The file cannot be read.
         """
         with path.open("rb") as file:
             content = file.read(MAX_KEY_FILE + 1)
             stat = os.fstat(file.fileno())
         if len(content) > MAX_KEY_FILE:
-            raise ConfigurationError(f"{path} is too long for a file of keys")
+            raise ConfigurationError(f"{path} is too long for a key file")
         try:
             return cls(path, content.decode("utf-8-sig").strip(), stat)
         except UnicodeDecodeError:
             raise ConfigurationError(f"{path} is not a text file") from None
 
     def is_open_as(self, descriptor: int) -> bool:
-        """True if the descriptor is of the same file or pipe, of which nothing is left to read."""
+        """Return whether this descriptor is open on the same file or pipe, which has been read to its end."""
         return os.path.samestat(self._stat, os.fstat(descriptor))
 
 
 @frozen(kw_only=True)
 class StoreOptions:
-    """Where presses are recorded, and the account that they are of."""
+    """The store that a command uses, and the account whose presses it works on."""
 
     store: str
-    """A URL."""
+    """The URL of the store."""
     account: str | None
+    """The fixed name of the account; None to derive one from the key."""
     key_file: KeyFile | None
 
     def open(
@@ -78,8 +83,8 @@ class StoreOptions:
         webhook_url: str | None = None,
         observer: Observer | None = None,
     ) -> DurableFanOut:
-        """The recorded presses of the account; the arguments are those of ``DurableFanOut``."""
-        from akool_async.durable import DurableFanOut  # noqa: PLC0415 - of another extra, and slow to import
+        """Open the store. The arguments are those of ``DurableFanOut``."""
+        from akool_async.durable import DurableFanOut  # noqa: PLC0415 - it needs another extra, and is slow to import
 
         self._read_url()
         return DurableFanOut(
@@ -95,17 +100,17 @@ class StoreOptions:
         )
 
     def files(self) -> list[Path]:
-        """The files that the store is kept in, its database first; empty for PostgreSQL."""
+        """Return the files of the store, its database first; empty for PostgreSQL."""
         file = self._read_url().file
-        ends = ("", "-wal", "-shm", "-journal", ".lock")
-        return [] if file is None else [file.with_name(file.name + end) for end in ends]
+        suffixes = ("", "-wal", "-shm", "-journal", ".lock")
+        return [] if file is None else [file.with_name(file.name + suffix) for suffix in suffixes]
 
     def worker_command(self, *, until_empty: bool = False) -> str:
-        """The command that carries out what is recorded, for a shell."""
+        """Return the shell command that carries out the recorded presses."""
         return f"akool worker {'--until-empty ' if until_empty else ''}{self.for_shell()}"
 
     def for_shell(self) -> str:
-        """The options with which another command finds the same presses, quoted for a shell, without secrets."""
+        """Return the options that make another command use the same presses, quoted for a shell, without secrets."""
         url = self._read_url()
         options = ["--store", str(url) if url.file is None else self.store]
         if self.account is not None:
@@ -125,7 +130,7 @@ class StoreOptions:
 
 @frozen(kw_only=True)
 class WorkerStoreOptions(StoreOptions):
-    """A store, and how this process carries out what is recorded there."""
+    """A store, and the settings with which this process carries out the recorded presses."""
 
     max_concurrent_upscales: int
     max_requests_per_second: float | None
@@ -133,7 +138,7 @@ class WorkerStoreOptions(StoreOptions):
     webhook_url: str | None
 
     def open_for_work(self, *, observer: Observer | None = None) -> DurableFanOut:
-        """The recorded presses of the account; makes the store if it does not exist."""
+        """Open the store, and make it if it does not exist."""
         return self.open(
             create=True,
             max_concurrent_upscales=self.max_concurrent_upscales,
@@ -144,11 +149,11 @@ class WorkerStoreOptions(StoreOptions):
         )
 
     def worker_command(self, *, until_empty: bool = False) -> str:
-        """The command that goes on in the same way: the cap of the worker that starts last applies to all."""
+        """Return the command with the same settings, since the cap of the latest worker applies to all workers."""
         return " ".join([super().worker_command(until_empty=until_empty), *map(shlex.quote, self._settings())])
 
     def _settings(self) -> Iterator[str]:
-        """The options that differ from the defaults. A URL that may hold a secret is left out."""
+        """Yield the options that differ from the defaults. A URL that may hold a secret is left out."""
         if self.max_concurrent_upscales != DEFAULT_CAP:
             yield from ("--max-concurrent-upscales", str(self.max_concurrent_upscales))
         if self.max_requests_per_second is not None:
@@ -160,7 +165,7 @@ class WorkerStoreOptions(StoreOptions):
 
 
 class Credentials(TypedDict, total=False):
-    """What a key file gives a session."""
+    """The arguments of a session that come from a key file."""
 
     auth: ApiKey | ClientCredentials
     base_url: str | None
@@ -173,7 +178,7 @@ def open_session(
     max_requests_per_second: float | None = None,
     observer: Observer | None = None,
 ) -> AkoolSession:
-    """A session of the account in the file, or, without one, in the environment."""
+    """Open a session with the keys of the file, or of the environment without a file."""
     return AkoolSession(
         **credentials(key_file),
         max_concurrent_upscales=max_concurrent_upscales,
@@ -183,16 +188,16 @@ def open_session(
 
 
 def credentials(key_file: KeyFile | None) -> Credentials:
-    """The account of a file, or, without one, of the environment, which the session itself reads.
+    """Return the keys of a file, or nothing without a file: the session itself reads the environment.
 
     Raises:
-        ConfigurationError: there is no key.
+        ConfigurationError: There is no key.
     """
     if key_file is None:
         _require_key()
         return {}
-    settings = _settings(key_file.text)
-    if scale := settings.get(SCALE_VARIABLE):  # `akool emulator` prints it beside the keys
+    settings = _parse_settings(key_file.text)
+    if scale := settings.get(SCALE_VARIABLE):  # `akool emulator` prints it with the keys
         os.environ.setdefault(SCALE_VARIABLE, scale)
     return {"auth": _read_credentials(settings, key_file.path), "base_url": settings.get(BASE_URL) or None}
 
@@ -206,18 +211,17 @@ def _require_key() -> None:
 
 def _read_credentials(settings: Mapping[str, str | None], path: Path) -> ApiKey | ClientCredentials:
     key, client_id, secret = (settings.get(name) for name in (KEY, ID, SECRET))
-    if key and bool(client_id) == bool(secret):  # the pair beside a key is there to verify webhooks
+    if key and bool(client_id) == bool(secret):  # a pair beside a key serves to verify webhooks
         return ApiKey(key)
     if client_id and secret:
         return ClientCredentials(client_id, secret)
     raise ConfigurationError(
-        f"{path} must hold either {KEY}=..., or {ID}=... and {SECRET}=..., each on a line of its own, or nothing "
-        "but an API key"
+        f"{path} must hold {KEY}=..., or {ID}=... and {SECRET}=... on separate lines, or an API key alone"
     )
 
 
-def _settings(text: str) -> Mapping[str, str | None]:
-    """The lines NAME=VALUE of a text, as `akool emulator` prints them, or the one line of a text that is just a key."""
+def _parse_settings(text: str) -> Mapping[str, str | None]:
+    """Read lines NAME=VALUE, as `akool emulator` prints them, or a text that is just a key."""
     if text and len(text.split()) == 1 and not text.startswith("AKOOL_"):
         return {KEY: text}
     return dotenv_values(stream=io.StringIO(text), interpolate=False)

@@ -1,4 +1,4 @@
-"""The tree of commands, and how each ends: a message for people and an exit status."""
+"""The commands. Each ends with an exit status, and with a message if it fails."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from akool_async.cli.output.streams import prepare_streams
 def run(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit status."""
     prepare_streams()
-    use_formatter(None)  # until a command chooses another
+    use_formatter(None)  # `akool worker` may choose another one
     logging.basicConfig(handlers=[LogLines()])
     try:
         status = akool.main(args=arguments, prog_name="akool", standalone_mode=False)
@@ -55,13 +55,13 @@ def akool() -> None:
     vary one.
 
     Keys are read from AKOOL_API_KEY, or from AKOOL_CLIENT_ID and
-    AKOOL_CLIENT_SECRET, or from --key-file. Results go to stdout, all else to
-    stderr.
+    AKOOL_CLIENT_SECRET, or from --key-file. Results go to stdout, everything else
+    to stderr.
 
     \b
     Exit status: 0 done, 1 error, 2 wrong usage, 3 some jobs failed, 4 timed out
     (not cancelled), 5 an outcome is unknown, 130 interrupted.
-    """  # noqa: D301 - the backspace is click's word for a paragraph that stays as it is
+    """  # noqa: D301 - with \b, click does not wrap the paragraph
 
 
 for command in (credit, demo, emulator, fan_out, jobs, press, prompt, prune, resolve, result, worker):

@@ -1,4 +1,4 @@
-"""Exit statuses: which there are, and which one an error, several of them, or recorded presses lead to."""
+"""The exit statuses, and which of them follows from an error, from several errors, or from recorded presses."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class ExitStatus(IntEnum):
-    """Exit statuses; a script can distinguish a failed job from one that only took too long."""
+    """The exit status of a command. A script can distinguish a failed job from one that only took too long."""
 
     DONE = 0
     ERROR = 1
@@ -36,7 +36,8 @@ class ExitStatus(IntEnum):
 
 
 CODES_OF_NO_CREDIT: Final = (1006, 1104)
-"""Credit that runs out is an error of the account as well, but a run is planned with it: its other presses failed."""
+"""AKOOL's codes for too little credit. A run may plan to end that way, so these presses have failed (3), while any
+other error of the account is an error (1)."""
 _BY_ERROR: Final = (
     (OutcomeUnknownError, ExitStatus.OUTCOME_UNKNOWN),
     (OperationFailedError, ExitStatus.SOME_FAILED),
@@ -53,23 +54,23 @@ _MOST_SEVERE_FIRST: Final = (
 
 
 def status_of(error: Exception, otherwise: ExitStatus = ExitStatus.SOME_FAILED) -> ExitStatus:
-    """The status for one error; ``otherwise`` if it has none of its own."""
+    """Return the status for one error, or ``otherwise`` for an error without a status."""
     if isinstance(error, APIError) and is_account_error(error) and error.code not in CODES_OF_NO_CREDIT:
         return ExitStatus.ERROR
     return next((status for kind, status in _BY_ERROR if isinstance(error, kind)), otherwise)
 
 
 def most_severe(statuses: Iterable[ExitStatus]) -> ExitStatus:
-    """The one of several that the command ends with."""
+    """Return the status with which a command ends after several outcomes."""
     found = set(statuses)
     return next((status for status in _MOST_SEVERE_FIRST if status in found), ExitStatus.DONE)
 
 
 def status_of_jobs(counts: JobCounts, states: Collection[str]) -> ExitStatus:
-    """The status for the recorded presses of an account, of which those in ``states`` are shown.
+    """Return the status for the recorded presses of an account, of which those in ``states`` are listed.
 
-    An unknown press counts whether it is shown or not, since only a person can settle it. A failed one counts if it is
-    shown. An open one is no failure.
+    An unknown press counts whether it is listed or not, since only a person can settle it. A failed press counts if it
+    is listed. An open press is no failure.
     """
     if counts.unknown:
         return ExitStatus.OUTCOME_UNKNOWN
@@ -78,7 +79,7 @@ def status_of_jobs(counts: JobCounts, states: Collection[str]) -> ExitStatus:
 
 @contextmanager
 def after_spending() -> Iterator[None]:
-    """For what follows a paid request: a ``ValueError`` is no wrong usage (2) here, but an error (1)."""
+    """Make a ``ValueError`` an error (1): after a paid request it is no longer wrong usage (2)."""
     try:
         yield
     except ValueError as error:

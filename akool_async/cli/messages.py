@@ -37,11 +37,11 @@ REMEDIES: Final[dict[int | type[AkoolError], str]] = {
         "akool result on the source image shows whether its button is used; akool resolve settles it in a store."
     ),
 }
-"""What to do about an error of AKOOL's code, or else of the class."""
+"""The remedy for an error, by AKOOL's code or by class. The code takes precedence."""
 
 
 def explain(error: Exception) -> str:
-    """What went wrong, and what to do."""
+    """Return what went wrong and what to do about it."""
     if isinstance(error, click.ClickException):
         return error.format_message()
     if isinstance(error, BrokenPipeError):
@@ -53,14 +53,14 @@ def explain(error: Exception) -> str:
 
 
 def reason_of(error: Exception) -> str:
-    """The reason without the ids, which are shown beside it."""
-    if isinstance(error, WaitTimeoutError):  # its own message is for programs
+    """Return the reason without the ids, which commands show beside it."""
+    if isinstance(error, WaitTimeoutError):  # its message is for programs
         return f"not finished within {error.timeout:g} s; it runs on at AKOOL, paid for"
     return str(error.args[0]) if isinstance(error, AkoolError) and error.args else str(error) or type(error).__name__
 
 
 def account_errors(errors: Iterable[Exception | None]) -> list[str]:
-    """What kept the account, or the network, from pressing, and what to do: once, however many presses met it."""
+    """Return each error of the account or the network once, with its remedy, however many presses it stopped."""
     return list(dict.fromkeys(f"akool: {text}" for text in _explain_account_errors(errors)))
 
 

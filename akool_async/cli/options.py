@@ -1,4 +1,4 @@
-"""Options that several commands take, what they may be, and how a command gets them: as one value."""
+"""The options that several commands share, and the types of their values."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ if TYPE_CHECKING:
 
 Options = TypeVar("Options")
 MAX_NUMBER: Final = 1e9
+"""The largest number that an option takes, if it has no other limit."""
 
 
 def typed(kind: Callable[..., Options]) -> Callable[[Callable[[Options], int]], Callable[..., int]]:
-    """Give a command its parameters as one value of this class, whose fields are named as they are."""
+    """Pass a command its parameters as one value of a class with fields of the same names."""
 
     def decorate(command: Callable[[Options], int]) -> Callable[..., int]:
         @wraps(command)
-        def run(**parameters: Any) -> int:  # noqa: ANN401 - as click passes them
+        def run(**parameters: Any) -> int:  # noqa: ANN401 - click passes any types
             return command(kind(**parameters))
 
         return run
@@ -38,7 +39,7 @@ def typed(kind: Callable[..., Options]) -> Callable[[Callable[[Options], int]], 
 
 
 class Number(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic in newer versions of click only
-    """A finite number of at least 0, or above it."""
+    """A finite number, at least 0 or above 0."""
 
     name = "number"
 
@@ -47,7 +48,7 @@ class Number(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generi
         self._at_most = at_most
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401
-        """The number, which click's own types would let be NaN."""
+        """Return the number. Unlike click's own types, this one refuses NaN."""
         number: float = click.FLOAT.convert(value, param, ctx)
         fits = 0 < number <= self._at_most if self._above_zero else 0 <= number <= self._at_most
         if not fits:
@@ -63,13 +64,13 @@ class ButtonName(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # ge
     name = "button"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[Button]:  # noqa: ANN401
-        """The buttons that it names."""
+        """Return the buttons that a name stands for."""
         try:
             branches = read_then(value, self.name)
         except ValueError as error:
             self.fail(str(error).removeprefix(f"{self.name}: "), param, ctx)
         if any(branch.then for branch in branches):
-            self.fail(f"{value}: only akool fan-out presses buttons of images that are still to be made.", param, ctx)
+            self.fail(f"{value}: only akool fan-out presses buttons on the results of other presses.", param, ctx)
         return [branch.button for branch in branches]
 
     def shell_complete(
@@ -78,13 +79,13 @@ class ButtonName(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # ge
         param: click.Parameter,  # noqa: ARG002
         incomplete: str,
     ) -> list[click.shell_completion.CompletionItem]:
-        """The names that begin so."""
+        """Return the names that begin with what was typed."""
         names = ("U1", "U2", "U3", "U4", "V1", "V2", "V3", "V4", "U*", "V*")
         return [click.shell_completion.CompletionItem(name) for name in names if name.startswith(incomplete.upper())]
 
 
 class Then(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic in newer versions of click only
-    """What is pressed on results, such as "U* V1>U*"."""
+    """The buttons to press on results, such as "U* V1>U*"."""
 
     name = "buttons"
 
@@ -94,7 +95,7 @@ class Then(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic 
         param: click.Parameter | None,
         ctx: click.Context | None,
     ) -> tuple[Branch, ...]:
-        """The branches that it names."""
+        """Return the branches."""
         try:
             return read_then(value, self.name)
         except ValueError as error:
@@ -102,12 +103,12 @@ class Then(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic 
 
 
 class Input(click.File):
-    """A file to read, or - for stdin."""
+    """A file to read; - is stdin."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
-        """The open file."""
+        """Open the file."""
         if value == "-" and sys.stdin is None:
-            raise click.ClickException("stdin is closed, so there is nothing to read: name a file in place of -")
+            raise click.ClickException("stdin is closed, so there is nothing to read: name a file instead of -")
         return super().convert(value, param, ctx)
 
 
@@ -116,14 +117,14 @@ def _read_key_file(_: click.Context, __: click.Parameter, path: Path | None) -> 
 
 
 FOLDER: Final = click.Path(file_okay=False, path_type=Path, resolve_path=True)
-"""Resolved, so that the names of files in results are valid wherever the next command is started."""
+"""A folder as an absolute path, so that the file names in results are valid in every working directory."""
 FILE: Final = click.Path(dir_okay=False, path_type=Path)
 
 key_file = click.option(
     "--key-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     callback=_read_key_file,
-    help="Read the keys from a file, not from the environment.",
+    help="Read the keys from this file instead of the environment.",
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
 quiet = click.option("-q", "--quiet", is_flag=True, help="Show no progress on stderr.")
@@ -131,9 +132,9 @@ timeout = click.option(
     "--timeout",
     type=Number(above_zero=True),
     metavar="SECONDS",
-    help="How long to wait for an operation. It is not cancelled.",
+    help="How long to wait for an operation. After that it still runs at AKOOL.",
 )
-download = click.option("--download", type=FOLDER, metavar="DIR", help="Save the pictures there.")
+download = click.option("--download", type=FOLDER, metavar="DIR", help="Save the pictures in this folder.")
 max_concurrent_upscales = click.option(
     "--max-concurrent-upscales",
     type=click.IntRange(min=1),
@@ -152,13 +153,13 @@ lost_reply_timeout = click.option(
     "--lost-reply-timeout",
     type=Number(),
     metavar="SECONDS",
-    help="How long to wait for the id of a press whose reply was lost. After that the press is unknown and its slot is "
-    "free. Default: 60.",
+    help="How long to wait for the id of a press whose reply was lost. After that the press counts as unknown and its "
+    "slot is free. Default: 60.",
 )
 webhook_url = click.option(
     "--webhook-url",
     metavar="URL",
-    help="The public address of your webhook receiver. AKOOL calls it when an image has ended.",
+    help="The public address of your webhook receiver. AKOOL calls it when an image is completed or has failed.",
 )
 open_page = click.option(
     "--open/--no-open",
@@ -171,7 +172,7 @@ store = click.option(
     "--store",
     required=True,
     metavar="URL",
-    help="Where presses are recorded: sqlite:///FILE or postgresql://HOST/DATABASE.",
+    help="The store that records the presses: sqlite:///FILE or postgresql://HOST/DATABASE.",
 )
 account = click.option(
     "--account",
@@ -182,5 +183,7 @@ account = click.option(
 
 
 def wait(*, default: bool) -> Callable[[F], F]:
-    """--wait and --no-wait."""
-    return click.option("--wait/--no-wait", default=default, show_default=True, help="Wait until AKOOL is done.")
+    """Return the option --wait/--no-wait."""
+    return click.option(
+        "--wait/--no-wait", default=default, show_default=True, help="Wait until the image is completed or has failed."
+    )

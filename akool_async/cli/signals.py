@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP (the terminal was closed): each cancels the command and is raised nowhere in it.
+"""Ctrl-C, SIGTERM and SIGHUP (a closed terminal) cancel the command, and raise no exception at an arbitrary line.
 
 A signal that was ignored when the command began, as SIGHUP under nohup, stays ignored.
 """
@@ -18,17 +18,17 @@ T = TypeVar("T")
 
 CTRL_C: Final = signal.SIGINT
 ENDINGS: Final = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
-"""Signals that end a command once; a closed terminal sends SIGHUP more than once. Windows has no SIGHUP."""
+"""Signals of which only the first counts: a closed terminal sends SIGHUP more than once. Windows has no SIGHUP."""
 
 
 def run(command: Coroutine[Any, Any, T]) -> T:
-    """Run a command to its end.
+    """Run a command and return its result.
 
-    asyncio's own handling raises KeyboardInterrupt at the second Ctrl-C, wherever the program is, also between a reply
-    and the writing of its id.
+    asyncio's own handler is not used: at the second Ctrl-C it raises KeyboardInterrupt wherever the program is, even
+    between a reply and the writing of its id.
 
     Raises:
-        asyncio.CancelledError, KeyboardInterrupt: it was interrupted.
+        asyncio.CancelledError, KeyboardInterrupt: The command was interrupted.
     """
     before = {number: signal.getsignal(number) for number in ENDINGS}
     try:
@@ -39,17 +39,17 @@ def run(command: Coroutine[Any, Any, T]) -> T:
 
 
 def end_undisturbed() -> None:
-    """From now on SIGTERM and SIGHUP change nothing, because the command is ending. Ctrl-C still does not wait."""
+    """Ignore SIGTERM and SIGHUP from now on, because the command is ending. Ctrl-C still ends it immediately."""
     _ignore(ENDINGS)
 
 
 async def is_stopped_before(work: asyncio.Future[Any]) -> bool:
-    """Wait for some work, and return whether the command was interrupted first. The work itself goes on.
+    """Wait for some work, and return whether the command was interrupted first. The work itself continues.
 
-    After an interruption no signal changes anything any more.
+    After an interruption all signals are ignored.
 
     Raises:
-        Exception: the work's own error.
+        Exception: The error of the work.
     """
     try:
         await asyncio.shield(work)
@@ -62,17 +62,17 @@ async def is_stopped_before(work: asyncio.Future[Any]) -> bool:
 
 @contextmanager
 def uncaught() -> Iterator[None]:
-    """For a question to a person, before anything is spent: a signal ends the command immediately.
+    """Let a signal end the command immediately, for a question to the user before anything is spent.
 
-    Python's own handler of Ctrl-C would not: what comes just before the answer is read waits for the answer.
+    Python's own handler of Ctrl-C does not: a signal that comes just before the read is only handled after the answer.
     """
-    ours = {number: signal.getsignal(number) for number in (CTRL_C, *ENDINGS)}
-    for number in filter(_is_caught, ours):
+    handlers = {number: signal.getsignal(number) for number in (CTRL_C, *ENDINGS)}
+    for number in filter(_is_caught, handlers):
         signal.signal(number, signal.SIG_DFL)
     try:
         yield
     finally:
-        for number, handler in ours.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
 
 
@@ -87,7 +87,7 @@ async def _interruptible(command: Coroutine[Any, Any, T]) -> T:
 
     def interrupt(number: int, _: FrameType | None) -> None:
         nonlocal is_waiting
-        if is_waiting and number == CTRL_C:  # the loop is stuck, as in a write that nobody reads
+        if is_waiting and number == CTRL_C:  # the loop is blocked, as by a write to a pipe that nobody reads
             raise KeyboardInterrupt
         is_waiting = True
         end_undisturbed()
