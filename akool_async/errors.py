@@ -312,7 +312,7 @@ class BudgetError(AkoolError):
 
     def __init__(self, *, max_credits: float, charged: float, price: float) -> None:
         super().__init__(
-            f"not pressed: {charged:g} of max_credits={max_credits:g} are charged, and a press may cost {price:g}"
+            f"not sent: {charged:g} of max_credits={max_credits:g} are charged, and this may cost {price:g}"
         )
         self.max_credits = max_credits
         self.charged = charged

@@ -462,5 +462,5 @@ def _shortened(text: str) -> str:
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
 
 
-MAX_SHOWN: Final = 60
+MAX_SHOWN: Final = 40
 """Characters of a prompt that messages show."""

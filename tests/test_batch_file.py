@@ -127,8 +127,8 @@ def test_utf_16_is_reported_with_the_remedy(encoding):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('{"image_id": "a", "button": "U1", "button": "V1"}', "button is there twice"),
-        ('{"image_id": "a", "image_id": "b", "button": "V1"}', "image_id is there twice"),
+        ('{"image_id": "a", "button": "U1", "button": "V1"}', "button is given twice"),
+        ('{"image_id": "a", "image_id": "b", "button": "V1"}', "image_id is given twice"),
         ('{"image_id": "\\ud800", "button": "V1"}', "image_id must be"),
         ('{"image_id": "a\\u0000", "button": "V1"}', "image_id must be"),
         ('{"image_id": 1e999, "button": "V1"}', "image_id must be"),
@@ -153,7 +153,7 @@ def test_jsonl_that_is_not_meant_so_is_reported_by_line(line, message):
 def test_a_json_array_is_reported_with_the_remedy(name, indent):
     """Also where it has one object on a line, of which the last would be a line of JSONL."""
     rows = [{"image_id": "a", "button": "U1"}, {"image_id": "b", "button": "V1"}]
-    with pytest.raises(InputFileError, match="a line of its own"):
+    with pytest.raises(InputFileError, match="a separate line"):
         read_batch(json.dumps(rows, indent=indent).encode(), name)
 
 

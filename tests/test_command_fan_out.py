@@ -561,4 +561,4 @@ async def test_a_balance_that_does_not_suffice_is_reported_before_anything_is_pr
         _, plan, _ = await run("fan-out", "presses.csv", cwd=tmp_path, environment=emulator.environment())
         assert emulator.ledger.posts == []
     assert "missing" in plan
-    assert "credits: what the balance does not suffice for stays unpressed" in " ".join(plan.split())
+    assert "credits; what the balance cannot pay for is not made" in " ".join(plan.split())

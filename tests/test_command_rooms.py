@@ -48,7 +48,7 @@ from akool_async.emulator import Fault
         ({"credits_estimated": 2.0}, "2 credits of that are an estimate"),
         ({"credits_in_doubt": 4.0}, "up to 4 credits more may have been charged"),
         ({"credits_elsewhere": 3.0}, "3 credits went elsewhere: another program"),
-        ({"credits_elsewhere": 3.0, "credits_in_doubt": 4.0}, "reported too low, or a press whose outcome is unknown"),
+        ({"credits_elsewhere": 3.0, "credits_in_doubt": 4.0}, "3 credits more are gone: for prompts and presses whose"),
         ({"credits_elsewhere": -5.0}, "the balance is 5 credits higher than that explains: a top-up, or a refund"),
     ],
 )

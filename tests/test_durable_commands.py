@@ -101,7 +101,7 @@ async def test_sigterm_leaves_a_run_to_a_worker(slow, store, akool, tmp_path):
     process.send_signal(signal.SIGTERM)
     _, errors = await process.communicate()
     assert process.returncode == ExitStatus.INTERRUPTED
-    assert "recorded presses that have not ended stay in the store; to go on, run the same command" in errors.decode()
+    assert "open presses stay in the store; to continue, run the same command" in errors.decode()
     assert f" {slow.ledger.charged:g} credits charged by this run" in errors.decode()
     async with worker(slow, store, tmp_path, "--until-empty") as other:
         assert await other.wait() == ExitStatus.DONE
@@ -143,7 +143,10 @@ async def test_a_budget_counts_presses_that_wait_in_the_store(slow, store, akool
     plan = json.loads(output)
     assert (plan["waiting"], plan["to_press"], plan["credits"]) == (4, 8, 24)
     status, _, errors = await akool("fan-out", "batch.csv", "--yes", "--max-credits", "7")
-    assert (status, "4 presses wait in the store and cost up to 8 credits" in errors) == (ExitStatus.USAGE, True)
+    assert (status, "4 prompts and presses wait in the store and cost about 8 credits" in errors) == (
+        ExitStatus.USAGE,
+        True,
+    )
     assert slow.ledger.posts == []
     status, output, errors = await akool("fan-out", "batch.csv", "--yes", "--max-credits", "12")
     assert status == ExitStatus.DONE, errors

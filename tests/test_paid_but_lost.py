@@ -244,7 +244,7 @@ async def test_one_id_does_not_settle_two_presses(emulator, tmp_path, other):
     status, _, errors = await run(*FAN_OUT, cwd=tmp_path, environment=emulator.environment())
     assert status == 5, errors
     last = {line["button"]: line for line in read_lines(tmp_path / "out.jsonl")}
-    assert last["V1"]["error"] == f"the id {operation.id} is given for V2 of {image_id} as well"
+    assert last["V1"]["error"] == f"the id {operation.id} was entered for V2 of {image_id} as well"
     assert last["V1"]["charged"] is True
     assert last["V2"]["ok"] is (other == "done")
 
@@ -338,7 +338,7 @@ async def test_over_the_budget_is_no_failure(emulator, tmp_path):
     write_batch(tmp_path, emulator.add_image(), "V*")
     status, _, errors = await run(*FAN_OUT, "--max-credits", 4, cwd=tmp_path, environment=emulator.environment())
     assert status == 0
-    assert "over budget: it would pass the 4 credits" in errors
+    assert "over budget: it could exceed the 4 credits" in errors
     assert "failed" not in errors
     assert "2 of 4 presses done, 4 credits charged by this run" in errors
 

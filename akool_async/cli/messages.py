@@ -55,7 +55,7 @@ def explain(error: Exception) -> str:
 def reason_of(error: Exception) -> str:
     """Return the reason without the ids, which commands show beside it."""
     if isinstance(error, WaitTimeoutError):  # its message is for programs
-        return f"not finished within {error.timeout:g} s; it runs on at AKOOL, paid for"
+        return f"not finished within {error.timeout:g} s; it runs on at AKOOL and is paid for"
     return str(error.args[0]) if isinstance(error, AkoolError) and error.args else str(error) or type(error).__name__
 
 

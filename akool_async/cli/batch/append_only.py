@@ -1,4 +1,4 @@
-"""A file of lines that only grows, each line whole or not at all."""
+"""A file to which whole lines are appended."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
 
 class AppendOnlyFile:
-    """Open until it is closed. A line that a killed program could not end can be ended, so that it spoils no other."""
+    """A file to which lines are appended: each of them whole, or not at all."""
 
     def __init__(self, path: Path) -> None:
         self.file = path.open("ab+", buffering=0)
 
-    def mend(self) -> None:
-        """End a cut last line."""
+    def end_last_line(self) -> None:
+        """End the last line if a killed program left it without a line end, so that the next line stays separate."""
         size = self.file.seek(0, os.SEEK_END)
         if size:
             self.file.seek(size - 1)
@@ -28,7 +28,7 @@ class AppendOnlyFile:
         """Write a line immediately.
 
         Raises:
-            OSError: it could not be written, and nothing of it is there.
+            OSError: The line could not be written; no part of it stays in the file.
         """
         content = line.encode() + b"\n"
         size = self.file.seek(0, os.SEEK_END)
@@ -36,20 +36,20 @@ class AppendOnlyFile:
             written = self.file.write(content)
         except OSError as error:
             raise OSError(error.errno, error.strerror, self.file.name) from None
-        if written != len(content):  # a disk that is full takes what it can
+        if written != len(content):  # a disk that becomes full takes a part
             self.file.truncate(size)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.file.name)
 
     def try_to_write(self) -> None:
-        """Write a line and take it back.
+        """Write an empty line and remove it.
 
         Raises:
-            OSError: it could not be written.
+            OSError: The line could not be written.
         """
         size = self.file.seek(0, os.SEEK_END)
         self.append("")
         self.file.truncate(size)
 
     def close(self) -> None:
-        """Close it, and end the lock on it."""
+        """Close the file, which releases the lock on it."""
         self.file.close()

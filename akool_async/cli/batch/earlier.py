@@ -1,4 +1,4 @@
-"""What earlier runs knew about a node, and how that decides what this run does and writes."""
+"""How the results of earlier runs decide what this run does with a node, and what it writes."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ CODES_OF_USED: Final = codes_of(NotOperableError)
 """AKOOL's codes for a button that is used."""
 CODES_OF_UNKNOWN: Final = codes_of(NotFoundError)
 """AKOOL's codes for an id that it does not know."""
-USED: Final = "the reply was lost, and the button is used: it was charged, its new id is not known"
+USED: Final = "the reply was lost, and the button is used: the press was charged, and its new id is not known"
 
 
 class Step(Enum):
-    """What a run does with a press that has no id."""
+    """The action of a run for a press that has no id."""
 
     PRESS = "press"
     KEEP_LOST = "it was charged"
@@ -33,7 +33,13 @@ class Step(Enum):
 
 
 def next_step(earlier: PressState | None, *, is_used: bool, is_offered: bool) -> Step:
-    """Decide by what an earlier run knew, and by what the source image shows now: a button works once."""
+    """Decide by the result of earlier runs and by the buttons of the source image, since a button works once.
+
+    Args:
+        earlier: The state that an earlier run wrote; None if there is no line.
+        is_used: True if the source image shows the button as used.
+        is_offered: True if the source image offers the button.
+    """
     if earlier is PressState.LOST:
         return Step.KEEP_LOST
     if is_used:
@@ -44,9 +50,9 @@ def next_step(earlier: PressState | None, *, is_used: bool, is_offered: bool) ->
 
 
 def with_earlier(line: OutcomeLine, earlier: OutcomeLine | None) -> OutcomeLine:
-    """A new line of a press, with what only an earlier line knew.
+    """Return the new line of a press, completed with facts that only an earlier line has.
 
-    A later poll that shows less, as after 7 days, does not remove what is known of the operation.
+    A poll that shows less, as it does after 7 days, does not remove these facts.
     """
     if earlier is None:
         return line
@@ -58,13 +64,13 @@ def with_earlier(line: OutcomeLine, earlier: OutcomeLine | None) -> OutcomeLine:
 
 
 def _settle(line: OutcomeLine, earlier: OutcomeLine) -> OutcomeLine:
-    """The new line, unless it knows no more of a press whose id was lost, or that is in doubt.
+    """Return the line for a press whose id was lost, or whose outcome was unknown, after an earlier run.
 
-    If the press was not made now, the earlier one counts; if the button is used, AKOOL accepted the earlier one. An id
+    If this run did not press, the earlier press counts. If the button is used, AKOOL accepted the earlier press. An id
     that AKOOL does not know settles nothing.
     """
     if line.id is not None and line.code in CODES_OF_UNKNOWN:
-        return evolve(earlier, error=f"AKOOL does not know the id {line.id} that was written down for it")
+        return evolve(earlier, error=f"AKOOL does not know the id {line.id} that was entered for it")
     if line.state not in FREE:
         return line
     if line.code in CODES_OF_USED:
@@ -73,9 +79,13 @@ def _settle(line: OutcomeLine, earlier: OutcomeLine) -> OutcomeLine:
 
 
 def reason_against(image: ImageResult, press: ButtonPress | None, *, by_hand: bool) -> str | None:
-    """Why the id of an image is not that of a press, or of a prompt (None); None if it may be.
+    """Return why an image cannot be the result of a press, or of a prompt; None if it can be.
 
-    ``by_hand`` is False for an id that AKOOL itself gave: its pages show a reply with the source of another image.
+    Args:
+        image: The image.
+        press: The press; None for a prompt.
+        by_hand: True if a person entered the id. An id from AKOOL is checked less strictly, since AKOOL's pages show a
+            reply that names another source image.
     """
     is_other = has_other_origin(image, press) if by_hand else contradiction(image, press) is not None
     wanted = "one of a prompt" if press is None else f"{press.button} of {press.image_id}"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class FanOutOptions:
-    """What the command line says."""
+    """The options and the argument of `akool fan-out`."""
 
     file: BinaryIO
     then: tuple[Branch, ...]
@@ -42,22 +42,22 @@ class FanOutOptions:
     quiet: bool
 
     def check(self) -> None:
-        """Refuse options that do not go together.
+        """Refuse options that exclude each other.
 
         Raises:
-            click.UsageError: some do not.
+            click.UsageError: Two options exclude each other.
         """
         if self.store is not None and self.timeout is not None:
-            raise click.UsageError("--timeout cannot be used with --store: recorded presses are followed to their end")
+            raise click.UsageError("--timeout cannot be used with --store: a run waits for all recorded presses")
         if self.store is not None and self.retry_unknown:
             raise click.UsageError(
-                "--retry-unknown cannot be used with --store: akool resolve settles what is recorded"
+                "--retry-unknown cannot be used with --store: settle recorded prompts with akool resolve"
             )
         if self.store is None:
             self._refuse_options_of_a_store()
         if self.key_file is not None and self.key_file.is_open_as(self.file.fileno()):
             raise click.UsageError(
-                "FILE and --key-file are the same file or pipe, which can be read for one of them alone"
+                "FILE and --key-file are the same file or pipe: read the keys from another file or the environment"
             )
 
     def _refuse_options_of_a_store(self) -> None:
@@ -67,11 +67,11 @@ class FanOutOptions:
             ("--webhook-url", self.webhook_url),
         ):
             if value is not None:
-                raise click.UsageError(f"{name} requires --store: it is for presses that are recorded in a store")
+                raise click.UsageError(f"{name} requires --store: add --store, or omit {name}")
 
     @property
     def store_options(self) -> WorkerStoreOptions | None:
-        """Where presses are recorded, and how this run carries them out; None without --store."""
+        """The store, and the settings with which this run carries out its presses; None without --store."""
         if self.store is None:
             return None
         return WorkerStoreOptions(
@@ -86,21 +86,21 @@ class FanOutOptions:
 
     @property
     def store_for_shell(self) -> str | None:
-        """The options by which the next command finds the recorded presses; None without --store."""
+        """The options that make another command use the same store; None without --store."""
         return None if self.store_options is None else self.store_options.for_shell()
 
     @property
     def is_recorded(self) -> bool:
-        """True if the same command, run again, finds the ids of this run."""
+        """True if the same command finds the ids of this run when it is run again."""
         return self.output is not None or self.store is not None
 
     @property
     def rules(self) -> Rules:
-        """What it says about earlier runs."""
+        """The options that concern earlier runs."""
         return Rules(with_files=self.download is not None, retry_unknown=self.retry_unknown)
 
     def budget(self, balance: float) -> float | None:
-        """Credits that may be charged; None for as many as the presses cost."""
+        """Return the credits that this run may be charged, given the balance before it; None without a limit."""
         limits = [] if self.max_credits is None else [self.max_credits]
         if self.reserve is not None:
             limits.append(max(balance - self.reserve, 0.0))

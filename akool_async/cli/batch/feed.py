@@ -1,4 +1,4 @@
-"""The items that a run passes on: what is planned, and later what is pressed on images that earlier runs have begun."""
+"""The items that a run sends and presses: the planned ones, and later presses on images that are fetched meanwhile."""
 
 from __future__ import annotations
 
@@ -17,40 +17,41 @@ if TYPE_CHECKING:
 
 @define(eq=False)
 class Feed:
-    """Tasks as they turn up, until no fetch is under way that may bring more."""
+    """A queue of tasks. It ends when no fetch is running that may add more."""
 
     _index: NodeIndex
     _fetches: int = 0
+    """Fetches that are running."""
     _tasks: asyncio.Queue[Task | None] = field(factory=asyncio.Queue, init=False)
 
     def add(self, tasks: Iterable[Task]) -> None:
-        """More to send and press."""
+        """Add tasks."""
         for task in tasks:
             self._index.add(task.item, task.node)
             self._tasks.put_nowait(task)
 
     def begin_fetches(self, number: int) -> None:
-        """So many fetches begin, whose results may be pressed on."""
+        """Count fetches that begin. Their results may have buttons to press."""
         self._fetches += number
 
     def end_fetch(self) -> None:
-        """One has ended, and what it brought was added."""
+        """Count one fetch as ended, after its tasks were added."""
         self._fetches -= 1
         self.close_if_over()
 
     def close_if_over(self) -> None:
-        """If nothing else can turn up, let the items end."""
+        """End the queue if no fetch is running."""
         if not self._fetches:
             self._tasks.put_nowait(None)
 
     async def items(self) -> AsyncGenerator[Item, None]:
-        """Each item, until there will be no more."""
+        """Yield each item as it is added, until the queue ends."""
         while (task := await self._tasks.get()) is not None:
             yield task.item
-        self._tasks.put_nowait(None)  # so that asking again ends as well
+        self._tasks.put_nowait(None)  # a second iteration ends as well
 
-    def at_hand(self) -> list[Item]:
-        """The items that have turned up so far; the rest is left in the feed."""
+    def take_available(self) -> list[Item]:
+        """Remove and return the items that were added so far, without waiting."""
         found = []
         while not self._tasks.empty():
             if (task := self._tasks.get_nowait()) is None:

@@ -1,4 +1,4 @@
-"""Operations that earlier runs have paid for, and the pictures of all operations."""
+"""Waiting for the operations of earlier runs, and saving the pictures of all operations."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ MAX_CONCURRENT_DOWNLOADS: Final = 16
 
 @frozen(eq=False)
 class PictureSaver:
-    """Saves the pictures of outcomes, then has their lines written."""
+    """Saves the pictures of outcomes, and writes their lines."""
 
     _akool: AkoolSession
     _writer: LineWriter
     _folder: Path | None
-    """None: no pictures are saved."""
+    """None if no pictures are saved."""
     _slots: asyncio.Semaphore = field(factory=lambda: asyncio.Semaphore(MAX_CONCURRENT_DOWNLOADS), init=False)
 
     async def save(self, node: Node, outcome: Outcome) -> None:
-        """Save one outcome.
+        """Save the pictures of one outcome, and write its line.
 
         Raises:
-            OSError: its line could not be written.
+            OSError: The line could not be written.
         """
         files: list[Path] = []
         download_error: AkoolError | None = None
@@ -52,21 +52,21 @@ class PictureSaver:
 
 @frozen(eq=False)
 class Fetcher:
-    """Waits for the operations of earlier runs, by AKOOL's ids or by ids that somebody found and wrote down."""
+    """Waits for the operations of earlier runs, by ids from AKOOL or by ids that a person entered."""
 
     _akool: AkoolSession
     _fetches: list[Fetch]
-    """All of this run."""
+    """All fetches of this run."""
     _output: OutputFile
     _writer: LineWriter
     _timeout: float | None
-    """Seconds."""
+    """Seconds to wait for each operation; None to wait without a limit."""
 
     async def fetch(self, fetch: Fetch) -> Outcome:
-        """Wait for one operation; an id of something else is refused, and the node stays as it was."""
+        """Wait for one operation. If its id belongs to another press, refuse the id and keep the node unsettled."""
         by_hand = self._writer.is_found_by_hand(fetch)
         if by_hand and (other := self._other_node_of(fetch)) is not None:
-            return self._refuse(fetch, f"the id {fetch.operation_id} is given for {other} as well")
+            return self._refuse(fetch, f"the id {fetch.operation_id} was entered for {other} as well")
         operation = self._akool.operation(fetch.operation_id)
         outcome = await self._wait(fetch, operation)
         seen = outcome.result or operation.latest
@@ -89,7 +89,7 @@ class Fetcher:
         return _outcome_of(fetch, operation, None, result)
 
     def _other_node_of(self, fetch: Fetch) -> str | None:
-        """What else an id is known for."""
+        """Return the label of another node with the same id; None if there is no such node."""
         known = {node: line for node, line in self._output.lines.items() if line.id == fetch.operation_id}
         known |= {other.node.id: other.line for other in self._fetches if other.operation_id == fetch.operation_id}
         return next((line.label for node, line in known.items() if node != fetch.node.id), None)

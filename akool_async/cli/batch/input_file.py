@@ -1,4 +1,4 @@
-"""The file of a batch: CSV, JSONL or a prompt a line, with the number of the line that each item came from."""
+"""The file of a batch: CSV, JSONL, or text with one prompt on each line."""
 
 from __future__ import annotations
 
@@ -25,10 +25,8 @@ if TYPE_CHECKING:
 DELIMITERS = ",;\t|"
 JSONL_SUFFIXES = (".jsonl", ".ndjson")
 EXAMPLE: Final = '{"image_id": "...", "button": "U1"} or {"prompt": "..."}'
-
-
-SIMILAR: Final = 0.75
-"""How similar a name is to that of a column if it is probably meant for it, from 0 to 1."""
+MIN_SIMILARITY: Final = 0.75
+"""From 0 to 1; a name at least as similar to that of a column is probably a misspelling of it."""
 
 
 class InputFileError(ValueError):
@@ -37,26 +35,27 @@ class InputFileError(ValueError):
 
 @frozen
 class Entry:
-    """A press or a prompt, and the line that asks for it first."""
+    """A press or a prompt, and the first line that asks for it."""
 
     line: int
+    """The number of the line, from 1."""
     item: Item
-    """A prompt has a key and makes one image."""
+    """A prompt here has a key and makes one image."""
     name: str | None = None
-    """For people, as the line gives it; of a prompt without one, some of its words."""
+    """The name for people, from the column ``name``. The default for a prompt is some of its words."""
     batch: NodeId | None = None
-    """Of a further image of a prompt: the first one."""
+    """The first image of a prompt with a batch quantity, if this is a further one; else None."""
     number: int = 1
-    """Which image of a prompt it is."""
+    """The number of the image within a prompt with a batch quantity, from 1."""
 
     @property
     def press(self) -> ButtonPress | None:
-        """None for a prompt."""
+        """The press; None for a prompt."""
         return press_of(self.item)
 
     @property
     def node(self) -> NodeId:
-        """Its identity in every run."""
+        """The identity of the item, the same in every run."""
         return node_of(self.item)
 
 
@@ -70,19 +69,20 @@ class Invalid:
 
 @frozen
 class Batch:
-    """What a file asks for: each press and each prompt once, in the order of the file."""
+    """The presses and prompts of a file, each once, in the order of the file."""
 
     name: str
+    """The name of the file."""
     entries: tuple[Entry, ...]
     invalid: tuple[Invalid, ...]
     repeated: int
-    """Presses and prompts that were asked for again."""
+    """How many presses and prompts the file asks for again."""
     misspelt: tuple[str, ...] = ()
-    """Names of columns that are not read, and that are close to one that is."""
+    """Columns that are not read, and whose name is similar to that of a column that is read."""
 
 
 def node_of(item: Item) -> NodeId:
-    """The identity of an item of a batch."""
+    """Return the identity of an item of a batch."""
     return NodeId.of_press(item) if isinstance(item, ButtonPress) else NodeId.of_prompt(item.key or "")
 
 
@@ -90,40 +90,44 @@ def read_batch(content: bytes, name: str, then: tuple[Branch, ...] = ()) -> Batc
     """Read a whole file.
 
     Args:
-        content: Of the file.
-        name: The file's, by which its kind is known.
-        then: What is pressed on the results of lines that do not say that themselves.
+        content: The content of the file.
+        name: The name of the file. Its ending decides how the content is read.
+        then: The buttons to press on the results of lines that have no ``then``.
 
     Raises:
-        InputFileError: there is nothing in it, or no header, or it is not text, or the quotes of its cells do not pair
-            up.
+        InputFileError: The file is empty, has no header, is not text, or has quotes that do not pair up.
     """
     reader = _BatchReader(then)
     for line, fields in _choose_reader(name, text := _decode(content, name))(text, name):
         reader.add(line, fields)
     batch = reader.batch(name)
     if not batch.entries and not batch.invalid:
-        raise InputFileError(
-            f"{name} asks for no press and no prompt: write a header image_id,button and a line for each image, or a "
-            "header prompt and a line for each prompt"
-        )
+        raise InputFileError(f"{name} asks for no press and no prompt: {_remedy_for_empty(name)}")
     return batch
+
+
+def _remedy_for_empty(name: str) -> str:
+    if Path(name).suffix.lower() == ".txt":
+        return "write one prompt on each line"
+    if Path(name).suffix.lower() in JSONL_SUFFIXES:
+        return f"write on each line {EXAMPLE}"
+    return "write a header image_id,button and a line for each image, or a header prompt and a line for each prompt"
 
 
 @define
 class _BatchReader:
-    """What the lines read so far ask for."""
+    """Collects the presses and prompts of lines."""
 
     _then: tuple[Branch, ...]
     _entries: dict[NodeId, Entry] = field(factory=dict)
     _invalid: list[Invalid] = field(factory=list)
     _repeated: int = 0
     _names: dict[str, None] = field(factory=dict)
-    """Of all columns."""
+    """The names of all columns, in order."""
     _keys: PromptKeys = field(factory=PromptKeys)
 
     def add(self, line: int, fields: dict[str, Any] | ValueError) -> None:
-        """Read one more line."""
+        """Read one line."""
         try:
             if isinstance(fields, ValueError):
                 raise fields
@@ -134,13 +138,13 @@ class _BatchReader:
             self._invalid.append(Invalid(line, str(error)))
 
     def batch(self, name: str) -> Batch:
-        """All that was read."""
+        """Return everything that was read."""
         unread = [each for each in self._names if isinstance(each, str) and each not in COLUMNS]
-        misspelt = tuple(each for each in unread if get_close_matches(each, COLUMNS, cutoff=SIMILAR))
+        misspelt = tuple(each for each in unread if get_close_matches(each, COLUMNS, cutoff=MIN_SIMILARITY))
         return Batch(name, tuple(self._entries.values()), tuple(self._invalid), self._repeated, misspelt)
 
     def _add(self, line: int, asked: Asked) -> None:
-        items = list(self._single(asked.item, line))
+        items = list(self._split_images(asked.item, line))
         first = node_of(items[0])
         for number, item in enumerate(items, start=1):
             entry = Entry(line, item, asked.name, None if number == 1 else first, number)
@@ -148,8 +152,8 @@ class _BatchReader:
             self._entries[entry.node] = entry if known is None else _merge(known, entry)
         self._repeated += known is not None
 
-    def _single(self, item: Item, line: int) -> Iterator[Item]:
-        """The press, or a prompt with a key for each image."""
+    def _split_images(self, item: Item, line: int) -> Iterator[Item]:
+        """Yield a press as it is, and a prompt once for each of its images, each time with another key."""
         if isinstance(item, ButtonPress):
             yield item
             return
@@ -158,7 +162,7 @@ class _BatchReader:
 
 
 def _merge(known: Entry, again: Entry) -> Entry:
-    """What is asked for twice is done once, with all that is to be pressed on its result."""
+    """Return one entry for an item that occurs twice, with the presses that both lines ask for on its result."""
     if not again.item.then or again.item.then == known.item.then:
         return known
     return evolve(known, item=evolve(known.item, then=(*known.item.then, *again.item.then)))
@@ -190,13 +194,13 @@ def _choose_reader(name: str, text: str) -> Callable[[str, str], Iterator[tuple[
 
 
 def _read_text(text: str, name: str) -> Iterator[tuple[int, dict[str, Any] | ValueError]]:
-    """A prompt a line."""
+    """Read one prompt from each line."""
     lines = re.split(r"\r\n|\r|\n", text)
     header = next((line for line in lines if line.strip()), "")
     if any(map(_is_header, (read_header(header, delimiter) for delimiter in DELIMITERS))):
         better = Path(name).with_suffix(".csv").name
         raise InputFileError(
-            f"{name} looks like CSV, but its name says a prompt a line: rename it, such as to {better}"
+            f"{name} looks like CSV, but a .txt file has one prompt on each line: rename it, such as to {better}"
         )
     for number, line in enumerate(lines, start=1):
         if line.strip():
@@ -204,7 +208,7 @@ def _read_text(text: str, name: str) -> Iterator[tuple[int, dict[str, Any] | Val
 
 
 def _is_header(columns: list[str]) -> bool:
-    """Whether a line names the columns of a batch, rather than being a prompt."""
+    """Return whether a line of a text is a header of CSV rather than a prompt."""
     known = {*COLUMNS} & {*columns}
     return known >= {*PRESS_COLUMNS} or ("prompt" in known and (len(known) > 1 or columns == ["prompt"]))
 
@@ -213,14 +217,14 @@ def _is_header(columns: list[str]) -> bool:
 
 
 def _is_json(text: str) -> bool:
-    """Whether a text begins with a line that is an object of JSON, or part of an array."""
+    """Return whether the first line of a text is a JSON object, or part of an array of objects."""
     first = text.strip().split("\n", 1)[0].strip()
     return first == "[" or isinstance(_read_json(first.lstrip("[").rstrip(",]")), dict)
 
 
 def _read_jsonl(text: str, name: str) -> Iterator[tuple[int, dict[str, Any] | ValueError]]:
     if text.lstrip().startswith("["):
-        raise InputFileError(f"{name} is a JSON array: write each of its objects on a line of its own")
+        raise InputFileError(f"{name} is a JSON array: write each of its objects on a separate line, without brackets")
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             yield number, _read_json(line)
@@ -237,7 +241,7 @@ def _read_json(line: str) -> dict[str, Any] | ValueError:
 
 
 class _RepeatedError(ValueError):
-    """A key twice, of which JSON would take the last."""
+    """A JSON object has a key twice. The json module would take the last one."""
 
 
 def _read_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -245,7 +249,7 @@ def _read_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     for name in dict.fromkeys(names):
         if names.count(name) > 1 and name in _MEANT_ONCE:
             remedy = '; write several buttons into a list, such as ["U1", "V2"]' if name in PRESS_COLUMNS else ""
-            raise _RepeatedError(f"{name} is there twice{remedy}")
+            raise _RepeatedError(f"{name} is given twice{remedy}")
     return dict(pairs)
 
 
@@ -267,7 +271,7 @@ def _read_csv(text: str, name: str) -> Iterator[tuple[int, dict[str, Any] | Valu
             else f"{name} has the column {repeated[0]} twice"
         )
     try:
-        rows = list(read_rows(text, delimiter))  # to the end, before a row is taken for a press
+        rows = list(read_rows(text, delimiter))  # a wrong quote in the last row spoils all rows
     except QuoteError as error:
         raise InputFileError(f"{name}, {error}") from None
     missing = [column for column in PRESS_COLUMNS if column not in columns]
@@ -281,7 +285,7 @@ def _read_csv(text: str, name: str) -> Iterator[tuple[int, dict[str, Any] | Valu
 
 
 def _count_known(columns: list[str]) -> tuple[int, int]:
-    """How many columns have a name that is known: first those without which there is no row."""
+    """Return how many columns have a known name: first of those that every row needs, then of all."""
     return len({*KINDS_OF_ROWS} & {*columns}), len({*COLUMNS} & {*columns})
 
 

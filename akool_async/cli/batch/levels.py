@@ -1,4 +1,4 @@
-"""How much of a batch is made on each level of its trees: prompts, presses on their images, presses on those."""
+"""The number of images on each level of a batch: prompts, presses on their images, presses on the results of those."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ if TYPE_CHECKING:
 
 @frozen
 class Level:
-    """What is made together, if everything before it succeeds."""
+    """The images that can be made once the level before is complete."""
 
     depth: int
-    """0 for prompts, and for presses on images that are there; 1 for presses on their results, and so on."""
+    """0 for prompts and presses on existing images, 1 for presses on their results, and so on."""
     counts: Counter[str] = field(factory=Counter)
-    """By the kind of price."""
+    """The number of images by kind of price."""
 
     def count(self, *kinds: str) -> int:
-        """How many of these kinds."""
+        """Return the number of images of these kinds."""
         return sum(self.counts[kind] for kind in kinds)
 
 
 def levels_of(items: Iterable[Item], later: Iterable[Branch]) -> list[Level]:
-    """The levels of trees.
+    """Return the levels of trees.
 
     Args:
-        items: Prompts, and presses on images that are there.
-        later: Presses on images that are being made.
+        items: Prompts, and presses on existing images.
+        later: Presses on images that are not completed yet.
     """
     levels = [Level(0)]
     trees: Counter[tuple[Branch, ...]] = Counter()
@@ -45,7 +45,7 @@ def levels_of(items: Iterable[Item], later: Iterable[Branch]) -> list[Level]:
 
 
 def _count_below(levels: list[Level], trees: Counter[tuple[Branch, ...]]) -> None:
-    """Count the branches of each depth; equal trees, which mostly come from one option, are counted together."""
+    """Count the branches of each depth. Equal trees are counted together, since most come from one option."""
     depth = 0
     while any(trees):
         depth += 1

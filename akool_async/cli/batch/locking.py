@@ -1,4 +1,4 @@
-"""A lock that keeps other runs from an output file."""
+"""A lock that keeps other runs from writing to an output file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 WITHOUT_LOCKS: Final = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF, errno.EINVAL}
-"""What file systems report that have no locks, such as some of NFS, FUSE and 9p."""
+"""Errors of file systems without locks, such as some of NFS, FUSE and 9p."""
 
 
 class OutputFileError(Exception):
@@ -24,9 +24,9 @@ def lock(file: BinaryIO, path: Path) -> None:
     """Lock the file until it is closed. On a file system without locks, print a warning.
 
     Raises:
-        OutputFileError: another run has it, or it cannot be locked.
+        OutputFileError: Another run has locked the file, or locking failed.
     """
-    import portalocker  # noqa: PLC0415 - it needs a temporary folder, and commands that lock nothing do not
+    import portalocker  # noqa: PLC0415 - its import needs a temporary folder, which other commands do not need
 
     try:
         portalocker.lock(file, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
@@ -34,8 +34,8 @@ def lock(file: BinaryIO, path: Path) -> None:
         reason = error.args[0]
         number = reason.errno if isinstance(reason, OSError) else None
         if number == errno.EAGAIN or (os.name == "nt" and isinstance(error, portalocker.AlreadyLocked)):
-            raise OutputFileError(f"another run writes to {path}: let it end first") from None
+            raise OutputFileError(f"another run writes to {path}: wait until it has ended") from None
         why = reason if number is None else os.strerror(number)
         if number not in WITHOUT_LOCKS:
             raise OutputFileError(f"{path} could not be locked against other runs: {why}") from None
-        print_message(f"{path} cannot be locked on its file system ({why}): let no other run write to it meanwhile")
+        print_message(f"{path} cannot be locked on its file system ({why}): start no other run with it meanwhile")

@@ -1,4 +1,4 @@
-"""Names for people, of which file names are made: given in a file, or a short form of a prompt."""
+"""Names for people, which file names begin with: from the file of a batch, or some words of a prompt."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from akool_async.cli.output.stderr import plain
 MAX_SHORT_NAME: Final = 40
 """Characters."""
 MAX_NAME_SIZE: Final = 120
-"""Bytes, so that the buttons of a deep tree fit into a file name as well."""
+"""Bytes in UTF-8. The buttons of a deep tree must fit into a file name too."""
 WITHOUT_WORDS: Final = "prompt"
 """The name of a prompt without letters and digits."""
 VARIATION_SELECTORS: Final = frozenset(map(chr, range(0xFE00, 0xFE10)))
-"""Marks that nobody sees, such as after an emoji."""
+"""Invisible marks, such as after an emoji."""
 WORD_CATEGORIES: Final = frozenset("LMN")
-"""Letters, marks that belong to them, and digits, in Unicode."""
+"""The Unicode categories of letters, of marks on them, and of digits."""
 
 
 def check_name(value: object) -> str:
-    """A name that somebody gave.
+    """Return a name from a file, normalized.
 
     Raises:
-        ValueError: No file can be named so.
+        ValueError: The name cannot be part of a file name.
     """
     if not isinstance(value, str):
         raise ValueError(f"name must be a text, not {value!r:.200}")  # noqa: TRY004 - bad input is ValueError
@@ -32,12 +32,12 @@ def check_name(value: object) -> str:
     if plain(name) != name:
         raise ValueError(f"name must not hold invisible characters, as {name!r:.200} does")
     if len(name.encode()) > MAX_NAME_SIZE:
-        raise ValueError(f"name must be of at most {MAX_NAME_SIZE} bytes, since files are named after it")
+        raise ValueError(f"name must have at most {MAX_NAME_SIZE} bytes in UTF-8, since file names begin with it")
     return name
 
 
 def short_name(prompt: str) -> str:
-    """Some words of a prompt, in small letters."""
+    """Return the first words of a prompt, in small letters."""
     text = unicodedata.normalize("NFC", prompt.lower())
     words = "".join(letter if _is_of_word(letter) else " " for letter in text).split()
     name = ""

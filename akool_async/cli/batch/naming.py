@@ -1,4 +1,4 @@
-"""Which name each tree of a batch has: the one that it had before, or else the next one that no other tree has."""
+"""The name of each tree of a batch: the same as in earlier runs, or else one that no other tree has."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ PATH: Final = re.compile(r"(-[uv][1-4])+\Z")
 
 
 def assign_names(entries: Iterable[Entry], lines: Iterable[OutcomeLine]) -> Mapping[NodeId, str | None]:
-    """The name of each root of a file: as the output has it, or else its own, followed by a number if it is taken.
+    """Return the name of each root. It comes from the output, or else from the file, with a number if it is taken.
 
     Args:
         entries: The roots.
-        lines: What earlier runs wrote. A name stays that of its node, whether the file still asks for it or not.
+        lines: The lines of earlier runs. A name stays taken even if the file no longer asks for its node.
     """
     book = _NameBook()
     for line in lines:
@@ -32,19 +32,21 @@ def assign_names(entries: Iterable[Entry], lines: Iterable[OutcomeLine]) -> Mapp
     for entry in entries:
         first = None if entry.batch is None else names[entry.batch]
         wanted = entry.name if first is None else f"{first}-b{entry.number}"
-        names[entry.node] = book.recorded.get(entry.node) or (None if wanted is None else book.take(entry.node, wanted))
+        names[entry.node] = book.recorded.get(entry.node) or (
+            None if wanted is None else book.assign(entry.node, wanted)
+        )
     return names
 
 
 @define
 class _NameBook:
-    """Which name is whose."""
+    """The names that are taken, and the trees that have them."""
 
     recorded: dict[NodeId, str] = field(factory=dict)
     _numbers: dict[str, int] = field(factory=dict)
-    """The last number that a name was given."""
+    """The last number that was appended to a name."""
     _owners: dict[str, str] = field(factory=dict)
-    """By what distinguishes names, the root whose image they are of."""
+    """The root that has a name, by the result of ``_distinct``."""
 
     def record(self, line: OutcomeLine) -> None:
         """Note the name of the tree that a line belongs to."""
@@ -57,8 +59,8 @@ class _NameBook:
             self.recorded.setdefault(root, name)
             self._owners.setdefault(_distinct(name), root.root)
 
-    def take(self, root: NodeId, wanted: str) -> str:
-        """This name, or the next one with a number that nobody else has."""
+    def assign(self, root: NodeId, wanted: str) -> str:
+        """Return this name if it is free, or else the name with the next free number."""
         name = wanted
         while self._owners.setdefault(_distinct(name), root.root) != root.root:
             number = self._numbers[wanted] = self._numbers.get(wanted, 1) + 1
@@ -67,5 +69,8 @@ class _NameBook:
 
 
 def _distinct(name: str) -> str:
-    """What no two trees may share: some file systems ignore case, and ``a-V1`` is also the first variation of ``a``."""
+    """Return the part of a name that must differ between trees.
+
+    Some file systems ignore case, and ``a-V1`` is also the name of the first variation of ``a``.
+    """
     return PATH.sub("", unicodedata.normalize("NFC", name.casefold()))

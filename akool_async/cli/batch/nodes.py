@@ -1,4 +1,4 @@
-"""The trees that a batch asks for: each prompt and press is a node, with its identity, its name and its children."""
+"""The trees of a batch. Each prompt and each press is a node with an identity, a name and children."""
 
 from __future__ import annotations
 
@@ -23,53 +23,53 @@ class Node:
     """A prompt or a press of a batch."""
 
     entry: Entry
-    """That of its tree."""
+    """The entry of the file to which the tree of this node belongs."""
     id: NodeId
     then: tuple[Branch, ...] = ()
-    """What is pressed on its result."""
+    """The buttons to press on the result."""
     name: str | None = None
-    """For people, and for file names."""
+    """The name for people and for file names; None for presses without one."""
     parent: str | None = None
-    """The name of the node whose result is pressed."""
+    """The name of the node whose result is pressed; None for a root."""
 
     @classmethod
     def root(cls, entry: Entry, name: str | None) -> Node:
-        """The node that a line of the file asks for.
+        """Return the node of a line of the file.
 
         Args:
             entry: The line.
-            name: Of the prompt, or of the image whose button is pressed.
+            name: The name of the prompt, or of the image whose button is pressed.
         """
         named = f"{name}-{entry.item.button}" if name is not None and isinstance(entry.item, ButtonPress) else name
         return cls(entry, entry.node, entry.item.then, named)
 
     @property
     def is_root(self) -> bool:
-        """True if a line of the file asks for it itself."""
+        """True if a line of the file asks for this node itself."""
         return self.id == self.entry.node
 
     @property
     def button(self) -> Button | None:
-        """None for a prompt."""
+        """The button; None for a prompt."""
         return Button(self.id.path[-1]) if self.id.path else None
 
     @property
     def kind(self) -> str:
-        """What its price is learned for."""
+        """The kind of price, such as ``upscale`` or ``prompt``."""
         return self.entry.item.kind if self.button is None else self.button.kind
 
     def child(self, button: str, then: tuple[Branch, ...] = ()) -> Node:
-        """A press on its result."""
+        """Return the node of a press on the result of this one."""
         name = None if self.name is None else f"{self.name}-{button}"
         return Node(self.entry, self.id.child(str(button)), then, name, self.name)
 
     def children(self) -> Iterator[Node]:
-        """All presses on its result that are asked for."""
+        """Yield the nodes of all presses on the result of this one."""
         for branch in self.then:
             yield self.child(branch.button, branch.then)
 
     def descend(self, path: Sequence[Button]) -> Node:
-        """The node below, along these buttons."""
+        """Return the node that these buttons lead to, from this node down."""
         node = self
         for button in path:
             then = next((branch.then for branch in node.then if branch.button == button), ())
@@ -77,17 +77,17 @@ class Node:
         return node
 
     def walk(self) -> Iterator[Node]:
-        """It and all nodes below."""
+        """Yield this node and all nodes below it."""
         yield self
         for child in self.children():
             yield from child.walk()
 
     def press(self, image_id: str) -> ButtonPress:
-        """The press that it is, of this source image, with all that follows."""
+        """Return the press of this node on a source image, with the presses that follow."""
         return ButtonPress(image_id, Button(self.id.path[-1]), then=self.then)
 
     def line(self, image_id: str | None = None) -> OutcomeLine:
-        """Its line, before anything is known of it but its source image."""
+        """Return the line of this node without an outcome, with its source image if that is known."""
         item, path = self.entry.item, self.id.path
         is_plain = self.is_root and isinstance(item, ButtonPress)
         return OutcomeLine(
@@ -104,31 +104,31 @@ class Node:
 
 @define(eq=False)
 class NodeIndex:
-    """Which node an outcome or an event is about."""
+    """Finds the node of an outcome or an event."""
 
     _exact: dict[int, tuple[Item, Node]] = field(factory=dict)
-    """By the identity of the items that a run passes on, of which two may be equal."""
+    """The nodes by ``id()`` of their items, since a run may send two equal items."""
     _equal: dict[NodeId, Node] = field(factory=dict)
-    """By what identifies the items in a store, whose copies they come back as."""
+    """The nodes by identity, since a store returns copies of the items."""
     _made: dict[str, Node] = field(factory=dict)
-    """By the id of the image that the node made."""
+    """The nodes by AKOOL's id of the image that they made."""
 
     def add(self, item: Item, node: Node) -> None:
-        """The run passes this item on, for this node."""
+        """Note the node of an item that the run sends or presses."""
         self._exact[id(item)] = item, node
         self._equal[node_of(item)] = node
 
     def note_made(self, operation_id: str, node: Node) -> None:
-        """AKOOL accepted the node, with this id."""
+        """Note the id that AKOOL gave a node."""
         self._made[operation_id] = node
 
     def of_item(self, item: Item) -> Node | None:
-        """The node of an item that was passed on, or of an equal one."""
+        """Return the node of an item, or of an equal item; None if the index has neither."""
         _, node = self._exact.get(id(item), (None, None))
         return node or self._equal.get(node_of(item))
 
     def of_event(self, press: ButtonPress | None, prompt: Prompt | SourcePrompt | None) -> Node | None:
-        """The node of a press or a prompt; None if it is of no run of this index."""
+        """Return the node of an event's press or prompt; None if the event is of another program."""
         if press is None:
             return None if prompt is None else self.of_item(prompt)
         node = self.of_item(press)
@@ -137,9 +137,13 @@ class NodeIndex:
         return node
 
     def of_outcome(self, outcome: Outcome) -> Node:
-        """The node of an outcome."""
+        """Return the node of an outcome.
+
+        Raises:
+            ValueError: The run did not send or press this item.
+        """
         item = outcome.item
         root = None if item is None else self.of_item(item)
         if root is None:
-            raise ValueError(f"an outcome of something that was not asked for: {item}")
+            raise ValueError(f"an outcome of an item that this run did not send: {item}")
         return root.descend(outcome.path[1:] if isinstance(item, ButtonPress) else outcome.path)

@@ -1,4 +1,4 @@
-"""What a run notes while presses and prompts are accepted and end."""
+"""The observer of a run's events: it notes ids for the next run, counts, and updates the progress."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @frozen(eq=False)
 class RunObserver:
-    """Notes what a kill must not lose, and what the progress shows."""
+    """Writes notes that survive a kill, counts, and updates the progress."""
 
     _output: OutputFile
     _progress: BatchProgress
@@ -29,7 +29,7 @@ class RunObserver:
     _loop: asyncio.AbstractEventLoop = field(factory=asyncio.get_running_loop)
 
     def on_session_event(self, event: events.Event) -> None:
-        """An event of the session of this run."""
+        """Handle an event of the session of this run."""
         match event:
             case events.Accepted(press=press, prompt=prompt):
                 self._accept(event)
@@ -45,7 +45,7 @@ class RunObserver:
                 self._tally.seconds[event.operation_id] = event.seconds
 
     def on_store_event(self, event: events.Event) -> None:
-        """An event of the store's worker, in the worker's thread."""
+        """Handle an event of the store's worker. It comes in the worker's thread."""
         match event:
             case events.Accepted():
                 self._loop.call_soon_threadsafe(self._accept, event)

@@ -1,7 +1,7 @@
-"""The output of a batch: a line per node, written as it ends; a later run with the same file goes on from there.
+"""The output of a batch: one line per node, written when the node ends. A later run with the same file continues it.
 
-While a run is under way, ``NAME.accepted`` beside the file holds the ids that AKOOL has given and that no line has yet,
-and the prompts that are on their way, so that a run that is killed loses none.
+During a run, the file ``NAME.accepted`` beside it holds the ids that AKOOL gave and that are in no line yet, and the
+prompts that are being sent. So a killed run loses none of them.
 """
 
 from __future__ import annotations
@@ -26,27 +26,25 @@ if TYPE_CHECKING:
     from akool_async import ButtonPress
     from akool_async.cli.outcomes.line import NodeId
 
-NOT_OURS: Final = "is in the way, and is not of an earlier run"
+NOT_OURS: Final = "is in the way, and was not written by an earlier run: move it, or name another --output"
 LINE_STARTS: Final = (b'{"image_id": "', b'{"image_id": null, "button": ')
-"""Of every line."""
+"""Every line begins with one of these."""
 
 
 class OutputFile:
-    """The lines of earlier runs and of this one; of several about one node the last counts. Without a path: stdout."""
+    """The lines of earlier runs and of this one. The last line of a node counts. Without a path, lines go to stdout."""
 
     def __init__(self, path: Path | None, *, pictures: Path | None) -> None:
-        self.path = (
-            None if path is None else Path(os.path.realpath(path))
-        )  # the file of ids is beside it, not beside a link
+        self.path = None if path is None else Path(os.path.realpath(path))  # the file of ids is not beside a link
         self._given = path
         self._pictures = pictures
         self.lines: dict[NodeId, OutcomeLine] = {}
         self.accepted: dict[NodeId, OutcomeLine] = {}
-        """Operations that no line in the file names yet."""
+        """Operations that are in no line of the file yet."""
         self.sending: set[NodeId] = set()
-        """Prompts that AKOOL may have accepted, and that no line is about yet."""
+        """Prompts that AKOOL may have accepted, and that have no line yet."""
         self.unreadable = 0
-        """Lines that cannot be read, such as the one that a killed run could not end."""
+        """How many lines cannot be read, such as the last line of a killed run."""
         self._ids: dict[ButtonPress, OutcomeLine] = {}
         self._has_read = False
         self._file: AppendOnlyFile | None = None
@@ -54,7 +52,7 @@ class OutputFile:
         self._ids_file: AppendOnlyFile | None = None
 
     def __enter__(self) -> Self:
-        """Keep other runs from the file, until this one ends, however it ends."""
+        """Lock the file against other runs until this one ends."""
         if self.path is None:
             require_stdout()
         if self.path is not None and self.ids_path is not None:
@@ -81,7 +79,7 @@ class OutputFile:
             self._file.close()
 
     def read(self) -> None:
-        """Read what earlier runs wrote."""
+        """Read the lines and notes of earlier runs."""
         self._read()
         self._has_read = True
 
@@ -102,14 +100,14 @@ class OutputFile:
         if self.ids_path.exists():
             self._read_ids(self.ids_path.read_bytes())
         if self._file is not None and self._ids_file is not None:
-            self._file.mend()
-            self._ids_file.mend()
+            self._file.end_last_line()
+            self._ids_file.end_last_line()
 
     def write(self, line: OutcomeLine) -> None:
         """Append a line, immediately and whole.
 
         Raises:
-            OSError: it could not be written.
+            OSError: The line could not be written.
         """
         text = line.to_json()
         if self._file is not None:
@@ -120,10 +118,10 @@ class OutputFile:
         self._settle(line.node)
 
     def write_if_new(self, line: OutcomeLine) -> None:
-        """Append a line, unless the last one of its node says the same.
+        """Append a line, unless the last line of the node is equal.
 
         Raises:
-            OSError: it could not be written.
+            OSError: The line could not be written.
         """
         if self.lines.get(line.node) == line:
             self._settle(line.node)
@@ -131,26 +129,26 @@ class OutputFile:
             self.write(line)
 
     def line_of_press(self, press: ButtonPress) -> OutcomeLine | None:
-        """The line of a press that AKOOL accepted, whichever node it was pressed for."""
+        """Return the line of a press that AKOOL accepted, for whichever node; None if there is no such line."""
         return self._ids.get(press)
 
     def note(self, note: Note) -> None:
-        """Keep an id, or a prompt that is on its way, whatever happens before its line is written.
+        """Record an id, or a prompt that is being sent, in case the run is killed before the line is written.
 
         Raises:
-            OSError: it could not be written.
+            OSError: The note could not be written.
         """
-        self._take_in(note)
+        self._apply(note)
         if self._ids_file is not None:
             self._ids_file.append(note.to_json())
 
     def try_to_write(self) -> None:
-        """Try the files, before anything is spent.
+        """Check that the files can be written, before anything is spent.
 
         Raises:
-            OSError: nothing can be written to them.
+            OSError: They cannot be written.
         """
-        if self._ids_file is not None:  # the output is on the same disk, and is open for writing
+        if self._ids_file is not None:  # the output is on the same disk, and was opened for writing
             self._ids_file.try_to_write()
 
     def _settle(self, node: NodeId) -> None:
@@ -163,9 +161,9 @@ class OutputFile:
             self._ids[press] = line
 
     def _find(self, file: str) -> str:
-        """Where a picture is now: its folder may have been moved, alone or with the output.
+        """Return the present path of a picture. Its folder may have been moved, alone or with the output.
 
-        Earlier versions recorded where it was from the folder that they were started in.
+        Earlier versions recorded paths relative to the working directory.
         """
         beside = [] if self.path is None else [self.path.parent / file]
         moved = [] if self._pictures is None else [self._pictures / Path(file).name]
@@ -177,7 +175,7 @@ class OutputFile:
     @staticmethod
     def _require_file(path: Path) -> None:
         if path.exists() and not path.is_file():
-            raise OutputFileError(f"{path} is not a file: name another one")
+            raise OutputFileError(f"{path} is not a file: name another path")
 
     def _read_ids(self, content: bytes) -> None:
         has_notes = False
@@ -186,18 +184,18 @@ class OutputFile:
                 note = Note.from_json(text)
             except ValueError:
                 if not _is_cut(text, STARTS):
-                    what = f"has a line {number} that cannot be read: correct or remove it" if has_notes else NOT_OURS
-                    raise OutputFileError(f"{self.ids_path} {what}") from None
-                continue  # a killed run could not end it
+                    reason = f"has a line {number} that cannot be read: correct or remove it" if has_notes else NOT_OURS
+                    raise OutputFileError(f"{self.ids_path} {reason}") from None
+                continue  # a killed run wrote a part of it
             has_notes = True
             if note.line.id == PLACEHOLDER:
                 raise OutputFileError(f"{self.ids_path}: in line {number}, put the id of the image in place of ID")
             line = self.lines.get(note.line.node)
-            is_told = line is not None and (line.id is not None or (note.is_sending and not line.is_settled))
-            if not is_told:
-                self._take_in(note)
+            is_known = line is not None and (line.id is not None or (note.is_sending and not line.is_settled))
+            if not is_known:
+                self._apply(note)
 
-    def _take_in(self, note: Note) -> None:
+    def _apply(self, note: Note) -> None:
         node = note.line.node
         if note.line.id is not None:
             self.accepted[node] = note.line
@@ -208,7 +206,7 @@ class OutputFile:
 
 
 def _is_cut(text: bytes, starts: Iterable[bytes]) -> bool:
-    """Whether it is the beginning of a line of this command, and not the whole of another line."""
+    """Return whether a text is a part of a line of this command, rather than a whole line of something else."""
     is_whole = b"}" in text.partition(b', "ok": ')[0]
     return any(text.startswith(start[: len(text)]) for start in starts) and not is_whole and not _is_json(text)
 

@@ -1,4 +1,4 @@
-"""What a batch would do and cost."""
+"""The plan of a batch: what a run would do, and what it would cost."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from attrs import define, evolve, field, frozen
 from akool_async import ButtonPress
 from akool_async._limits.credits import Prices
 from akool_async.cli.batch.levels import Level, levels_of
+from akool_async.cli.batch.stored import StoredItems
 from akool_async.items import Branch
 
 if TYPE_CHECKING:
@@ -20,12 +21,12 @@ if TYPE_CHECKING:
     from akool_async.items import Item
 
 KINDS: Final = ("upscale", "variation")
-"""Of presses."""
+"""The kinds of price of presses."""
 
 
 @frozen(eq=False)
 class Task:
-    """A node that is sent or pressed, with all that is pressed on its result."""
+    """A node to send or press, with everything to press on its result."""
 
     node: Node
     item: Item
@@ -33,24 +34,24 @@ class Task:
 
 @frozen(eq=False)
 class Fetch:
-    """An operation that an earlier run has paid for."""
+    """An operation that an earlier run has paid for, and that this run waits for."""
 
     node: Node
     operation_id: str
     press: ButtonPress | None
-    """None for a prompt."""
+    """The press; None for a prompt."""
     later: tuple[Node, ...] = ()
-    """Presses on its result of which no run knows an id."""
+    """Presses on the result whose ids are in no output."""
 
     @property
     def line(self) -> OutcomeLine:
-        """Its line, with no more than the id."""
+        """The line of the node with its id, and without an outcome."""
         image_id = None if self.press is None else self.press.image_id
         return evolve(self.node.line(image_id), id=self.operation_id)
 
     @property
     def branches(self) -> tuple[Branch, ...]:
-        """What is pressed on its result later."""
+        """The presses on the result whose ids are in no output, as branches."""
         return tuple(Branch(node.button, node.then) for node in self.later if node.button is not None)
 
 
@@ -62,15 +63,16 @@ class Refused:
     press: ButtonPress
     reason: str
     code: int
-    """AKOOL's, or the one that it would answer with."""
+    """AKOOL's error code, or the code that it would answer with."""
     is_used: bool = False
+    """True if the button is used."""
 
     def line(self) -> OutcomeLine:
         """The line of the press."""
         return evolve(self.node.line(self.press.image_id), error=self.reason, code=self.code)
 
     def as_json(self) -> dict[str, Any]:
-        """For machines."""
+        """Return the refusal as JSON."""
         return {
             "line": self.node.entry.line,
             **_identity(self.node.line(self.press.image_id)),
@@ -80,60 +82,69 @@ class Refused:
 
 @define(kw_only=True)
 class Steps:
-    """What becomes of some nodes."""
+    """What a run does with some nodes. Each node is in one of these lists."""
 
     to_press: list[Task] = field(factory=list)
-    """Prompts that are sent, and buttons of images that are there."""
+    """Prompts to send, and buttons of existing images to press."""
     sent_again: list[Task] = field(factory=list)
-    """Those of them that are prompts whose outcome is unknown."""
+    """Prompts with an unknown outcome that are sent again. They are in ``to_press`` too."""
     changed: list[Node] = field(factory=list)
-    """Prompts whose key the output has with another text: what is there counts."""
+    """Prompts whose key is in the output with another text. They are not sent again, and are in other lists too."""
     to_fetch: list[Fetch] = field(factory=list)
     recorded: list[Task] = field(factory=list)
-    """What the store holds: to be carried out to its end, whatever its state."""
+    """Roots that are recorded in the store. The run waits until they and their trees have ended."""
     done: list[OutcomeLine] = field(factory=list)
     failed: list[OutcomeLine] = field(factory=list)
-    """Accepted in an earlier run, and failed at AKOOL: a button works once."""
+    """Nodes that AKOOL accepted in an earlier run, and then failed. They are not pressed again."""
     lost: list[OutcomeLine] = field(factory=list)
-    """Charged or perhaps charged in an earlier run, without an id: not to be sent or pressed again."""
+    """Nodes that were or may have been charged in an earlier run, without an id. They are not pressed again."""
     refused: list[Refused] = field(factory=list)
     shared: list[OutcomeLine] = field(factory=list)
-    """Of presses that earlier runs made for other nodes."""
+    """Lines of nodes whose press an earlier run made for another node. The nodes are in other lists too."""
     not_pressed: list[OutcomeLine] = field(factory=list)
     """Presses on images that were not made."""
 
     def add(self, more: Steps) -> None:
-        """Count what has turned up during the run, and what it does not carry out."""
+        """Add nodes that are found during the run, and that it does not carry out."""
         for name in ("done", "failed", "lost", "refused", "not_pressed"):
             getattr(self, name).extend(getattr(more, name))
 
 
 @define(kw_only=True)
 class Plan(Steps):
-    """What becomes of each node of a batch."""
+    """What a run does with each node of a batch."""
 
     batch: Batch
     roots: list[Node]
     balance: float
-    waiting: Counter[str] = field(factory=Counter)
-    """All presses and prompts that the store holds and that are not made yet, by kind, of the batch or not: this run
-    makes them."""
-    stored_later: tuple[Branch, ...] = ()
-    """Presses on the results of what the store holds, which it does not hold yet."""
+    """Credits before the run."""
+    stored: StoredItems = field(factory=StoredItems)
+    """What the store holds of the batch, and what waits there."""
     sources: dict[str, ImageResult] = field(factory=dict)
+    """The source images that were read, by id."""
     prices: Prices = field(factory=Prices)
     unreadable: int = 0
-    """Lines of the output that cannot be read."""
+    """How many lines of the output cannot be read."""
+
+    @property
+    def waiting(self) -> Counter[str]:
+        """Open presses and prompts in the store that AKOOL has not accepted, by kind. This run makes all of them."""
+        return self.stored.waiting
+
+    @property
+    def recorded_nodes(self) -> int:
+        """How many prompts and presses of the recorded trees are in the store."""
+        return sum(self.stored.sizes[task.node.id] for task in self.recorded)
 
     @property
     def levels(self) -> list[Level]:
-        """What would be made, by level."""
+        """The images that would be made, by level."""
         later = [branch for fetch in self.to_fetch for branch in fetch.branches]
-        return levels_of([task.item for task in self.to_press], [*later, *self.stored_later])
+        return levels_of([*self._items_to_press, *self.stored.presses], [*later, *self.stored.later])
 
     @property
     def counts(self) -> Counter[str]:
-        """What would be made, by kind, if everything succeeds."""
+        """The images that would be made, by kind, if everything succeeds."""
         counts: Counter[str] = Counter()
         for level in self.levels:
             counts += level.counts
@@ -141,35 +152,40 @@ class Plan(Steps):
 
     @property
     def images(self) -> int:
-        """How many images that are there have buttons that would be pressed."""
-        return len({task.item.image_id for task in self.to_press if isinstance(task.item, ButtonPress)})
+        """The number of existing images whose buttons would be pressed."""
+        items = [*self._items_to_press, *self.stored.presses]
+        return len({item.image_id for item in items if isinstance(item, ButtonPress)})
 
     @property
     def credits(self) -> float:
-        """What all of it would cost, together with what waits in the store."""
+        """The expected price of everything, including what waits in the store."""
         return self.price_of(self.counts) + self.credits_waiting
 
     @property
     def credits_waiting(self) -> float:
-        """What is made in any case costs."""
+        """The expected price of what waits in the store, which is made in any case."""
         return self.price_of(self.waiting)
 
     @property
     def credits_twice(self) -> float:
-        """What may be charged a second time."""
+        """Credits that may be charged a second time, for prompts that are sent again."""
         return self.price_of(Counter(task.item.kind for task in self.sent_again))
 
     @property
-    def are_missing(self) -> bool:
-        """True if something of the file failed earlier, would be refused or cannot be read."""
+    def has_failures(self) -> bool:
+        """True if a part of the file failed earlier, would be refused or cannot be read."""
         return bool(self.failed or self.refused or self.batch.invalid)
 
+    @property
+    def _items_to_press(self) -> list[Item]:
+        return [task.item for task in self.to_press]
+
     def price_of(self, counts: Counter[str]) -> float:
-        """What so many of each kind are likely to cost."""
+        """Return the expected price of this many images of each kind."""
         return sum(count * self.prices.expected(kind) for kind, count in counts.items())
 
     def as_json(self) -> dict[str, Any]:
-        """The plan, for machines."""
+        """Return the plan as JSON."""
         counts, levels = self.counts, self.levels
         prompts = sum(count for kind, count in counts.items() if kind not in KINDS)
         return {
@@ -179,7 +195,7 @@ class Plan(Steps):
             "images": self.images,
             "levels": [self._level_as_json(level) for level in levels],
             "to_fetch": len(self.to_fetch),
-            "recorded": len(self.recorded),
+            "recorded": self.recorded_nodes,
             "waiting": self.waiting.total(),
             "done": len(self.done),
             "failed": len(self.failed),
@@ -208,7 +224,7 @@ class Plan(Steps):
 
 
 def _identity(line: OutcomeLine) -> dict[str, Any]:
-    """What tells a node from others, for machines: of a plain press its image and button alone."""
+    """Return the fields that identify a node: the image and the button for a press on an image of the file."""
     return {"image_id": line.image_id, "button": line.button} | {
         name: value
         for name in ("prompt", "key", "root_id", "path", "name")

@@ -1,4 +1,4 @@
-"""A plan, for people."""
+"""A plan as a table for people."""
 
 from __future__ import annotations
 
@@ -29,16 +29,26 @@ NOUNS: Final = {
     "v4 4k": "a prompt (v4, 4k)",
     "v4 1080p": "a prompt (v4, 1080p)",
 }
-"""What an image of each kind of price is called."""
-SOURCES_OF_PRICES: Final = defaultdict(
-    lambda: "as AKOOL's pages say", dict.fromkeys(("v4 4k", "v4 1080p"), "as others were charged")
-)
+"""The name of an image of each kind of price."""
+CHARGED: Final = "as last charged"
+FROM_PAGES: Final = "from AKOOL's pages; none was charged yet"
+FROM_USE: Final = "an estimate, since AKOOL's pages name no price; none was charged yet"
+KINDS_WITHOUT_PAGES: Final = frozenset({"v4 4k", "v4 1080p"})
 MAX_LINES: Final = 8
+"""Numbers of lines that are printed for one reason."""
 MAX_REASONS: Final = 20
+"""Reasons that are printed."""
 
 
 def show_plan(plan: Plan, budget: float | None, console: Console, *, is_begun: bool) -> None:
-    """Print what would be pressed and what that costs, and how to have it done if it is not begun."""
+    """Print a plan. If the run does not begin, print how to begin it.
+
+    Args:
+        plan: The plan.
+        budget: Credits that may be spent; None without a limit.
+        console: Where to print.
+        is_begun: True if the run begins now.
+    """
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column(justify="right", no_wrap=True)
@@ -59,7 +69,7 @@ def _rows(plan: Plan, budget: float | None) -> Iterator[Row]:
 
 
 def _made(plan: Plan) -> Iterator[Row]:
-    """What would be made, level by level."""
+    """Yield the rows on what would be made, level by level."""
     first, *others = plan.levels
     has_several = len(plan.levels) > 1 or first.counts.total() > first.count(*KINDS)
     prompts = Counter({kind: count for kind, count in first.counts.items() if kind not in KINDS})
@@ -88,20 +98,20 @@ def _credits(plan: Plan, counts: Counter[str]) -> str:
 
 def _earlier(plan: Plan) -> Iterator[Row]:
     for name, count, detail, style in (
-        ("to fetch", len(plan.to_fetch), "pressed by an earlier run, which paid for them", ""),
+        ("to fetch", len(plan.to_fetch), "accepted and paid for in an earlier run", ""),
         (
             PressState.IN_DOUBT,
             len(plan.sent_again),
-            f"sent again, since --retry-unknown: may cost {amount(plan.credits_twice)} credits twice",
+            f"sent again because of --retry-unknown; may cost {amount(plan.credits_twice)} credits twice",
             "magenta",
         ),
         (
             "recorded",
-            len(plan.recorded),
-            "in the store already: open ones are carried out, and all are reported",
+            plan.recorded_nodes,
+            "in the store already: this run carries out those that are open, and reports all",
             "",
         ),
-        ("waiting", plan.waiting.total(), "in the store, from this file or another: this run presses them too", ""),
+        ("waiting", plan.waiting.total(), "in the store, from this file or another: this run makes them too", ""),
         ("done already", len(plan.done), "by an earlier run", ""),
         ("failed already", len(plan.failed), "at AKOOL; a button works once", "red"),
         *_lost(plan),
@@ -111,9 +121,9 @@ def _earlier(plan: Plan) -> Iterator[Row]:
             f"columns: {', '.join(plan.batch.misspelt)}; are they misspelt?",
             "yellow",
         ),
-        ("asked for again", plan.batch.repeated, "pressed once all the same", ""),
-        ("changed", len(plan.changed), "prompts whose key the output has with another text: not made again", "yellow"),
-        ("cut lines", plan.unreadable, "in the output, of a run that was killed: skipped", "yellow"),
+        ("asked for again", plan.batch.repeated, "made only once", ""),
+        ("changed", len(plan.changed), "prompts whose key has another text in the output: not made again", "yellow"),
+        ("cut lines", plan.unreadable, "in the output, from a killed run: skipped", "yellow"),
     ):
         if count:
             yield name, f"{count:,}", detail, style
@@ -123,8 +133,8 @@ def _lost(plan: Plan) -> Iterator[tuple[str, int, str, str]]:
     prompts = sum(line.button is None for line in plan.lost)
     yield PressState.IN_DOUBT, prompts, "prompts of an earlier run; not sent again without --retry-unknown", "magenta"
     counts = Counter(line.state for line in plan.lost if line.button is not None)
-    yield PressState.LOST, counts[PressState.LOST], "by an earlier run; not pressed again", "magenta"
-    yield PressState.IN_DOUBT, counts[PressState.IN_DOUBT], "of an earlier run, and AKOOL does not show it", "magenta"
+    yield PressState.LOST, counts[PressState.LOST], "presses of an earlier run; not pressed again", "magenta"
+    yield PressState.IN_DOUBT, counts[PressState.IN_DOUBT], "presses of an earlier run; not shown by AKOOL", "magenta"
 
 
 def _not_pressed(plan: Plan) -> Iterator[Row]:
@@ -145,18 +155,19 @@ def _not_pressed(plan: Plan) -> Iterator[Row]:
 def _costs(plan: Plan, budget: float | None) -> Iterator[Row]:
     counts = plan.counts + plan.waiting
     for kind in sorted(counts, key=list(EXPECTED_PRICES).index):
-        source = "as last charged" if plan.prices.is_known(kind) else f"{SOURCES_OF_PRICES[kind]}; none was charged yet"
+        unknown = FROM_USE if kind in KINDS_WITHOUT_PAGES else FROM_PAGES
+        source = CHARGED if plan.prices.is_known(kind) else unknown
         yield f"credits for {NOUNS[kind]}", amount(plan.prices.expected(kind)), source, ""
     is_sure = len(plan.levels) == 1
     yield "credits in total", amount(plan.credits), "" if is_sure else "if everything succeeds", "bold"
     after = plan.balance - plan.credits
     yield "balance", amount(plan.balance), f"{amount(after)} after" if after >= 0 else "", ""
     if after < 0:
-        yield "missing", amount(-after), "credits: what the balance does not suffice for stays unpressed", "red"
+        yield "missing", amount(-after), "credits; what the balance cannot pay for is not made", "red"
     if budget is not None:
         is_short = budget < plan.credits
-        detail = "what would pass it stays unpressed" if is_short else "which suffices"
-        detail = "less than what waits in the store costs" if budget < plan.credits_waiting else detail
+        detail = "what would exceed it is not made" if is_short else "enough"
+        detail = "less than the price of what waits in the store" if budget < plan.credits_waiting else detail
         yield "may be spent", amount(budget), detail, "red" if is_short else ""
 
 

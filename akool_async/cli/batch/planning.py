@@ -35,10 +35,18 @@ async def make_plan(
     progress: BatchProgress,
     rules: Rules,
 ) -> Plan:
-    """Read each source image once, and the balance.
+    """Make the plan. Reads the balance, and each source image once.
+
+    Args:
+        akool: The session to read with.
+        batch: The file.
+        output: The lines of earlier runs.
+        stored: What the store holds.
+        progress: Shows how many images were read.
+        rules: The options that concern earlier runs.
 
     Raises:
-        AkoolError: something could not be read; nothing was spent.
+        AkoolError: An image or the balance could not be read; nothing was spent.
     """
     names = assign_names(batch.entries, output.lines.values())
     roots = [Node.root(entry, names[entry.node]) for entry in batch.entries]
@@ -46,17 +54,18 @@ async def make_plan(
         batch=batch,
         roots=roots,
         balance=await akool.get_credit(),
-        waiting=stored.waiting,
-        stored_later=stored.later,
+        stored=stored,
         unreadable=output.unreadable,
     )
-    sorter = Sorter(plan, output, rules, stored.nodes)
+    sorter = Sorter(plan, output, rules, stored.sizes)
     for root in roots:
         sorter.sort(root, root.entry.item)
     sources = await _read_sources(akool, sorter.image_ids, progress)
     plan.sources = {image_id: source for image_id, source in sources.items() if not isinstance(source, APIError)}
     kinds = {root.id: root.kind for root in roots}
     plan.prices = learn_prices(output.lines.values(), plan.sources.values(), kinds)
+    for kind, price in stored.prices:
+        plan.prices.learn(kind, price)
     sorter.sort_by_sources(sources, plan.prices)
     return plan
 
@@ -64,12 +73,12 @@ async def make_plan(
 def learn_prices(
     lines: Iterable[OutcomeLine], sources: Iterable[ImageResult], kinds: Mapping[NodeId, str] | None = None
 ) -> Prices:
-    """The last price of each kind: in this output, or else of an image that the batch starts from.
+    """Return the last price of each kind: from the output, or else from a source image.
 
     Args:
-        lines: What earlier runs wrote.
-        sources: The images.
-        kinds: The kind of each prompt, which its line does not show.
+        lines: The lines of earlier runs.
+        sources: The source images of the batch.
+        kinds: The kind of price of each prompt, since its line does not show it.
     """
     prices = Prices()
     for source in sources:

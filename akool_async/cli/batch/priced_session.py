@@ -1,4 +1,4 @@
-"""A session that begins with what earlier runs were charged."""
+"""A session that knows the prices of earlier runs."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 class PricedSession(AkoolSession):
-    """A session whose budgets count with known prices from the first press on."""
+    """A session whose budgets use the prices of earlier runs from the first press on."""
 
     def expect_prices(self, prices: Prices) -> None:
-        """Take over the prices of earlier runs."""
+        """Use the prices of earlier runs."""
         for kind in EXPECTED_PRICES:
             last, _ = prices.of(kind)
             if last is not None:

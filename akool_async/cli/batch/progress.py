@@ -1,4 +1,4 @@
-"""Progress of a batch, on stderr: bars on a terminal, a line per press elsewhere, nothing if asked to be quiet."""
+"""The progress of a batch on stderr: bars on a terminal, one line per press elsewhere, nothing with --quiet."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PICTURES_PER_LINE = 50
 
 
 class BatchProgress:
-    """How far a batch is."""
+    """The progress of a batch."""
 
     def __init__(self, console: Console, *, quiet: bool) -> None:
         self._quiet = quiet
@@ -39,7 +39,7 @@ class BatchProgress:
             TextColumn("left"),
             console=console,
             transient=True,
-            redirect_stdout=False,  # results go there, wherever the bars are
+            redirect_stdout=False,  # results go to stdout while the bars are shown
             redirect_stderr=False,
         )
         self._total = 0
@@ -62,16 +62,22 @@ class BatchProgress:
             self._bars.stop()
 
     def pause(self) -> None:
-        """Leave the terminal to others; what comes next shows the bars again."""
+        """Remove the bars until ``begin``, so that other text can be printed."""
         if self._is_live:
             self._bars.stop()
 
     def show_read(self, images: int, total: int) -> None:
-        """This many source images were read."""
+        """Show how many source images were read."""
         self._bars.update(self._images, completed=images, total=total, visible=True)
 
     def begin(self, total: int, charges: Charges, *, running: int) -> None:
-        """Show so many presses, ``running`` of which run at AKOOL since an earlier run; ``charges`` grows meanwhile."""
+        """Show the bar of presses and prompts.
+
+        Args:
+            total: How many there are.
+            charges: The charges of this run, which grow meanwhile.
+            running: How many of them an earlier run started at AKOOL.
+        """
         self._total, self._charges, self._running = total, charges, running
         if self._is_live:
             self._bars.start()
@@ -80,31 +86,31 @@ class BatchProgress:
         self._show()
 
     def grow(self, more: int) -> None:
-        """So many more have turned up: presses on an image that was made meanwhile."""
+        """Add presses to the total, on an image that was made meanwhile."""
         self._total += more
         self._show()
 
     def count_accepted(self) -> None:
-        """AKOOL accepted one."""
+        """Count a press or prompt as accepted by AKOOL."""
         self._running += 1
         self._show()
 
     def count_ended(self, line: OutcomeLine) -> None:
-        """One has ended, or will not be waited for."""
-        self._running = max(self._running - (line.id is not None), 0)  # another worker may have pressed it
+        """Count a press or prompt that has ended, or that the run does not wait for."""
+        self._running = max(self._running - (line.id is not None), 0)  # another worker may have started it
         self._ended[line.state] += 1
         self._show()
         if not self._is_live and not self._quiet:
             print_message(stamped(f"[{self._ended.total()}/{self._total}] {_describe(line)}"))
 
     def show_drawn(self, drawn: int, total: int) -> None:
-        """This many pictures of the gallery are drawn; some are fetched for that."""
+        """Show how many pictures of the gallery are drawn. Some are downloaded for that."""
         self._bars.update(self._pictures, completed=drawn, total=total, visible=True)
         if not self._is_live and not self._quiet and (drawn % PICTURES_PER_LINE == 0 or drawn == total):
             print_message(stamped(f"[{drawn}/{total}] pictures drawn for the page"))
 
     def _show(self) -> None:
-        """Presses that are not made take no time, so they are no part of the bar."""
+        """Update the bar. It leaves out presses that are not made, since they take no time."""
         ended = self._ended.total()
         over_budget = self._ended[PressState.OVER_BUDGET]
         done, not_pressed = self._ended[PressState.DONE], self._ended[PressState.NOT_PRESSED]

@@ -1,4 +1,4 @@
-"""One row of a file: a prompt, or presses of an image, with what is pressed on their results."""
+"""A row of a file: a prompt or presses of an image, and the presses on their results."""
 
 from __future__ import annotations
 
@@ -18,27 +18,29 @@ if TYPE_CHECKING:
 
 PRESS_COLUMNS: Final = ("image_id", "button")
 V4_COLUMNS: Final = ("resolution", "model_name", "negative_prompt", "batch_quantity", "similar")
-"""Any of them makes a prompt one for Create By Source Prompt."""
+"""Columns of Create By Source Prompt (v4). A prompt with any of them is sent there."""
 PROMPT_COLUMNS: Final = ("scale", "source_image", *V4_COLUMNS)
-"""What only a prompt has."""
+"""Columns of prompts alone."""
 COLUMNS: Final = ("prompt", *PRESS_COLUMNS, "then", "name", "key", *PROMPT_COLUMNS)
 KINDS_OF_ROWS: Final = ("prompt", *PRESS_COLUMNS)
+"""Columns that decide whether a row is a prompt or asks for presses."""
 
 
 @frozen
 class Asked:
-    """A prompt or a press that a row asks for, and its name for people."""
+    """A prompt or a press of a row."""
 
     item: Item
     name: str | None
+    """The name for people; None for a press without one."""
 
 
 def read_row(fields: Mapping[str, Any], default: tuple[Branch, ...]) -> list[Asked]:
-    """What a row asks for.
+    """Return the prompt or the presses of a row.
 
     Args:
-        fields: Its values by the names of the columns; others are not looked at.
-        default: What is pressed on results if the row does not say that itself.
+        fields: The values of the row by column. Unknown columns are ignored.
+        default: The buttons to press on results if the row has no ``then``.
 
     Raises:
         ValueError: The row cannot be read.
@@ -54,7 +56,7 @@ def read_row(fields: Mapping[str, Any], default: tuple[Branch, ...]) -> list[Ask
         return [Asked(press, name) for press in _presses(row, default)]
     if len(missing) < len(PRESS_COLUMNS):
         given = next(column for column in PRESS_COLUMNS if column in row)
-        raise ValueError(f"prompt and {given} are both there: write the prompt and the presses into rows of their own")
+        raise ValueError(f"prompt and {given} are in one row: write the prompt and the presses into separate rows")
     _validate.text("prompt", row["prompt"])
     if isinstance(key := row.get("key"), str) and plain(key) != key:
         raise ValueError(f"key must not hold invisible characters, as {key!r:.200} does")
@@ -63,13 +65,13 @@ def read_row(fields: Mapping[str, Any], default: tuple[Branch, ...]) -> list[Ask
 
 
 def read_buttons(value: object) -> tuple[Branch, ...]:
-    """One button, several, or a nested "V1>U*".
+    """Read one button, several, or a nested "V1>U*".
 
     Raises:
-        ValueError: They cannot be read.
+        ValueError: The value cannot be read.
     """
     try:
-        return read_then(value, "button")  # type: ignore[arg-type]  # it is checked there
+        return read_then(value, "button")  # type: ignore[arg-type]  # read_then checks the type
     except ValueError as error:
         raise ValueError(str(error).replace("button: button must", "button must", 1)) from None
 
@@ -84,7 +86,7 @@ def _is_filled(value: object) -> bool:
 def _presses(row: Mapping[str, Any], default: tuple[Branch, ...]) -> Iterator[ButtonPress]:
     for column in PROMPT_COLUMNS:
         if column in row:
-            raise ValueError(f"{column} is for a prompt: leave it empty in a row of presses")
+            raise ValueError(f"{column} is only for prompts: leave it empty in a row of presses")
     branches = read_buttons(row["button"])
     own = read_then(row["then"]) if "then" in row else ()
     if own and all(branch.button.is_upscale for branch in branches):
@@ -119,7 +121,7 @@ def _prompt(row: Mapping[str, Any], then: tuple[Branch, ...]) -> Prompt | Source
 
 
 def _source_images(value: Any) -> list[str]:  # noqa: ANN401 - as JSON holds it
-    """URLs, separated by spaces in a text."""
+    """Return the URLs of a list, or of a text in which spaces separate them."""
     if value is None:
         return []
     urls = value.split() if isinstance(value, str) else value if isinstance(value, list) else [value]
@@ -135,7 +137,7 @@ def _one_source_image(value: object) -> str | None:
     return urls[0] if urls else None
 
 
-def _whole_number(value: Any) -> Any:  # noqa: ANN401 - what is no number is refused by its name
+def _whole_number(value: Any) -> Any:  # noqa: ANN401 - SourcePrompt refuses other values, with the name of the column
     return int(value) if isinstance(value, str) and value.strip().isdecimal() else value
 
 

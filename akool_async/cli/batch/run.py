@@ -1,4 +1,4 @@
-"""One run over a plan of `akool fan-out`: every node ends in a line, whatever ends the run."""
+"""One run of `akool fan-out` over a plan. Every node gets a line, however the run ends."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class BatchRun:
             self._gallery = LiveGallery(self._options.gallery, self._akool, make_contents, self._progress)
 
     async def carry_out(self) -> None:
-        """Press, fetch and save; ends early, with every id on record, if it is interrupted or cannot write."""
+        """Press, fetch and save. After an interruption or a failed write, end early with all ids recorded."""
         plan = self._plan
         self._early_end.watch()
         total = len(plan.to_press) + len(plan.to_fetch) + len(plan.recorded)
@@ -90,13 +90,13 @@ class BatchRun:
         except asyncio.CancelledError:
             if self._early_end.interrupt():
                 print_message(
-                    "stopping: no new presses are made; waiting for replies under way (Ctrl-C again does not wait)"
+                    "stopping: no new presses are made; waiting for outstanding replies (Ctrl-C again does not wait)"
                 )
         finally:
             await self._end()
 
     def summary(self) -> Summary:
-        """What came of the run."""
+        """Return the summary of the run."""
         return Summary(
             options=self._options,
             plan=self._plan,
@@ -116,9 +116,9 @@ class BatchRun:
                 group.create_task(self._fetch(group, fetch))
             async with aclosing(self._outcomes()) as outcomes:
                 async for outcome in outcomes:
-                    self._take(group, outcome)
+                    self._handle(group, outcome)
 
-    def _take(self, group: asyncio.TaskGroup, outcome: Outcome) -> None:
+    def _handle(self, group: asyncio.TaskGroup, outcome: Outcome) -> None:
         node = self._index.of_outcome(outcome)
         self._progress.grow(len(node.then))
         if self._store is not None and self._is_written(node):
@@ -128,24 +128,24 @@ class BatchRun:
         group.create_task(self._saver.save(node, outcome))
 
     def _is_written(self, node: Node) -> bool:
-        """Whether an earlier run wrote how a node of a recorded tree ended."""
+        """Return whether an earlier run wrote the final line of a node of a recorded tree."""
         line = self._output.lines.get(node.id)
         return line is not None and line.is_over and (line.has_files or not line.ok or self._options.download is None)
 
     def _outcomes(self) -> AsyncGenerator[Outcome, None]:
-        """The outcomes of items that are made in this process, or carried out in the store."""
+        """Yield the outcomes of all items, made in this process or by workers of the store."""
         if self._store is not None:
             return self._outcomes_of_store(self._store)
         timeout = self._options.timeout
         return self._akool.fan_out(self._feed.items(), preflight=False, max_credits=self._budget, timeout=timeout)
 
     async def _outcomes_of_store(self, store: DurableFanOut) -> AsyncGenerator[Outcome, None]:
-        """The outcomes of what is planned, and then of what is pressed on images that earlier runs made without it."""
+        """Yield the outcomes of the planned items, then of presses on images that earlier runs made without a store."""
         left = None if self._budget is None else max(self._budget - self._plan.credits_waiting, 0.0)
         recorded = [task.item for task in self._plan.recorded]
         for task in self._plan.recorded:
             self._index.add(task.item, task.node)
-        new = self._feed.at_hand()
+        new = self._feed.take_available()
         while new or recorded:
             async with aclosing(carry_out(store, new, recorded, left)) as outcomes:
                 async for outcome in outcomes:
@@ -153,19 +153,19 @@ class BatchRun:
             new, recorded = [item async for item in self._feed.items()], []
 
     async def _fetch(self, group: asyncio.TaskGroup, fetch: Fetch) -> None:
-        """Fetch what an earlier run has paid for, and have pressed what is missing on its result."""
+        """Wait for an operation of an earlier run, then press the missing buttons of its result."""
         outcome = await self._fetcher.fetch(fetch)
         self._index.note_made(fetch.operation_id, fetch.node)
         if outcome.error is not None:
             self._writer.write_left_out(lines_below(fetch.node, outcome, fetch.branches, self._output))
         elif fetch.later and outcome.result is not None:
-            self._open(group, fetch, outcome)
+            self._press_on_result(group, fetch, outcome)
         self._feed.end_fetch()
         if outcome.operation is not None:
             await self._saver.save(fetch.node, outcome)
 
-    def _open(self, group: asyncio.TaskGroup, fetch: Fetch, outcome: Outcome) -> None:
-        """An image is there: press what is missing on it."""
+    def _press_on_result(self, group: asyncio.TaskGroup, fetch: Fetch, outcome: Outcome) -> None:
+        """Press the missing buttons of an image that was fetched."""
         source = outcome.unwrap()
         steps = Steps()
         sorter = Sorter(steps, self._output, self._options.rules)
@@ -182,19 +182,19 @@ class BatchRun:
             group.create_task(self._fetch(group, further))
 
     async def _read_balance(self) -> None:
-        with suppress(AkoolError):  # all is done; it is only shown
+        with suppress(AkoolError):  # the work is done, and the balance is only shown
             self._balance = await self._akool.get_credit()
-            # The presses of a store are made in another session, whose account this is not.
+            # Another session makes the presses of a store, so these counters do not have them.
             self._counters = self._akool.counters() if self._store is None else None
 
     async def _end(self) -> None:
-        """Close the session, which waits for replies under way, and write what has no line yet."""
+        """Close the session, which waits for outstanding replies, and write the missing lines."""
         self._early_end.unwatch()
         signals.end_undisturbed()
         try:
             self._progress.pause()
             await self._akool.aclose()
-        finally:  # a second Ctrl-C included
+        finally:  # also after a second Ctrl-C
             self._writer.write_rest(
                 self._akool,
                 self._early_end,

@@ -1,4 +1,4 @@
-"""What the page of a batch shows: each tree, and what became of its nodes."""
+"""The contents of the page of a batch: each tree, with the outcomes of its nodes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def contents_of(plan: Plan, output: OutputFile, tally: Tally) -> Contents:
-    """The contents of the page by now."""
+    """Return the present contents of the page."""
     nodes = [node.id for root in plan.roots for node in root.walk()]
     roots = [_root_of(node, plan) for node in plan.roots]
     accepted = {node: line.id for node, line in output.accepted.items() if line.id is not None}

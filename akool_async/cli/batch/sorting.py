@@ -1,4 +1,4 @@
-"""What becomes of each node of a tree: by what earlier runs wrote, and by what its source image shows now."""
+"""What a run does with each node of a tree, decided by the lines of earlier runs and by the source images."""
 
 from __future__ import annotations
 
@@ -27,38 +27,38 @@ if TYPE_CHECKING:
     from akool_async.cli.outcomes.line import NodeId, OutcomeLine
     from akool_async.items import Branch, Item
 
-UNDER_WAY: Final = "it was on its way to AKOOL when an earlier run was killed, and may have been charged"
+UNDER_WAY: Final = "an earlier run was killed while it sent this prompt, which may have been charged"
 
 
 @frozen(kw_only=True)
 class Rules:
-    """What the command line says about earlier runs."""
+    """The options that concern earlier runs."""
 
     with_files: bool
-    """True if pictures are to be on disk."""
+    """True if a node is only done once its pictures are on disk."""
     retry_unknown: bool
-    """True to send prompts again whose outcome is unknown."""
+    """True if prompts with an unknown outcome are sent again."""
 
 
 @define(eq=False)
 class Sorter:
-    """Puts nodes where they belong in some steps."""
+    """Sorts nodes into the lists of some steps."""
 
     _steps: Steps
     _output: OutputFile
     _rules: Rules
     _stored: Collection[NodeId] = ()
-    """What a store holds."""
+    """The roots that are recorded in a store."""
     _open: list[tuple[Node, ButtonPress]] = field(factory=list, init=False)
-    """Presses that their source images decide about."""
+    """Presses that depend on their source images."""
 
     @property
     def image_ids(self) -> list[str]:
-        """The source images to be read, each once."""
+        """The ids of the source images to read, each once."""
         return list(dict.fromkeys(press.image_id for _, press in self._open))
 
     def sort(self, node: Node, item: Item) -> None:
-        """Sort a node and all below, as far as earlier runs decide about them."""
+        """Sort a node and all nodes below it, as far as the lines of earlier runs are enough for that."""
         line, accepted = self._line_of(node, item), self._output.accepted.get(node.id)
         if line is not None and line.id is not None and line.prompt not in (None, node.line().prompt):
             self._steps.changed.append(node)
@@ -74,13 +74,13 @@ class Sorter:
             self._sort_prompt(node, item, line)
 
     def sort_by_sources(self, sources: Mapping[str, ImageResult | APIError], prices: Prices) -> None:
-        """Sort the presses that earlier runs do not decide about."""
+        """Sort the remaining presses, which depend on their source images."""
         for node, press in self._open:
             self._sort_by_source(node, press, sources[press.image_id], prices)
         self._open.clear()
 
     def _line_of(self, node: Node, item: Item) -> OutcomeLine | None:
-        """What earlier runs wrote of it. If they pressed the same for another node, it is this one's as well."""
+        """Return the line of a node from earlier runs. A line of the same press for another node counts too."""
         line = self._output.lines.get(node.id)
         if not isinstance(item, ButtonPress) or (line is not None and line.id is not None):
             return line
@@ -92,7 +92,7 @@ class Sorter:
         return line
 
     def _is_finished(self, node: Node) -> bool:
-        """Whether every node of a tree has come to its end, and earlier runs wrote that."""
+        """Return whether earlier runs wrote the final line of every node of a tree."""
         lines = [self._output.lines.get(each.id) for each in node.walk()]
         return all(line is not None and line.is_over for line in lines)
 
@@ -159,7 +159,7 @@ class Sorter:
             self._refuse(Refused(node, press, obstacle.reason, obstacle.code, is_used=is_used))
 
     def _keep(self, node: Node, item: Item, line: OutcomeLine) -> None:
-        """The node stays as it was, charged or perhaps so."""
+        """Keep the line of a node that was charged or may have been."""
         self._steps.lost.append(line)
         unknown = OutcomeUnknownError(line.error or "its reply was lost", charged=line.charged)
         self._leave_out(node, item, unknown, None)
@@ -169,7 +169,7 @@ class Sorter:
         self._leave_out(refused.node, refused.press, AkoolError(refused.reason), None)
 
     def _leave_out(self, node: Node, item: Item, error: AkoolError, operation_id: str | None) -> None:
-        """Note that nothing is pressed on the result of this node, since there is none."""
+        """Note that nothing is pressed on the result of this node, since it has none."""
         operation = None if operation_id is None else Operation(operation_id)
         outcome = Outcome(press_of(item), operation, error=error, prompt=prompt_of(item))
         self._steps.not_pressed += lines_below(node, outcome, node.then, self._output)
@@ -178,13 +178,15 @@ class Sorter:
 def lines_below(
     node: Node, outcome: Outcome, branches: tuple[Branch, ...], output: OutputFile
 ) -> Iterator[OutcomeLine]:
-    """The lines of presses on the result of a node that was not made, unless more is known of them.
+    """Yield the lines of presses on the result of a node that was not made.
+
+    A press that has an id, or that may have been charged, is skipped.
 
     Args:
         node: The node.
-        outcome: What became of it.
-        branches: What would be pressed on its result.
-        output: What is known of them.
+        outcome: The outcome of the node.
+        branches: The presses on its result.
+        output: The lines of earlier runs.
     """
     for below in outcomes_below(outcome, branches):
         child = node.descend(below.path[len(outcome.path) :])

@@ -1,4 +1,4 @@
-"""The items of a batch in a store: which are there, and their outcomes as workers carry them out."""
+"""The items of a batch in a store: those that are recorded, and the outcomes of all as workers carry them out."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Self
 from attrs import field, frozen
 
 from akool_async import BudgetError, ButtonPress
+from akool_async._limits.credits import as_price
 from akool_async.cli.batch.input_file import node_of
 from akool_async.cli.outcomes.line import NodeId
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable
+    from datetime import datetime
 
     from akool_async import Outcome
     from akool_async.cli.batch.input_file import Batch
@@ -24,50 +26,80 @@ if TYPE_CHECKING:
 
 @frozen
 class StoredItems:
-    """What a store holds before a run."""
+    """The items of a batch that a store holds before a run."""
 
-    nodes: frozenset[NodeId] = frozenset()
-    """Of the batch, but for those that were over a budget: recorded again, they are opened again."""
+    sizes: Counter[NodeId] = field(factory=Counter)
+    """The roots that are recorded, with the number of prompts and presses recorded in their trees.
+
+    Roots that were over a budget are left out: this run records them again, which opens them again."""
+    presses: tuple[ButtonPress, ...] = ()
+    """Presses on the finished images of these trees that are not recorded yet."""
     later: tuple[Branch, ...] = ()
-    """Presses on the results of these that the store does not hold yet."""
+    """Presses on the images of these trees that are not finished yet."""
     waiting: Counter[str] = field(factory=Counter)
-    """All that is open and not made yet, of the batch or not, by kind."""
+    """Open presses and prompts of the whole store that AKOOL has not accepted, by kind of price."""
+    prices: tuple[tuple[str, float], ...] = ()
+    """The kind of price and the credits of each finished image of these trees, the latest last."""
 
     @classmethod
     async def read(cls, store: DurableFanOut | None, batch: Batch) -> Self:
-        """Read them; without a store there are none."""
+        """Read the items from the store; without a store there are none."""
         if store is None:
             return cls()
         waiting: Counter[str] = Counter()
         async for job in store.jobs("open"):
             waiting[job.item.kind] += job.operation_id is None
-        wanted = {entry.node: entry.item for entry in batch.entries}
-        found = await _find(store, wanted.values())
-        found = {node: job for node, job in found.items() if node in wanted and not _is_over_budget(job)}
-        later = await _find_later(store, [(job, wanted[node].then) for node, job in found.items()])
-        return cls(frozenset(found), tuple(later), waiting)
+        trees = _Trees(store)
+        await trees.read(batch)
+        prices = sorted(trees.prices)
+        return cls(
+            sizes=trees.sizes,
+            presses=tuple(trees.presses),
+            later=tuple(trees.later),
+            waiting=waiting,
+            prices=tuple((kind, price) for _, kind, price in prices),
+        )
 
 
-async def _find_later(store: DurableFanOut, trees: list[tuple[Job, tuple[Branch, ...]]]) -> list[Branch]:
-    """What is still to be pressed on the results of jobs: presses are recorded once their source image is there."""
-    later: list[Branch] = []
-    while trees:
-        below: dict[NodeId, tuple[ButtonPress, Branch]] = {}
-        for job, branches in trees:
-            if job.state == "open":
-                later += branches
-            elif job.state == "done" and job.operation_id is not None:
-                presses = [(ButtonPress(job.operation_id, branch.button), branch) for branch in branches]
-                below |= {NodeId.of_press(press): (press, branch) for press, branch in presses}
-        found = await _find(store, [press for press, _ in below.values()])
-        found = {node: job for node, job in found.items() if not _is_over_budget(job)}
-        later += [branch for node, (_, branch) in below.items() if node not in found]
-        trees = [(found[node], branch.then) for node, (_, branch) in below.items() if node in found and branch.then]
-    return later
+@frozen
+class _Trees:
+    """Reads the recorded trees of a batch, level by level. Presses are recorded once their source image is there."""
 
+    _store: DurableFanOut
+    sizes: Counter[NodeId] = field(factory=Counter)
+    presses: list[ButtonPress] = field(factory=list)
+    later: list[Branch] = field(factory=list)
+    prices: list[tuple[datetime, str, float]] = field(factory=list)
 
-async def _find(store: DurableFanOut, items: Iterable[Item]) -> dict[NodeId, Job]:
-    return {node_of(job.item): job for job in await store.find(items)}
+    async def read(self, batch: Batch) -> None:
+        """Read all levels."""
+        items = {entry.node: entry.item for entry in batch.entries}
+        found = await self._find(items.values())
+        level = [(node, found[node], item.then) for node, item in items.items() if node in found]
+        while level:
+            below: dict[NodeId, tuple[NodeId, ButtonPress]] = {}
+            for root, job, branches in level:
+                self._count(root, job)
+                if job.state == "open":
+                    self.later.extend(branches)
+                elif job.state == "done" and job.operation_id is not None:
+                    presses = [ButtonPress(job.operation_id, branch.button, then=branch.then) for branch in branches]
+                    below |= {NodeId.of_press(press): (root, press) for press in presses}
+            found = await self._find([press for _, press in below.values()])
+            self.presses.extend(press for node, (_, press) in below.items() if node not in found)
+            level = [(root, found[node], press.then) for node, (root, press) in below.items() if node in found]
+
+    def _count(self, root: NodeId, job: Job) -> None:
+        self.sizes[root] += 1
+        result = None if job.outcome is None else job.outcome.result
+        price = None if result is None else as_price(result.deduction_credit)
+        if price is not None and job.ended_at is not None:
+            self.prices.append((job.ended_at, job.item.kind, price))
+
+    async def _find(self, items: Iterable[Item]) -> dict[NodeId, Job]:
+        """Return the recorded jobs of items, without those that were over a budget."""
+        jobs = await self._store.find(items)
+        return {node_of(job.item): job for job in jobs if not _is_over_budget(job)}
 
 
 def _is_over_budget(job: Job) -> bool:
@@ -77,16 +109,16 @@ def _is_over_budget(job: Job) -> bool:
 async def carry_out(
     store: DurableFanOut, new: list[Item], recorded: list[Item], max_credits: float | None
 ) -> AsyncGenerator[Outcome, None]:
-    """Record items and work on them, together with other workers: the outcomes of their trees as they come.
+    """Record items, work on them together with other workers, and yield the outcomes of their trees.
 
     Args:
-        store: Where they are recorded.
+        store: The store.
         new: Items to record.
-        recorded: Items of the batch that are recorded there already, perhaps with fewer presses on their results.
-        max_credits: What is new may cost so much, whoever carries it out; None for no limit.
+        recorded: Items of the batch that are recorded already, perhaps with fewer presses on their results.
+        max_credits: Credits that the new items may cost, whichever worker carries them out; None without a limit.
 
     Raises:
-        AkoolError: the work cannot go on; what is open stays recorded.
+        AkoolError: The work cannot continue. Open items stay recorded.
     """
     await store.submit([*new, *(item for item in recorded if item.then)], max_credits=max_credits)
     items = new + recorded
@@ -94,17 +126,17 @@ async def carry_out(
     try:
         async with aclosing(store.outcomes(items)) as outcomes:
             while True:
-                coming = asyncio.ensure_future(anext(outcomes))
+                next_outcome = asyncio.ensure_future(anext(outcomes))
                 try:
-                    await asyncio.wait({coming, working}, return_when=asyncio.FIRST_COMPLETED)
-                    if not coming.done():
-                        working.result()  # which raises: it does not end by itself
-                    yield coming.result()
+                    await asyncio.wait({next_outcome, working}, return_when=asyncio.FIRST_COMPLETED)
+                    if not next_outcome.done():
+                        working.result()  # raises, since a run ends only with an error
+                    yield next_outcome.result()
                 except StopAsyncIteration:
                     return
                 finally:
-                    coming.cancel()
-                    await asyncio.wait({coming})
+                    next_outcome.cancel()
+                    await asyncio.wait({next_outcome})
     finally:
         working.cancel()
         await asyncio.wait({working})

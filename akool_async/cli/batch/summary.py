@@ -1,4 +1,4 @@
-"""The end of a run: what came of it, for people and for the shell."""
+"""The summary at the end of a run, and its exit status."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from akool_async.cli.exit_status import ExitStatus, most_severe
 from akool_async.cli.messages import explain
 from akool_async.cli.outcomes.charges import charges_of, explain_account
 from akool_async.cli.outcomes.line import OutcomeLine, PressState
-from akool_async.cli.outcomes.lost import explain_lost
+from akool_async.cli.outcomes.lost import count_prompts, explain_lost
 from akool_async.cli.output.stderr import amount, count_presses, print_command, print_message
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class Summary:
-    """What came of a run."""
+    """The results of a run."""
 
     options: FanOutOptions
     plan: Plan
@@ -35,13 +35,13 @@ class Summary:
     tally: Tally
     early_end: EarlyEnd
     balance: float | None
-    """After the run; None if it was not read."""
+    """Credits after the run; None if the balance was not read."""
     counters: Counters | None
-    """The session's account, if the balance was read before and after."""
+    """The counters of the session; None if the balance was not read, or if a store was used."""
 
     @property
     def nodes(self) -> list[Node]:
-        """What the batch asks for: prompts and presses, those on images that are still to be made included."""
+        """All prompts and presses of the batch, including presses on images that are not made yet."""
         return [node for root in self.plan.roots for node in root.walk()]
 
     @property
@@ -52,13 +52,13 @@ class Summary:
         if self.early_end.was_interrupted:
             return ExitStatus.INTERRUPTED
         earlier = {
-            ExitStatus.SOME_FAILED: self.plan.are_missing,
+            ExitStatus.SOME_FAILED: self.plan.has_failures,
             ExitStatus.OUTCOME_UNKNOWN: bool(self.plan.lost),
         }
-        return most_severe(self.tally.statuses | {status for status, is_so in earlier.items() if is_so})
+        return most_severe(self.tally.statuses | {status for status, applies in earlier.items() if applies})
 
     def print(self) -> None:
-        """Print the sums, and what went wrong, which is printed even with --quiet."""
+        """Print the sums, and errors and lost ids. With --quiet, print only the latter two."""
         if self.early_end.error is not None:
             print_message(f"akool: {explain(self.early_end.error)}")
         for text in self.tally.account_errors:
@@ -86,20 +86,45 @@ class Summary:
             _count(lines, PressState.NOT_PRESSED),
             _describe_invalid(self.plan.batch),
             _describe_earlier_losses(lost_earlier),
+            self._describe_doubt(nodes),
         ]
         print_message("".join(parts))
         for text in () if self.counters is None else explain_account(self.counters):
             print_message(text)
-        if self.early_end.came and self.options.store is None and self.options.output is not None:
+        if self.early_end.has_come and self.options.store is None and self.options.output is not None:
             running = sum(line.state is PressState.NOT_FINISHED for line in lines)
-            runs_on = f"{running:,} run on at AKOOL, paid for; " if running else ""
-            print_message(f"{runs_on}to go on, run the same command again")
-        if self.early_end.came and self.options.store_options is not None:
+            still_running = f"{running:,} still running at AKOOL, and paid for; " if running else ""
+            print_message(f"{still_running}to continue, run the same command again")
+        if self.early_end.has_come and self.options.store_options is not None:
             print_command(
-                "recorded presses that have not ended stay in the store; to go on, run the same command again, or only "
-                "carry them out with",
+                "open presses stay in the store; to continue, run the same command again, or start a worker that only "
+                "carries them out",
                 self.options.store_options.worker_command(until_empty=True),
             )
+
+    def _describe_doubt(self, nodes: Sequence[Node]) -> str:
+        """Sum what may have been charged for unknown outcomes that are not in the counters of the session."""
+        earlier = {line.node for line in self.plan.lost}
+        uncounted = [
+            node
+            for node in nodes
+            if (line := self.output.lines.get(node.id)) is not None
+            and line.state is PressState.IN_DOUBT
+            and (self.counters is None or node.id in earlier)
+        ]
+        if not uncounted:
+            return ""
+        price = amount(sum(self.tally.prices.expected(node.kind) for node in uncounted))
+        when = "in an earlier run " if all(node.id in earlier for node in uncounted) else ""
+        unknown = f"{_count_nodes(uncounted)} whose outcome is unknown"
+        return f"; up to {price} credits may have been charged {when}for {unknown}"
+
+
+def _count_nodes(nodes: Sequence[Node]) -> str:
+    prompts = sum(node.button is None for node in nodes)
+    presses = len(nodes) - prompts
+    counts = ([count_prompts(prompts)] if prompts else []) + ([count_presses(presses)] if presses else [])
+    return " and ".join(counts)
 
 
 def _count(lines: Sequence[OutcomeLine], state: PressState) -> str:

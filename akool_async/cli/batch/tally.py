@@ -1,4 +1,4 @@
-"""What a run counts: charges, prices, exit statuses, errors of the account."""
+"""The counts of a run: charges, prices, exit statuses, errors of the account."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ if TYPE_CHECKING:
 
 @define(eq=False)
 class Tally:
-    """What a run counts."""
+    """The counts of a run."""
 
     charges: Charges = field(factory=Charges)
-    """Of this run, not of earlier ones."""
+    """Credits that this run was charged; earlier runs are not included."""
     prices: Prices = field(factory=Prices)
     seconds: dict[str, float] = field(factory=dict)
-    """How long each operation took."""
+    """How many seconds each operation took, by id."""
     statuses: set[ExitStatus] = field(factory=set)
     account_errors: dict[str, None] = field(factory=dict)
-    """Sentences, each once, in order."""
+    """The sentences about errors of the account, each once, in order."""
     lost_replies: set[NodeId] = field(factory=set)
-    """What this run sent, and whose id a store may yet learn."""
+    """Nodes that this run sent, and whose reply was lost. The store may still learn their ids."""
 
     def accept(self, accepted: events.Accepted) -> None:
-        """AKOOL accepted a press or a prompt."""
+        """Count a press or a prompt that AKOOL accepted."""
         self.charges.add(accepted.operation_id, accepted.credits)
         item = accepted.press or accepted.prompt
         if item is not None and (price := as_price(accepted.credits)) is not None:
             self.prices.learn(item.kind, price)
 
     def end(self, line: OutcomeLine, error: Exception | None) -> None:
-        """A node ended with this line.
+        """Count a node that ended with this line.
 
-        A budget that ends is no failure; and if an image was not made, what became of it counts, and not the presses on
-        it that were left out.
+        What is over budget is no failure. If an image was not made, its own outcome counts, and the presses on it that
+        were left out do not.
         """
         if error is not None and not isinstance(error, BudgetError | NotPressedError):
             self.statuses.add(status_of(error))
@@ -55,22 +55,22 @@ class Tally:
 
 @define(eq=False)
 class EarlyEnd:
-    """Why a run ends before all is done."""
+    """The reason why a run ends early."""
 
     error: Exception | None = None
     was_interrupted: bool = False
     _task: asyncio.Task[object] | None = None
 
     def watch(self) -> None:
-        """From now on an error cancels the current task."""
+        """Let an error cancel the current task from now on."""
         self._task = asyncio.current_task()
 
     def unwatch(self) -> None:
-        """The run is ending: there is nothing to cancel any more."""
+        """Stop cancelling the task, since the run is ending."""
         self._task = None
 
     def note(self, error: Exception) -> None:
-        """Keep the first error."""
+        """Keep this error, unless there was one before."""
         self.error = self.error or error
 
     def stop(self, error: Exception) -> None:
@@ -80,11 +80,11 @@ class EarlyEnd:
             self._task.cancel()
 
     def interrupt(self) -> bool:
-        """The task was cancelled: return whether a signal did it, rather than an error."""
+        """Note that the task was cancelled. Return True if a signal did that, False if an error did."""
         self.was_interrupted = self.error is None
         return self.was_interrupted
 
     @property
-    def came(self) -> bool:
+    def has_come(self) -> bool:
         """True if the run ended early."""
         return self.was_interrupted or self.error is not None

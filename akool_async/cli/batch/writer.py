@@ -1,4 +1,4 @@
-"""The lines that a run writes: every node ends in one, completed with what earlier runs knew."""
+"""The lines of a run: one for every node, completed with the facts of earlier runs."""
 
 from __future__ import annotations
 
@@ -28,28 +28,29 @@ if TYPE_CHECKING:
 
 @define(eq=False)
 class LineWriter:
-    """Writes the lines of one run, counts them and shows them."""
+    """Writes the lines of one run, counts them and updates the progress."""
 
     _output: OutputFile
     _progress: BatchProgress
     _tally: Tally
     _index: NodeIndex
     _budget: float | None
-    """What the run may spend; None without a limit, and if the store's budget counts."""
+    """Credits that the run may spend; None without a limit, or if the budget is kept in a store."""
     _unwritten: dict[NodeId, tuple[Node, Outcome]] = field(factory=dict, init=False)
     """Outcomes whose line is not written yet."""
     _by_hand: set[NodeId] = field(factory=set, init=False)
-    """Nodes of earlier runs whose id was lost, and was found and written down by somebody."""
+    """Nodes of earlier runs whose lost id was found and entered by a person."""
     _recorded: set[NodeId] = field(factory=set, init=False)
-    """The trees that a store held before this run."""
+    """The roots that were in the store before this run."""
     _fetched: set[NodeId] = field(factory=set, init=False)
+    """Nodes that an earlier run started, and that this run waits for."""
 
     def begin(self, steps: Steps) -> None:
-        """Write a line for each node that this run leaves as it is, unless an earlier run has written the same."""
+        """Write a line for each node that this run does not press, unless an equal line is there."""
         for fetch in steps.to_fetch:
             earlier = self._output.lines.get(fetch.node.id)
             self._fetched.add(fetch.node.id)
-            if fetch.node.id in self._output.accepted:  # whose note has neither a name nor the text of a prompt
+            if fetch.node.id in self._output.accepted:  # a note has neither a name nor the text of a prompt
                 self._output.accepted[fetch.node.id] = fetch.line
             if earlier is not None and not earlier.is_settled:
                 self._by_hand.add(fetch.node.id)
@@ -58,16 +59,16 @@ class LineWriter:
         self.write_left_out([*steps.shared, *refused, *steps.lost, *steps.not_pressed])
 
     def write_left_out(self, lines: Iterable[OutcomeLine]) -> None:
-        """Write lines that say what is there, unless they say nothing new."""
+        """Write lines of nodes that this run does not press, unless equal lines are there."""
         for line in lines:
             self._output.write_if_new(line)
 
     def is_found_by_hand(self, fetch: Fetch) -> bool:
-        """True if somebody found the id and wrote it down."""
+        """Return whether a person found the id and entered it."""
         return fetch.node.id in self._by_hand
 
     def keep(self, node: Node, outcome: Outcome) -> None:
-        """Remember an outcome whose line follows when its pictures are saved, or at the end of the run."""
+        """Remember an outcome. Its line is written when its pictures are saved, or at the end of the run."""
         self._unwritten[node.id] = node, outcome
 
     def write_outcome(
@@ -79,14 +80,20 @@ class LineWriter:
     ) -> None:
         """Write the line of an outcome.
 
+        Args:
+            node: The node.
+            outcome: Its outcome.
+            files: The pictures that were saved.
+            download_error: The reason why they could not be saved.
+
         Raises:
-            OSError: it could not be written.
+            OSError: The line could not be written.
         """
         line = self._line_of(node, outcome, files, download_error)
         self._write(node, line, outcome.error or download_error)
 
     def refuse_id(self, fetch: Fetch, why: str) -> None:
-        """The node stays as it was, charged or perhaps so: the id of something else settles nothing."""
+        """Write the earlier line of a node again with this reason. A wrong id settles nothing."""
         node = fetch.node
         earlier = self._output.lines.get(node.id)
         if earlier is None or earlier.is_settled:
@@ -96,9 +103,13 @@ class LineWriter:
     def write_rest(
         self, akool: AkoolSession, early_end: EarlyEnd, *, is_recorded: bool, unsaved: Exception | None
     ) -> None:
-        """Write the lines of all that has none: what ended just now, what runs on, and what is not known.
+        """Write the missing lines at the end of a run: of ended, running and unknown operations.
 
-        ``unsaved`` is the error of pictures that are not saved, if they were to be.
+        Args:
+            akool: The session.
+            early_end: Notes the error if a line cannot be written.
+            is_recorded: True if the same command finds the ids when it is run again.
+            unsaved: The error for pictures that were not saved; None if no pictures are wanted.
         """
         rest: list[tuple[str | None, OutcomeLine]] = [
             (node.kind, self._line_of(node, outcome, download_error=unsaved))
@@ -106,20 +117,20 @@ class LineWriter:
         ]
         rest += [*self._running(akool, is_recorded=is_recorded), *self._unknown(akool)]
         lines = [self._complete(kind, line) for kind, line in rest]
-        for place, line in enumerate(lines):
+        for index, line in enumerate(lines):
             try:
                 self._output.write(line)
             except OSError as error:
                 early_end.note(error)
                 print_message("these lines could not be written:")
-                for lost in lines[place:]:
-                    print_message(lost.to_json())
+                for unwritten in lines[index:]:
+                    print_message(unwritten.to_json())
                 return
 
     def _running(self, akool: AkoolSession, *, is_recorded: bool) -> Iterator[tuple[str | None, OutcomeLine]]:
-        """What AKOOL has accepted, and nobody waits for any more."""
+        """Yield the lines of operations that AKOOL accepted and that nobody waits for."""
         for node, line in self._output.accepted.items():
-            # Of what was found by hand, the next run compares the id with the node.
+            # An id that a person entered gets no line here: the next run checks whether it belongs to the node.
             if line.id is not None and node not in self._unwritten and node not in self._by_hand:
                 yield None, with_running(line, akool.operation(line.id), is_recorded=is_recorded)
 
@@ -139,7 +150,7 @@ class LineWriter:
         line = node.line(None if outcome.press is None else outcome.press.image_id)
         line = with_outcome(line, outcome, files=files or [], download_error=download_error)
         if isinstance(outcome.error, BudgetError) and self._budget is not None:
-            return evolve(line, error=f"it would pass the {amount(self._budget)} credits that may be spent")
+            return evolve(line, error=f"it could exceed the {amount(self._budget)} credits that may be spent")
         return line
 
     def _write(self, node: Node, line: OutcomeLine, error: Exception | None) -> None:
@@ -150,13 +161,15 @@ class LineWriter:
         self._progress.count_ended(line)
 
     def _complete(self, kind: str | None, line: OutcomeLine) -> OutcomeLine:
-        """A new line with what else is known, counted; ``kind`` is None if its price teaches nothing."""
+        """Complete a new line with earlier facts and prices, and count its charge.
+
+        ``kind`` is the kind of price; None if no price is to be learned from this line.
+        """
         charges, prices = self._tally.charges, self._tally.prices
         is_charged_now = self._is_charged_to_this_run(line)
         earlier = self._output.lines.get(line.node)
-        if (
-            earlier is None or earlier.is_settled or line.node.tree not in self._recorded
-        ):  # a store knows what settled it
+        is_settled_by_store = earlier is not None and not earlier.is_settled and line.node.tree in self._recorded
+        if not is_settled_by_store:
             line = with_earlier(line, earlier)
         if kind is not None and line.state is PressState.LOST and line.credits is None:
             line = evolve(line, credits=prices.expected(kind))
@@ -167,9 +180,9 @@ class LineWriter:
         return line
 
     def _is_charged_to_this_run(self, line: OutcomeLine) -> bool:
-        """Whether a line, before earlier ones complete it, is of a node that this run was charged for.
+        """Return whether this run was charged for the node of a line, rather than another run, a worker, or nobody.
 
-        If not, another run or another worker was, or nobody.
+        The line must not be completed with earlier facts yet.
         """
         if line.id in self._tally.charges or line.node in self._tally.lost_replies:
             return True

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class CreditOptions:
-    """What the command line says."""
+    """The options of `akool credit`."""
 
     key_file: KeyFile | None
     as_json: bool

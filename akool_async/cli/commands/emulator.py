@@ -1,4 +1,4 @@
-"""`akool emulator`: AKOOL on loopback for other programs."""
+"""`akool emulator`: serve the emulator on this machine for other programs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LOST_REPLY_FAULTS: Final = (Fault.reset("after"), Fault.status(502, "after"))
 
 @frozen(kw_only=True)
 class EmulatorOptions:
-    """What the command line says."""
+    """The options of `akool emulator`."""
 
     port: int
     speed: float
@@ -41,7 +41,7 @@ class EmulatorOptions:
     show_default=True,
     help="How many times faster than AKOOL it works.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Draws durations, failures and keys.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of random durations, failures and keys.")
 @click.option("--credits", "credit", type=click.IntRange(min=0), default=10_000, show_default=True)
 @click.option("--plan-concurrency", type=click.IntRange(min=1), help="Refuse more concurrent operations with 1005.")
 @click.option(
@@ -58,17 +58,18 @@ class EmulatorOptions:
     default=0.0,
     show_default=True,
     metavar="SHARE",
-    help="Share of the paid POSTs, 0 to 1, that are accepted and charged, and whose reply is lost.",
+    help="Share of the paid POSTs, 0 to 1, that are accepted and charged but whose reply is lost.",
 )
 @options.as_json
 @options.typed(EmulatorOptions)
 def emulator(options: EmulatorOptions) -> int:
     """Serve AKOOL's image API on this machine until Ctrl-C.
 
-    Nothing is spent. Prints the environment that points the library at it, which
-    --key-file reads too, with the client id and secret that sign its webhooks.
+    Nothing is spent. The command prints the environment variables that point the
+    library at the emulator, with the client id and secret that sign its webhooks.
+    Saved to a file, they also serve as --key-file of the other commands.
 
-    Failed jobs and lost replies let you rehearse what a batch does about them.
+    Use failed jobs and lost replies to rehearse what a batch does about them.
     """
     return signals.run(run(options))
 
@@ -92,7 +93,7 @@ async def run(options: EmulatorOptions) -> ExitStatus:
             for name, value in environment.items():
                 click.echo(f"export {name}={value}")
             click.echo(f"# a finished image to press buttons on: {image_id}")
-        print_message("AKOOL's image API is emulated; Ctrl-C ends it.")
+        print_message("The emulator is running; Ctrl-C ends it.")
         await signals.is_stopped_before(asyncio.get_running_loop().create_future())
     ledger = emulator.ledger
     lost = sum(post.charged for post in ledger.posts if post.fault is not None)

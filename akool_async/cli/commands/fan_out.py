@@ -1,4 +1,4 @@
-"""`akool fan-out`: a file of prompts and presses, planned first, and carried out with --yes."""
+"""`akool fan-out`: plan a file of prompts and presses, and carry it out with --yes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from akool_async.durable import DurableFanOut
 
 UNRECORDED: Final = (
-    "the ids of this run are only printed on stdout; with -o FILE, the same command can be run again to continue"
+    "the ids of this run are only printed on stdout; with -o FILE, you could run the same command again to continue"
 )
 
 
@@ -48,21 +48,24 @@ UNRECORDED: Final = (
     type=options.Then(),
     default="",
     metavar="BUTTONS",
-    help='Press these on each result that has buttons, such as "U*" or "U* V1>U*", where FILE does not say it.',
+    help='Press these buttons on each result that has buttons, such as "U*" or "U* V1>U*". A column then in FILE takes '
+    "precedence.",
 )
-@click.option("--yes", is_flag=True, help="Press. Without this, the plan is printed and nothing is spent.")
+@click.option(
+    "--yes", is_flag=True, help="Send and press. Without this, only the plan is printed and nothing is spent."
+)
 @click.option(
     "-o",
     "--output",
     type=options.FILE,
-    help="Write a line of JSON per prompt and press. The same command, run again, does what is missing.",
+    help="Write a line of JSON per prompt and press. Run the same command again to make what is missing.",
 )
 @click.option("--max-credits", type=options.Number(), metavar="CREDITS", help="The most that this run may spend.")
 @click.option("--reserve", type=options.Number(), metavar="CREDITS", help="Keep this much of the current balance.")
 @click.option(
     "--retry-unknown",
     is_flag=True,
-    help="Send prompts of earlier runs again whose outcome is unknown. They may be charged twice.",
+    help="Send prompts again if their outcome is unknown after an earlier run. They may be charged twice.",
 )
 @click.option(
     "--store",
@@ -85,28 +88,29 @@ def fan_out(options: FanOutOptions) -> int:
     """Plan the prompts and presses in FILE. With --yes, send and press them.
 
     FILE is a .txt file with a prompt on each line; or CSV with a column prompt, or
-    the columns image_id,button; or JSONL with the same keys; - is stdin. A button
+    the columns image_id,button; or JSONL with the same keys; or - for standard
+    input, which is read as CSV or JSONL, never as one prompt on each line. A button
     may be a list, such as "U1 V2", or U*, V* or *.
 
-    What is pressed on a result follows in the column then, or in --then: "U* V1>U*"
+    The column then, or --then, names the buttons to press on results: "U* V1>U*"
     upscales the four pictures of each prompt, varies the first, and upscales the
-    four pictures of that. Pictures are named after the column name, or after some
-    words of the prompt.
+    four pictures of the variation. Pictures are named after the column name, or
+    after some words of the prompt.
 
-    With --store, all of it is recorded first and survives the end of this run,
-    however it ends: run the same command again to continue. Every akool worker of
-    the store carries them out too, under the same cap.
+    With --store, everything is recorded before it is sent, so that it survives the
+    end of this run: run the same command again to continue. Every akool worker of
+    the store carries it out too, under the same cap.
 
     \b
     Only with --store: --account, --lost-reply-timeout, --webhook-url.
     Only without --store: --timeout, --retry-unknown.
-    """  # noqa: D301 - the backspace is click's word for a paragraph that stays as it is
+    """  # noqa: D301 - with \b, click does not wrap the paragraph
     options.check()
     return signals.run(run(options, _read_file(options)))
 
 
 async def run(options: FanOutOptions, batch: Batch) -> ExitStatus:
-    """Plan, and press with --yes."""
+    """Make the plan, and carry it out with --yes."""
     output = OutputFile(options.output, pictures=options.download)
     require_apart(_written_files(options, output))
     if options.gallery is not None:
@@ -127,7 +131,7 @@ async def run(options: FanOutOptions, batch: Batch) -> ExitStatus:
 async def _plan_and_press(
     options: FanOutOptions, batch: Batch, output: OutputFile, progress: BatchProgress
 ) -> BatchRun | None:
-    """The run, once it has ended; None if only the plan is wanted."""
+    """Plan and press, and return the run once it has ended; None without --yes."""
     tally, early_end = Tally(), EarlyEnd()
     index = NodeIndex()
     observer = RunObserver(output, progress, tally, early_end, index)
@@ -187,9 +191,9 @@ def _require_budget_for_waiting(plan: Plan, budget: float | None) -> None:
     cost = plan.credits_waiting
     if budget is not None and cost > budget:
         raise click.UsageError(
-            f"{plan.waiting.total():,} presses wait in the store and cost up to {amount(cost)} credits, but only "
-            f"{amount(budget)} may be spent. Raise --max-credits or lower --reserve, or let akool worker make these "
-            "presses first. Nothing was spent"
+            f"{plan.waiting.total():,} prompts and presses wait in the store and cost about {amount(cost)} credits, "
+            f"but only {amount(budget)} may be spent. Raise --max-credits or lower --reserve, or let akool worker make "
+            "them first. Nothing was spent"
         )
 
 

@@ -25,19 +25,19 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class PressOptions(ImageOptions):
-    """What the command line says."""
+    """The options and arguments of `akool press`."""
 
     image_id: str
     button: Sequence[list[Button]]
-    """As each argument names them."""
+    """The buttons of each argument."""
     max_concurrent_upscales: int
 
     @property
     def presses(self) -> list[ButtonPress]:
-        """Each press once.
+        """The presses, each once.
 
         Raises:
-            ValueError: the id cannot be one.
+            ValueError: The image id is invalid.
         """
         buttons = dict.fromkeys(button for several in self.button for button in several)
         return [ButtonPress(self.image_id, button) for button in buttons]
@@ -64,7 +64,7 @@ def press(options: PressOptions) -> int:
 
 
 async def run(options: PressOptions) -> ExitStatus:
-    """Press, wait, and print what became of each press."""
+    """Press, wait, and print the outcome of each press."""
     presses = options.presses
     options.prepare_folder()
     rows = [Row(press.button, press.image_id) for press in presses]
@@ -74,5 +74,5 @@ async def run(options: PressOptions) -> ExitStatus:
         with LiveTable(rows, title, quiet=options.quiet, as_json=options.as_json) as table:
             async with printing_if_interrupted(akool, table):
                 await press_all(akool, table, presses, options)
-        print_end(table)  # before the session is closed: an interruption of that would leave the ids unprinted
+        print_end(table)  # before the session is closed, since an interruption of that would keep the ids unprinted
     return status_of_rows(table)

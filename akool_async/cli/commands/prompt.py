@@ -1,4 +1,4 @@
-"""`akool prompt`: make four pictures of a text."""
+"""`akool prompt`: make an image of four pictures from a prompt."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from akool_async.cli.following.follow import follow
 from akool_async.cli.following.follow_options import ImageOptions
 from akool_async.cli.following.live_table import LiveTable
 from akool_async.cli.following.row import PROMPT, Row
+from akool_async.cli.output.stderr import shorten
 
 if TYPE_CHECKING:
     from akool_async.cli.exit_status import ExitStatus
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class PromptOptions(ImageOptions):
-    """What the command line says."""
+    """The options and the argument of `akool prompt`."""
 
     text: str
     scale: str
@@ -30,8 +31,8 @@ class PromptOptions(ImageOptions):
 
 @click.command()
 @click.argument("text")
-@click.option("--scale", default="1:1", show_default=True, metavar="W:H", help="Such as 16:9 or 3:4.")
-@click.option("--source-image", metavar="URL", help="Begin with this picture.")
+@click.option("--scale", default="1:1", show_default=True, metavar="W:H", help="Width and height, such as 16:9 or 3:4.")
+@click.option("--source-image", metavar="URL", help="Start from this picture.")
 @options.wait(default=True)
 @options.timeout
 @options.download
@@ -40,17 +41,17 @@ class PromptOptions(ImageOptions):
 @options.quiet
 @options.typed(PromptOptions)
 def prompt(options: PromptOptions) -> int:
-    """Make four pictures of TEXT. Costs credits."""
+    """Make an image of four pictures from the prompt TEXT. Costs credits."""
     options.require_wait(for_download=True)
     return signals.run(run(options))
 
 
 async def run(options: PromptOptions) -> ExitStatus:
-    """Send the prompt, wait, and print what became of it."""
+    """Send the prompt, wait, and print the outcome."""
     options.prepare_folder()
     row = Row(PROMPT, prompt=options.text)
     async with open_session(options.key_file) as akool:
-        with LiveTable([row], options.text, quiet=options.quiet, as_json=options.as_json) as table:
+        with LiveTable([row], shorten(options.text), quiet=options.quiet, as_json=options.as_json) as table:
             async with printing_if_interrupted(akool, table):
                 accepted = akool.create_by_prompt(options.text, scale=options.scale, source_image=options.source_image)
                 await follow(akool, table, row, options, accepted)

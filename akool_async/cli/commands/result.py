@@ -1,4 +1,4 @@
-"""`akool result`: the status of an operation, and its pictures."""
+"""`akool result`: show the status of an operation, and save its pictures."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class ResultOptions(ImageOptions):
-    """What the command line says."""
+    """The options and the argument of `akool result`."""
 
     image_id: str
 
@@ -52,7 +52,7 @@ def result(options: ResultOptions) -> int:
 
 
 async def run(options: ResultOptions) -> ExitStatus:
-    """Read an image, wait for it and save its pictures if that is asked for."""
+    """Read the image, and wait for it and save its pictures if the options say so."""
     error: Exception | None = None
     files: list[Path] = []
     options.prepare_folder()
@@ -90,11 +90,11 @@ def _print_fields(fields: dict[str, Any]) -> None:
     width = max(map(len, shown))
     for name, value in shown.items():
         texts = value if name in {"urls", "files"} else [_show(name, value)]
-        for place, text in enumerate(texts):
-            print_whole(console, plain(text), label="" if place else name.replace("_", " "), indent=width + 2)
+        for index, text in enumerate(texts):
+            print_whole(console, plain(text), label="" if index else name.replace("_", " "), indent=width + 2)
 
 
-def _show(name: str, value: Any) -> str:  # noqa: ANN401 - whatever AKOOL sent
+def _show(name: str, value: Any) -> str:  # noqa: ANN401 - AKOOL may send any type
     if name == "status":
         return f"{value:d} {value.name.lower()}" if isinstance(value, ImageStatus) else str(value)
     if isinstance(value, tuple):

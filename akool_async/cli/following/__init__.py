@@ -1,1 +1,1 @@
-"""A few operations, followed from the POST to the pictures on disk, in a live table."""
+"""The progress of a few operations, from the POST to the pictures on disk, in a live table."""

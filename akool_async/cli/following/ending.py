@@ -1,4 +1,4 @@
-"""The end of a command that follows operations: what was paid for is printed, however it ends."""
+"""The end of a command that follows operations. However it ends, it prints the operations that were paid for."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 @asynccontextmanager
 async def printing_if_interrupted(akool: AkoolSession, table: LiveTable) -> AsyncIterator[None]:
-    """If waiting ends early, for whatever reason, print what was paid for on stderr, and on stdout as at a normal end.
+    """If waiting ends early, print the operations that were paid for: on stderr, and on stdout as at a normal end.
 
-    POSTs under way end first.
+    Before that, wait for the replies to POSTs that were sent.
     """
     try:
         yield
@@ -34,23 +34,23 @@ async def printing_if_interrupted(akool: AkoolSession, table: LiveTable) -> Asyn
         signals.end_undisturbed()
         try:
             await akool.aclose()
-        finally:  # a second Ctrl-C included
+        finally:  # also after a second Ctrl-C
             errors = akool.unclaimed_errors
             table.stop_waiting(akool.unclaimed, errors)
             _print_lost(line_of_outcome(Outcome(error.press, error=error)) for error in errors if error.press)
             if any(error.press is None for error in errors):
                 print_message(LOST_PROMPT)
             if table.paid_rows:
-                with suppress(OSError):  # what could not be printed is on stderr, and the interruption counts
+                with suppress(OSError):  # the rows are on stderr too, and the interruption is what is reported
                     table.print_results(table.paid_rows)
         raise
 
 
 def print_end(table: LiveTable) -> None:
-    """Print what became of all rows, and what to do about lost ids and errors of the account.
+    """Print the outcomes of all rows, and what to do about lost ids and errors of the account.
 
     Raises:
-        OSError: the rows could not be printed on stdout; they are on stderr.
+        OSError: The rows could not be printed on stdout. They are on stderr.
     """
     if any(row.is_unsettled for row in table.prompts):
         print_message(LOST_PROMPT)
@@ -61,7 +61,7 @@ def print_end(table: LiveTable) -> None:
 
 
 def status_of_rows(table: LiveTable) -> ExitStatus:
-    """The exit status of a command that followed these rows."""
+    """Return the exit status of a command that followed these rows."""
     return most_severe(status_of(row.error) for row in table.rows if row.error is not None)
 
 

@@ -1,4 +1,4 @@
-"""Operations that are followed, from the POST to the pictures on disk."""
+"""Following operations from the POST to the pictures on disk."""
 
 from __future__ import annotations
 
@@ -21,10 +21,17 @@ if TYPE_CHECKING:
 async def follow(
     akool: AkoolSession, table: LiveTable, row: Row, options: FollowOptions, accepted: Awaitable[Operation]
 ) -> None:
-    """Follow one operation, once it is ``accepted``, to its end. An error is shown in its row.
+    """Follow one operation to its end. An error is shown in its row.
+
+    Args:
+        akool: The session.
+        table: The table of the row.
+        row: The row of the operation.
+        options: Whether to wait, for how long, and where to save the pictures.
+        accepted: Makes the operation, or finds it.
 
     Raises:
-        ValueError: a bad argument; nothing was sent.
+        ValueError: An argument is wrong; nothing was sent.
     """
     try:
         operation = await accepted
@@ -47,7 +54,7 @@ async def follow(
 async def press_all(
     akool: AkoolSession, table: LiveTable, presses: Iterable[ButtonPress], options: FollowOptions
 ) -> None:
-    """Make these presses concurrently, each followed in its row of the table."""
+    """Make these presses concurrently, and follow each of them in its row of the table."""
 
     async def press_one(press: ButtonPress) -> None:
         accepted = akool.create_by_button(press.image_id, press.button)
@@ -78,7 +85,7 @@ async def _wait(table: LiveTable, row: Row, operation: Operation, timeout: float
 
 
 async def _show_updates(table: LiveTable, row: Row, operation: Operation) -> None:
-    with suppress(AkoolError):  # whoever waits for the operation gets the same error
+    with suppress(AkoolError):  # wait_until_complete raises the same error
         async for snapshot in operation.updates():
             row.update(snapshot)
             table.show_change(row)

@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class FollowOptions:
-    """How far operations are followed."""
+    """How operations are followed."""
 
     wait: bool = True
     timeout: float | None = None
-    """Seconds to wait for the end of each."""
+    """Seconds to wait for each operation; None to wait without a limit."""
     download: Path | None = None
     """The folder for their pictures; None to save none."""
     short_names: bool = False
     """True to name pictures after the button and the end of the id, and not after the whole id."""
 
     def prepare_folder(self) -> None:
-        """Try the folder, before anything is spent.
+        """Check that pictures can be saved in the folder, before anything is spent.
 
         Raises:
-            OSError: pictures could not be saved there.
+            OSError: They cannot be saved there.
         """
         if self.download is not None:
             prepare_folder(self.download)
@@ -39,7 +39,7 @@ class FollowOptions:
 
 @frozen(kw_only=True)
 class ImageOptions(FollowOptions):
-    """What a command about single operations is given."""
+    """The options of a command about single operations."""
 
     key_file: KeyFile | None
     as_json: bool
@@ -48,10 +48,13 @@ class ImageOptions(FollowOptions):
     def require_wait(self, *, for_download: bool) -> None:
         """Refuse options that have no effect without --wait.
 
+        Args:
+            for_download: True if --download has no effect without --wait.
+
         Raises:
-            click.UsageError: one was given.
+            click.UsageError: Such an option was given without --wait.
         """
         if not self.wait and self.timeout is not None:
-            raise click.UsageError("--timeout goes with --wait")
+            raise click.UsageError("--timeout requires --wait")
         if not self.wait and self.download is not None and for_download:
-            raise click.UsageError("--download goes with --wait: nothing is made yet")
+            raise click.UsageError("--download requires --wait, since nothing is made yet")

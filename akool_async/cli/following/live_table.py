@@ -1,4 +1,4 @@
-"""Progress for people: a live table on a terminal, one plain line per change elsewhere; a table at the end."""
+"""The table of followed operations: live on a terminal, one line per change elsewhere, and printed at the end."""
 
 from __future__ import annotations
 
@@ -58,14 +58,14 @@ _STYLES: Final = {
 
 
 class LiveTable:
-    """All rows, shown while they change, and printed at the end.
+    """Shows all rows while they change, and prints them at the end.
 
     Args:
-        rows: What is followed.
-        title: Stands above them.
+        rows: The operations that are followed.
+        title: The line above the table.
         quiet: Show no progress.
-        as_json: Print the results for machines.
-        folder: Where all pictures go; the printed results then end with their number.
+        as_json: Print the results as lines of JSON.
+        folder: The folder of all pictures. If it is given, the printed results end with the number of pictures.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class LiveTable:
             self._live.stop()
 
     def row(self, name: str) -> Row:
-        """The row of this name."""
+        """Return the row with this name."""
         return next(row for row in self.rows if row.name == name)
 
     @property
@@ -122,15 +122,15 @@ class LiveTable:
 
     @property
     def paid_rows(self) -> list[Row]:
-        """Rows that were charged, or may have been."""
+        """Rows that were or may have been charged."""
         return [row for row in self.rows if row.id or row.is_unsettled]
 
     def line(self, row: Row) -> OutcomeLine:
-        """The line of a row."""
+        """Return the line of a row."""
         return row.line(price=self._prices.expected(row.kind))
 
     def show_change(self, row: Row) -> None:
-        """Print a change if there is no live table to show it."""
+        """Print the new state of a row, unless a live table shows it."""
         if not self._is_live and not self._quiet and self._shown.get(row.name) != row.state:
             self._shown[row.name] = row.state
             ended = sum(other.has_ended for other in self.rows)
@@ -139,9 +139,11 @@ class LiveTable:
             print_message(stamped(f"[{ended}/{len(self.rows)}] {name}: {row.state}{after}"))
 
     def stop_waiting(self, unclaimed: Iterable[Operation], errors: Iterable[OutcomeUnknownError]) -> None:
-        """End every row, and print on stderr the ids of what was paid for, for a person who stops waiting.
+        """Stop waiting for all rows, and print on stderr the ids that were paid for.
 
-        ``unclaimed`` and ``errors`` came when nobody waited for them any more.
+        Args:
+            unclaimed: Operations that were accepted after the wait had ended.
+            errors: Unknown outcomes after the wait had ended.
         """
         self._live.stop()
         for error in errors:
@@ -155,20 +157,20 @@ class LiveTable:
                 print_message(f"{row.name} {row.id}".rstrip() + f": {row.state}")
             else:
                 row.stop_waiting()
-                print_message(f"{row.name} {row.id} runs on at AKOOL, paid for; its result is kept for 7 days")
+                print_message(f"{row.name} {row.id} runs on at AKOOL and is paid for; its result is kept for 7 days")
 
     def print_results(self, rows: Iterable[Row]) -> None:
-        """Print rows on stdout: as lines of JSON, or all of them as a table for people.
+        """Print these rows on stdout as lines of JSON, or all rows as a table for people.
 
         Raises:
-            OSError: they could not be printed; the lines are on stderr.
+            OSError: They could not be printed. The lines of JSON are on stderr.
         """
         prices = self._prices
         lines = (row.to_json(price=prices.expected(row.kind)) for row in rows)
         print_results(lines, None if self._as_json else self.print_summary)
 
     def print_summary(self) -> None:
-        """Print on stdout what became of each row."""
+        """Print the table of all rows on stdout."""
         output = open_console()
         print_rows(output, _COLUMNS, self._cells(), title=self._title)
         if self._folder is None:
@@ -182,7 +184,7 @@ class LiveTable:
         print_whole(output, plain(summary))
 
     def _rows_without_id(self, button: Button | None) -> list[Row]:
-        """The row of a press, or of a prompt (None), if no id is known for it yet."""
+        """Return the row of a press, or of a prompt (None), unless its id is known."""
         return [row for row in self.rows if row.name == (button or PROMPT) and not row.id]
 
     def _render(self) -> Group:
@@ -193,7 +195,7 @@ class LiveTable:
         return Group(self._table(), bar)
 
     def _table(self) -> Table:
-        """Files and reasons are shown if there is room; if not, they are in the summary."""
+        """Make the table. Without room for files and reasons, only the summary shows them."""
         cells = self._cells()
         if fits_beside(_LIVE_COLUMNS, cells, self._progress.width):
             return make_table(_LIVE_COLUMNS, cells, title=self._title)

@@ -1,4 +1,4 @@
-"""One operation that a command follows, from before its POST to its pictures on disk."""
+"""One operation that a command follows, from the POST to the pictures on disk."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Row:
     image_id: str = ""
     """The source image of a press; empty until it is known."""
     prompt: str | None = None
-    """The text of a prompt whose JSON shows it."""
+    """The text of the prompt, if the JSON of the row contains it; else None."""
     state: str = "queued here"
     operation: Operation | None = None
     latest: ImageResult | None = None
@@ -42,7 +42,7 @@ class Row:
 
     @property
     def id(self) -> str:
-        """The operation's; empty before it is accepted."""
+        """The id of the operation; empty before AKOOL accepts it."""
         return "" if self.operation is None else self.operation.id
 
     @property
@@ -52,40 +52,40 @@ class Row:
 
     @property
     def kind(self) -> str:
-        """What its price is learned for."""
+        """The kind of price, such as ``upscale`` or ``prompt``."""
         return Button(self.name).kind if self.name in Button.__members__ else PROMPT
 
     @property
     def credits(self) -> float:
-        """What was charged for it."""
+        """Credits that AKOOL reported; 0 before."""
         return (self.latest and self.latest.deduction_credit) or 0
 
     @property
     def seconds(self) -> float | None:
-        """Seconds from the accepted press to its end, or until now; None before."""
+        """Seconds since AKOOL accepted it, until its end or until now; None before."""
         if self._started is None:
             return None
         return (time.monotonic() if self._ended is None else self._ended) - self._started
 
     @property
     def has_ended(self) -> bool:
-        """True once nothing more will happen."""
+        """True once its state is final."""
         return self.state in ENDED
 
     @property
     def is_unsettled(self) -> bool:
-        """True if it was charged, or may have been, and its id is not known."""
+        """True if it was or may have been charged, and its id is not known."""
         return self.state in UNSETTLED
 
     def accept(self, operation: Operation) -> None:
-        """AKOOL accepted it."""
+        """Note that AKOOL accepted it."""
         self.operation, self._started = operation, time.monotonic()
         self.state = "accepted"
         if operation.latest is not None:
             self.update(operation.latest)
 
     def update(self, snapshot: ImageResult) -> None:
-        """Note a poll; the row itself is completed only when its pictures are saved."""
+        """Note the result of a poll. The row is not completed before its pictures are saved."""
         self.latest = snapshot
         status = snapshot.status
         if status == ImageStatus.COMPLETED:
@@ -95,11 +95,11 @@ class Row:
             self.state = status.name.lower() if isinstance(status, ImageStatus) else f"status {status}"
 
     def complete(self, files: list[Path]) -> None:
-        """It is done, and these pictures of it are on disk."""
+        """Note that it is completed, with the pictures that were saved."""
         self.files, self.state = files, "completed"
 
     def fail(self, error: AkoolError | OSError) -> None:
-        """It ended without a result, or this program waits no longer."""
+        """Note an error: it ended without a result, or the wait ended."""
         self.error = error
         if isinstance(error, OutcomeUnknownError) and not self.id:
             self.state = PressState.LOST if error.charged else PressState.IN_DOUBT
@@ -108,16 +108,20 @@ class Row:
         self._stop_clock()
 
     def stop_waiting(self) -> None:
-        """AKOOL accepted it, and this program waits no longer for its end."""
+        """Note that the command no longer waits for it, although AKOOL accepted it."""
         is_final = self.latest is not None and self.latest.is_final
         self.error = AkoolError(UNSAVED if is_final else explain_running(self.id))
         self.state = PressState.NOT_FINISHED
         self._stop_clock()
 
     def line(self, *, price: float) -> OutcomeLine:
-        """Its line; ``price`` counts if its id was lost. The image of a prompt is its own source."""
+        """Return the line of the row.
+
+        Args:
+            price: The expected price, for a press whose id was lost.
+        """
         line = OutcomeLine(
-            image_id=self.image_id or self.id,
+            image_id=self.image_id or self.id,  # a prompt has its own image as source
             button=self.name,
             ok=self.result is not None and self.error is None,
             id=self.id or None,
@@ -127,7 +131,7 @@ class Row:
         return evolve(line, credits=price) if line.state is PressState.LOST else line
 
     def to_json(self, *, price: float) -> str:
-        """One line of JSON."""
+        """Return the line of the row as JSON."""
         line = self.line(price=price)
         return line.to_json() if self.prompt is None else json.dumps(fields_of_prompt(self.prompt, line, self.result))
 

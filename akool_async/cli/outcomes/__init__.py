@@ -1,1 +1,1 @@
-"""What became of a press: its line of JSON, its charge, and what to do about a lost id."""
+"""The outcome of a press: its line of JSON, its charge, and what to do about a lost id."""

@@ -1,4 +1,4 @@
-"""Outcomes, operations and images as the lines and the JSON that commands print."""
+"""The lines and the JSON that commands print for outcomes, operations and images."""
 
 from __future__ import annotations
 
@@ -26,7 +26,13 @@ UNSAVED: Final = "interrupted before its pictures were saved"
 def line_of_outcome(
     outcome: Outcome, *, files: Sequence[Path] = (), download_error: Exception | None = None
 ) -> OutcomeLine:
-    """The line of an outcome, whose pictures were saved as ``files``, or could not be for ``download_error``."""
+    """Return the line of an outcome.
+
+    Args:
+        outcome: The outcome.
+        files: The pictures that were saved.
+        download_error: The reason why they could not be saved.
+    """
     line = OutcomeLine(
         image_id=None if outcome.press is None else outcome.press.image_id,
         button=None if outcome.button is None else str(outcome.button),
@@ -37,7 +43,7 @@ def line_of_outcome(
 def with_outcome(
     line: OutcomeLine, outcome: Outcome, *, files: Sequence[Path] = (), download_error: Exception | None = None
 ) -> OutcomeLine:
-    """The line of a node with what became of it."""
+    """Return the line of a node, completed with its outcome. The arguments are those of ``line_of_outcome``."""
     error = outcome.error or download_error
     line = evolve(
         line,
@@ -50,23 +56,26 @@ def with_outcome(
 
 
 def with_running(line: OutcomeLine, operation: Operation, *, is_recorded: bool) -> OutcomeLine:
-    """The line of a node that was accepted and that this run does not wait for any longer.
+    """Return the line of a node that AKOOL accepted and that this run no longer waits for.
 
-    ``is_recorded`` is True if the same command finds the id when it is run again.
+    Args:
+        line: The line of the node.
+        operation: Its operation.
+        is_recorded: True if the same command finds the id when it is run again.
     """
     reason = explain_running(None if is_recorded else operation.id)
     return with_image(evolve(line, id=operation.id, error=reason), operation.latest)
 
 
 def fields_of_prompt(prompt: str, line: OutcomeLine, result: ImageResult | None) -> dict[str, Any]:
-    """The JSON of a prompt: as that of a press, with the buttons that its image offers."""
+    """Return the JSON of a prompt: like that of a press, with the buttons that its image offers."""
     fields = line.fields()
     del fields["image_id"], fields["button"]
     return {"prompt": prompt, **fields, "buttons": () if result is None else result.buttons}
 
 
 def fields_of_job(job: Job) -> dict[str, Any]:
-    """The JSON of a recorded press or prompt: as in an output, with the state of the job."""
+    """Return the JSON of a recorded press or prompt: like a line of an output, with the state of the job."""
     line = line_of_outcome(job.outcome or Outcome(job.press))
     prompt = prompt_of(job.item)
     return {
@@ -80,7 +89,7 @@ def fields_of_job(job: Job) -> dict[str, Any]:
 
 
 def fields_of_image(image: ImageResult, files: Sequence[Path], error: Exception | None) -> dict[str, Any]:
-    """The JSON of an image, with what AKOOL shows of it."""
+    """Return the JSON of an image that AKOOL shows."""
     return {
         "id": image.id,
         "ok": image.status == ImageStatus.COMPLETED,
@@ -100,7 +109,7 @@ def fields_of_image(image: ImageResult, files: Sequence[Path], error: Exception 
 
 
 def with_image(line: OutcomeLine, image: ImageResult | None) -> OutcomeLine:
-    """The line with what AKOOL shows of its image."""
+    """Return the line with the facts that AKOOL shows about its image."""
     if image is None:
         return line
     status = None if image.status is None else int(image.status)
@@ -108,7 +117,7 @@ def with_image(line: OutcomeLine, image: ImageResult | None) -> OutcomeLine:
 
 
 def with_error(line: OutcomeLine, error: Exception | None) -> OutcomeLine:
-    """The line with an error."""
+    """Return the line with an error."""
     if error is None:
         return line
     return evolve(
@@ -121,9 +130,13 @@ def with_error(line: OutcomeLine, error: Exception | None) -> OutcomeLine:
 
 
 def explain_running(operation_id: str | None) -> str:
-    """A sentence on an operation that runs on, with how to fetch it: by this id, or by the same command (None)."""
+    """Return a sentence about an operation that is still running, and how to fetch it.
+
+    Args:
+        operation_id: The id to fetch it by; None if the same command fetches it.
+    """
     if operation_id is None:
         remedy = "run the same again to fetch it"
     else:
         remedy = f"akool result {shlex.quote(operation_id)} --wait fetches it"
-    return f"interrupted; it runs on at AKOOL, paid for: {remedy}"
+    return f"interrupted; it runs on at AKOOL and is paid for: {remedy}"

@@ -1,4 +1,4 @@
-"""Sentences about recorded presses, and the next command for those that have not ended well."""
+"""Sentences about recorded presses, and the next command for those that are open or unknown."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LISTED: Final = ("open", "failed", "unknown")
 
 
 def describe_counts(counts: JobCounts) -> str:
-    """How many presses are in each state."""
+    """Return how many presses are in each state."""
     return (
         f"{counts.waiting:,} waiting, {counts.running:,} running, {counts.done:,} done, {counts.failed:,} failed, "
         f"{counts.unknown:,} unknown" + (f", {counts.over_budget:,} over budget" if counts.over_budget else "")
@@ -25,7 +25,7 @@ def describe_counts(counts: JobCounts) -> str:
 
 
 def warn_if_empty(counts: JobCounts) -> None:
-    """If an account has no presses, print which account that is."""
+    """If an account has no presses, print how the account is chosen."""
     if not (counts.open or counts.done or counts.failed or counts.over_budget or counts.unknown):
         print_message(
             "nothing is recorded for this account; the account is that of your key, or the one that --account names",
@@ -41,10 +41,17 @@ def explain_open(counts: JobCounts, worker_command: str) -> None:
 
 
 async def explain_unknown(store: DurableFanOut, counts: JobCounts, store_options: str, *, are_listed: bool) -> None:
-    """If presses are unknown, print how to list them, unless that was done, and how to settle them."""
+    """If presses are unknown, print how to list and to settle them.
+
+    Args:
+        store: The store.
+        counts: The number of presses in each state.
+        store_options: The options that name the store, for a shell.
+        are_listed: True if the unknown presses were listed already.
+    """
     async with aclosing(store.jobs("unknown")) as unknown:
         job = await anext(unknown, None) if counts.unknown else None
-    if job is None:  # there were none, or somebody has settled the last one
+    if job is None:  # there are none, or another process has settled the last one
         return
     summary = (
         f"the outcome of {count_presses(counts.unknown)} is unknown: credits were charged or may have been, and the id "

@@ -1,4 +1,4 @@
-"""What became of one press or prompt, as one line of JSON: what machines read, and what a later run goes on from."""
+"""The outcome of a press or a prompt as one line of JSON, for programs and for later runs."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class PressState(StrEnum):
 
     DONE = "done"
     FAILED = "failed"
-    """AKOOL made nothing of it; a button works once."""
+    """AKOOL accepted it and could not make the image. The button stays used."""
     NOT_FINISHED = "not finished"
-    """AKOOL accepted it, and the command can fetch it."""
+    """AKOOL accepted it, and the same command can fetch it later."""
     NOT_PRESSED = "not pressed"
-    """Nothing was charged."""
+    """It was not pressed, or was refused. Nothing was charged."""
     OVER_BUDGET = "over budget"
-    """It was not pressed, since it could have passed what a run may spend. It is no failure."""
+    """It was not pressed, since it could have exceeded the budget of a run. It is no failure."""
     LOST = "charged, id lost"
     """AKOOL accepted it, and the reply with its id was lost."""
     IN_DOUBT = "outcome unknown"
@@ -32,17 +32,17 @@ class PressState(StrEnum):
 
 
 TREE_FIELDS = ("prompt", "key", "root_id", "path", "name", "parent")
-"""Fields that a line has only if they say something."""
+"""Fields that a line has only if they are not empty."""
 FLAGS = ("charged", "over_budget")
 """Fields that a line has only if they are not False."""
 UNSETTLED = frozenset({PressState.LOST, PressState.IN_DOUBT})
-"""Credits were charged, or may have been, and no id is known."""
+"""States in which credits were or may have been charged, and no id is known."""
 FREE = frozenset({PressState.NOT_PRESSED, PressState.OVER_BUDGET})
-"""Nothing was charged."""
+"""States in which nothing was charged."""
 
 
 PROMPT, IMAGE = "prompt ", "image "
-"""Before the key of a prompt, or the id of an image, in the identity of a node."""
+"""The beginning of a node's root, before the key of a prompt or the id of an image."""
 
 
 @frozen
@@ -50,77 +50,78 @@ class NodeId:
     """The identity of a press or a prompt among the lines of an output, the same in every run."""
 
     root: str
-    """The prompt by its key, or the image whose button was pressed first."""
+    """The prompt by its key, or the image whose button was pressed first by its id."""
     path: tuple[str, ...] = ()
-    """The buttons from there on; empty for the prompt itself."""
+    """The buttons from the root to this node; empty for a prompt."""
 
     @classmethod
     def of_prompt(cls, key: str) -> Self:
-        """A prompt, which is known by its key alone."""
+        """Return the identity of a prompt, which is its key."""
         return cls(f"{PROMPT}{key}")
 
     @classmethod
     def of_press(cls, press: ButtonPress) -> Self:
-        """A press on an image that no run has made."""
+        """Return the identity of a press on an image that no run has made."""
         return cls(f"{IMAGE}{press.image_id}", (str(press.button),))
 
     @property
     def tree(self) -> NodeId:
-        """The node of an input that this one is or belongs to."""
+        """The root of the tree of this node: a prompt, or a press that the file asks for."""
         return NodeId(self.root, self.path[:1] if self.root.startswith(IMAGE) else ())
 
     def child(self, button: str) -> NodeId:
-        """A press on the image that this one makes."""
+        """Return the identity of a press on the image that this node makes."""
         return NodeId(self.root, (*self.path, button))
 
 
 @frozen(kw_only=True)
 class OutcomeLine:
-    """What became of one node: a prompt, or a press."""
+    """The outcome of a node: a prompt or a press."""
 
     image_id: str | None
     """The source image; None for a prompt, and for a press whose source image was not made."""
     button: str | None
-    """None for a prompt."""
+    """The button; None for a prompt."""
     ok: bool = False
-    """Completed, and its pictures saved if that was asked for."""
+    """True if the image is completed, and its pictures are saved if that was asked for."""
     id: str | None = None
-    """The operation's; None if AKOOL did not accept the press, or its reply was lost."""
+    """The id of the operation; None if AKOOL did not accept it, or if the reply was lost."""
     status: int | None = None
-    """AKOOL's image_status when it was last seen."""
+    """AKOOL's image_status at the last poll; None before the first."""
     urls: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+    """The absolute paths of the pictures."""
     credits: float | None = None
-    """Charged, as AKOOL reported; for a press whose id was lost, the price of a press of its kind."""
+    """Credits that AKOOL reported; for a press whose id was lost, the expected price."""
     error: str | None = None
     code: int | None = None
-    """AKOOL's code, if AKOOL refused."""
+    """AKOOL's error code; None if AKOOL did not refuse."""
     charged: bool | None = False
-    """Of a press without an id: True if it was charged, None if that is not known. Written only if it is not False."""
+    """If there is no id: True if it was charged, None if that is not known. Written only if it is not False."""
     over_budget: bool = False
-    """True if it was not pressed since it could have passed a budget. Written only if it is True."""
+    """True if it was not pressed, since it could have exceeded a budget. Written only if it is True."""
     prompt: str | None = None
-    """The text of a prompt; None for a press. This field and those below are written only if they say something."""
+    """The text of a prompt; None for a press. This field and the following are written only if they are not empty."""
     key: str | None = None
-    """Of the prompt that the node is, or belongs to."""
+    """The key of the prompt that the node is or belongs to; None in trees that begin with an image."""
     root_id: str | None = None
-    """The image whose button was pressed first, of a node further below."""
+    """The image whose button was pressed first, for a press on the result of another press of the file."""
     path: tuple[str, ...] = ()
-    """The buttons from the prompt, or from that image, to this node. Of a press on an image of the input it is left
-    out, since ``button`` is all of it."""
+    """The buttons from the prompt, or from the image ``root_id``, to this node. Empty for a press on an image of the
+    file, which has only ``button``."""
     name: str | None = None
-    """The node's name for people, of which file names are made: ``lighthouse-V1-U3``."""
+    """The name for people, which file names begin with: ``lighthouse-V1-U3``."""
     parent: str | None = None
     """The name of the node whose result was or would have been pressed."""
 
     @property
     def press(self) -> ButtonPress | None:
-        """The press that it is about; None for a prompt, and for a press whose source image was not made."""
+        """The press; None for a prompt, and for a press whose source image was not made."""
         return None if self.image_id is None or self.button is None else ButtonPress(self.image_id, self.button)
 
     @property
     def node(self) -> NodeId:
-        """What it is about."""
+        """The identity of the node."""
         if self.key is not None:
             return NodeId(f"{PROMPT}{self.key}", self.path)
         if self.root_id is not None:
@@ -142,12 +143,12 @@ class OutcomeLine:
 
     @property
     def is_made(self) -> bool:
-        """True if its image is there, of which buttons can be pressed, whether its pictures were saved or not."""
+        """True if the image is completed, so that its buttons can be pressed, whether pictures were saved or not."""
         return self.id is not None and (self.ok or self.status == ImageStatus.COMPLETED)
 
     @property
     def label(self) -> str:
-        """What people call it: by its name, or else by its buttons and the image that they began with."""
+        """The text that stands for the node in messages: its name, or else its buttons and the image at the root."""
         if self.name is not None:
             return self.name
         if self.button is None:
@@ -157,12 +158,12 @@ class OutcomeLine:
 
     @property
     def is_over(self) -> bool:
-        """True if it is completed, or failed at AKOOL."""
+        """True if it is completed, or has failed at AKOOL."""
         return self.ok or self.status == ImageStatus.FAILED
 
     @property
     def is_settled(self) -> bool:
-        """False if credits were charged, or may have been, and no id is known."""
+        """False if credits were or may have been charged, and no id is known."""
         return self.state not in UNSETTLED
 
     @property
@@ -171,7 +172,7 @@ class OutcomeLine:
         return bool(self.files) and all(has_content(Path(file)) for file in self.files)
 
     def fields(self) -> dict[str, Any]:
-        """What is written of it."""
+        """Return the fields that are written."""
         fields = asdict(self)
         for name in FLAGS:
             if fields[name] is False:
@@ -182,15 +183,15 @@ class OutcomeLine:
         return fields
 
     def to_json(self) -> str:
-        """One line, without its end."""
+        """Return the JSON, without a line end."""
         return json.dumps(self.fields())
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
-        """The line in a text of ``to_json``.
+        """Read a text of ``to_json``.
 
         Raises:
-            ValueError: it is something else.
+            ValueError: The text is something else.
         """
         try:
             fields: dict[str, Any] = dict.fromkeys(FLAGS, False) | {"path": ()} | json.loads(text)
@@ -203,11 +204,11 @@ class OutcomeLine:
         return line
 
     def require_types(self) -> None:
-        """Check what was read from a file.
+        """Check the types of values that were read from a file.
 
         Raises:
-            TypeError: A value is of another kind.
-            ValueError: There is no such button, or image id.
+            TypeError: A value has a wrong type.
+            ValueError: The button or the image id is invalid.
         """
         texts, numbers = (*self.urls, *self.files, *self.path), (self.status, self.credits)
         ids = (self.id, self.prompt, self.key, self.root_id, self.name, self.parent)
@@ -219,7 +220,7 @@ class OutcomeLine:
             and all(isinstance(text, str) for text in texts)
             and all(isinstance(number, int | float | None) for number in numbers)
         ):
-            raise TypeError("a value of another kind")
+            raise TypeError("a value has a wrong type")
         if self.button is not None:
             Button.parse(self.button)
         if self.press is None and self.key is None and self.root_id is None:
@@ -227,9 +228,9 @@ class OutcomeLine:
 
 
 def has_content(path: Path) -> bool:
-    """True if there is a file that holds something."""
+    """Return whether there is a file that is not empty."""
     try:
         found = path.stat()
-    except (OSError, ValueError):  # no file, or no name of one
+    except (OSError, ValueError):  # no such file, or no valid name
         return False
     return stat.S_ISREG(found.st_mode) and found.st_size > 0

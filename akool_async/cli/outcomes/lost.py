@@ -1,4 +1,4 @@
-"""What to do about presses and prompts whose id was lost, or whose outcome is unknown."""
+"""Advice about presses and prompts whose id was lost, or whose outcome is unknown."""
 
 from __future__ import annotations
 
@@ -18,28 +18,32 @@ if TYPE_CHECKING:
     from akool_async import ButtonPress
 
 PROMPT: Final = "prompt"
-"""Stands in the place of a button for a prompt, which is named by its key."""
+"""The word in place of a button in `akool resolve` for a prompt, which is named by its key."""
 MAX_COMMANDS: Final = 8
-"""Commands that are printed; all presses are in the output."""
+"""Commands that are printed. The output has all presses."""
 SETTLE: Final = (
     "to settle one, put the id of its new image in place of ID, if you find it; otherwise put --retry or --abandon in "
-    "place of --id ID"
+    "place of --id ID. --retry sends a prompt again, which may cost its credits twice, and presses a button again "
+    "unless AKOOL says that it is used"
 )
-"""What to do with the command that settles a recorded press."""
+"""How to use the printed `akool resolve`."""
 LOST_PROMPT: Final = (
     "the prompt's outcome is unknown: AKOOL may have charged for it, and no id is known; akool credit shows the balance"
 )
-NOT_SENT_AGAIN: Final = (
-    "not sent again, unless the same is run with --retry-unknown, which may cost the credits twice; if you learn an id "
-    "(from a webhook, or from AKOOL), write it down in place of ID and run the same again"
+ENTER_ID: Final = (
+    "if you learn an id (from a webhook, or from AKOOL), put it in place of ID in the command below and run that, then "
+    "run the same command again"
 )
+NOT_SENT_AGAIN: Final = f"not sent again, unless you add --retry-unknown, which may cost the credits twice; {ENTER_ID}"
 
 
 def explain_lost(lines: Iterable[OutcomeLine], *, ids: Path | None, store: str | None) -> Iterator[str]:
-    """Sentences and commands for presses and prompts whose id was lost, or whose outcome is unknown.
+    """Yield sentences and commands for presses and prompts whose id was lost, or whose outcome is unknown.
 
-    ``ids`` is the file beside the output from which the next run reads ids; ``store`` are the options that name a
-    store.
+    Args:
+        lines: The lines of all presses and prompts.
+        ids: The file beside the output from which the next run reads ids; None without an output.
+        store: The options that name the store, for a shell; None without a store.
     """
     lines = list(lines)
     prompts = [line for line in lines if line.button is None and not line.is_settled]
@@ -48,22 +52,23 @@ def explain_lost(lines: Iterable[OutcomeLine], *, ids: Path | None, store: str |
         if store is not None:
             yield from _some_commands(resolve_command(None, line.key, store) for line in prompts)
         elif ids is not None:
-            yield from _some_commands(_write_down(line, ids) for line in prompts)
+            yield from _some_commands(_enter_command(line, ids) for line in prompts)
     for state in (PressState.LOST, PressState.IN_DOUBT):
         presses = {press: line for line in lines if line.state is state and (press := line.press) is not None}
         if presses:
-            yield f"{count_presses(len(presses))} {state}: {_advise(state, ids, is_recorded=store is not None)}"
+            advice = _advise(presses.values(), state, ids, is_recorded=store is not None)
+            yield f"{count_presses(len(presses))} {state}: {advice}"
             yield from _some_commands(_command_for(press, line, ids, store) for press, line in presses.items())
 
 
 def resolve_command(press: ButtonPress | None, key: str | None, store: str) -> str:
-    """The command that settles a recorded press, or the prompt with a key, once its id is filled in."""
+    """Return the command that settles a recorded press, or the prompt with this key, once its id is filled in."""
     what, button = (key or "", PROMPT) if press is None else (press.image_id, press.button)
     return f"akool resolve {shlex.quote(what)} {button} --id ID {store}"
 
 
 def count_prompts(number: int) -> str:
-    """A number of prompts, with the noun."""
+    """Return a number of prompts with its noun."""
     return f"{number:,} prompt{'' if number == 1 else 's'}"
 
 
@@ -74,18 +79,24 @@ def _some_commands(commands: Iterable[str]) -> Iterator[str]:
         yield f"and {len(distinct) - MAX_COMMANDS:,} more"
 
 
-def _advise(state: PressState, ids: Path | None, *, is_recorded: bool) -> str:
+def _advise(lines: Iterable[OutcomeLine], state: PressState, ids: Path | None, *, is_recorded: bool) -> str:
     if is_recorded:
         return SETTLE
     if state is PressState.IN_DOUBT:
-        again = "run the same again, or check" if ids is not None else "check"
-        return f"{again} whether the button is among the used buttons: only then it was charged"
+        again = "run the same command again, or check" if ids is not None else "check"
+        return f"{again} whether the button is among the used buttons: it was charged only if it is"
     if ids is None:
         return "the button is among the used buttons; if you learn the id, akool result ID --wait fetches it"
-    return (
-        "not pressed again, because a button works once; if you learn an id (from a webhook, or from AKOOL), write it "
-        "down in place of ID and run the same again; to give a press up, remove it from the batch"
-    )
+    return f"not pressed again, because a button works once; {ENTER_ID}; to abandon one, {_how_to_abandon(lines)}"
+
+
+def _how_to_abandon(lines: Iterable[OutcomeLine]) -> str:
+    """Return how the file can stop asking for these presses: for one within a tree there is no line to remove."""
+    are_in_trees = [bool(line.path) for line in lines]
+    from_then = "leave its button out of --then, or give its row a column then without it"
+    if all(are_in_trees):
+        return from_then
+    return f"remove it from the file; within a tree, {from_then}" if any(are_in_trees) else "remove it from the file"
 
 
 def _command_for(press: ButtonPress, line: OutcomeLine, ids: Path | None, store: str | None) -> str:
@@ -93,7 +104,7 @@ def _command_for(press: ButtonPress, line: OutcomeLine, ids: Path | None, store:
         return resolve_command(press, None, store)
     if ids is None or line.state is PressState.IN_DOUBT:
         return f"akool result {shlex.quote(press.image_id)}"
-    return _write_down(line, ids)
+    return _enter_command(line, ids)
 
 
 def _advise_on_prompts(ids: Path | None, store: str | None) -> str:
@@ -103,6 +114,7 @@ def _advise_on_prompts(ids: Path | None, store: str | None) -> str:
     return found_out if ids is None else f"{found_out}; {NOT_SENT_AGAIN}"
 
 
-def _write_down(line: OutcomeLine, ids: Path) -> str:
+def _enter_command(line: OutcomeLine, ids: Path) -> str:
+    """Return the command that enters an id into the file that the next run reads."""
     note = Note(evolve(line, id=PLACEHOLDER)).to_json()
     return f"echo {shlex.quote(note)} >> {shlex.quote(str(ids))}"

@@ -1,4 +1,4 @@
-"""The file of ids beside an output: what a run that is killed must not lose, until the line of it is written."""
+"""The notes in the file of ids beside an output. They keep an id until its line is written, even if a run is killed."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from attrs import field, frozen
 from akool_async.cli.outcomes.line import OutcomeLine
 
 PLACEHOLDER = "ID"
-"""What stands for an id in the commands that are printed."""
+"""The placeholder for an id in printed commands."""
 STARTS = (b'{"image_id": "', b'{"key": "')
-"""Of every note."""
+"""Every note begins with one of these."""
 
 
 @frozen
 class Note:
-    """AKOOL gave an id, or a prompt is on its way."""
+    """A note that AKOOL gave an id, or that a prompt is being sent."""
 
     line: OutcomeLine
-    """What it is about; with the id, if there is one."""
+    """The line of the node, with the id if there is one."""
     is_sending: bool = field(default=False, kw_only=True)
-    """True for a prompt that is about to be sent; False, without an id, for one that AKOOL did not take."""
+    """True for a prompt that is being sent. False and no id mean that AKOOL did not accept the prompt."""
 
     def to_json(self) -> str:
-        """One line, without its end."""
+        """Return the JSON, without a line end."""
         line = self.line
         fields: dict[str, Any] = {"image_id": line.image_id, "button": line.button}
         fields |= {"key": line.key, "root_id": line.root_id, "path": line.path}
         fields = {name: value for name, value in fields.items() if value not in (None, ())}
         text = json.dumps(fields | ({"sending": self.is_sending} if line.id is None else {"id": line.id}))
-        return text[:-1].replace("}", r"\u007d") + "}"  # so that a cut note is not taken for a whole line of a batch
+        return text[:-1].replace("}", r"\u007d") + "}"  # a part of a note must not look like a whole line of a batch
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
-        """The note in a text of ``to_json``.
+        """Read a text of ``to_json``.
 
         Raises:
-            ValueError: it is something else.
+            ValueError: The text is something else.
         """
         try:
             fields = json.loads(text)

@@ -1,1 +1,1 @@
-"""Where output goes: stdout, stderr, terminals, folders."""
+"""Output to stdout, stderr, terminals and folders."""

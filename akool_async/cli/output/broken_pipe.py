@@ -1,4 +1,4 @@
-"""A reader of stdout that has gone (`akool ... | head`): an error like any other, after which paid ids go to stderr."""
+"""A closed reader of stdout (`akool ... | head`). It is an error like any other, and paid ids then go to stderr."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any, Final, NoReturn
 import click
 from rich.console import Console
 
-MESSAGE: Final = "nobody reads the results any more (broken pipe)"
+MESSAGE: Final = "the reader of stdout has ended (broken pipe)"
 
 
 class PipeAwareGroup(click.Group):
-    """Commands that fail with a message. click itself would end the program silently."""
+    """A group of commands that end with a message after a broken pipe. click itself would end silently."""
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - as in click
-        """Run a command."""
+        """Run a command, and raise a broken pipe as an error with a message."""
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
@@ -25,15 +25,15 @@ class PipeAwareGroup(click.Group):
 
 
 class PipeAwareConsole(Console):
-    """A console to which a write fails with the error of the stream."""
+    """A console that raises the error of its stream."""
 
     def on_broken_pipe(self) -> NoReturn:
-        """Raise. Rich itself would end the program silently, and with it would go the ids that it was to print."""
+        """Raise the error. Rich itself would end the program silently, before it has printed all ids."""
         raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
 
 def release_stdout() -> None:
-    """Write what is left, or drop it: Python would do it at its end, and complain of a reader that has gone."""
+    """Write what is buffered, or drop it if nobody reads it, so that Python prints no error when it exits."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()

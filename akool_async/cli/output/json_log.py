@@ -1,4 +1,4 @@
-"""stderr as lines of JSON, for the programs of operators that collect logs."""
+"""Lines of JSON on stderr, for programs that collect logs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class JsonFormatter(logging.Formatter):
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        """The object, without the end of its line."""
+        """Return the JSON object, without a line end."""
         fields = {
             "time": utc(datetime.fromtimestamp(record.created, UTC), "milliseconds"),
             "level": record.levelname.lower(),
@@ -38,7 +38,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def begin() -> None:
-    """Print everything on stderr as JSON from now on, also the traceback of an error that nobody catches."""
+    """Print everything on stderr as JSON from now on, including the traceback of an uncaught error."""
     stderr.use_formatter(JsonFormatter())
     sys.excepthook = _print_uncaught
 

@@ -1,4 +1,4 @@
-"""Where a command writes: tried before anything is spent, since what was paid for needs a place."""
+"""The files and folders that a command writes to. They are checked before anything is spent."""
 
 from __future__ import annotations
 
@@ -15,19 +15,23 @@ if TYPE_CHECKING:
 
 
 def prepare_folder(folder: Path) -> None:
-    """Make the folder if it is not there, and write a file in it, which is removed again.
+    """Make the folder if it does not exist, and check that a file can be written in it.
 
     Raises:
-        OSError: pictures could not be saved there.
+        OSError: Pictures cannot be saved in the folder.
     """
     with naming(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        try_to_write(folder / f".{uuid4().hex}-{uuid4().hex}.part", b"-")  # no name that is used there is longer
+        try_to_write(folder / f".{uuid4().hex}-{uuid4().hex}.part", b"-")  # as long as the longest name used there
 
 
 def try_to_write(path: Path, content: bytes) -> None:
-    """Write a new file and remove it. If this program is killed meanwhile, the file stays."""
-    with path.open("xb") as file:  # a full disk lets files be made, and nothing be written to them
+    """Write a new file and remove it. If the program is killed meanwhile, the file stays.
+
+    Raises:
+        OSError: The file could not be written.
+    """
+    with path.open("xb") as file:  # on a full disk a file can be made, but not written
         try:
             file.write(content)
             file.flush()
@@ -36,21 +40,24 @@ def try_to_write(path: Path, content: bytes) -> None:
 
 
 def require_apart(places: Iterable[tuple[str, Path]]) -> None:
-    """Refuse two options that name one place: each would overwrite the other.
+    """Refuse two options that name the same path, since each would overwrite the other.
+
+    Args:
+        places: The options with their paths.
 
     Raises:
-        click.ClickException: there are two.
+        click.ClickException: Two options name the same path.
     """
     known: dict[str, str] = {}
     for name, path in places:
         other = known.setdefault(os.path.realpath(path), name)
         if other != name:
-            raise click.ClickException(f"{other} and {name} both name {path}: name another place for one of them")
+            raise click.ClickException(f"{other} and {name} both name {path}: name another path for one of them")
 
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Let an error name the place that the command was given, rather than a file that is tried in it."""
+    """Make an ``OSError`` name this path of the command line, rather than a file that was tried in it."""
     try:
         yield
     except OSError as error:

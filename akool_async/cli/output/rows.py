@@ -1,4 +1,4 @@
-"""Rows for people. The last column, a file or a reason, is beside the others, or below them if there is no room."""
+"""Tables for people. The last column, a file or a reason, is below the others if there is no room beside them."""
 
 from __future__ import annotations
 
@@ -19,13 +19,16 @@ if TYPE_CHECKING:
     Row = Sequence[Text]
 
 MAX_REASON_WIDTH: Final = 40
+"""Characters; a longer text of the last column is wrapped."""
 GAP: Final = 2
+"""Blanks between two columns."""
 INDENT: Final = 4
+"""Blanks before the last column if it is below the others."""
 
 
 @frozen
 class Column:
-    """One column; the last of a table has texts of any length, the others short ones."""
+    """A column. The last column of a table may have long texts, the others have short ones."""
 
     name: str
     justify: Literal["left", "right"] = "left"
@@ -33,18 +36,31 @@ class Column:
 
 
 def fits_beside(columns: Sequence[Column], rows: Sequence[Row], width: int) -> bool:
-    """Whether the last column has room enough beside the others."""
+    """Return whether there is room for the last column beside the others.
+
+    Args:
+        columns: The columns.
+        rows: The cells.
+        width: The width of the terminal in characters.
+    """
     *others, last = _widths(columns, rows)
     return sum(others) + GAP * len(others) + min(last, MAX_REASON_WIDTH) <= width
 
 
 def make_table(columns: Sequence[Column], rows: Sequence[Row], *, title: Text | None = None, gap: int = GAP) -> Table:
-    """A table of these columns; further cells of a row are left out."""
+    """Make a table of these columns.
+
+    Args:
+        columns: The columns.
+        rows: The cells. Those beyond the last column are left out.
+        title: The line above the table.
+        gap: Blanks between two columns.
+    """
     table = Table(
         title=title,
         title_justify="left",
         box=box.SIMPLE_HEAD,
-        padding=(0, gap - 1, 0, 0),  # the box has a blank between two columns
+        padding=(0, gap - 1, 0, 0),  # the box itself puts one blank between two columns
         show_edge=False,
         pad_edge=False,
     )
@@ -57,7 +73,7 @@ def make_table(columns: Sequence[Column], rows: Sequence[Row], *, title: Text | 
 
 
 def print_rows(console: Console, columns: Sequence[Column], rows: Sequence[Row], *, title: Text | None = None) -> None:
-    """Print all of every text, however narrow the terminal is."""
+    """Print rows with their whole texts, however narrow the terminal is."""
     if fits_beside(columns, rows, console.width):
         console.print(make_table(columns, rows, title=title))
         return
@@ -76,13 +92,13 @@ def print_rows(console: Console, columns: Sequence[Column], rows: Sequence[Row],
 
 def _widths(columns: Sequence[Column], rows: Sequence[Row]) -> list[int]:
     return [
-        max(column.min_width, len(column.name), *(row[place].cell_len for row in rows))
-        for place, column in enumerate(columns)
+        max(column.min_width, len(column.name), *(row[index].cell_len for row in rows))
+        for index, column in enumerate(columns)
     ]
 
 
 def _line_up(columns: Sequence[Column], row: Row, widths: Sequence[int]) -> Text:
-    """The short cells of a row, each as wide as its column."""
+    """Return the short cells of a row, each as wide as its column."""
 
     def fill() -> Iterator[Text]:
         for column, cell, width in zip(columns, row, widths, strict=False):
@@ -94,6 +110,6 @@ def _line_up(columns: Sequence[Column], row: Row, widths: Sequence[int]) -> Text
 
 
 def _name_all(columns: Sequence[Column], row: Row) -> Text:
-    """The same with their names."""
+    """Return the short cells of a row, each with the name of its column."""
     named = zip(columns[:-1], row, strict=False)
     return Text("  ").join(Text(f"{column.name} ").append_text(cell) for column, cell in named if cell.plain)

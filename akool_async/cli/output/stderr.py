@@ -1,4 +1,4 @@
-"""What people read on stderr: harmless text, one line at a time."""
+"""Messages on stderr: one line each, without characters that a terminal would obey."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
 LOGGER: Final = "akool_async.cli"
-"""The name of the logger in records of the command's own messages."""
+"""The name of the logger in records of messages that the command itself prints."""
 
+MAX_PROMPT: Final = 40
+"""Characters of a prompt that are shown in titles."""
 LINE_BREAKS: Final = re.compile(r"[\t-\r\x1c-\x1e\x85\u2028\u2029]+")
 HARMFUL: Final = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
@@ -32,44 +34,52 @@ SURROGATES: Final = re.compile(r"[\ud800-\udfff]")
 
 
 def plain(text: str) -> str:
-    """A text from elsewhere (AKOOL, a host, a file's name), harmless and on one line.
+    """Return a text from AKOOL, a host or a file name as one line that is safe for a terminal.
 
-    Control characters, invisible characters and those that reverse the direction of writing are removed; joiners, which
-    emoji need, stay. Lone surrogates, which no encoding can carry, are replaced.
+    Control characters, invisible characters and characters that reverse the direction of writing are removed. Joiners
+    stay, since emoji need them. Lone surrogates are replaced, since no encoding has them.
     """
     return SURROGATES.sub("\ufffd", HARMFUL.sub("", LINE_BREAKS.sub(" ", text)))
 
 
+def shorten(prompt: str) -> str:
+    """Return the beginning of a prompt, for a line in which the whole text would be too long."""
+    return prompt if len(prompt) <= MAX_PROMPT else f"{prompt[:MAX_PROMPT].rstrip()}..."
+
+
 def amount(credits: float) -> str:  # noqa: A002 - AKOOL's word
-    """Credits, in full."""
+    """Return credits as text, with at most two decimals."""
     return f"{credits:,.2f}".rstrip("0").rstrip(".")
 
 
 def count_presses(number: int) -> str:
-    """A number of presses, with the noun."""
+    """Return a number of presses with its noun."""
     return f"{number:,} press{'' if number == 1 else 'es'}"
 
 
 @define
 class _Format:
-    """How everything on stderr is formatted, in all threads of the process."""
+    """The format of stderr, for all threads of the process."""
 
     formatter: logging.Formatter | None = None
-    """Formats each message as a record; None for plain text."""
+    """Formats a message as a record; None for plain text."""
 
 
 _format: Final = _Format()
 
 
 def use_formatter(formatter: logging.Formatter | None) -> None:
-    """Print each message on stderr as a record in this format from now on, or as plain text (None)."""
+    """Print messages as records in this format from now on, or as plain text (None)."""
     _format.formatter = formatter
 
 
 def print_message(text: str, *, level: int = logging.INFO, fields: Mapping[str, object] | None = None) -> None:
-    """Print a line on stderr. If nobody can read it there, the work that was paid for goes on.
+    """Print a line on stderr. An error of stderr is ignored, so that paid work continues.
 
-    ``level`` and ``fields`` are parts of a record; plain text does not show them.
+    Args:
+        text: The message.
+        level: The level of the record. Plain text does not show it.
+        fields: Further fields of the record. Plain text does not show them.
     """
     if _format.formatter is None:
         _write(plain(text))
@@ -78,14 +88,17 @@ def print_message(text: str, *, level: int = logging.INFO, fields: Mapping[str, 
 
 
 def print_progress(text: str, fields: Mapping[str, object] | None = None) -> None:
-    """Print a line of a log: plain text begins with the time; a record has one anyway."""
+    """Print a line of a log. Plain text begins with the time, which a record has anyway."""
     print_message(stamped(text) if _format.formatter is None else text, fields=fields)
 
 
 def print_command(text: str, command: str, *, level: int = logging.INFO) -> None:
-    """Print a sentence that ends before a colon, and the command that it is about, on a line of its own for pasting.
+    """Print a sentence and a colon, then a command on a separate line for pasting. A record has it as a field.
 
-    A record has the command as a field.
+    Args:
+        text: The sentence without the colon.
+        command: The command.
+        level: The level of the record.
     """
     if _format.formatter is None:
         print_message(f"{text}:")
@@ -95,7 +108,7 @@ def print_command(text: str, command: str, *, level: int = logging.INFO) -> None
 
 
 def print_error(text: str, *, exc_info: ExcInfo | None = None) -> None:
-    """Print the error that ends the command; a record has its traceback as well, if there is one."""
+    """Print the error that ends the command. Only a record has the traceback."""
     if _format.formatter is None:
         print_message(f"akool: {text}")
     else:
@@ -103,14 +116,14 @@ def print_error(text: str, *, exc_info: ExcInfo | None = None) -> None:
 
 
 def stamped(text: str) -> str:
-    """A line for a log: with the local time before it, unless stderr is a terminal, where somebody is watching."""
+    """Return a line with the local time before it, unless stderr is a terminal."""
     if is_terminal(sys.stderr):
         return text
     return f"{datetime.now().astimezone().isoformat(sep=' ', timespec='seconds')} {text}"
 
 
 def print_usage_error(error: click.UsageError) -> None:
-    """Print what is wrong with the arguments, which may name files."""
+    """Print what is wrong with the arguments. File names in it are made safe for a terminal."""
     reason = error.format_message()
     if _format.formatter is not None:
         print_error(reason)
@@ -122,10 +135,10 @@ def print_usage_error(error: click.UsageError) -> None:
 
 
 class LogLines(logging.Handler):
-    """Prints what libraries log, made harmless as well."""
+    """Prints what libraries log, made safe for a terminal."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print one record, with its traceback, if it has one."""
+        """Print one record, with its traceback if there is one."""
         if _format.formatter is not None:
             _write(_format.formatter.format(record))
             return

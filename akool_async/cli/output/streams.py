@@ -1,4 +1,4 @@
-"""stdout and stderr: they may be closed, full, or a terminal that is gone. A paid id is printed all the same."""
+"""stdout and stderr, which may be closed, full, or a closed terminal. Paid ids are printed in any case."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class _Messages(io.TextIOWrapper):
-    """A stderr to which a write never fails: that nobody can read it is no reason to end what was paid for."""
+    """A stderr whose writes never fail, so that paid work continues although nobody reads the messages."""
 
     def write(self, text: str) -> int:
         with suppress(OSError):
@@ -28,10 +28,7 @@ class _Messages(io.TextIOWrapper):
 
 
 def prepare_streams() -> None:
-    """Let no message, and no progress that is drawn, fail after the terminal was closed.
-
-    Both streams escape the characters that their encoding lacks, instead of raising UnicodeEncodeError.
-    """
+    """Make writes to stderr never fail, and make both streams escape characters that their encoding lacks."""
     stdout, stderr = sys.stdout, sys.stderr
     if isinstance(stdout, io.TextIOWrapper):
         stdout.reconfigure(errors="backslashreplace")
@@ -40,10 +37,10 @@ def prepare_streams() -> None:
 
 
 def require_stdout() -> None:
-    """Refuse a closed stdout, to which a write does nothing.
+    """Raise if stdout is closed, since a write would do nothing.
 
     Raises:
-        OSError: it is closed.
+        OSError: stdout is closed.
     """
     if sys.stdout is None:
         raise OSError(errno.EBADF, "stdout is closed")
@@ -51,7 +48,7 @@ def require_stdout() -> None:
 
 @contextmanager
 def naming_stdout() -> Iterator[None]:
-    """Let an error of a write say where it could not be written."""
+    """Make an ``OSError`` of a write name stdout."""
     try:
         yield
     except OSError as error:
@@ -62,7 +59,7 @@ def print_line(text: str) -> None:
     """Print a line on stdout immediately.
 
     Raises:
-        OSError: it could not be written.
+        OSError: The line could not be written.
     """
     require_stdout()
     with naming_stdout():
@@ -70,10 +67,14 @@ def print_line(text: str) -> None:
 
 
 def print_results(lines: Iterable[str], show: Callable[[], None] | None = None) -> None:
-    """Print results on stdout: as these lines, or in the way that ``show`` prints them for people.
+    """Print results on stdout.
+
+    Args:
+        lines: The results as lines.
+        show: Prints the results for people instead of the lines.
 
     Raises:
-        OSError: they could not be written; the lines are on stderr.
+        OSError: The results could not be written. The lines are on stderr.
     """
     lines = list(lines)
     try:

@@ -1,4 +1,4 @@
-"""Terminals: whether a stream is one that can redraw, and how wide it is."""
+"""Terminals: whether a stream is a terminal and can redraw, and printing to its width."""
 
 from __future__ import annotations
 
@@ -14,24 +14,25 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 FILE_WIDTH: Final = 10_000
-"""A row, a reason or a URL is one line in a file or a pipe, where it is searched for and copied."""
+"""The width of a console in a file or pipe, in characters: rows, reasons and URLs stay on one line there."""
 MIN_WIDTH: Final = 16
+"""The least width in characters to which text is wrapped."""
 
 
 def is_terminal(stream: IO[str] | None) -> bool:
-    """Whether it is one, whatever the environment says of colours; a stream that is closed or missing is not."""
+    """Return whether a stream is a terminal. A closed or missing stream is none, and FORCE_COLOR changes nothing."""
     with suppress(ValueError):
         return stream is not None and stream.isatty()
     return False
 
 
 def can_redraw(console: Console) -> bool:
-    """Whether what was written can be written over: not in a file, even a coloured one, and not if TERM is dumb."""
+    """Return whether written text can be overwritten: only on a terminal, and not if TERM is dumb."""
     return is_terminal(console.file) and console.is_interactive and not console.is_dumb_terminal
 
 
 def open_console(*, stderr: bool = False) -> Console:
-    """The console of a stream; a file or a pipe is so wide that nothing is wrapped."""
+    """Open the console of stdout or stderr. In a file or pipe nothing is wrapped."""
     console = PipeAwareConsole(stderr=stderr)
     if not is_terminal(console.file):
         console.width = FILE_WIDTH
@@ -39,12 +40,16 @@ def open_console(*, stderr: bool = False) -> Console:
 
 
 def print_whole(console: Console, text: str, *, label: str = "", indent: int = 0) -> None:
-    """Print a text that wraps between words, and leave a longer word, such as a name or a URL, in one piece.
+    """Print a text that wraps between words. A word longer than a line, such as a URL, stays in one piece.
 
-    The label is put before it, within the indent of all its lines.
+    Args:
+        console: Where to print.
+        text: The text.
+        label: Printed before the first line, within its indent.
+        indent: Blanks before each line.
     """
     width = max(console.width - indent, MIN_WIDTH) if is_terminal(console.file) else len(text) + 1
     lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
-    for place, line in enumerate(lines):
-        before = Text(("" if place else label).ljust(indent), "dim")
+    for index, line in enumerate(lines):
+        before = Text(("" if index else label).ljust(indent), "dim")
         console.print(before.append(line, "not dim"), crop=False, overflow="ignore")

@@ -1,4 +1,4 @@
-"""Moments as text."""
+"""Times as text."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 
-def utc(moment: datetime, precision: str = "seconds") -> str:
-    """An aware moment in UTC, as in ISO 8601: 2025-01-31T08:15:00Z."""
-    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec=precision) + "Z"
+def utc(time: datetime, precision: str = "seconds") -> str:
+    """Return an aware time in UTC in ISO 8601, such as 2025-01-31T08:15:00Z."""
+    return time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec=precision) + "Z"
