@@ -31,7 +31,7 @@ def once(rows):
 
 @st.composite
 def csv_files(draw, **styles):
-    """Rows as Python's csv module writes them, with notes that hold quotes, delimiters, line breaks and rows."""
+    """Draw rows as the csv module writes them, with notes that hold quotes, delimiters, line breaks and rows."""
     rows = draw(st.lists(st.tuples(IMAGE_IDS, BUTTONS, NOTES), min_size=1, max_size=6))
     style = {
         "delimiter": draw(st.sampled_from([",", ";", "\t", "|"])),
@@ -49,7 +49,7 @@ def csv_files(draw, **styles):
 
 @given(csv_files(), st.booleans())
 def test_csv_of_any_dialect_gives_each_press_once(file, has_mark):
-    """Whatever delimiter, line end, quoting and byte order mark, the presses come in the file's order, each once."""
+    """With any delimiter, line end, quoting and byte order mark, the presses are read in order, each once."""
     rows, text = file
     batch = read_batch(text.encode("utf-8-sig" if has_mark else "utf-8"), "presses.csv")
     assert presses_of(batch) == once(rows)
@@ -59,7 +59,7 @@ def test_csv_of_any_dialect_gives_each_press_once(file, has_mark):
 
 @given(csv_files(quoting=csv.QUOTE_ALL), st.data())
 def test_a_quote_too_many_or_too_few_presses_nothing(file, data):
-    """Where one quote was added or is missing, no one knows where cells begin: the whole file is refused."""
+    """If a quote was added or is missing, nobody can know where cells begin: the whole file is refused."""
     _, text = file
     if data.draw(st.booleans(), "a quote is added"):
         place = data.draw(st.integers(0, len(text)))
@@ -83,13 +83,13 @@ def test_a_quote_too_many_or_too_few_presses_nothing(file, data):
     ],
 )
 def test_a_quote_out_of_place_is_reported_with_its_line(rows, line):
-    """A quote not doubled, in an unquoted cell, without its beginning or its end: nothing of the file is a press."""
+    """A quote that is not doubled, stands in an unquoted cell, or has no partner refuses the file, with its line."""
     with pytest.raises(InputFileError, match=f"presses.csv, line {line}: .*double each quote"):
         read_batch(f"image_id,button,note\n{rows}".encode(), "presses.csv")
 
 
 def test_a_cell_may_be_of_any_length():
-    """A note beyond the csv module's limit, with rows in it, is one cell; the next row has the number of its line."""
+    """A note longer than the csv module's limit is one cell; the next row has the right line number."""
     note = "words\n" * 25_000 + "b,V1\n"
     batch = read_batch(f'image_id,button,note\na,U1,"{note}"\nc,V2,y\n'.encode(), "presses.csv")
     assert [(entry.line, str(entry.press)) for entry in batch.entries] == [
@@ -113,13 +113,13 @@ def test_a_cell_may_be_of_any_length():
     ],
 )
 def test_the_delimiter_is_the_one_that_yields_both_columns(header, row):
-    """However many other delimiters, spaces or line breaks the names of the columns hold."""
+    """The delimiter is found although names of columns hold other delimiters, spaces or line breaks."""
     assert presses_of(read_batch(f"{header}\n{row}\n".encode(), "presses.csv")) == [ButtonPress("a", "U1")]
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
 def test_utf_16_is_reported_with_the_remedy(encoding):
-    """As spreadsheets write it, with a byte order mark or without."""
+    """UTF-16 as spreadsheets write it is reported, with a byte order mark or without."""
     with pytest.raises(InputFileError, match="save it as CSV UTF-8"):
         read_batch("image_id,button\na,U1\n".encode(encoding), "presses.csv")
 
@@ -139,8 +139,8 @@ def test_utf_16_is_reported_with_the_remedy(encoding):
     ],
     ids=range(9),
 )
-def test_jsonl_that_is_not_meant_so_is_reported_by_line(line, message):
-    """What JSON would read as something else, or not at all, is a line that cannot be read; the next line counts."""
+def test_a_mistake_in_jsonl_is_reported_by_line(line, message):
+    """A line that JSON reads differently than it is meant, or not at all, is invalid; the next line counts."""
     batch = read_batch(
         ('{"image_id": "x", "button": "U1"}\n' + line + '\n{"image_id": "y", "button": "U2"}').encode(), "-"
     )
@@ -151,7 +151,7 @@ def test_jsonl_that_is_not_meant_so_is_reported_by_line(line, message):
 @pytest.mark.parametrize("name", ["presses.jsonl", "-", "presses.JSONL"])
 @pytest.mark.parametrize("indent", [None, 1])
 def test_a_json_array_is_reported_with_the_remedy(name, indent):
-    """Also where it has one object on a line, of which the last would be a line of JSONL."""
+    """A JSON array is refused even if each of its lines holds one object."""
     rows = [{"image_id": "a", "button": "U1"}, {"image_id": "b", "button": "V1"}]
     with pytest.raises(InputFileError, match="a separate line"):
         read_batch(json.dumps(rows, indent=indent).encode(), name)
@@ -168,7 +168,7 @@ def test_jsonl_gives_the_same(rows):
 
 @given(st.binary(max_size=300), st.sampled_from(["presses.csv", "presses.jsonl", "-"]))
 def test_no_bytes_break_the_reader(content, name):
-    """Whatever stands in the file, it is a batch or a InputFileError, and nothing else is raised."""
+    """Any content is a batch or raises InputFileError, and nothing else is raised."""
     with contextlib.suppress(InputFileError):
         batch = read_batch(content, name)
         assert isinstance(batch, Batch)
@@ -180,13 +180,13 @@ def test_no_bytes_break_the_reader(content, name):
     [("U*", "U1 U2 U3 U4"), ("V*", "V1 V2 V3 V4"), ("*", " ".join(Button)), ("u2, v3", "U2 V3"), ("U1|U1", "U1")],
 )
 def test_a_button_may_stand_for_several(button, expected):
-    """U*, V*, * and lists of names; small letters too."""
+    """U*, V*, * and lists of names stand for several buttons, also in small letters."""
     batch = read_batch(f'image_id,button\na,"{button}"\n'.encode(), "presses.csv")
     assert [entry.press.button for entry in batch.entries] == expected.split()
 
 
 def test_cells_beyond_the_header_are_not_dropped_silently():
-    """Several buttons in cells of their own are reported as a mistake, with the remedy; so is a column given twice."""
+    """Buttons in separate cells are reported as a mistake with the remedy, and so is a repeated column."""
     batch = read_batch(b"image_id,button\na,U1,V2\nb,U1,\n", "presses.csv")
     assert [entry.press.image_id for entry in batch.entries] == ["b"]
     assert [(invalid.line, "U1 V2" in invalid.reason) for invalid in batch.invalid] == [(2, True)]
@@ -203,8 +203,8 @@ def test_cells_beyond_the_header_are_not_dropped_silently():
         ("button,image_id\nU1,a,V2,u3\n", 'such as "U1 V2 u3"'),
     ],
 )
-def test_what_is_said_of_too_many_cells(content, message):
-    """Only if the further cells are buttons it is said how to write several; if not, how many cells there are."""
+def test_too_many_cells_are_explained(content, message):
+    """If the further cells are buttons, the reason says how to write several; else it counts the cells."""
     (invalid,) = read_batch(content.encode(), "presses.csv").invalid
     assert message in invalid.reason
 
@@ -218,7 +218,7 @@ def test_what_is_said_of_too_many_cells(content, message):
     ],
 )
 def test_json_that_is_called_csv_is_reported_with_the_remedy(content):
-    """It is no complaint about quotes or columns, but names the kind of file and how to call it."""
+    """The error names the kind of the file and a better name, rather than quotes or columns."""
     with pytest.raises(InputFileError, match=r"looks like JSONL.*rename it, such as to presses\.jsonl"):
         read_batch(content.encode(), "folder/presses.CSV")
 
@@ -253,7 +253,7 @@ def test_an_output_is_a_batch_too():
     )
 )
 def test_a_line_survives_the_file(line):
-    """A line that was written is read as it was, and takes one line whatever its texts hold."""
+    """A line that is written and read again is equal, and takes one line whatever its texts hold."""
     text = line.to_json()
     assert "\n" not in text
     assert OutcomeLine.from_json(text) == line
@@ -264,8 +264,8 @@ def test_a_line_survives_the_file(line):
     [{"ok": "yes"}, {"id": 5}, {"status": "3"}, {"credits": "2"}, {"files": [None]}, {"urls": [1]}, {"files": None}],
     ids=str,
 )
-def test_a_line_of_other_kinds_of_values_is_none(other):
-    """The ten keys alone do not make a line: what a later run counts with is of the kind that was written."""
+def test_a_line_with_values_of_wrong_types_is_refused(other):
+    """The ten keys alone do not make a line: their values must have the right types."""
     line = json.loads(OutcomeLine(image_id="image-1", button="U1", ok=True, id="image-2").to_json())
     with pytest.raises(ValueError, match="not a line"):
         OutcomeLine.from_json(json.dumps(line | other))
@@ -278,6 +278,6 @@ def test_a_line_of_other_kinds_of_values_is_none(other):
     )
 )
 def test_what_is_no_line_is_a_value_error(value):
-    """Any other JSON is reported as such."""
+    """Any other JSON raises ValueError."""
     with pytest.raises(ValueError):
         OutcomeLine.from_json(json.dumps(value))

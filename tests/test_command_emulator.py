@@ -1,4 +1,4 @@
-"""`akool emulator`: what other programs, and an operator who rehearses, get from it."""
+"""`akool emulator` in a real subprocess: for other programs, and for operators who rehearse failures."""
 
 import json
 import signal
@@ -14,7 +14,7 @@ from tests.support.receivers import RARE, serve_aiohttp
 
 
 class Served:
-    """A running `akool emulator`: what it printed as JSON, and the last line of stderr once it has ended."""
+    """A running `akool emulator`: the JSON that it printed, and the last line of stderr once it has ended."""
 
     def __init__(self, printed):
         self.environment = {name: value for name, value in printed.items() if name.isupper()}
@@ -35,7 +35,7 @@ async def akool_emulator(tmp_path, *options):
 
 
 async def test_webhooks_need_nothing_but_what_it_prints(tmp_path, monkeypatch):
-    """The printed key presses, and the printed client id and secret verify the callback that ends the wait."""
+    """The printed key authorizes a press; the printed client id and secret verify the webhook that ends the wait."""
     async with akool_emulator(tmp_path) as served:
         for name, value in served.environment.items():
             monkeypatch.setenv(name, value)
@@ -56,7 +56,7 @@ async def test_webhooks_need_nothing_but_what_it_prints(tmp_path, monkeypatch):
 
 
 async def test_what_it_prints_is_a_key_file(tmp_path):
-    """--key-file takes the lines as they are printed: the key for requests, the pair beside it for webhooks."""
+    """--key-file reads the lines as they are printed, although they hold both a key and a client id and secret."""
     async with akool_emulator(tmp_path) as served:
         (tmp_path / "emulator.env").write_text(
             "".join(f"export {name}={value}\n" for name, value in served.environment.items())
@@ -68,7 +68,7 @@ async def test_what_it_prints_is_a_key_file(tmp_path):
 
 
 async def test_a_key_files_time_scale_counts(tmp_path):
-    """The scale that an emulator prints is taken from the file as if it was exported, and is refused for AKOOL."""
+    """The scale that an emulator prints is read from the file as from the environment, and is refused for AKOOL."""
     (tmp_path / "keys").write_text("AKOOL_API_KEY=sk-test-key\nAKOOL_TIME_SCALE=0.01\n")
     status, output, errors = await run("credit", "--key-file", "keys", cwd=tmp_path)
     assert (status, output) == (1, "")
@@ -84,7 +84,7 @@ async def test_a_key_file_with_half_a_pair_is_refused(tmp_path):
 
 
 async def test_lost_replies_can_be_rehearsed(tmp_path):
-    """--lost-replies 1: every press is charged, and what the operator gets is an unknown outcome."""
+    """With --lost-replies 1 every press is charged, and the operator gets an unknown outcome."""
     async with akool_emulator(tmp_path, "--lost-replies", "1") as served:
         arguments = ("press", served.image_id, "V1", "--json", "-q")
         status, output, errors = await run(*arguments, cwd=tmp_path, environment=served.environment)
@@ -95,7 +95,7 @@ async def test_lost_replies_can_be_rehearsed(tmp_path):
 
 
 async def test_failures_can_be_rehearsed(tmp_path):
-    """--failure-rate 1: every job ends with status 4, charged."""
+    """With --failure-rate 1 every job ends with status 4 and is charged."""
     async with akool_emulator(tmp_path, "--failure-rate", "1") as served:
         arguments = ("press", served.image_id, "U1", "V1", "--json", "-q")
         status, output, errors = await run(*arguments, cwd=tmp_path, environment=served.environment)
@@ -107,7 +107,7 @@ async def test_failures_can_be_rehearsed(tmp_path):
 @pytest.mark.parametrize("option", ["--failure-rate", "--lost-replies"])
 @pytest.mark.parametrize("share", ["1.01", "-0.1", "nan", "half"])
 async def test_a_share_is_between_0_and_1(tmp_path, option, share):
-    """A value that is not a share is wrong usage: status 2, and the option is named."""
+    """A value that is not a share ends with status 2 and names the option."""
     status, output, errors = await run("emulator", "--port", "0", option, share, cwd=tmp_path)
     assert (status, output) == (2, "")
     assert option in errors

@@ -1,4 +1,4 @@
-"""`akool fan-out` in real subprocesses: planned, pressed once each, and gone on with after whatever ended it."""
+"""`akool fan-out` in real subprocesses: the plan, each press exactly once, and continuing after any end."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ KEYS = ["image_id", "button", "ok", "id", "status", "urls", "files", "credits", 
 
 
 def assert_nothing_lost_or_paid_twice(emulator, output):
-    """Every press that AKOOL accepted was accepted once, and the lines know its id and its credits."""
+    """Assert that AKOOL accepted no press twice, and that the lines have the id and the credits of each."""
     assert max(emulator.ledger.presses_accepted.values(), default=0) <= 1
     last = {(line["image_id"], line["button"]): line for line in read_lines(output)}
     accepted = set(emulator.ledger.presses_accepted)
@@ -68,7 +68,7 @@ async def test_a_batch_is_pressed_and_pictured(emulator, tmp_path):
 
 
 async def test_run_again_it_does_only_what_is_missing(emulator, tmp_path):
-    """A finished output presses nothing, reads no image, and a picture that was removed is fetched again."""
+    """With a finished output nothing is pressed and no image is read; a removed picture is downloaded again."""
     write_batch(tmp_path, [emulator.add_image()], "U1 V1")
     arguments = ("fan-out", "presses.csv", "--yes", "-o", "out.jsonl", "--download", "pictures")
     await run(*arguments, cwd=tmp_path, environment=emulator.environment())
@@ -78,16 +78,16 @@ async def test_run_again_it_does_only_what_is_missing(emulator, tmp_path):
     assert status == 0, errors
     assert (tmp_path / "out.jsonl").read_bytes() == before
     assert emulator.ledger.requests["get_image_result"] == asked
-    gone = next((tmp_path / "pictures").iterdir())
-    gone.unlink()
+    removed = next((tmp_path / "pictures").iterdir())
+    removed.unlink()
     status, _, errors = await run(*arguments, cwd=tmp_path, environment=emulator.environment())
     assert status == 0, errors
-    assert gone.exists()
+    assert removed.exists()
     assert emulator.ledger.accepted == 2
 
 
 async def test_without_an_output_the_lines_go_to_stdout(emulator, tmp_path):
-    """Results on stdout, all else on stderr; the file may come from stdin as JSONL with lists of buttons."""
+    """Results go to stdout, everything else to stderr; the file may come from stdin as JSONL with lists of buttons."""
     batch = json.dumps({"image_id": emulator.add_image(), "button": ["U1", "V*"]}).encode()
     environment = emulator.environment()
     status, output, errors = await run("fan-out", "-", "--yes", cwd=tmp_path, environment=environment, stdin=batch)
@@ -98,14 +98,14 @@ async def test_without_an_output_the_lines_go_to_stdout(emulator, tmp_path):
 
 
 async def test_quiet_is_quiet(emulator, tmp_path):
-    """-q leaves stderr empty where nothing is wrong."""
+    """-q leaves stderr empty if nothing is wrong."""
     write_batch(tmp_path, [emulator.add_image()], "V1")
     arguments = ("fan-out", "presses.csv", "--yes", "-q", "-o", "out.jsonl")
     assert await run(*arguments, cwd=tmp_path, environment=emulator.environment()) == (0, "", "")
 
 
 async def test_a_rate_is_kept(tmp_path):
-    """With --max-requests-per-second a run of several presses sends no more than that."""
+    """With --max-requests-per-second a run of several presses stays below that rate."""
     with Emulator(speed=100) as emulator:
         emulator.ledger.requests = TimedCounter()
         write_batch(tmp_path, [emulator.add_image()], "V*")
@@ -147,7 +147,7 @@ async def test_bad_lines_are_reported_by_number_and_the_rest_is_pressed(emulator
     ],
 )
 async def test_a_file_that_is_no_batch_is_a_usage_error(emulator, tmp_path, content, message):
-    """What is not a batch at all is reported with the remedy, status 2, before AKOOL is asked anything."""
+    """A file that is no batch at all ends with status 2 and the remedy, before any request to AKOOL."""
     (tmp_path / "presses.csv").write_bytes(content)
     arguments = ("fan-out", "presses.csv", "--yes")
     status, output, errors = await run(*arguments, cwd=tmp_path, environment=emulator.environment())
@@ -157,7 +157,7 @@ async def test_a_file_that_is_no_batch_is_a_usage_error(emulator, tmp_path, cont
 
 
 async def test_used_and_unknown_images_are_not_pressed(emulator, tmp_path):
-    """A used button and an image that AKOOL does not know are reported in the plan and get a line each, only once."""
+    """A used button and an image that AKOOL does not know are in the plan, and get one line each over two runs."""
     image_id = emulator.add_image()
     environment = emulator.environment()
     write_batch(tmp_path, [image_id], "U1")
@@ -176,7 +176,7 @@ async def test_used_and_unknown_images_are_not_pressed(emulator, tmp_path):
 
 
 async def test_killed_and_run_again_it_loses_nothing(tmp_path):
-    """Kill -9 at several moments, and the same command again: each press accepted once, each id and credit known."""
+    """After several SIGKILLs the same command completes: each press accepted once, each id and credit known."""
     async with Emulator(speed=40) as emulator:
         images = [emulator.add_image() for _ in range(5)]
         write_batch(tmp_path, images)
@@ -188,21 +188,19 @@ async def test_killed_and_run_again_it_loses_nothing(tmp_path):
             process.kill()
             await asyncio.gather(process.wait(), *drains)
         status, _, errors = await run(*arguments, cwd=tmp_path, environment=emulator.environment())
-        assert status in {0, 3}, (
-            errors
-        )  # 3 where a POST was under way as it was killed: its id is lost, its button used
+        assert status in {0, 3}, errors  # 3: a kill between a POST and its reply lost the id, and the button is used
         lines = {(line["image_id"], line["button"]): line for line in read_lines(tmp_path / "out.jsonl")}
         assert len(lines) == 40
         assert max(emulator.ledger.presses_accepted.values()) == 1
         without_id = [line for line in lines.values() if line["id"] is None]
-        assert len(without_id) <= 3 * 32  # no more than were under way
+        assert len(without_id) <= 3 * 32  # at most the POSTs that waited for a reply at each kill
         credits_written = sum(line["credits"] or 0 for line in lines.values())
         assert credits_written + 2 * len(without_id) == emulator.ledger.charged == 80
         assert not (tmp_path / "out.jsonl.accepted").exists()
 
 
 async def test_a_kill_while_jobs_run_loses_no_id(tmp_path):
-    """Killed with every slot taken and no POST under way, all ids are fetched by the next run, and none paid again."""
+    """After a kill while no reply is outstanding, the next run fetches all operations and pays nothing."""
     async with Emulator(speed=2) as emulator:
         write_batch(tmp_path, [emulator.add_image()], "U*")
         arguments = ("fan-out", "presses.csv", "--yes", "-o", "out.jsonl", "--max-concurrent-upscales", 4, "-q")
@@ -220,7 +218,7 @@ async def test_a_kill_while_jobs_run_loses_no_id(tmp_path):
 
 
 async def test_a_second_interruption_still_writes_the_ids(tmp_path):
-    """Ctrl-C twice does not wait for a POST that hangs, and still leaves a line for every id that came."""
+    """Two Ctrl-C do not wait for a POST that hangs, and every id that came still gets a line."""
     async with Emulator(speed=2) as emulator:
         write_batch(tmp_path, [emulator.add_image(), emulator.add_image()], "V*")
         emulator.faults.script("create_by_button", None, None, None, Fault.stall("after"))
@@ -250,8 +248,8 @@ async def test_results_go_to_stdout_while_bars_are_shown(tmp_path):
     assert "left" in shown
 
 
-async def test_what_was_known_stays_when_akool_forgets(emulator, tmp_path):
-    """A missing picture that can no longer be fetched is reported; the line keeps its id, URLs and credits."""
+async def test_a_line_keeps_its_facts_when_akool_forgets(emulator, tmp_path):
+    """A missing picture that can no longer be downloaded is reported; the line keeps its id, URLs and credits."""
     write_batch(tmp_path, [emulator.add_image()], "U1")
     arguments = ("fan-out", "presses.csv", "--yes", "-o", "out.jsonl", "--download", "pictures")
     await run(*arguments, cwd=tmp_path, environment=emulator.environment())
@@ -266,7 +264,7 @@ async def test_what_was_known_stays_when_akool_forgets(emulator, tmp_path):
 
 
 async def test_a_known_price_counts_before_the_first_press(emulator, tmp_path):
-    """What a press was last charged is what the budget is held against: nothing is pressed that could pass it."""
+    """The budget uses the last price of a press: nothing is pressed that could exceed it."""
     image_id = emulator.add_image()
     write_batch(tmp_path, [image_id], "V1 V2")
     earlier = OutcomeLine(image_id=image_id, button="V1", ok=True, id="0" * 24, status=3, credits=8)
@@ -279,7 +277,7 @@ async def test_a_known_price_counts_before_the_first_press(emulator, tmp_path):
 
 
 async def test_ids_that_are_in_the_way_are_not_deleted(emulator, tmp_path):
-    """A file of somebody else under the name of the ids is refused, and so is an output; both are left as they are."""
+    """A file that is not ours, under the name of the file of ids, is refused and not changed."""
     write_batch(tmp_path, [emulator.add_image()], "V1")
     (tmp_path / "out.jsonl.accepted").write_text("mine\n")
     (tmp_path / "out.jsonl").write_text("")
@@ -293,7 +291,7 @@ async def test_ids_that_are_in_the_way_are_not_deleted(emulator, tmp_path):
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 async def test_interrupted_it_writes_the_ids_in_flight(tmp_path, stop):
-    """Ctrl-C and SIGTERM: no new presses, a line with the id of each press under way, 130; run again, all are done."""
+    """Ctrl-C and SIGTERM end with 130, no new presses, and a line with each running id; the next run does the rest."""
     async with Emulator(speed=32) as emulator:
         write_batch(tmp_path, [emulator.add_image() for _ in range(3)])
         arguments = ("fan-out", "presses.csv", "--yes", "-o", "out.jsonl", "--max-concurrent-upscales", 2)
@@ -315,7 +313,7 @@ async def test_interrupted_it_writes_the_ids_in_flight(tmp_path, stop):
 
 @pytest.mark.parametrize("options", [(), ("--store", "sqlite:///akool.db"), ("-o", "out.jsonl")], ids=" ".join)
 async def test_a_line_that_is_cut_short_names_what_fetches_it(tmp_path, options):
-    """The same command does if it has an output or a state; if only stdout has the id, `akool result` does."""
+    """With an output or a store that is the same command; if only stdout has the id, it is `akool result`."""
     async with Emulator(speed=20) as emulator:
         write_batch(tmp_path, [emulator.add_image()], "V*")
         arguments = ("fan-out", "presses.csv", "--yes", *options)
@@ -330,11 +328,11 @@ async def test_a_line_that_is_cut_short_names_what_fetches_it(tmp_path, options)
             assert [f"akool result {line['id']} --wait" in line["error"] for line in lines] == [True] * 4
         elif "-o" in options:
             lines = read_lines(tmp_path / "out.jsonl")
-            assert ["run the same again to fetch it" in line["error"] for line in lines] == [True] * 4
+            assert ["run the same command again to fetch it" in line["error"] for line in lines] == [True] * 4
 
 
 async def test_a_budget_is_never_passed(emulator, tmp_path):
-    """--max-credits and --reserve bound what is charged; the rest is no failure, and can be done later."""
+    """--max-credits and --reserve limit the charges; the rest is no failure, and can be made later."""
     write_batch(tmp_path, [emulator.add_image() for _ in range(4)])
     environment = emulator.environment()
     arguments = ("fan-out", "presses.csv", "--yes", "-o", "out.jsonl")
@@ -355,7 +353,7 @@ async def test_a_budget_is_never_passed(emulator, tmp_path):
 
 
 async def test_a_time_out_is_no_failure(tmp_path):
-    """--timeout ends the waiting with status 4 and the ids on record; without it, the same command fetches them."""
+    """--timeout ends the wait with status 4 and all ids recorded; without it, the same command fetches them."""
     async with Emulator(speed=16) as emulator:
         write_batch(tmp_path, [emulator.add_image()], "V*")
         arguments = ("fan-out", "presses.csv", "--yes", "-o", "out.jsonl")
@@ -370,7 +368,7 @@ async def test_a_time_out_is_no_failure(tmp_path):
 
 
 async def test_a_failed_job_is_not_pressed_again(emulator, tmp_path):
-    """Status 4 of AKOOL's is a line with its reason and exit status 3, also when run again, without a new press."""
+    """A job that fails at AKOOL has a line with the reason; the exit status is 3, and a second run does not press."""
     write_batch(tmp_path, [emulator.add_image()], "V1 V2")
     emulator.faults.script("create_by_button", Fault.fails("no faces <b>found</b>"))
     for _ in range(2):
@@ -384,7 +382,7 @@ async def test_a_failed_job_is_not_pressed_again(emulator, tmp_path):
 
 
 async def test_an_unknown_outcome_is_status_5(emulator, tmp_path):
-    """A lost reply is a line that says so, and the button is never pressed again, nor is it called used already."""
+    """A lost reply has a line that says so; the button is not pressed again, and the plan does not call it used."""
     write_batch(tmp_path, [emulator.add_image()], "V1")
     emulator.faults.script("create_by_button", Fault.reset("after"))
     arguments = ("fan-out", "presses.csv", "--yes", "-o", "out.jsonl")
@@ -410,7 +408,7 @@ async def test_a_bad_key_costs_one_read(emulator, tmp_path):
 
 
 async def test_a_full_disk_stops_the_spending(emulator, tmp_path):
-    """If no line can be written any more, no press follows, and the lines that found no place are reported."""
+    """Once no line can be written, no press follows, and the unwritten lines are printed."""
     write_batch(tmp_path, [emulator.add_image() for _ in range(10)])
     arguments = ("fan-out", "presses.csv", "--yes", "-o", "out.jsonl", "--quiet")
     full = [SMALL_FILES.format(2048)]
@@ -432,7 +430,7 @@ async def test_a_full_disk_stops_the_spending(emulator, tmp_path):
 
 
 async def test_a_reader_that_leaves_stops_the_spending(emulator, tmp_path):
-    """`akool fan-out ... | head -1` ends with status 1 and reports on stderr what it could not write."""
+    """`akool fan-out ... | head -1` ends with status 1 and a message, and makes no more presses."""
     write_batch(tmp_path, [emulator.add_image() for _ in range(20)])
     reading, writing = os.pipe()
     arguments = ("fan-out", "presses.csv", "--yes")
@@ -476,8 +474,8 @@ async def test_a_file_of_somebody_else_is_no_output(emulator, tmp_path, content)
     assert emulator.ledger.posts == []
 
 
-async def test_a_line_that_was_cut_is_passed_over(emulator, tmp_path):
-    """The half lines of a killed run do not spoil what comes after them."""
+async def test_a_line_that_was_cut_is_skipped(emulator, tmp_path):
+    """The incomplete lines of a killed run do not damage the lines after them."""
     write_batch(tmp_path, [emulator.add_image()], "V1")
     (tmp_path / "out.jsonl").write_text('{"image_id": "6')
     (tmp_path / "out.jsonl.accepted").write_text('{"image_id": "6')
@@ -499,7 +497,7 @@ async def test_a_line_that_was_cut_is_passed_over(emulator, tmp_path):
     ],
     ids=" ".join,
 )
-async def test_what_has_no_place_to_go_is_not_pressed(emulator, tmp_path, options):
+async def test_without_a_place_for_results_nothing_is_pressed(emulator, tmp_path, options):
     """An output, a folder or a page that cannot be made is reported before anything is spent."""
     write_batch(tmp_path, [emulator.add_image()])
     arguments = ("fan-out", "presses.csv", "--yes", *options)
@@ -511,7 +509,7 @@ async def test_what_has_no_place_to_go_is_not_pressed(emulator, tmp_path, option
 
 @pytest.mark.parametrize("colour", [{}, {"NO_COLOR": "1"}])
 async def test_a_terminal_gets_bars(tmp_path, colour):
-    """On a terminal the bars tell queued, running, done, failed and credits; NO_COLOR takes the colours away."""
+    """On a terminal the bars show queued, running, done, failed and credits; NO_COLOR removes the colours."""
     async with Emulator(speed=48) as emulator:
         write_batch(tmp_path, [emulator.add_image()])
         ours, theirs = pty.openpty()
@@ -527,7 +525,7 @@ async def test_a_terminal_gets_bars(tmp_path, colour):
 
 
 async def test_the_bar_counts_what_is_pressed(emulator, tmp_path):
-    """What the budget leaves out is reported as over budget, is no failure, and does not fill the bar."""
+    """A press over budget is counted as such, is no failure, and does not fill the bar."""
     write_batch(tmp_path, [emulator.add_image()], "V*")
     ours, theirs = pty.openpty()
     environment = emulator.environment() | {"TERM": "xterm-256color", "COLUMNS": "140"}
@@ -539,8 +537,8 @@ async def test_the_bar_counts_what_is_pressed(emulator, tmp_path):
     assert "1/1 0 queued · 0 running · 1 done · 0 failed · 3 over budget · 2 credits" in shown
 
 
-async def test_pictures_that_cannot_be_had_are_reported_and_lose_no_id(emulator, tmp_path):
-    """The host of pictures refuses them: the press is charged and its id stands in its line, with the reason."""
+async def test_pictures_that_cannot_be_downloaded_are_reported_and_lose_no_id(emulator, tmp_path):
+    """If the host refuses the pictures, the line has the id of the charged press, and the reason."""
     write_batch(tmp_path, [emulator.add_image()], "V1")
     emulator.reported_prices["variation"] = 0
     emulator.faults.rate(1.0, Fault.status(403), endpoints=["pictures"])
@@ -555,7 +553,7 @@ async def test_pictures_that_cannot_be_had_are_reported_and_lose_no_id(emulator,
 
 
 async def test_a_balance_that_does_not_suffice_is_reported_before_anything_is_pressed(tmp_path):
-    """The plan says how many credits are missing, and what becomes of the presses that they would pay."""
+    """The plan says how many credits are missing, and that presses beyond the balance are not made."""
     async with Emulator(credits=3) as emulator:
         write_batch(tmp_path, [emulator.add_image()], "U*")
         _, plan, _ = await run("fan-out", "presses.csv", cwd=tmp_path, environment=emulator.environment())

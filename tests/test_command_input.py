@@ -1,4 +1,4 @@
-"""What the command reads beside its arguments: a file of keys, which may be a pipe, and stdin, which may be closed."""
+"""The other inputs of the command: a key file, which may be a pipe, and stdin, which may be closed."""
 
 import pytest
 
@@ -13,19 +13,19 @@ os.write(writing, pathlib.Path("keys").read_bytes())
 os.close(writing)
 os.dup2(reading, 63)
 """
-"""What bash does for `<(cat keys)`."""
+"""Makes the pipe that bash makes for `<(cat keys)`."""
 
 
 @pytest.fixture
 def keys(emulator, tmp_path):
-    """A file of keys, as `akool emulator` prints it."""
+    """A key file, as `akool emulator` prints it."""
     path = tmp_path / "keys"
     path.write_text("".join(f"export {name}={value}\n" for name, value in emulator.environment().items()))
     return path
 
 
 def in_bash(script):
-    """What starts the command, which is "$@" in the script."""
+    """Return the beginning of a command line that runs a script of bash, in which the command is "$@"."""
     return ("bash", "-c", script, "bash")
 
 
@@ -44,7 +44,7 @@ def in_bash(script):
     ],
 )
 async def test_keys_may_come_through_a_pipe(emulator, keys, tmp_path, command):
-    """Every command reads the file once, and what was read serves its session, its state and its address of AKOOL."""
+    """Every command reads the file once, and uses its content for the session, the store and the address of AKOOL."""
     image_id = emulator.add_image()
     write_batch(tmp_path, [image_id], "V1")
     if "akool.db" in command:
@@ -67,8 +67,8 @@ async def test_keys_may_come_through_a_pipe(emulator, keys, tmp_path, command):
     ],
     ids=["named pipe", "stdin", "descriptor", "in pieces", "bare key"],
 )
-async def test_any_kind_of_pipe_will_do(emulator, keys, tmp_path, script):
-    """A named one, stdin, one that is written in pieces; with NAME=VALUE lines or with nothing but a key."""
+async def test_any_kind_of_pipe_is_read(emulator, keys, tmp_path, script):
+    """A named pipe, stdin, a pipe that is written in pieces; with lines NAME=VALUE or with a key alone."""
     assert keys.exists()
     arguments = ("fan-out", "presses.csv", "--store", "sqlite:///akool.db")
     write_batch(tmp_path, [emulator.add_image()], "V1")
@@ -83,7 +83,7 @@ async def test_any_kind_of_pipe_will_do(emulator, keys, tmp_path, script):
     [(b"\xff\xfe", "not a text file"), (b"A=b\n" * 100_000, "too long"), (b"", "AKOOL_API_KEY=...")],
 )
 async def test_a_key_file_of_something_else_is_reported(tmp_path, content, message):
-    """Bytes, a file of any size and an empty one are reported in one line, with status 1."""
+    """Binary content, a file that is too long and an empty file are reported in one line, with status 1."""
     (tmp_path / "keys").write_bytes(content)
     status, _, errors = await run("credit", "--key-file", "keys", cwd=tmp_path)
     assert status == 1
@@ -100,8 +100,8 @@ async def test_a_key_file_of_something_else_is_reported(tmp_path, content, messa
         "demo --live --key-file /dev/stdin",
     ],
 )
-async def test_stdin_cannot_serve_two_ends(emulator, keys, tmp_path, arguments):
-    """Keys and the batch, or keys and an answer, from one pipe: wrong usage, reported before any request."""
+async def test_stdin_cannot_serve_two_purposes(emulator, keys, tmp_path, arguments):
+    """Keys and the batch, or keys and an answer, from one pipe are wrong usage, reported before any request."""
     status, _, errors = await run(*arguments.split(), cwd=tmp_path, stdin=keys.read_bytes())
     assert status == 2
     assert "--key-file" in errors
@@ -118,7 +118,7 @@ async def test_stdin_cannot_serve_two_ends(emulator, keys, tmp_path, arguments):
     ],
 )
 async def test_a_closed_stdin_is_one_line(emulator, tmp_path, arguments, first, message):
-    """Closed, or open for writing alone: no traceback, nothing is spent, status 1."""
+    """If stdin is closed, or open for writing only, one line says so; nothing is spent, and the status is 1."""
     status, output, errors = await run(
         *arguments.split(), cwd=tmp_path, first=[first], environment=emulator.environment()
     )
@@ -129,7 +129,7 @@ async def test_a_closed_stdin_is_one_line(emulator, tmp_path, arguments, first, 
 
 
 async def test_a_command_that_asks_nothing_needs_no_stdin(emulator, tmp_path):
-    """With --yes, and with FILE, a closed stdin is in nobody's way."""
+    """With --yes and a FILE, a closed stdin changes nothing."""
     write_batch(tmp_path, [emulator.add_image()], "V1")
     arguments = ("fan-out", "presses.csv", "--yes", "-o", "out.jsonl")
     environment = emulator.environment()

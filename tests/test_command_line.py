@@ -13,7 +13,7 @@ from tests.support.commands import AKOOL, run, write_batch
 
 
 async def test_the_demo_presses_eight_buttons_and_saves_the_pictures(tmp_path):
-    """Without any account the demo ends with status 0, a table of nine operations, and 29 pictures."""
+    """Without an account the demo ends with status 0, a table of nine operations, and 29 pictures."""
     status, output, progress = await run("demo", "--speed", "50", cwd=tmp_path, afresh=True)
     assert status == 0, progress
     row = r"^ *\w{20}(\w{4}) +(prompt|[UV][1-4]) +completed +[\d.]+ +2 +(image|[UV][1-4])-\1(?:\.jpg|-1\.jpg \+4) *$"
@@ -34,14 +34,14 @@ async def test_the_demo_runs_for_real_with_a_key(emulator, tmp_path):
 
 
 async def test_a_prompt_may_hold_brackets(tmp_path):
-    """What looks like markup in a prompt is shown as it was typed, and breaks nothing after credits were spent."""
+    """Text that looks like markup is shown as it was typed, and causes no error after credits were spent."""
     status, output, _ = await run("demo", "--speed", "100", "--prompt", "[/red] a fox [oil]", cwd=tmp_path)
     assert status == 0
     assert "[/red] a fox [oil]" in output
 
 
 async def test_a_folder_that_cannot_be_made_is_reported_before_spending(emulator, tmp_path):
-    """A file where the folder should be ends the demo before anything is charged."""
+    """If a file has the name of the folder, the demo ends before anything is charged."""
     (tmp_path / "taken").write_text("mine")
     environment = emulator.environment()
     status, _, errors = await run("demo", "--live", "--yes", "--folder", "taken", cwd=tmp_path, environment=environment)
@@ -51,7 +51,7 @@ async def test_a_folder_that_cannot_be_made_is_reported_before_spending(emulator
 
 
 async def test_interrupting_the_demo_reports_the_ids(tmp_path):
-    """Ctrl-C names every operation that runs on, and ends with status 130."""
+    """After Ctrl-C the demo names every running operation, and ends with status 130."""
     process = await asyncio.create_subprocess_exec(
         *AKOOL, "demo", "--speed", "4", cwd=tmp_path, stderr=asyncio.subprocess.PIPE
     )
@@ -66,7 +66,7 @@ async def test_interrupting_the_demo_reports_the_ids(tmp_path):
 
 @pytest.mark.parametrize("answer", [b"n\n", b""])
 async def test_nothing_is_spent_without_a_yes(emulator, tmp_path, answer):
-    """Any other answer to the question of --live spends nothing and is an interruption."""
+    """Any other answer to the question of --live spends nothing and ends with status 130."""
     status, _, _ = await run("demo", "--live", cwd=tmp_path, environment=emulator.environment(), stdin=answer)
     assert status == 130
     assert emulator.ledger.accepted == 0
@@ -74,7 +74,7 @@ async def test_nothing_is_spent_without_a_yes(emulator, tmp_path, answer):
 
 @pytest.mark.parametrize("command", ["demo --live", "credit", "press IMAGE V1", "jobs --store sqlite:///akool.db"])
 async def test_without_a_key_the_remedy_is_reported(tmp_path, command):
-    """Without credentials one line names AKOOL_API_KEY and --key-file: no traceback, status 1."""
+    """Without credentials one line names AKOOL_API_KEY and --key-file, and the status is 1."""
     status, output, errors = await run(*command.split(), cwd=tmp_path)
     assert (status, output) == (1, "")
     assert "AKOOL_API_KEY" in errors
@@ -84,7 +84,7 @@ async def test_without_a_key_the_remedy_is_reported(tmp_path, command):
 
 @pytest.mark.parametrize("command", ["press IMAGE V1 V2", "prompt lighthouse", "credit", "fan-out presses.csv --yes"])
 async def test_no_network_is_an_error_with_a_remedy(emulator, tmp_path, command):
-    """Nothing listens where AKOOL is expected: status 1 of every command, and what to do is printed once."""
+    """If nothing listens at AKOOL's address, every command ends with status 1 and prints the remedy once."""
     write_batch(tmp_path, ["0" * 24], "V1")
     environment = emulator.environment() | {"AKOOL_BASE_URL": "http://127.0.0.1:9"}
     arguments = command.replace("IMAGE", "0" * 24).split()
@@ -94,20 +94,20 @@ async def test_no_network_is_an_error_with_a_remedy(emulator, tmp_path, command)
 
 
 async def test_the_version_is_reported(tmp_path):
-    """--version prints it, and nothing else."""
+    """--version prints the version and nothing else."""
     ended = await run("--version", cwd=tmp_path, afresh=True)
     assert ended == (0, f"akool, version {akool_async.__version__}\n", "")
 
 
 async def test_a_usage_error_is_status_2(tmp_path):
-    """An option that makes no sense is status 2."""
+    """An invalid value of an option ends with status 2."""
     status, _, errors = await run("demo", "--max-concurrent-upscales", "0", cwd=tmp_path, afresh=True)
     assert status == 2
     assert "--max-concurrent-upscales" in errors
 
 
 async def test_help_fits_80_columns(tmp_path):
-    """No line of any help is wider than a classic terminal."""
+    """No line of any help text is longer than 80 characters."""
     for command in ([], ["fan-out"], ["press"], ["prompt"], ["result"], ["credit"], ["demo"], ["emulator"]):
         status, output, _ = await run(*command, "--help", cwd=tmp_path, environment={"COLUMNS": "80"})
         assert status == 0
@@ -151,7 +151,7 @@ async def test_the_demo_can_use_webhooks(tmp_path):
     ],
 )
 async def test_options_of_the_demo_that_exclude_each_other_are_refused(emulator, tmp_path, options, message):
-    """They end the demo with status 2 and the reason, before anything is spent."""
+    """Such options end the demo with status 2 and the reason, before anything is spent."""
     (tmp_path / "keys").write_text(f"AKOOL_API_KEY={emulator.api_key}\n")
     status, output, errors = await run("demo", *options.split(), cwd=tmp_path, environment=emulator.environment())
     assert (status, output) == (2, "")

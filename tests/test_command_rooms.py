@@ -1,10 +1,11 @@
-"""Parts of the command in this process: what they print, raise and write."""
+"""Parts of the command, called in this process."""
 
 import errno
 import io
 import resource
 import struct
 import zlib
+from pathlib import Path
 
 import click.shell_completion  # noqa: F401 - as click does before it completes
 import pytest
@@ -20,6 +21,7 @@ from akool_async import (
     ImageResult,
     NotFoundError,
     OutcomeUnknownError,
+    Prompt,
 )
 from akool_async.cli import ExitStatus
 from akool_async.cli.batch.append_only import AppendOnlyFile
@@ -38,6 +40,7 @@ from akool_async.cli.outcomes.charges import explain_account
 from akool_async.cli.outcomes.line import OutcomeLine
 from akool_async.cli.outcomes.lost import MAX_COMMANDS, explain_lost
 from akool_async.cli.output.rows import Column, print_rows
+from akool_async.cli.output.stderr import shorten
 from akool_async.cli.output.terminal import is_terminal
 from akool_async.emulator import Fault
 
@@ -52,21 +55,58 @@ from akool_async.emulator import Fault
         ({"credits_elsewhere": -5.0}, "the balance is 5 credits higher than that explains: a top-up, or a refund"),
     ],
 )
-async def test_what_is_not_plain_in_an_account_is_explained(akool, known, message):
+async def test_differences_in_an_account_are_explained(akool, known, message):
     assert list(explain_account(akool.counters())) == []
     assert message in "\n".join(explain_account(evolve(akool.counters(), **known)))
 
 
 def test_of_many_lost_presses_the_rest_is_counted():
-    """Commands for the first few, and how many more there are."""
+    """Commands are printed for the first presses, and then the number of the others."""
     lines = [OutcomeLine(image_id=f"image-{n}", button="U1", charged=True) for n in range(MAX_COMMANDS + 3)]
     printed = list(explain_lost(lines, ids=None, store="--store x"))
     assert sum(sentence.startswith("akool resolve ") for sentence in printed) == MAX_COMMANDS
     assert printed[-1] == "and 3 more"
 
 
+@pytest.mark.parametrize(
+    ("paths", "advice"),
+    [
+        ([()], "to abandon one, remove it from the file"),
+        ([("V1", "U1")], "to abandon one, leave its button out of --then, or give its row a column then without it"),
+        ([(), ("V1", "U1")], "remove it from the file; within a tree, leave its button out of --then"),
+    ],
+)
+def test_the_advice_on_a_lost_press_depends_on_its_place(paths, advice):
+    """A press on an image of the file has a line to remove; a press on a result has not."""
+    lines = [
+        OutcomeLine(image_id=f"image-{n}", button="U1", charged=True, path=path, root_id="image" if path else None)
+        for n, path in enumerate(paths)
+    ]
+    first, *_ = explain_lost(lines, ids=Path("out.jsonl.accepted"), store=None)
+    assert advice in first
+
+
+def test_a_recorded_press_gets_the_price_of_a_retry():
+    """The printed command can send a prompt twice, but press a button only once."""
+    lines = [OutcomeLine(image_id=None, button=None, key="fox", charged=None)]
+    lines += [OutcomeLine(image_id="image-1", button="U1", charged=True)]
+    sentences = [text for text in explain_lost(lines, ids=None, store="--store x") if not text.startswith("akool")]
+    assert len(sentences) == 2
+    assert all(
+        "may cost its credits twice, and presses a button again unless AKOOL says that it is" in s for s in sentences
+    )
+
+
+@pytest.mark.parametrize(
+    ("prompt", "shown"), [("a fox", "a fox"), ("x" * 40, "x" * 40), ("a fox " * 20, "a fox " * 6 + "a fo...")]
+)
+def test_a_long_prompt_is_shortened(prompt, shown):
+    assert shorten(prompt) == shown
+    assert str(Prompt(prompt)) == f"prompt '{shown}'"
+
+
 def test_a_line_that_the_disk_cannot_take_leaves_nothing(tmp_path):
-    """Of a line that a full disk took in part nothing stays, and what is there already is not touched."""
+    """If a full disk takes only a part of a line, that part is removed and earlier lines stay."""
     lines = AppendOnlyFile(tmp_path / "lines")
     lines.append("first")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -90,17 +130,17 @@ def test_a_disk_that_takes_nothing_is_named():
 
 
 class _Path:
-    """A device, to which nothing is appended: it has no end."""
+    """The path of a device, which cannot be opened for appending."""
 
     def __init__(self, path):
         self.path = path
 
     def open(self, *_, **options):
-        return open(self.path, "wb", **options)  # noqa: PTH123 - the same, in a mode that a device knows
+        return open(self.path, "wb", **options)  # noqa: PTH123 - Path.open would append
 
 
-def test_what_follows_a_charge_is_no_wrong_usage():
-    """A ValueError becomes an error, and an error of the library's own stays what it is."""
+def test_a_value_error_after_a_charge_is_no_wrong_usage():
+    """A ValueError becomes an AkoolError, and an AkoolError stays the same."""
     with pytest.raises(AkoolError, match="a bad name") as caught, after_spending():
         raise ValueError("a bad name")
     assert not isinstance(caught.value, ValueError)
@@ -120,7 +160,7 @@ def test_the_shell_completes_buttons(typed, offered):
 
 
 def test_a_price_is_learned_from_the_images_that_a_batch_starts_from():
-    """An image that a press made shows what its kind was charged; one that a prompt made shows no press."""
+    """An image that a press made shows the price of a press; an image that a prompt made does not."""
     sources = [ImageResult(id="a", op_button="U1", deduction_credit=5.0), ImageResult(id="b", deduction_credit=9.0)]
     prices = learn_prices([], sources)
     assert (prices.expected("upscale"), prices.is_known("upscale")) == (5.0, True)
@@ -149,7 +189,7 @@ def test_a_closed_stream_is_no_terminal():
 
 
 def test_a_picture_of_too_many_pixels_is_not_drawn(tmp_path):
-    """Its head alone says so, before memory is taken for it."""
+    """The header of the file is enough to refuse it, before memory is allocated."""
     head = struct.pack(">IIBBBBB", MAX_PIXELS // 1000, 1001, 8, 2, 0, 0, 0)
     file = tmp_path / "large.png"
     file.write_bytes(b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", head) + _chunk(b"IDAT", b""))
@@ -162,7 +202,7 @@ def _chunk(kind, content):
 
 
 def test_a_person_who_leaves_sees_what_is_in_doubt(capsys):
-    """A press whose caller had left is shown in its row, like one that is on its way."""
+    """A press with an unknown outcome after the wait has ended is shown in its row."""
     with LiveTable([Row("U1"), Row("V1")], "an image", quiet=True) as table:
         lost = OutcomeUnknownError("lost", charged=True).about(press=ButtonPress("image-1", "V1"))
         table.stop_waiting([], [lost])
@@ -179,8 +219,8 @@ class _Broken:
         pass
 
 
-async def test_a_value_error_after_the_press_stands_in_its_row(emulator):
-    """What was paid for stays in the table; a bad argument, before anything is sent, is raised."""
+async def test_a_value_error_after_the_press_is_shown_in_its_row(emulator):
+    """A paid operation stays in the table; an error in the arguments, before anything is sent, is raised."""
     async with emulator.session(polling=_Broken()) as akool:
         with LiveTable([Row("V1")], "an image", quiet=True) as table:
             (row,) = table.rows
@@ -192,7 +232,7 @@ async def test_a_value_error_after_the_press_stands_in_its_row(emulator):
 
 @pytest.fixture
 async def as_command(emulator, monkeypatch):
-    """This process's environment is the command's."""
+    """Give this process the environment of the command."""
     for name, value in emulator.environment().items():
         monkeypatch.setenv(name, value)
     return emulator
@@ -210,14 +250,14 @@ async def test_a_result_that_failed_is_printed_with_its_reason(as_command, akool
     assert "too dark" in capsys.readouterr().out
 
 
-async def test_a_result_is_reported_also_where_nothing_is_to_be_saved(as_command, capsys):
+async def test_a_result_is_printed_also_if_nothing_is_saved(as_command, capsys):
     image_id = as_command.add_image()
     assert await result.run(options(image_id, wait=False)) == ExitStatus.DONE
     assert image_id in capsys.readouterr().out
 
 
 async def test_pictures_of_a_running_image_cannot_be_saved_yet(as_command, akool, tmp_path):
-    """The error says what to add, and which image it is about."""
+    """The error names the missing option and the image."""
     as_command.faults.script("create_by_button", Fault.stuck())
     operation = await akool.vary(as_command.add_image(), 1)
     with pytest.raises(DownloadError, match="add --wait") as caught:

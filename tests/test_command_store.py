@@ -1,4 +1,4 @@
-"""What `akool jobs`, `resolve`, `worker` and `fan-out --store` print: times, next commands, JSON, usage."""
+"""The output of `akool jobs`, `resolve`, `worker` and `fan-out --store`: times, next commands, JSON, usage."""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ COUNTS = {"waiting", "running", "done", "failed", "unknown", "credits_charged", 
 
 @pytest.fixture
 def kind_of_store():
-    """Of one kind alone: what is tested here is the same for both."""
+    """Use one kind of store, since the tests of this file do not depend on it."""
     return "sqlite"
 
 
@@ -44,7 +44,7 @@ def akool(slow, store, tmp_path):
 
 @pytest.fixture
 def paste(slow, tmp_path):
-    """Run the last printed command that begins with these words, as it was printed, with further arguments."""
+    """Run the last printed command that begins with these words, unchanged, with further arguments."""
 
     async def run(errors, beginning, *arguments):
         *_, command = [line for line in errors.splitlines() if line.startswith(beginning)]
@@ -62,7 +62,7 @@ def read(output):
 
 
 async def test_jobs_show_when_they_were_submitted_and_ended(slow, store, akool, tmp_path):
-    """In UTC and whole seconds, whatever the local time zone: the same in the table, in lines of JSON and in truth."""
+    """Times are in UTC and whole seconds in any time zone, correct, and the same in the table and in JSON."""
     before = datetime.now(UTC).replace(microsecond=0)
     image_id = slow.add_image()
     async with open_jobs(slow, store) as jobs:
@@ -85,7 +85,7 @@ async def test_jobs_show_when_they_were_submitted_and_ended(slow, store, akool, 
 
 @pytest.mark.parametrize("columns", [60, 80, 180])
 async def test_the_table_of_jobs_fits_and_cuts_no_id(slow, store, tmp_path, columns):
-    """On a wide terminal the times are in columns; on every terminal ids and times are whole."""
+    """On a wide terminal the times are in columns; on every terminal ids and times are complete."""
     async with open_jobs(slow, store) as jobs:
         await jobs.submit([(slow.add_image(), button) for button in ("V1", "U1")])
         await jobs.run()
@@ -110,7 +110,7 @@ async def test_the_table_of_jobs_fits_and_cuts_no_id(slow, store, tmp_path, colu
 
 
 async def test_open_presses_are_carried_out_by_the_printed_command(slow, store, akool, paste):
-    """`akool jobs` prints the command of a worker if presses are open, and not if it was not asked for open ones."""
+    """`akool jobs` prints the command of a worker if it lists open presses, and that command works."""
     async with open_jobs(slow, store) as jobs:
         await jobs.submit([(slow.add_image(), button) for button in ("V1", "V2")])
     status, _, errors = await akool("jobs")
@@ -126,7 +126,7 @@ async def test_open_presses_are_carried_out_by_the_printed_command(slow, store, 
 
 
 async def test_each_printed_command_leads_to_the_next(slow, store, akool, paste):
-    """From a worker that ends with an unknown press to the list of them, to `resolve`, to the worker that ends it."""
+    """A worker that ends with an unknown press leads to the list, then to `resolve`, then to a worker that ends it."""
     image_id = slow.add_image()
     async with open_jobs(slow, store) as jobs:
         await jobs.submit([(image_id, "U1")])
@@ -149,7 +149,7 @@ async def test_each_printed_command_leads_to_the_next(slow, store, akool, paste)
 
 
 async def test_an_abandoned_press_needs_no_worker(slow, store, akool):
-    """`akool resolve --abandon` says that the press counts as failed, which `akool jobs failed` then reports."""
+    """`akool resolve --abandon` says that the press counts as failed, and `akool jobs failed` lists it."""
     async with open_jobs(slow, store) as jobs:
         press, _ = await an_unknown_job(slow, jobs)
     status, _, errors = await akool("resolve", *press_words(press), "--abandon")
@@ -164,7 +164,7 @@ def press_words(press):
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 async def test_a_stopped_run_prints_the_worker_that_goes_on(slow, store, paste, tmp_path, stop):
-    """The command has the settings of the run, so that the cap stays the same; pasted, it ends every press."""
+    """The printed command has the settings of the run, so that the cap stays the same, and completes every press."""
     image_id = slow.add_image()
     commands.write_batch(tmp_path, [image_id])
     process = await commands.start(
@@ -182,7 +182,7 @@ async def test_a_stopped_run_prints_the_worker_that_goes_on(slow, store, paste, 
 
 
 async def test_a_stopped_worker_prints_what_is_left(slow, store, tmp_path):
-    """Stopped, a worker says who goes on, counts the presses, and prints the next commands."""
+    """A stopped worker says who continues its work, counts the presses, and prints the next commands."""
     async with open_jobs(slow, store) as jobs:
         await an_unknown_job(slow, jobs)
         await jobs.submit([(slow.add_image(), "U1")])
@@ -208,7 +208,7 @@ async def test_a_stopped_worker_prints_what_is_left(slow, store, tmp_path):
     ("url", "is_printed"), [("https://me.example/akool", True), ("https://me.example/?token=hunter2", False)]
 )
 def test_a_printed_worker_has_its_settings_and_no_secret(url, is_printed):
-    """All settings that are not the default, but no webhook URL that may hold a password or a token."""
+    """The command has all settings that differ from the defaults, but no webhook URL that may hold a secret."""
     options = WorkerStoreOptions(
         store="sqlite:///a.db",
         account=None,
@@ -228,7 +228,7 @@ def test_a_printed_worker_has_its_settings_and_no_secret(url, is_printed):
 
 
 async def test_a_worker_logs_json(slow, postgresql, tmp_path):
-    """Each line is an object with the time in UTC; progress has the counts, and the library's warnings their logger."""
+    """Each line is an object with the time in UTC; progress has counts, and warnings name the library's logger."""
     async with Line(postgresql()) as line:
         async with open_jobs(slow, line.store) as jobs:
             await jobs.submit([(slow.add_image(), button) for button in ("V1", "V2")])
@@ -243,10 +243,10 @@ async def test_a_worker_logs_json(slow, postgresql, tmp_path):
         _, errors = await process.communicate()
     assert process.returncode == ExitStatus.DONE
     lines = read(errors.decode())
-    for one in lines:
-        assert {"time", "level", "logger", "message"} <= one.keys()
-        assert re.fullmatch(UTC_MILLISECONDS, one["time"])
-        assert abs(datetime.now(UTC) - datetime.fromisoformat(one["time"])) < timedelta(hours=1)
+    for each in lines:
+        assert {"time", "level", "logger", "message"} <= each.keys()
+        assert re.fullmatch(UTC_MILLISECONDS, each["time"])
+        assert abs(datetime.now(UTC) - datetime.fromisoformat(each["time"])) < timedelta(hours=1)
     assert (lines[0]["logger"], lines[0]["level"]) == ("akool_async", "warning")
     assert "cannot be used" in lines[0]["message"]
     assert (lines[-1]["logger"], lines[-1]["level"]) == ("akool_async.cli", "info")
@@ -269,7 +269,7 @@ async def test_an_unknown_press_is_a_warning_with_a_command(slow, store, akool):
 
 
 async def test_errors_that_end_a_worker_are_json(slow, store, akool):
-    """A wrong key is a line of level error, after a warning in JSON; in text it begins with akool: as ever."""
+    """A wrong key is an object of level error, after a warning in JSON; in text its line begins with "akool:"."""
     async with open_jobs(slow, store) as jobs:
         await jobs.submit([(slow.add_image(), "V1")])
     wrong = {"AKOOL_API_KEY": "mistyped"}
@@ -292,14 +292,14 @@ async def test_errors_that_end_a_worker_are_json(slow, store, akool):
     ],
 )
 async def test_wrong_usage_is_json(slow, tmp_path, arguments, reason):
-    """One object names what is wrong, wherever the format stands among the options."""
+    """One object names what is wrong, whatever the position of --log-format among the options."""
     status, _, errors = await commands.run("worker", *arguments, cwd=tmp_path, environment=slow.environment())
     (line,) = read(errors)
     assert (status, line["level"], reason in line["message"]) == (ExitStatus.USAGE, "error", True)
 
 
 async def test_an_unexpected_error_is_json(slow, store, tmp_path):
-    """The traceback of a bug is one line as well."""
+    """The traceback of a bug is one object too."""
     process = await commands.start(
         *("worker", "--store", store, "--log-format", "json", "--until-empty"),
         cwd=tmp_path,
@@ -314,7 +314,7 @@ async def test_an_unexpected_error_is_json(slow, store, tmp_path):
 
 
 async def test_the_log_is_json_in_every_encoding(slow, tmp_path):
-    """A name that stderr's encoding lacks is escaped as JSON escapes it."""
+    """A file name that stderr's encoding lacks is escaped as JSON."""
     status, _, errors = await commands.run(
         *("worker", "--until-empty", "--log-format", "json", "--store", "sqlite:///\U0001f30a é.db"),
         cwd=tmp_path,
@@ -326,7 +326,7 @@ async def test_the_log_is_json_in_every_encoding(slow, tmp_path):
 
 
 def test_a_record_quotes_nothing_harmful():
-    """What a library quotes cannot move a cursor, and a traceback keeps its lines."""
+    """Text that a library quotes cannot move the cursor, and a traceback keeps its lines."""
     error = ValueError("\x1b[2J")
     record = logging.makeLogRecord(
         {"msg": "lost: %s", "args": ("a\x1b]0;PWNED\x07\nb",), "exc_info": (None, error, None)}
@@ -337,7 +337,7 @@ def test_a_record_quotes_nothing_harmful():
 
 
 async def test_another_log_format_is_wrong_usage(akool):
-    """Only text and json are known."""
+    """Only text and json are accepted."""
     status, _, errors = await akool("worker", "--log-format", "xml")
     assert (status, "'xml' is not one of 'text', 'json'" in errors) == (ExitStatus.USAGE, True)
 
@@ -349,7 +349,7 @@ async def test_another_log_format_is_wrong_usage(akool):
     "option", [("--account", "studio"), ("--lost-reply-timeout", "5"), ("--webhook-url", "https://me.example/akool")]
 )
 async def test_options_of_a_store_require_one(slow, tmp_path, option):
-    """Without --store these options of fan-out would change nothing: they are refused, and nothing is spent."""
+    """Without --store these options of fan-out would have no effect: they are refused, and nothing is spent."""
     commands.write_batch(tmp_path, [slow.add_image()])
     arguments = ("fan-out", "presses.csv", "--yes", *option)
     status, output, errors = await commands.run(*arguments, cwd=tmp_path, environment=slow.environment())
@@ -359,7 +359,7 @@ async def test_options_of_a_store_require_one(slow, tmp_path, option):
 
 
 async def test_a_recorded_run_waits_as_long_for_a_lost_id_as_it_is_asked_to(slow, akool, tmp_path):
-    """With a timeout of 0 a press whose reply was lost is unknown without the wait of a minute that is the default."""
+    """With a timeout of 0 a press whose reply was lost is unknown at once; by default that takes a minute."""
     commands.write_batch(tmp_path, [slow.add_image()], "V1")
     slow.faults.script("create_by_button", Fault.reset("after"))
     began = asyncio.get_running_loop().time()
@@ -371,7 +371,7 @@ async def test_a_recorded_run_waits_as_long_for_a_lost_id_as_it_is_asked_to(slow
 
 
 async def test_a_recorded_run_asks_for_webhooks(slow, akool, tmp_path):
-    """AKOOL gets the URL, with the id by which the store knows the press."""
+    """AKOOL gets the URL with the correlation id of the press."""
     commands.write_batch(tmp_path, [slow.add_image()], "V1")
     url = "http://127.0.0.1:9/akool"
     status, _, errors = await akool("fan-out", "presses.csv", "--yes", "--webhook-url", url)
@@ -384,17 +384,18 @@ async def test_a_recorded_run_asks_for_webhooks(slow, akool, tmp_path):
 
 
 async def test_the_help_of_these_commands_fits_and_agrees(tmp_path):
-    """No line is wider than 80 columns, and options that several commands share are explained alike."""
+    """No line is longer than 80 characters, and shared options have the same text in every command."""
     names = ("jobs", "resolve", "prune", "worker", "fan-out")
     helps = await asyncio.gather(
         *(commands.run(name, "--help", cwd=tmp_path, environment={"COLUMNS": "80"}) for name in names)
     )
     texts = {name: text for name, (_, text, _) in zip(names, helps, strict=True)}
     assert max(len(line) for text in texts.values() for line in text.splitlines()) <= 80
+    assert "or - for standard input, which is read as CSV or JSONL" in " ".join(texts["fan-out"].split())
     for option in ("--lost-reply-timeout", "--webhook-url", "--account", "--max-requests-per-second"):
         assert explained(texts["worker"], option) == explained(texts["fan-out"], option)
 
 
 def explained(text, option):
-    """What a help says of an option."""
+    """Return the text of an option in a help text."""
     return " ".join(re.search(rf"^  {option} (.*?)(?=^  -)", text, flags=re.MULTILINE | re.DOTALL)[1].split())

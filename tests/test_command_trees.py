@@ -1,4 +1,4 @@
-"""`akool fan-out` from prompts to finished pictures: trees, their names, and what a later run goes on from."""
+"""`akool fan-out` from prompts to finished pictures: trees, their names, and runs that continue an output."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ PLAN = ("fan-out", "prompts.txt", "-o", "out.jsonl")
 
 @pytest.fixture
 def akool(emulator, tmp_path):
-    """Run the command in a folder of its own."""
+    """Run the command in the folder of the test."""
 
     async def run_there(*arguments):
         return await run(*arguments, cwd=tmp_path, environment=emulator.environment())
@@ -43,12 +43,12 @@ def write_prompts(folder, *prompts):
 
 
 def nodes_of(path):
-    """The last line of each node, by what people call it."""
+    """Return the last line of each node by its name."""
     return {line.get("name"): line for line in read_lines(path)}
 
 
 def assert_each_once(emulator, path):
-    """Every node that AKOOL accepted was accepted once, and its line has its id and its credits."""
+    """Assert that AKOOL accepted no node twice, and that the lines have the id and the credits of each."""
     lines = nodes_of(path)
     ids = Counter(line["id"] for line in lines.values() if line["id"] is not None)
     assert set(ids.values()) <= {1}
@@ -62,7 +62,7 @@ def assert_each_once(emulator, path):
 
 
 async def test_from_text_to_pictures_in_one_run(emulator, akool, tmp_path):
-    """Each node is accepted once, has a line with its parent, and pictures that are named after the prompt."""
+    """Each node is accepted once, has a line that names its parent, and has pictures named after the prompt."""
     write_prompts(tmp_path, "A lighthouse in a storm", "", "Ein Füchslein")
     arguments = (*FAN_OUT, *TREE, "--download", "pictures", "--gallery", "page.html")
     status, output, errors = await akool(*arguments)
@@ -93,7 +93,7 @@ async def test_from_text_to_pictures_in_one_run(emulator, akool, tmp_path):
 
 
 async def test_the_command_of_the_guide(emulator, tmp_path):
-    """From the text of the guide to its folder of pictures and its page, as it stands there."""
+    """The first command of the guide makes the pictures and the page that the guide names."""
     block = re.search(r"```sh\n(printf .*?)```", GUIDES["akool_async/cli/README.md"], flags=re.DOTALL)[1].replace(
         "\\\n", ""
     )
@@ -126,15 +126,15 @@ async def test_the_plan_counts_every_level(emulator, akool, tmp_path):
     assert "credits in total 60 if everything succeeds" in plan
     assert plan.endswith("Nothing was spent. Press with --yes.")
     _, plan, _ = await akool(*PLAN, *TREE, "--json")
-    told = json.loads(plan)
-    assert (told["prompts"], told["upscales"], told["variations"], told["credits"]) == (3, 24, 3, 60)
-    assert [level["credits"] for level in told["levels"]] == [6, 30, 24]
-    assert told["estimated"] == ["prompt", "upscale", "variation"]
+    printed = json.loads(plan)
+    assert (printed["prompts"], printed["upscales"], printed["variations"], printed["credits"]) == (3, 24, 3, 60)
+    assert [level["credits"] for level in printed["levels"]] == [6, 30, 24]
+    assert printed["estimated"] == ["prompt", "upscale", "variation"]
     assert emulator.ledger.posts == []
 
 
 async def test_a_longer_then_presses_what_it_adds(emulator, akool, tmp_path):
-    """What is there stays; each image is read once for the buttons that are new; prices are as last charged."""
+    """Existing images stay; each is read once for its new buttons; prices are as last charged."""
     write_prompts(tmp_path, "a fox")
     status, _, errors = await akool(*FAN_OUT, "--then", "U1 V2")
     assert status == 0, errors
@@ -150,8 +150,8 @@ async def test_a_longer_then_presses_what_it_adds(emulator, akool, tmp_path):
     assert "done already" in plan
 
 
-async def test_presses_of_images_that_are_there_may_be_trees(emulator, akool, tmp_path):
-    """A CSV of mixed rows: nested buttons, names, prompts; lines of plain presses are as they always were."""
+async def test_presses_of_existing_images_may_be_trees(emulator, akool, tmp_path):
+    """A CSV may mix nested buttons, names and prompts; lines of plain presses have no further fields."""
     first, second = emulator.add_image(), emulator.add_image()
     (tmp_path / "mixed.csv").write_text(
         f"image_id,button,prompt,then,name\n{first},U1 V1>U2,,,\n{second},V2,,U3,Tower\n,,a fox,V1>U1,\n"
@@ -174,7 +174,7 @@ async def test_presses_of_images_that_are_there_may_be_trees(emulator, akool, tm
 
 
 async def test_a_press_that_was_made_for_another_node_is_known(emulator, akool, tmp_path):
-    """What was pressed by hand on the image of a prompt is done when a tree asks for it, and once if both do."""
+    """A press on the image of a prompt from another file counts as done when a tree asks for it."""
     write_prompts(tmp_path, "a fox")
     await akool(*FAN_OUT)
     (root,) = read_lines(tmp_path / "out.jsonl")
@@ -195,7 +195,7 @@ async def test_a_press_that_was_made_for_another_node_is_known(emulator, akool, 
 
 
 async def test_each_image_of_a_batch_has_its_own_tree(emulator, akool, tmp_path):
-    """A v4 row of two images at 1080p: a POST for each, names that tell them apart, and its own price."""
+    """A v4 row of two images at 1080p makes one POST for each, with different names and the price of its kind."""
     row = {"prompt": "a tower", "batch_quantity": 2, "resolution": "1080p", "then": {"V1": "U1"}}
     (tmp_path / "prompts.jsonl").write_text(json.dumps(row))
     arguments = ("fan-out", "prompts.jsonl", "-o", "out.jsonl")
@@ -210,8 +210,8 @@ async def test_each_image_of_a_batch_has_its_own_tree(emulator, akool, tmp_path)
     assert emulator.ledger.requests["create_by_source_prompt"] == 2
 
 
-async def test_pictures_that_are_gone_are_fetched_again(emulator, akool, tmp_path):
-    """On every level, and nothing is pressed for that."""
+async def test_missing_pictures_are_downloaded_again(emulator, akool, tmp_path):
+    """They are downloaded on every level, and nothing is pressed for that."""
     write_prompts(tmp_path, "a fox")
     arguments = (*FAN_OUT, "--then", "V1>U1", "--download", "pictures")
     await akool(*arguments)
@@ -228,7 +228,7 @@ async def test_pictures_that_are_gone_are_fetched_again(emulator, akool, tmp_pat
 
 
 async def test_a_kill_in_mid_run_loses_nothing(tmp_path):
-    """SIGKILL while the images of prompts are pressed: the next run completes each tree, all accepted once."""
+    """After a SIGKILL while buttons of new images are pressed, the next run completes each tree and repeats nothing."""
     write_prompts(tmp_path, "a fox", "a lynx")
     arguments = (*FAN_OUT, "--then", "U1 V1>U1", "-q")
     ids_file = tmp_path / "out.jsonl.accepted"
@@ -248,7 +248,7 @@ async def test_a_kill_in_mid_run_loses_nothing(tmp_path):
 
 
 async def test_kills_at_any_moment_pay_nothing_twice(tmp_path):
-    """Killed at several moments, no prompt is sent twice and no button pressed twice; what is lost is told."""
+    """After several kills, no prompt was sent twice and no button pressed twice, and lost ids are reported."""
     prompts = [f"fox {number}" for number in range(6)]
     write_prompts(tmp_path, *prompts)
     async with Emulator(speed=40) as emulator:
@@ -263,7 +263,7 @@ async def test_kills_at_any_moment_pay_nothing_twice(tmp_path):
                 process.kill()
             await ended
         status, _, errors = await run(*arguments, cwd=tmp_path, environment=emulator.environment())
-        assert status in {0, 3, 5}, errors  # 3 and 5: a POST was under way as the program was killed
+        assert status in {0, 3, 5}, errors  # 3 and 5: the program was killed before the reply to a POST
         assert emulator.ledger.pressed_twice() == []
         assert sum(len(post.new_ids) for post in emulator.ledger.posts if post.button is None) <= len(prompts)
         lines = nodes_of(tmp_path / "out.jsonl")
@@ -278,8 +278,8 @@ async def test_kills_at_any_moment_pay_nothing_twice(tmp_path):
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
-async def test_interrupted_it_goes_on_where_it_was(tmp_path, stop):
-    """130, with a line for what runs; the same command fetches that and presses what is missing on it."""
+async def test_an_interrupted_run_is_continued(tmp_path, stop):
+    """The status is 130, with a line for the running prompt; the same command fetches it and presses on its image."""
     write_prompts(tmp_path, "a fox")
     arguments = (*FAN_OUT, "--then", "V1>U1")
     async with Emulator(speed=16) as emulator:
@@ -297,8 +297,8 @@ async def test_interrupted_it_goes_on_where_it_was(tmp_path, stop):
         assert emulator.ledger.accepted == 3
 
 
-async def test_a_time_out_is_taken_up_at_every_level(tmp_path):
-    """--timeout ends with 4 and presses nothing on what is not there; without it, one more run does all."""
+async def test_a_time_out_is_continued_at_every_level(tmp_path):
+    """--timeout ends with 4 and presses nothing on missing images; without it, one more run makes everything."""
     write_prompts(tmp_path, "a fox")
     async with Emulator(speed=20) as emulator:
         environment = emulator.environment()
@@ -320,7 +320,7 @@ async def test_a_time_out_is_taken_up_at_every_level(tmp_path):
 
 
 async def test_the_children_of_a_failed_prompt_are_not_pressed(emulator, akool, tmp_path):
-    """Each has a line that says why, status 3, and another run changes nothing."""
+    """Each press has a line with the reason, the status is 3, and another run changes nothing."""
     write_prompts(tmp_path, "a fox", "a lynx")
     emulator.faults.script("create_by_prompt", Fault.fails("no animals"))
     for _ in range(2):
@@ -341,7 +341,7 @@ async def test_the_children_of_a_failed_prompt_are_not_pressed(emulator, akool, 
 
 
 async def test_a_budget_that_ends_in_the_middle_is_no_failure(emulator, akool, tmp_path):
-    """Status 0, "over budget" in lines and sums; the same command without the budget makes the rest."""
+    """The status is 0, lines and sums say "over budget", and the same command without the budget makes the rest."""
     write_prompts(tmp_path, "a fox", "a lynx")
     status, _, errors = await akool(*FAN_OUT, *TREE, "--max-credits", 9)
     assert status == 0, errors
@@ -358,13 +358,20 @@ async def test_a_budget_that_ends_in_the_middle_is_no_failure(emulator, akool, t
 
 
 async def test_a_lost_reply_to_a_prompt_is_not_sent_again_unasked(emulator, akool, tmp_path):
-    """Status 5 in every run; --retry-unknown says what it may cost twice, and then makes the whole tree."""
+    """Every run ends with status 5; with --retry-unknown the plan says what may cost twice, and the tree is made."""
     write_prompts(tmp_path, "a fox")
     emulator.faults.script("create_by_prompt", Fault.reset("after"))
-    for _ in range(2):
+    this_run = "2 credits more are gone: for prompts and presses whose outcome is unknown (up to 2)"
+    earlier_run = "up to 2 credits may have been charged in an earlier run for 1 prompt whose outcome is unknown"
+    for expected in (this_run, earlier_run):
         status, _, errors = await akool(*FAN_OUT, "--then", "U1")
         assert status == 5
         assert "1 prompt outcome unknown: only the balance shows" in errors
+        assert [errors.count(sentence) for sentence in (this_run, earlier_run)] == [
+            expected == this_run,
+            expected == earlier_run,
+        ]
+        assert errors.count("2 credits") == 1 + (expected == this_run)  # the plan of the first run has its price
         root, child = nodes_of(tmp_path / "out.jsonl").values()
         assert (root["id"], root["charged"]) == (None, None)
         assert "U1 was not pressed, since the outcome of prompt 'a fox' is unknown" in child["error"]
@@ -396,8 +403,8 @@ async def test_an_id_that_was_found_settles_a_prompt(emulator, akool, tmp_path):
     assert_each_once(emulator, tmp_path / "out.jsonl")
 
 
-async def test_a_prompt_under_way_at_a_kill_is_unknown(tmp_path):
-    """Killed between the POST and its reply, the next run tells of it and does not send it again."""
+async def test_a_prompt_that_is_being_sent_at_a_kill_is_unknown(tmp_path):
+    """After a kill between the POST and its reply, the next run reports the prompt and does not send it again."""
     write_prompts(tmp_path, "a fox")
     async with Emulator(speed=50) as emulator:
         emulator.faults.script("create_by_prompt", Fault.stall("after"))
@@ -417,7 +424,7 @@ async def test_a_prompt_under_way_at_a_kill_is_unknown(tmp_path):
 
 
 async def test_a_prompt_that_akool_refused_is_sent_by_the_next_run(tmp_path):
-    """Killed while AKOOL asks to wait (1005), a prompt was surely not accepted: it is no unknown one."""
+    """After a kill while AKOOL asks to wait (1005), a prompt was certainly not accepted, so it is not unknown."""
     write_prompts(tmp_path, "a fox")
     async with Emulator(speed=2) as emulator:
         emulator.faults.script("create_by_prompt", *[Fault.code(1005)] * 3)
@@ -428,12 +435,12 @@ async def test_a_prompt_that_akool_refused_is_sent_by_the_next_run(tmp_path):
         await process.communicate()
         emulator.faults.clear()
         _, plan, _ = await run(*PLAN, "--json", cwd=tmp_path, environment=emulator.environment())
-        told = json.loads(plan)
-        assert (told["prompts"], told["lost"]) == (1, [])
+        printed = json.loads(plan)
+        assert (printed["prompts"], printed["lost"]) == (1, [])
 
 
-async def test_a_line_that_the_file_does_not_ask_for_any_more_does_not_count(emulator, akool, tmp_path):
-    """What an earlier file asked for, and failed, is neither in the sums nor in the exit status."""
+async def test_a_line_that_the_file_no_longer_asks_for_does_not_count(emulator, akool, tmp_path):
+    """A failure from an earlier version of the file is neither in the sums nor in the exit status."""
     write_prompts(tmp_path, "a fox")
     emulator.faults.script("create_by_prompt", Fault.fails())
     assert (await akool(*FAN_OUT, *TREE))[0] == 3
@@ -444,7 +451,7 @@ async def test_a_line_that_the_file_does_not_ask_for_any_more_does_not_count(emu
 
 
 async def test_a_name_stays_with_its_prompt(emulator, akool, tmp_path):
-    """A row that is inserted before others of the same name changes neither them nor their files."""
+    """A row inserted before others with the same name does not change their names and files."""
     write_prompts(tmp_path, "A fox!", "a fox")
     arguments = (*FAN_OUT, "--download", "pictures")
     await akool(*arguments)
@@ -458,8 +465,8 @@ async def test_a_name_stays_with_its_prompt(emulator, akool, tmp_path):
     assert sorted(names.values()) == ["a-fox", "a-fox-2", "a-fox-3"]
 
 
-async def test_a_prompt_with_a_key_stays_the_same_one(emulator, akool, tmp_path):
-    """Under a key that the output has, another text is not sent, and the plan says so."""
+async def test_a_prompt_is_identified_by_its_key(emulator, akool, tmp_path):
+    """Another text under a key that is in the output is not sent, and the plan says so."""
     for text in ("a fox", "a lynx"):
         (tmp_path / "prompts.csv").write_text(f"prompt,key\n{text},animal\n")
         status, _, errors = await akool("fan-out", "prompts.csv", "--yes", "-o", "out.jsonl")
@@ -469,7 +476,7 @@ async def test_a_prompt_with_a_key_stays_the_same_one(emulator, akool, tmp_path)
 
 
 async def test_another_picture_of_that_name_is_not_overwritten(emulator, akool, tmp_path):
-    """The line says so, status 3, and the picture that was there is as it was."""
+    """The line says so, the status is 3, and the existing picture is not changed."""
     write_prompts(tmp_path, "a fox")
     (tmp_path / "pictures").mkdir()
     (tmp_path / "pictures" / "a-fox-1.jpg").write_bytes(b"mine")
@@ -492,7 +499,7 @@ async def test_another_picture_of_that_name_is_not_overwritten(emulator, akool, 
     ],
 )
 async def test_bad_options_are_wrong_usage(emulator, akool, tmp_path, options, message):
-    """Status 2 and the reason, before AKOOL is asked anything."""
+    """They end with status 2 and the reason, before any request to AKOOL."""
     write_prompts(tmp_path, "a fox")
     status, _, errors = await akool(*FAN_OUT, *options)
     assert status == 2
@@ -510,7 +517,7 @@ def entries_of(text, name="batch.jsonl", then=""):
 
 
 def test_a_row_becomes_a_prompt_of_its_version():
-    """A column of v4 alone makes a prompt for v4, with as many source images as are named."""
+    """A row with a column of v4 becomes a prompt for v4, with all source images."""
     text = (
         "prompt,scale,source_image,resolution,model_name,negative_prompt,batch_quantity,similar,key\n"
         "a fox,16:9,https://a.example/1.png,,,,,,mine\n"
@@ -535,8 +542,8 @@ def test_a_row_becomes_a_prompt_of_its_version():
     assert again.item == lynx
 
 
-def test_a_then_of_its_own_comes_before_the_option():
-    """--then is for results that have buttons, of rows that say nothing themselves; nested buttons say it."""
+def test_the_column_then_takes_precedence_over_the_option():
+    """--then applies to results with buttons in rows that have neither a column then nor nested buttons."""
     rows = [
         {"image_id": "a", "button": "U1 V1 V2>U3"},
         {"image_id": "b", "button": "V1", "then": ["U1", {"V2": "U2"}]},
@@ -548,7 +555,7 @@ def test_a_then_of_its_own_comes_before_the_option():
 
 
 def test_what_is_asked_for_twice_is_done_once_with_all_that_follows():
-    """The same press, and the same content under the same key, are one node; the same prompt without a key is two."""
+    """The same press, or the same content under the same key, is one node; the same prompt without a key is two."""
     rows = [
         {"image_id": "a", "button": "V1", "then": "U1"},
         {"image_id": "a", "button": "V1", "then": "U2"},
@@ -564,8 +571,8 @@ def test_what_is_asked_for_twice_is_done_once_with_all_that_follows():
     assert fourth.item.key == f"{third.item.key}-2"
 
 
-def test_a_key_is_that_of_the_content():
-    """Neither other rows nor what is pressed or how it is called changes it; anything else does."""
+def test_a_key_depends_on_the_content():
+    """Other rows, presses on the result and the name do not change the key; every other field does."""
     alone = {entry.item.text: entry.item.key for entry in entries_of("a fox\na lynx\n", "batch.txt")}
     rows = [{"prompt": "a hare"}, {"prompt": "a lynx", "name": "cat", "then": "U1"}, {"prompt": "a fox"}]
     found = {entry.item.text: entry.item.key for entry in entries_of("\n".join(map(json.dumps, rows)))}
@@ -609,7 +616,7 @@ def test_a_key_is_that_of_the_content():
     ids=str,
 )
 def test_a_row_that_cannot_be_read_is_reported(row, reason):
-    """By its line and with a reason that names the column; the other rows count."""
+    """The number of its line and a reason that names the column are reported; the other rows count."""
     batch = read_batch(b'{"prompt": "a hare", "key": "known"}\n' + json.dumps(row).encode(), "-")
     assert len(batch.entries) == 1
     assert [(invalid.line, reason in invalid.reason) for invalid in batch.invalid] == [(2, True)], batch.invalid
@@ -630,14 +637,14 @@ def test_a_row_that_cannot_be_read_is_reported(row, reason):
     ],
 )
 def test_a_file_that_is_something_else_is_reported(name, content, reason):
-    """With what it looks like, or what is missing."""
+    """The error says what the file looks like, or what is missing."""
     with pytest.raises(InputFileError, match=reason):
         read_batch(content.encode(), name)
 
 
 @given(st.lists(st.text().filter(lambda text: text.strip()), min_size=1))
-def test_any_text_is_a_prompt_a_line(prompts):
-    """Whatever stands on the lines of a text, each that is not blank is a prompt or reported, with its number."""
+def test_any_line_of_text_is_a_prompt(prompts):
+    """Each line that is not blank is a prompt, whatever it holds, unless the file is refused."""
     with_ends = "\n".join(prompts)
     try:
         batch = read_batch(with_ends.encode(errors="surrogatepass"), "batch.txt")
@@ -653,7 +660,7 @@ def test_any_text_is_a_prompt_a_line(prompts):
 
 @given(st.text())
 def test_a_short_name_can_name_a_file(text):
-    """Whatever the prompt: at most 40 characters, letters and digits of any script, and accepted as a name."""
+    """Every prompt gives a name of at most 40 characters, in any script, that is accepted as a name."""
     name = short_name(text)
     assert check_name(name) == name
     assert len(name) <= MAX_SHORT_NAME
@@ -675,13 +682,13 @@ def test_a_short_name_can_name_a_file(text):
     ],
 )
 def test_a_short_name_is_some_words_of_the_prompt(prompt, name):
-    """Cut at a word; letters of other scripts stay."""
+    """The name ends at a word; letters of other scripts stay."""
     assert short_name(prompt) == name
 
 
 @given(st.lists(st.sampled_from(["a", "A", "a-2", "a-V1", "a-b2", "b", "a-2-V1-U2"]), min_size=1, max_size=8))
 def test_no_two_trees_have_one_name(names):
-    """Given names clash in letters of another case, in numbers, in buttons: every file name is of one tree, however."""
+    """Every file name belongs to one tree, even if given names differ in case only, or end with numbers or buttons."""
     rows = [{"prompt": f"fox {n}", "name": name, "batch_quantity": 2} for n, name in enumerate(names)]
     entries = entries_of("\n".join(map(json.dumps, rows)))
     given_names = assign_names(entries, [])
@@ -710,15 +717,15 @@ def test_presses_of_one_image_share_its_name():
 
 
 async def test_a_misspelt_column_is_named_by_the_plan(akool, tmp_path):
-    """A column that is not read and is close to one that is stands in the plan."""
+    """The plan names a column that is not read and whose name is similar to a known one."""
     (tmp_path / "p.csv").write_text("prompt,thn,note\na cat,U*,mine\n")
     status, plan, errors = await akool("fan-out", "p.csv")
     assert status == 0, errors
     assert "columns: thn; are they misspelt?" in " ".join(plan.split())
 
 
-async def test_a_note_that_cannot_be_meant_is_refused(akool, tmp_path, emulator):
-    """The placeholder of the printed command, and a line of something else, are named before anything is spent."""
+async def test_a_wrong_note_is_refused(akool, tmp_path, emulator):
+    """The placeholder of the printed command, and a line that is no note, are reported before anything is spent."""
     write_prompts(tmp_path, "a fox")
     emulator.faults.script("create_by_prompt", Fault.reset("after"))
     status, _, _ = await akool(*FAN_OUT)

@@ -13,7 +13,7 @@ from tests.support.bare import emulated
 
 @pytest.fixture
 def hide():
-    """A function that hides packages, as if they were not installed, and has a module of ours imported again."""
+    """Return a function that hides packages, as if they were not installed, and imports a module of ours again."""
     before = dict(sys.modules)
 
     def hide(*packages, reload):
@@ -49,7 +49,7 @@ def test_a_module_names_the_extra_that_it_needs(hide, module, package, extra):
 
 
 def test_a_missing_module_of_ours_gets_no_hint(hide):
-    """If a module of this library is missing, no extra would help: the error stays as it is."""
+    """If a module of this library is missing, the error stays the same, since no extra would help."""
     hide("akool_async.durable._job", reload="akool_async.durable")
     with pytest.raises(ModuleNotFoundError, match=r"^import of akool_async\.durable\._job halted"):
         importlib.import_module("akool_async.durable")
@@ -65,7 +65,7 @@ def test_the_command_names_its_extra(hide, capsys):
 
 
 def test_a_command_whose_own_module_is_missing_says_so(hide):
-    """If a module of the command itself is missing, the error stays as it is."""
+    """If a module of the command itself is missing, the error stays the same."""
     hide("akool_async.cli.app", reload="akool_async.cli.app")
     with pytest.raises(ModuleNotFoundError, match=r"cli\.app"):
         cli.main()
@@ -75,7 +75,7 @@ def test_ctrl_c_while_the_command_is_imported_ends_it_quietly(hide, monkeypatch,
     """Ctrl-C during the import exits with status 130 and without a traceback."""
 
     class Interrupting:
-        """Finds modules, and is interrupted."""
+        """A finder of modules that is interrupted."""
 
         @staticmethod
         def find_spec(name, path, target=None):
@@ -112,5 +112,5 @@ async def test_an_emulator_without_cryptography_sends_no_webhook_and_says_why(hi
 
 
 def _forget(monkeypatch, name):
-    """A module that was imported before is an attribute of its package."""
+    """Forget a module, which is also an attribute of its package."""
     monkeypatch.delattr(sys.modules["akool_async.emulator"], name, raising=False)

@@ -1,4 +1,4 @@
-"""Whatever becomes of stdout, a paid id is printed somewhere, and the status is never that of wrong usage (2)."""
+"""If stdout is full, closed or not read, paid ids are printed on stderr, and the status is not that of usage (2)."""
 
 import json
 import os
@@ -19,7 +19,7 @@ os.path.relpath = relpath
 
 @pytest.fixture
 def arguments(emulator, tmp_path):
-    """The arguments of each command that spends, by its name."""
+    """Return the arguments of each command that spends, by its name."""
     image_id = emulator.add_image()
     (tmp_path / "presses.csv").write_text(f"image_id,button\n{image_id},V1\n")
     return {
@@ -46,7 +46,7 @@ def paid_ids(emulator):
     ],
 )
 async def test_paid_ids_go_to_stderr(emulator, tmp_path, arguments, command, redirect, options):
-    """With stdout full or closed, what was paid for stands on stderr, with and without --json and -q; status 1."""
+    """If stdout is full or closed, the paid ids are on stderr, with and without --json and -q, and the status is 1."""
     environment = emulator.environment()
     status, _, errors = await run(
         *arguments[command], *options, cwd=tmp_path, environment=environment, first=[redirect]
@@ -54,14 +54,17 @@ async def test_paid_ids_go_to_stderr(emulator, tmp_path, arguments, command, red
     assert status == 1
     assert "Traceback" not in errors
     assert all(new_id in errors for new_id in paid_ids(emulator))
-    assert paid_ids(emulator) or (command, redirect) == ("fan-out", CLOSED)  # which is refused before it spends
+    assert paid_ids(emulator) or (command, redirect) == (
+        "fan-out",
+        CLOSED,
+    )  # fan-out refuses a closed stdout before it spends
 
 
 @pytest.mark.parametrize(
     ("command", "options"), [*product(["press", "prompt"], OPTIONS), ("demo", ()), ("demo", ("--json",))]
 )
 async def test_a_reader_that_has_gone_leaves_the_ids_on_stderr(emulator, tmp_path, arguments, command, options):
-    """`akool press ... | true`: status 1, the ids and the reason stand on stderr, and nothing else was lost."""
+    """`akool press ... | true` ends with status 1, and the ids and the reason are on stderr."""
     reading, writing = os.pipe()
     os.close(reading)
     process = await start(
@@ -78,7 +81,7 @@ async def test_a_reader_that_has_gone_leaves_the_ids_on_stderr(emulator, tmp_pat
 
 
 async def test_a_full_stdout_is_named(emulator, tmp_path, arguments):
-    """The message names stdout, not only that no space is left: for a table, for JSON and for a batch."""
+    """The message names stdout and the lack of space, for a table, for JSON and for a batch."""
     for command in (arguments["press"], (*arguments["prompt"], "--json"), arguments["fan-out"]):
         status, _, errors = await run(*command, cwd=tmp_path, environment=emulator.environment(), first=[FULL])
         assert (status, "stdout: No space left on device" in errors) == (1, True), errors
@@ -88,8 +91,8 @@ async def test_a_full_stdout_is_named(emulator, tmp_path, arguments):
 @pytest.mark.parametrize(
     "command", [("credit",), ("credit", "--json"), ("result", "{image}"), ("result", "{image}", "--json")]
 )
-async def test_what_was_read_and_not_printed_is_an_error(emulator, tmp_path, command, redirect):
-    """A balance or a result that nobody could read is no success."""
+async def test_a_result_that_cannot_be_printed_is_an_error(emulator, tmp_path, command, redirect):
+    """A balance or a result that could not be printed ends with status 1."""
     command = [part.format(image=emulator.add_image()) for part in command]
     status, _, _ = await run(*command, cwd=tmp_path, environment=emulator.environment(), first=[redirect])
     assert status == 1
@@ -98,7 +101,7 @@ async def test_what_was_read_and_not_printed_is_an_error(emulator, tmp_path, com
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
 @pytest.mark.parametrize("options", OPTIONS, ids=" ".join)
 async def test_an_encoding_that_lacks_a_letter_is_no_wrong_usage(emulator, tmp_path, options, encoding):
-    """A Japanese prompt on a narrow stdout: the id is printed, and the status is not 2."""
+    """With a Japanese prompt and an encoding that lacks it, the id is printed and the status is not 2."""
     environment = emulator.environment() | {"PYTHONIOENCODING": encoding}
     arguments = ("prompt", "\u65e5\u672c\u306e\u706f\u53f0 \U0001f5fc", "--no-wait", *options)
     status, output, errors = await run(*arguments, cwd=tmp_path, environment=environment)
@@ -108,7 +111,7 @@ async def test_an_encoding_that_lacks_a_letter_is_no_wrong_usage(emulator, tmp_p
 
 
 async def test_an_error_after_spending_is_no_wrong_usage(emulator, tmp_path, arguments):
-    """On Windows no path leads from one drive to another: the press is on record, and the status is not 2."""
+    """After a ValueError, as between two drives on Windows, the output has the id, and the status is not 2."""
     (tmp_path / "sitecustomize.py").write_text(TWO_DRIVES)
     environment = emulator.environment() | {"PYTHONPATH": str(tmp_path)}
     options = ("-o", "out.jsonl", "--download", "pictures", "--gallery", "page.html")
@@ -123,7 +126,7 @@ async def test_an_error_after_spending_is_no_wrong_usage(emulator, tmp_path, arg
 
 @pytest.mark.parametrize("prompt", ["", " ", "half \udcff"])
 async def test_a_prompt_that_cannot_be_sent_is_wrong_usage(emulator, tmp_path, prompt):
-    """What is wrong with the arguments is reported before anything is sent, with status 2."""
+    """An invalid prompt is reported before anything is sent, with status 2."""
     status, _, errors = await run("prompt", prompt, cwd=tmp_path, environment=emulator.environment())
     assert status == 2, errors
     assert "prompt must be" in errors

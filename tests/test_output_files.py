@@ -1,4 +1,4 @@
-"""The output of `akool fan-out`: what it may be, and who may write to it."""
+"""The output of `akool fan-out`: which files are accepted, and the lock on them."""
 
 import errno
 import json
@@ -41,7 +41,7 @@ JSONL = '{"image_id": "IMAGE", "button": "V1"}\n'
     ids=range(11),
 )
 async def test_a_batch_is_no_output(emulator, tmp_path, content, way):
-    """A batch named by --output, be it the one that is read, through whatever link, is refused and left as it is."""
+    """A batch named by --output, even the one that is read, or through a link, is refused and not changed."""
     image_id = emulator.add_image()
     batch = tmp_path / ("presses.jsonl" if content.strip().startswith("{") else "presses.csv")
     batch.write_text(content.replace("IMAGE", image_id))
@@ -68,7 +68,7 @@ async def test_a_batch_is_no_output(emulator, tmp_path, content, way):
     st.sampled_from(["U1", "V1 V2", ["U*"]]),
 )
 def test_no_lines_of_json_are_taken_for_an_output(tmp_path_factory, rows, button):
-    """Whatever other keys the lines of a batch have."""
+    """JSONL of a batch is refused as an output, whatever other keys its lines have."""
     path = tmp_path_factory.mktemp("output") / "presses.jsonl"
     path.write_text("".join(json.dumps({"image_id": "a", "button": button} | row) + "\n" for row in rows))
     before = path.read_bytes()
@@ -80,7 +80,7 @@ def test_no_lines_of_json_are_taken_for_an_output(tmp_path_factory, rows, button
 
 @pytest.mark.parametrize("line", [LINE, PROMPT_LINE], ids=["press", "prompt"])
 def test_a_line_that_was_cut_anywhere_is_an_output(tmp_path, line):
-    """Killed at any byte of its first line, a run can be gone on with; and again, killed in the second one."""
+    """A run that is killed at any byte of its first line can be continued, and so can one killed in the second line."""
     text = line.to_json()
     for cut in range(len(text) + 1):
         for content in (text[:cut], f"{text[:cut]}\n", f"{text[:cut]}\n{text[:cut]}"):
@@ -107,8 +107,8 @@ NOTED_PROMPTS = st.builds(OutcomeLine, image_id=st.none(), button=st.none(), key
 
 
 @given(st.one_of(NOTED_PRESSES, NOTED_PROMPTS), st.booleans(), st.data())
-def test_a_note_is_read_and_one_that_was_cut_is_passed_over(tmp_path_factory, line, is_sending, data):
-    """Whatever its texts hold, a note is what was written; cut at any byte, it spoils no other."""
+def test_a_note_is_read_and_one_that_was_cut_is_skipped(tmp_path_factory, line, is_sending, data):
+    """A note that is written and read again is equal; a note that is cut at any byte does not damage others."""
     note = Note(line, is_sending=is_sending and line.id is None)
     assert Note.from_json(note.to_json()) == note
     text = note.to_json().encode()
@@ -128,7 +128,7 @@ def test_a_note_is_read_and_one_that_was_cut_is_passed_over(tmp_path_factory, li
     ids=range(3),
 )
 async def test_a_batch_in_the_place_of_the_ids_is_not_deleted(emulator, tmp_path, content):
-    """The name beside the output may be somebody else's: it is refused and left as it is."""
+    """A file that is not ours, under the name of the file of ids, is refused and not changed."""
     image_id = emulator.add_image()
     write_batch(tmp_path, [image_id], "V1")
     (tmp_path / "out.jsonl").touch()
@@ -158,7 +158,7 @@ async def test_a_batch_in_the_place_of_the_ids_is_not_deleted(emulator, tmp_path
     ids=" ".join,
 )
 async def test_two_things_cannot_go_to_one_place(emulator, tmp_path, options):
-    """Output, ids, page, state and keys are files of their own, and regular ones; reported before anything is spent."""
+    """Output, ids, page, store and keys must be different, regular files; else the command ends before it spends."""
     write_batch(tmp_path, [emulator.add_image()], "V1")
     (tmp_path / "folder").mkdir()
     (tmp_path / "link").symlink_to("4.html")
@@ -177,7 +177,7 @@ async def test_two_things_cannot_go_to_one_place(emulator, tmp_path, options):
 
 @pytest.fixture
 def without_locks(tmp_path):
-    """An environment whose flock answers with this error, as that of some file systems does."""
+    """Return an environment whose flock fails with this error, as on some file systems."""
 
     def environment(number):
         (tmp_path / "site").mkdir()
@@ -193,8 +193,8 @@ def without_locks(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["ENOLCK", "ENOSYS", "EOPNOTSUPP", "EBADF", "EINVAL"])
-async def test_a_file_system_without_locks_will_do(emulator, tmp_path, without_locks, name):
-    """The run goes on, and warns that nothing keeps another one from the output."""
+async def test_a_file_system_without_locks_is_used_with_a_warning(emulator, tmp_path, without_locks, name):
+    """The run continues, and warns that nothing keeps another run from writing to the output."""
     write_batch(tmp_path, [emulator.add_image()], "V1")
     environment = emulator.environment() | without_locks(getattr(errno, name))
     status, _, errors = await run(*FAN_OUT, "-q", "-o", "out.jsonl", cwd=tmp_path, environment=environment)
@@ -207,7 +207,7 @@ async def test_a_file_system_without_locks_will_do(emulator, tmp_path, without_l
 
 @pytest.mark.parametrize("name", ["EIO", "EACCES", "ESTALE"])
 async def test_a_lock_that_fails_says_what_failed(emulator, tmp_path, without_locks, name):
-    """A disk that fails, or a rule that forbids locks, is no other run; nothing is spent."""
+    """A failing disk, or a rule that forbids locks, is not reported as another run; nothing is spent."""
     write_batch(tmp_path, [emulator.add_image()], "V1")
     number = getattr(errno, name)
     environment = emulator.environment() | without_locks(number)
@@ -218,8 +218,8 @@ async def test_a_lock_that_fails_says_what_failed(emulator, tmp_path, without_lo
     assert emulator.ledger.posts == []
 
 
-async def test_a_state_needs_locks(emulator, tmp_path, without_locks):
-    """What is recorded in a file is kept apart by locks: without them the state says so, and names no other process."""
+async def test_a_store_needs_locks(emulator, tmp_path, without_locks):
+    """A store in a file needs locks: without them the error says so, and names no other process."""
     write_batch(tmp_path, [emulator.add_image()], "V1")
     environment = emulator.environment() | without_locks(errno.ENOLCK)
     arguments = (*FAN_OUT, "-o", "out.jsonl", "--store", "sqlite:///akool.db")

@@ -1,4 +1,4 @@
-"""Folders and pages that cannot be written to: reported before anything is spent."""
+"""Files and folders that cannot be written are reported before anything is spent."""
 
 import json
 import os
@@ -14,7 +14,7 @@ IN_PROC = pytest.mark.skipif(not Path("/proc/self").exists(), reason="there is n
 
 
 def as_ordinary_user():
-    """What starts the command so that permissions hold, also for root."""
+    """Return the beginning of a command line for which permissions apply even to root."""
     if os.geteuid():
         return ()
     if shutil.which("setpriv") is None:
@@ -36,7 +36,7 @@ def as_ordinary_user():
     ids=" ".join,
 )
 async def test_a_folder_without_permission_is_reported_before_spending(emulator, tmp_path, options):
-    """For pictures, the page and the output, through links too: one line that names the place, status 1."""
+    """One line names the folder of pictures, page or output, also behind a link, and the status is 1."""
     write_batch(tmp_path, [emulator.add_image()], "V1")
     (tmp_path / "locked").mkdir(mode=0o555)
     (tmp_path / "link").symlink_to("locked")
@@ -65,7 +65,7 @@ async def test_a_folder_without_permission_is_reported_before_spending(emulator,
     ],
 )
 async def test_every_command_tries_its_folder_first(emulator, tmp_path, arguments):
-    """A folder in which nobody can make a file, not even root."""
+    """In this folder not even root can make a file."""
     image_id = emulator.add_image()
     write_batch(tmp_path, [image_id], "V1")
     status, _, errors = await run(
@@ -80,7 +80,7 @@ async def test_every_command_tries_its_folder_first(emulator, tmp_path, argument
 
 @pytest.mark.parametrize("options", [("--download", "pictures"), ("--gallery", "page.html")])
 async def test_a_disk_that_takes_names_but_no_content_is_reported_before_spending(emulator, tmp_path, options):
-    """As a full one does, or a quota: files can be made there, and nothing be written to them."""
+    """On a full disk, or beyond a quota, a file can be made but not written."""
     write_batch(tmp_path, [emulator.add_image()], "V1")
     full = [SMALL_FILES.format(0)]
     status, printed, errors = await run(
@@ -94,7 +94,7 @@ async def test_a_disk_that_takes_names_but_no_content_is_reported_before_spendin
 
 
 async def test_an_output_that_is_full_is_reported_before_spending(emulator, tmp_path):
-    """Where the file can be opened, and no id could be added to it."""
+    """The file of such an output can be opened, but no id can be added."""
     write_batch(tmp_path, [emulator.add_image()], "V1")
     (tmp_path / "out.jsonl").touch()
     ids = "".join(json.dumps({"image_id": str(n), "button": "U1", "id": "1" * 24}) + "\n" for n in range(20))
@@ -110,7 +110,7 @@ async def test_an_output_that_is_full_is_reported_before_spending(emulator, tmp_
 
 @pytest.mark.parametrize("length", [229, 230, 255])
 async def test_a_page_may_have_a_long_name(emulator, tmp_path, length):
-    """Up to what the file system takes: nothing longer is written beside it."""
+    """Its name may have the maximum length of the file system, since no file beside it has a longer one."""
     write_batch(tmp_path, [emulator.add_image()], "V1")
     name = "g" * (length - 5) + ".html"
     status, _, errors = await run(*FAN_OUT, "--gallery", name, cwd=tmp_path, environment=emulator.environment())
@@ -123,13 +123,13 @@ async def test_a_page_may_have_a_long_name(emulator, tmp_path, length):
     [
         ("--gallery", "g" * 256, "File name too long"),
         ("--download", "g" * 256, "File name too long"),
-        ("-o", "g" * 250, "File name too long"),  # with the name of the ids beside it
+        ("-o", "g" * 250, "File name too long"),  # the name of the file of ids is longer
         ("--gallery", "loop", "loop"),
         ("-o", "loop", "Too many levels of symbolic links"),
     ],
 )
 async def test_a_name_that_cannot_be_is_reported_before_spending(emulator, tmp_path, option, name, message):
-    """Longer than the file system takes, or a link to itself: one line, status 1."""
+    """A name that is too long, or a link to itself, is reported in one line, with status 1."""
     write_batch(tmp_path, [emulator.add_image()], "V1")
     (tmp_path / "loop").symlink_to("loop")
     status, _, errors = await run(*FAN_OUT, option, name, cwd=tmp_path, environment=emulator.environment())
@@ -149,7 +149,7 @@ async def test_a_name_that_cannot_be_is_reported_before_spending(emulator, tmp_p
     ids=str,
 )
 async def test_what_is_wrong_with_a_place_is_named(emulator, tmp_path, options, message):
-    """A folder that is not there, and two options that name one place: one line, and nothing was spent or made."""
+    """A missing folder, or two options with the same path, is reported in one line; nothing is spent or made."""
     write_batch(tmp_path, [emulator.add_image()], "V1")
     status, _, errors = await run(*FAN_OUT, *options, cwd=tmp_path, environment=emulator.environment())
     assert status == 1
@@ -159,8 +159,8 @@ async def test_what_is_wrong_with_a_place_is_named(emulator, tmp_path, options, 
     assert [path.name for path in tmp_path.iterdir()] == ["presses.csv"]
 
 
-async def test_trying_a_page_leaves_the_earlier_one(emulator, tmp_path):
-    """A gallery that is there is as it was when the run ends before it is written again."""
+async def test_checking_a_page_keeps_the_earlier_one(emulator, tmp_path):
+    """An existing gallery is not changed if the run ends before it is written again."""
     write_batch(tmp_path, [emulator.add_image()], "V1")
     arguments = (*FAN_OUT, "-o", "out.jsonl", "--gallery", "page.html")
     assert (await run(*arguments, cwd=tmp_path, environment=emulator.environment()))[0] == 0

@@ -1,4 +1,4 @@
-"""Pictures on disk, as an output records them: found from any folder, and wherever they were moved to."""
+"""The pictures that an output names: found from any working directory, and after they were moved."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ FAN_OUT = ("fan-out", "presses.csv", "--yes")
 
 @pytest.fixture
 async def finished(emulator, tmp_path):
-    """A batch that was pressed in a folder, with its pictures; and the lines that it wrote."""
+    """Press a batch in a folder, save its pictures, and return its lines."""
     folder = tmp_path / "first"
     folder.mkdir()
     write_batch(folder, [emulator.add_image()], "U1 V1")
@@ -23,7 +23,7 @@ async def finished(emulator, tmp_path):
 
 
 async def assert_done_elsewhere(emulator, tmp_path, folder, pictures):
-    """Started in another folder after 7 days, the batch is done: AKOOL is asked of no image, and no line is written."""
+    """Assert that after 7 days, from another folder, the batch is done: no image is read, and no line is written."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     before = (tmp_path / folder / "out.jsonl").read_bytes()
@@ -40,36 +40,36 @@ async def assert_done_elsewhere(emulator, tmp_path, folder, pictures):
 
 @pytest.mark.usefixtures("finished")
 async def test_pictures_are_found_from_any_folder(emulator, tmp_path):
-    """The same batch from another working directory, as cron starts it."""
+    """Run the same batch from another working directory, as cron does."""
     await assert_done_elsewhere(emulator, tmp_path, "first", "../first/pictures")
 
 
 async def test_recorded_files_are_valid_anywhere(finished):
-    """Every file in the output is a whole name."""
+    """Every file in the output is an absolute path."""
     files = [Path(file) for line in finished for file in line["files"]]
     assert len(files) == 6
     assert all(file.is_absolute() and file.is_file() for file in files)
 
 
 @pytest.mark.usefixtures("finished")
-@pytest.mark.parametrize("is_told", [True, False], ids=["--download names it", "beside the output"])
-async def test_what_an_earlier_version_recorded_is_found(emulator, tmp_path, is_told):
-    """Its files are named from the directory of that run: they are found beside the output, or in --download."""
+@pytest.mark.parametrize("is_given", [True, False], ids=["--download names it", "beside the output"])
+async def test_files_of_an_earlier_version_are_found(emulator, tmp_path, is_given):
+    """Its paths are relative to the folder of that run: they are found beside the output, or in --download."""
     output = tmp_path / "first" / "out.jsonl"
     output.write_text(output.read_text().replace(f"{tmp_path}/first/", ""))
     assert not Path(read_lines(output)[0]["files"][0]).is_absolute()
-    await assert_done_elsewhere(emulator, tmp_path, "first", "../first/pictures" if is_told else "../first/new")
+    await assert_done_elsewhere(emulator, tmp_path, "first", "../first/pictures" if is_given else "../first/new")
 
 
 @pytest.mark.usefixtures("finished")
 async def test_pictures_that_were_moved_with_their_output_are_found(emulator, tmp_path):
-    """The folder of output and pictures may get another name, and the command is given the new one."""
+    """The folder of output and pictures may be renamed, if the command gets the new name."""
     (tmp_path / "first").rename(tmp_path / "second")
     await assert_done_elsewhere(emulator, tmp_path, "second", "../second/pictures")
 
 
-async def test_an_empty_picture_is_none(emulator, tmp_path, finished):
-    """A name without content, as a full disk leaves it, is fetched again."""
+async def test_an_empty_picture_is_downloaded_again(emulator, tmp_path, finished):
+    """A full disk leaves an empty file."""
     lost = tmp_path / "first" / "pictures" / Path(finished[0]["files"][0]).name
     picture = lost.read_bytes()
     lost.write_bytes(b"")
@@ -81,7 +81,7 @@ async def test_an_empty_picture_is_none(emulator, tmp_path, finished):
 
 
 async def test_other_commands_name_files_in_full_too(emulator, tmp_path):
-    """The JSON of press, as of prompt, result and demo."""
+    """The JSON of press has absolute paths, as has that of prompt, result and demo."""
     arguments = ("press", emulator.add_image(), "V1", "--json", "--download", "pictures")
     status, output, errors = await run(*arguments, cwd=tmp_path, environment=emulator.environment())
     assert status == 0, errors

@@ -1,4 +1,4 @@
-"""Signals and closed terminals, sent to commands in real subprocesses while replies to paid requests are under way."""
+"""Signals and closed terminals, while commands in real subprocesses wait for replies to paid requests."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ IGNORE = "import signal; signal.signal({}, signal.SIG_IGN)"
 
 @pytest.fixture
 async def slow():
-    """An emulator whose images take some seconds, and whose replies to presses and prompts half a second."""
+    """Start an emulator whose images take some seconds, and whose replies to presses and prompts take half a second."""
     async with Emulator(speed=5) as emulator:
         for endpoint in ("create_by_button", "create_by_prompt"):
             emulator.faults.rate(1, Fault.slow(0.5, "after"), endpoints=[endpoint])
@@ -41,7 +41,7 @@ def paid_ids(emulator):
 
 @asynccontextmanager
 async def on_terminal(*arguments, cwd, environment, first=(), **pipes):
-    """The command as the leader of a session with a terminal of its own, and a function that closes the terminal."""
+    """Start the command as the leader of a session with a new terminal. Return it with a function that closes that."""
     ours, theirs = pty.openpty()
     is_open = True
 
@@ -69,8 +69,8 @@ async def on_terminal(*arguments, cwd, environment, first=(), **pipes):
 
 
 @pytest.mark.parametrize("stop", STOPS)
-async def test_a_stopped_fan_out_reads_the_replies_under_way(slow, tmp_path, stop):
-    """Every id that was paid for is in the output, none waits beside it, and the status is 130."""
+async def test_a_stopped_fan_out_waits_for_outstanding_replies(slow, tmp_path, stop):
+    """Every id that was paid for is in the output, no file of ids is left, and the status is 130."""
     write_batch(tmp_path, slow)
     process = await start(*FAN_OUT, cwd=tmp_path, environment=slow.environment())
     await slow.ledger.until(lambda ledger: ledger.accepted == 4)
@@ -86,7 +86,7 @@ async def test_a_stopped_fan_out_reads_the_replies_under_way(slow, tmp_path, sto
     [(signal.SIGHUP, signal.SIGHUP), (signal.SIGHUP, signal.SIGTERM), (signal.SIGINT, signal.SIGHUP)],
 )
 async def test_a_second_hangup_does_not_cut_replies_short(slow, tmp_path, first, then):
-    """The kernel and the shell both send SIGHUP when a terminal is closed, and a supervisor may add SIGTERM."""
+    """The kernel and the shell both send SIGHUP when a terminal is closed, and a supervisor may send SIGTERM too."""
     write_batch(tmp_path, slow)
     process = await start(*FAN_OUT, cwd=tmp_path, environment=slow.environment())
     await slow.ledger.until(lambda ledger: ledger.accepted == 4)
@@ -100,7 +100,7 @@ async def test_a_second_hangup_does_not_cut_replies_short(slow, tmp_path, first,
 
 @pytest.mark.parametrize("ignored", STOPS)
 async def test_what_was_ignored_stays_ignored(emulator, tmp_path, ignored):
-    """Under nohup a hangup changes nothing, nor does Ctrl-C in the background of a shell: the run goes on."""
+    """SIGHUP under nohup, and Ctrl-C in the background of a shell, do not end the run."""
     write_batch(tmp_path, emulator)
     emulator.faults.rate(1, Fault.slow(0.3, "after"), endpoints=["create_by_button"])
     first = [IGNORE.format(int(ignored))]
@@ -113,7 +113,7 @@ async def test_what_was_ignored_stays_ignored(emulator, tmp_path, ignored):
 
 
 async def test_a_closed_terminal_loses_no_id(slow, tmp_path):
-    """With stdout and stderr gone, after bars were drawn, the ids are in the output all the same."""
+    """If the terminal is closed after bars were drawn, the ids are still written to the output."""
     write_batch(tmp_path, slow)
     async with on_terminal(*FAN_OUT, cwd=tmp_path, environment=slow.environment()) as (process, close):
         await slow.ledger.until(lambda ledger: ledger.accepted == 4)
@@ -123,7 +123,7 @@ async def test_a_closed_terminal_loses_no_id(slow, tmp_path):
 
 
 async def test_a_closed_terminal_does_not_end_what_ignores_it(emulator, tmp_path):
-    """With SIGHUP ignored, bars and messages that nobody can see any more do not fail: status 0, and all is saved."""
+    """With SIGHUP ignored, bars and messages on a closed terminal do not fail: all is saved, and the status is 0."""
     write_batch(tmp_path, emulator)
     emulator.faults.rate(1, Fault.slow(0.5, "after"), endpoints=["create_by_button"])
     arguments = (*FAN_OUT, "--download", "pictures")
@@ -138,7 +138,7 @@ async def test_a_closed_terminal_does_not_end_what_ignores_it(emulator, tmp_path
 
 @pytest.mark.parametrize("command", ["press", "prompt"])
 async def test_a_closed_terminal_leaves_the_ids_in_a_file(slow, tmp_path, command):
-    """`akool press ... 2> messages` names what it paid for, though stdout is a terminal that is gone."""
+    """`akool press ... 2> messages` prints the ids that it paid for, although stdout is a closed terminal."""
     arguments = ("press", slow.add_image(), "V1", "V2") if command == "press" else ("prompt", "a fox")
     with (tmp_path / "messages").open("wb") as messages:
         terminal = on_terminal(*arguments, "-q", cwd=tmp_path, environment=slow.environment(), stderr=messages)
@@ -151,8 +151,8 @@ async def test_a_closed_terminal_leaves_the_ids_in_a_file(slow, tmp_path, comman
 
 
 @pytest.mark.parametrize("stop", STOPS)
-async def test_an_interrupted_press_names_what_had_ended_too(tmp_path, stop):
-    """Of two buttons, one was completed and one runs on: both ids were paid for, and both are printed with -q."""
+async def test_an_interrupted_press_names_completed_presses_too(tmp_path, stop):
+    """If one button is completed and one is still running, both ids are printed, also with -q."""
     async with Emulator(speed=200) as emulator:
         emulator.faults.script("create_by_button", None, Fault.stuck())
         arguments = ("press", emulator.add_image(), "V1", "V2", "--download", "pictures", "-q")
@@ -167,7 +167,7 @@ async def test_an_interrupted_press_names_what_had_ended_too(tmp_path, stop):
 @pytest.mark.parametrize("stop", STOPS)
 @pytest.mark.parametrize("options", [(), ("--json",), ("-q",), ("--json", "-q")], ids=" ".join)
 async def test_an_interrupted_press_writes_its_ids_to_stdout(tmp_path, stop, options):
-    """A file that stdout is sent to names what was completed, what runs on and the press whose reply was lost; 130."""
+    """In a file, stdout has the completed press, the running press and the press whose reply was lost."""
     async with Emulator(speed=200) as emulator:
         emulator.faults.script("create_by_button", None, Fault.stuck(), Fault.reset("after"))
         image_id = emulator.add_image()
@@ -192,7 +192,7 @@ async def test_an_interrupted_press_writes_its_ids_to_stdout(tmp_path, stop, opt
 @pytest.mark.parametrize("stop", STOPS)
 @pytest.mark.parametrize("command", ["press", "prompt"])
 async def test_an_id_that_comes_after_the_interruption_is_on_stdout(slow, tmp_path, stop, command):
-    """The reply was under way when the last one who waited for it left: its id is in the lines of JSON too."""
+    """The id of a reply that comes after the interruption is in the lines of JSON too."""
     arguments = ("press", slow.add_image(), "V1") if command == "press" else ("prompt", "a fox")
     process = await start(*arguments, "--json", cwd=tmp_path, environment=slow.environment())
     await slow.ledger.until(lambda ledger: ledger.accepted == 1)
@@ -203,7 +203,7 @@ async def test_an_id_that_comes_after_the_interruption_is_on_stdout(slow, tmp_pa
 
 
 async def test_an_interruption_before_anything_is_paid_prints_no_result(tmp_path):
-    """With no id and no lost reply there is nothing to print, and the status is 130."""
+    """Without an id and a lost reply nothing is printed, and the status is 130."""
     async with Emulator(speed=200) as emulator:
         emulator.faults.script("create_by_button", Fault.throttle(4))
         arguments = ("press", emulator.add_image(), "V1", "-q")
@@ -215,7 +215,7 @@ async def test_an_interruption_before_anything_is_paid_prints_no_result(tmp_path
 
 
 async def test_no_half_picture_is_left(tmp_path):
-    """After a hangup while pictures come, the folder holds whole pictures alone."""
+    """After a hangup during downloads the folder holds complete pictures only."""
     async with Emulator(speed=200) as emulator:
         write_batch(tmp_path, emulator, "V1")
         emulator.faults.script("pictures", None, None, Fault.stall("after"), Fault.stall("after"), Fault.stall("after"))
@@ -232,7 +232,7 @@ async def test_no_half_picture_is_left(tmp_path):
 
 @pytest.mark.parametrize("stop", STOPS)
 async def test_a_wait_for_a_result_is_interrupted(tmp_path, stop):
-    """`akool result --wait`, which spends nothing, ends with 130 as well."""
+    """`akool result --wait`, which spends nothing, ends with 130 too."""
     async with Emulator(speed=200) as emulator, emulator.session() as akool:
         emulator.faults.script("create_by_button", Fault.stuck())
         operation = await akool.vary(emulator.add_image(), 1)
@@ -245,8 +245,8 @@ async def test_a_wait_for_a_result_is_interrupted(tmp_path, stop):
 
 
 @pytest.mark.parametrize("stop", STOPS)
-async def test_a_question_is_left_immediately(emulator, tmp_path, stop):
-    """While the demo asks whether it may spend, one signal ends it, and nothing was spent."""
+async def test_a_signal_ends_a_question_immediately(emulator, tmp_path, stop):
+    """One signal ends the demo while it asks whether it may spend, and nothing is spent."""
     process = await start("demo", "--live", cwd=tmp_path, environment=emulator.environment())
     while b"credits" not in await process.stderr.readuntil(b"."):
         pass
@@ -257,7 +257,7 @@ async def test_a_question_is_left_immediately(emulator, tmp_path, stop):
 
 @pytest.mark.parametrize("stop", STOPS)
 async def test_the_emulator_ends_with_0(tmp_path, stop):
-    """Any of these signals ends it, and what it charged is reported."""
+    """Each of these signals ends it, and it reports what it charged."""
     process = await start("emulator", "--port", "0", cwd=tmp_path)
     await wait_for_line(process.stderr, b"Ctrl-C")
     process.send_signal(stop)
@@ -267,14 +267,14 @@ async def test_the_emulator_ends_with_0(tmp_path, stop):
 
 
 async def test_a_worker_hands_over_on_a_hangup(tmp_path):
-    """The replies under way are read, their ids are recorded, and the status is 0."""
+    """The worker waits for outstanding replies, records their ids, and exits with 0."""
     with Emulator(speed=20) as emulator:
-        state = f"sqlite:///{tmp_path}/akool.db"
-        jobs = DurableFanOut(emulator.api_key, state, base_url=emulator.base_url)
+        store = f"sqlite:///{tmp_path}/akool.db"
+        jobs = DurableFanOut(emulator.api_key, store, base_url=emulator.base_url)
         async with jobs:
             await jobs.submit([(emulator.add_image(), "V1"), (emulator.add_image(), "V2")])
             emulator.faults.script("create_by_button", *[Fault.slow(1, "after")] * 2)
-            process = await start("worker", "--store", state, cwd=tmp_path, environment=emulator.environment())
+            process = await start("worker", "--store", store, cwd=tmp_path, environment=emulator.environment())
             draining = asyncio.create_task(process.communicate())
             await emulator.ledger.until(lambda ledger: ledger.accepted == 2)
             process.send_signal(signal.SIGHUP)

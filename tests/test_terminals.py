@@ -1,4 +1,4 @@
-"""What the command prints, on narrow and dumb terminals, in files, and in encodings that lack what it would say."""
+"""The output of the command on narrow and dumb terminals, in files, and in encodings that lack some characters."""
 
 import asyncio
 import io
@@ -37,7 +37,7 @@ LINE_BREAKS = ["\n", "\r\n", "\v", "\f", "\x1c", "\x85", "\u2028", "\u2029"]
 
 
 def show_here(columns, show):
-    """What a function prints on a console on such a terminal, in this process."""
+    """Return the text that a function prints on a terminal of this width, in this process."""
     ours, theirs = open_terminal(columns)
     with os.fdopen(theirs, "w") as file:
         show(Console(file=file, width=columns, color_system=None))
@@ -49,7 +49,7 @@ def show_here(columns, show):
 
 @pytest.mark.parametrize("columns", [60, 70, 80])
 async def test_press_shows_names_and_reasons_whole(emulator, tmp_path, columns):
-    """On a narrow terminal, ids, file names and a reason are whole, and no line is wider than the terminal."""
+    """On a narrow terminal, ids, file names and a reason are complete, and no line is wider than the terminal."""
     image_id = emulator.add_image(buttons=["U1", "V1"])
     arguments = ("press", image_id, "U1", "V1", "V2", "-q", "--download", "pictures")
     environment = emulator.environment() | {"NO_COLOR": "1"}
@@ -67,7 +67,7 @@ async def test_press_shows_names_and_reasons_whole(emulator, tmp_path, columns):
 
 
 async def test_result_shows_urls_and_files_whole(emulator, tmp_path):
-    """A URL is one piece, also where it is longer than a line; a prompt wraps between words."""
+    """A URL is in one piece, even if it is longer than a line; a prompt wraps between words."""
     prompt = "a lighthouse in a storm, oil on canvas, seen from the sea at night by somebody who is late"
     environment = emulator.environment()
     status, output, _ = await run("prompt", prompt, "--json", "-q", cwd=tmp_path, environment=environment)
@@ -95,10 +95,8 @@ ROWS = st.lists(
 
 
 @given(ROWS, st.integers(24, 150))
-def test_no_width_takes_anything_away(rows, columns):
-    """Rows of any lengths, on a terminal of any width: every word of them is there, in one piece or, where it is
-    longer than a line, in pieces that follow each other.
-    """
+def test_no_width_drops_any_text(rows, columns):
+    """At any width every word of every row is printed: in one piece, or in consecutive pieces if it is too long."""
     cells = [tuple(map(Text, row)) for row in rows]
     columns_shown = [Column("id"), Column("status"), Column("reason")]
     text = show_here(columns, lambda console: print_rows(console, columns_shown, cells, title=Text("of image 7")))
@@ -111,7 +109,7 @@ def test_no_width_takes_anything_away(rows, columns):
 
 
 def test_a_word_that_is_longer_than_a_line_stays_in_one_piece():
-    """What can be copied from a terminal, such as a URL, has no line break put into it."""
+    """Text to copy from a terminal, such as a URL, gets no line break."""
     url = "https://pictures.example/" + "a" * 100
     text = show_here(40, lambda console: print_whole(console, f"see {url} now", label="urls", indent=8))
     assert text.splitlines() == ["urls    see", " " * 8 + url, " " * 8 + "now"]
@@ -119,7 +117,7 @@ def test_a_word_that_is_longer_than_a_line_stays_in_one_piece():
 
 @pytest.mark.parametrize("columns", [60, 80])
 async def test_bars_of_a_narrow_terminal_show_all_counts(tmp_path, columns):
-    """The counts wrap where they do not fit, rather than be cut."""
+    """The counts wrap if they do not fit, and are not cut."""
     async with Emulator(speed=30) as emulator:
         write_batch(tmp_path, [emulator.add_image() for _ in range(3)])
         arguments = ("fan-out", "presses.csv", "--yes", "-o", "out.jsonl", "--max-concurrent-upscales", "20")
@@ -131,12 +129,12 @@ async def test_bars_of_a_narrow_terminal_show_all_counts(tmp_path, columns):
     assert "…" not in shown
 
 
-# --- where nothing can be redrawn ---
+# --- output that cannot be redrawn ---
 
 
 @pytest.mark.parametrize("command", ["press", "fan-out"])
 async def test_a_dumb_terminal_gets_lines(emulator, tmp_path, command):
-    """TERM=dumb, as in Emacs: a line per change, with the id, and not one escape sequence."""
+    """With TERM=dumb, as in Emacs, each change is a line with the id, without an escape sequence."""
     image_id = emulator.add_image()
     write_batch(tmp_path, [image_id], "V1")
     arguments = {"press": ("press", image_id, "V1"), "fan-out": ("fan-out", "presses.csv", "--yes", "-o", "out.jsonl")}
@@ -161,7 +159,7 @@ async def test_a_dumb_terminal_gets_lines(emulator, tmp_path, command):
     ids=str,
 )
 async def test_a_file_gets_lines_whatever_is_forced(emulator, tmp_path, command, asked_for):
-    """Colours may be asked for; what moves the cursor or clears a line never is in a file."""
+    """A file gets colours if the environment asks for them, but no sequences that move the cursor or clear a line."""
     image_id = emulator.add_image()
     write_batch(tmp_path, [image_id], "V1")
     arguments = {"press": ("press", image_id, "V1"), "fan-out": ("fan-out", "presses.csv", "--yes", "-o", "out.jsonl")}
@@ -177,7 +175,7 @@ async def test_a_file_gets_lines_whatever_is_forced(emulator, tmp_path, command,
 
 
 async def test_lines_of_a_log_begin_with_the_time(emulator, tmp_path):
-    """In a file each line of progress has the local time and its distance from UTC before it."""
+    """In a file each line of progress begins with the local time and its offset from UTC."""
     write_batch(tmp_path, [emulator.add_image()], "V1 V2")
     environment = emulator.environment() | {"TZ": "Asia/Kolkata"}
     arguments = ("fan-out", "presses.csv", "--yes", "-o", "out.jsonl", "--gallery", "g.html")
@@ -192,32 +190,32 @@ async def test_lines_of_a_log_begin_with_the_time(emulator, tmp_path):
 
 @pytest.mark.parametrize("mark", HARMFUL, ids=ascii)
 def test_what_a_terminal_would_obey_is_removed(mark):
-    """Control characters of both kinds, invisible characters, and what reverses the direction of writing."""
+    """Control characters, invisible characters and those that reverse the direction of writing are removed."""
     assert stderr.plain(f"a{mark}b") == "ab"
 
 
 @pytest.mark.parametrize("line_break", LINE_BREAKS, ids=ascii)
 def test_a_text_from_elsewhere_is_one_line(line_break):
-    """Nothing that AKOOL or a file says can look like a line of this command's own."""
+    """A text of AKOOL or of a file cannot look like a separate line of the command."""
     assert stderr.plain(f"a{line_break}b") == "a b"
 
 
 @pytest.mark.parametrize(
     "text", ["日本の灯台", "שלום", "\U0001f468\u200d\U0001f469\u200d\U0001f467", "❤\ufe0f", "e\u0301"]
 )
-def test_what_is_written_stays(text):
+def test_other_text_stays(text):
     """Other scripts, joined emoji and combining accents are shown as they are."""
     assert stderr.plain(text) == text
 
 
 @given(st.text())
-def test_whatever_is_reported_can_be_written(text):
-    """Half a character, from JSON or from the name of a file, is replaced."""
+def test_lone_surrogates_are_replaced(text):
+    """Half a character, from JSON or from a file name, is replaced, so that the text can be written."""
     assert stderr.plain(text).encode().decode() == stderr.plain(text)
 
 
 async def test_names_of_files_reach_no_terminal_raw(emulator, tmp_path):
-    """A file that cannot be read is named without the control characters in its name, on one line."""
+    """A file that cannot be read is named on one line, without the control characters in its name."""
     name = f"a{TITLE}\u202e\nakool: paid.csv"
     (tmp_path / name).write_text("x")
     status, shown = await run_on_terminal("fan-out", name, cwd=tmp_path, environment=emulator.environment())
@@ -229,7 +227,7 @@ async def test_names_of_files_reach_no_terminal_raw(emulator, tmp_path):
 
 @pytest.mark.parametrize("columns", [80, 160])
 async def test_reasons_of_akool_reach_no_terminal_raw(emulator, tmp_path, columns):
-    """Why AKOOL could not make it, and what a refusal says: without what a terminal would obey."""
+    """AKOOL's reasons for a failure or a refusal are printed without characters that a terminal would obey."""
     emulator.faults.script("create_by_button", Fault.fails(f"too{TITLE} da{CLEAR}rk \u202e"), Fault.code(1010, TITLE))
     arguments = ("press", emulator.add_image(), "V1", "V2")
     environment = emulator.environment() | {"NO_COLOR": "1"}
@@ -241,7 +239,7 @@ async def test_reasons_of_akool_reach_no_terminal_raw(emulator, tmp_path, column
 
 @asynccontextmanager
 async def rude_host():
-    """The URL of a picture, whose host refuses it in words that a terminal would obey."""
+    """Serve a picture's URL that answers with an error text that a terminal would obey."""
 
     async def refuse(reader, writer):
         await reader.readuntil(b"\r\n\r\n")
@@ -254,7 +252,7 @@ async def rude_host():
 
 
 async def test_reasons_of_a_pictures_host_and_prompts_reach_no_terminal_raw(tmp_path):
-    """The reason phrase of a host, and a prompt that reverses the direction of writing, and ends in half an emoji."""
+    """Neither the reason phrase of a host nor a prompt with invisible marks and half an emoji is printed raw."""
     image = {"_id": "65d3206b83cc", "image_status": 3, "prompt": "a \u202egnp.exe\ud83d"}
     reply = {"code": 1000, "msg": "OK", "data": image}
     async with rude_host() as url, scripted_server(reply) as server:
@@ -271,7 +269,7 @@ async def test_reasons_of_a_pictures_host_and_prompts_reach_no_terminal_raw(tmp_
 
 
 def test_warnings_of_the_library_are_harmless_lines(capsys):
-    """A warning that quotes a reply is one line, with a stamp; a traceback is shown line by line."""
+    """A warning that quotes a reply is one line with the time; a traceback is printed line by line."""
     handler = stderr.LogLines()
     handler.handle(logging.makeLogRecord({"msg": "lost: %s", "args": (f"a{TITLE}\nb",)}))
     error = ValueError(CLEAR)
@@ -287,7 +285,7 @@ def test_warnings_of_the_library_are_harmless_lines(capsys):
 @pytest.mark.parametrize("as_json", [False, True])
 @pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "ascii", "cp437:strict", "utf-8:strict"])
 async def test_no_encoding_hides_what_was_paid(emulator, tmp_path, encoding, as_json):
-    """Whatever stdout can carry: the prompt's id is printed, and the exit status is that of the work."""
+    """In every encoding of stdout the prompt's id is printed, and the exit status is that of the work."""
     arguments = ["prompt", "日本の灯台 \U0001f30a é", "--no-wait", "-q", *(["--json"] if as_json else [])]
     environment = emulator.environment() | {"PYTHONIOENCODING": encoding}
     process = await start(*arguments, cwd=tmp_path, environment=environment)
@@ -300,7 +298,7 @@ async def test_no_encoding_hides_what_was_paid(emulator, tmp_path, encoding, as_
 
 
 async def test_json_is_json_in_every_encoding(emulator, tmp_path):
-    """A plan whose reasons quote characters that stdout lacks can be parsed, and says the same."""
+    """A plan whose reasons quote characters that stdout lacks can be parsed, and has the same content."""
     button = "\U0001f30a\u202eé"
     rows = [{"image_id": emulator.add_image(), "button": one} for one in ("U1", button, "\ud83d")]
     (tmp_path / "presses.jsonl").write_text("\n".join(map(json.dumps, rows)))
@@ -319,7 +317,7 @@ async def test_json_is_json_in_every_encoding(emulator, tmp_path):
 
 @pytest.mark.parametrize("locale", [{}, {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}])
 async def test_names_that_are_not_utf_8_change_nothing(emulator, tmp_path, locale):
-    """A batch, an output, a folder and a page named in latin-1 serve like any other, in any locale."""
+    """A batch, an output, a folder and a page with names in latin-1 work in any locale."""
     batch, output, folder, page = (os.fsdecode(name) for name in (b"\xe4.csv", b"\xf6.jsonl", b"b-\xe4", b"\xfc.html"))
     write_batch(tmp_path, [emulator.add_image()], "V1").rename(tmp_path / batch)
     arguments = ("fan-out", batch, "--yes", "-o", output, "--download", folder, "--gallery", page)
@@ -335,14 +333,14 @@ async def test_names_that_are_not_utf_8_change_nothing(emulator, tmp_path, local
 
 
 async def run_with_bytes(*arguments, cwd, environment):
-    """As ``run``, with arguments and an output of any bytes."""
+    """Run the command with arguments of any bytes, and return its output as bytes."""
     process = await start(*arguments, cwd=cwd, environment=environment)
     output, errors = await process.communicate()
     return process.returncode, output, errors
 
 
-def test_the_command_runs_where_streams_are_of_another_kind(monkeypatch):
-    """In a program that has replaced stdout and stderr, or has none, the status is that of the work."""
+def test_the_command_runs_with_replaced_streams(monkeypatch):
+    """If a program has replaced stdout and stderr, or has none, the status is that of the work."""
     shown = io.StringIO()
     monkeypatch.setattr(sys, "stdout", shown)
     monkeypatch.setattr(sys, "stderr", None)
@@ -353,7 +351,7 @@ def test_the_command_runs_where_streams_are_of_another_kind(monkeypatch):
 
 
 def test_an_error_of_encoding_is_not_wrong_usage(monkeypatch, capsys):
-    """Status 2 says that nothing was spent, which such an error cannot promise."""
+    """Status 2 means that nothing was spent, which is not certain after such an error."""
 
     @click.command("fail")
     def fail():

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 REMEDIES: Final[dict[int | type[AkoolError], str]] = {
-    1004: "Verify the account at AKOOL, then run the same again.",
-    1103: "Pay what is due to AKOOL, then run the same again.",
+    1004: "Verify the account at AKOOL, then run the same command again.",
+    1103: "Pay what is due to AKOOL, then run the same command again.",
     AuthenticationError: "Set AKOOL_API_KEY to a key of your account, or name a file that holds it with --key-file.",
     InsufficientCreditError: "akool credit shows the balance.",
     AccountBannedError: "Only AKOOL can lift that: write to its support.",

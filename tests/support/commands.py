@@ -1,7 +1,7 @@
 """The akool command in real subprocesses.
 
-Most are forked from a process that has imported what they need (see `tests.support.fork_server`), which saves most of
-a command's CPU time, and otherwise are what a fresh interpreter is. `test_fork_server.py` proves that.
+Most are forked from a process that has imported their modules (see `tests.support.fork_server`), which saves most of a
+command's CPU time. Otherwise they behave like a fresh interpreter, as `test_fork_server.py` proves.
 """
 
 import asyncio
@@ -15,28 +15,29 @@ from tests.support import forked
 PYTHON = [sys.executable, "-W", "error"]
 AKOOL = [*PYTHON, "-m", "akool_async"]
 READ_AT_START = ("PYTHON", "LC_", "LANG", "TMPDIR")
-"""Beginnings of the names of variables that an interpreter reads as it starts, or a module as it is imported."""
+"""The names of variables that are read when an interpreter starts or a module is imported begin with one of these."""
 READ_BY_FORKED = {"PYTHONIOENCODING"}
-"""Those of them that a forked command reads as well."""
+"""Such variables that a forked command reads too."""
 CLOSED = "import os; os.close(1)"
 FULL = f"{CLOSED}; os.set_inheritable(os.open('/dev/full', os.O_WRONLY), True)"
-"""Statements that close stdout, or let it lead to a full disk."""
+"""Statements that close stdout, or make it a full disk."""
 SMALL_FILES = (
     "import atexit, resource; kind = resource.RLIMIT_FSIZE; before = resource.getrlimit(kind); "
     "atexit.register(resource.setrlimit, kind, before); resource.setrlimit(kind, ({0}, before[1]))"
 )
-"""A statement that lets no file be larger, as on a full disk, in bytes, until the command ends and is measured."""
+"""A statement that limits the size of files in bytes, as on a full disk, until the command ends and is measured."""
 
 
 async def start(*arguments, cwd, environment=None, before=(), first=(), afresh=False, module="akool_async", **pipes):
-    """Begin the command, as asyncio begins a subprocess. It is forked unless it needs the start of an interpreter.
+    """Start the command like a subprocess of asyncio. It is forked, unless it needs a fresh interpreter.
 
     Args:
-        environment: What it gets besides a bare environment.
-        before: What starts it, such as a shell.
-        first: Statements of Python that its process carries out before it, such as one that closes stdout.
-        afresh: Start a fresh interpreter in any case.
-        module: Another module to run, in place of the command's.
+        cwd: The working directory.
+        environment: Variables besides a bare environment.
+        before: The beginning of the command line, such as a shell.
+        first: Statements of Python that the process runs before the command, such as one that closes stdout.
+        afresh: Always start a fresh interpreter.
+        module: A module to run instead of the command.
     """
     arguments = [module, *map(str, arguments)]
     variables = forked.bare_environment(cwd) | (environment or {})
@@ -50,7 +51,7 @@ async def start(*arguments, cwd, environment=None, before=(), first=(), afresh=F
 
 
 async def run(*arguments, stdin=b"", **options):
-    """Run the command to its end, and return status, stdout and stderr. The options are those of `start`."""
+    """Run the command and return its status, stdout and stderr. The options are those of `start`."""
     process = await start(*arguments, **options)
     output, errors = await process.communicate(stdin)
     return process.returncode, output.decode(), errors.decode()
@@ -63,33 +64,33 @@ async def wait_for_line(stream, text):
 
 
 def after(*statements):
-    """The beginning of a command line that is carried out after these statements of Python.
+    """Return the beginning of a command line that runs after these statements of Python.
 
-    The interpreter that carries them out may have set LC_CTYPE, which would change the encodings of the next one.
+    The interpreter that runs them may have set LC_CTYPE, which would change the encodings of the next one.
     """
     run_the_rest = "import os, sys; os.environ.pop('LC_CTYPE', None); os.execvp(sys.argv[1], sys.argv[1:])"
     return (sys.executable, "-c", "\n".join([*statements, run_the_rest]))
 
 
 def read_lines(path):
-    """Read the JSON values of a file of lines."""
+    """Return the JSON values of a file of lines."""
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def write_batch(folder, image_ids, button="*"):
-    """Write a CSV file that asks for the same buttons of each image."""
+    """Write a CSV file that asks for the same buttons of each image, and return its path."""
     path = folder / "presses.csv"
     path.write_text("image_id,button\n" + "".join(f"{image_id},{button}\n" for image_id in image_ids))
     return path
 
 
 def read_terminal(descriptor):
-    """Read what a pseudo-terminal shows until its program ends."""
+    """Return the text that a pseudo-terminal shows until its program ends."""
     shown = b""
     while True:
         try:
             piece = os.read(descriptor, 2**16)
-        except OSError:  # Linux raises this when no process writes to the terminal
+        except OSError:  # on Linux, nobody has the terminal open for writing
             piece = b""
         if not piece:
             os.close(descriptor)

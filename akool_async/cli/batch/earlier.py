@@ -28,7 +28,7 @@ class Step(Enum):
     PRESS = "press"
     KEEP_LOST = "it was charged"
     KEEP_IN_DOUBT = "it is not known"
-    REFUSE_USED = "somebody else pressed it"
+    REFUSE_USED = "another program pressed it"
     REFUSE_NOT_OFFERED = "it cannot be pressed"
 
 

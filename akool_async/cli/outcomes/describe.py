@@ -136,7 +136,7 @@ def explain_running(operation_id: str | None) -> str:
         operation_id: The id to fetch it by; None if the same command fetches it.
     """
     if operation_id is None:
-        remedy = "run the same again to fetch it"
+        remedy = "run the same command again to fetch it"
     else:
         remedy = f"akool result {shlex.quote(operation_id)} --wait fetches it"
     return f"interrupted; it runs on at AKOOL and is paid for: {remedy}"
