@@ -68,7 +68,7 @@ class Refused:
     """True if the button is used."""
 
     def line(self) -> OutcomeLine:
-        """The line of the press."""
+        """Return the line of the press."""
         return evolve(self.node.line(self.press.image_id), error=self.reason, code=self.code)
 
     def as_json(self) -> dict[str, Any]:
@@ -82,7 +82,7 @@ class Refused:
 
 @define(kw_only=True)
 class Steps:
-    """What a run does with some nodes. Each node is in one of these lists."""
+    """What a run does with some nodes, as lists by action."""
 
     to_press: list[Task] = field(factory=list)
     """Prompts to send, and buttons of existing images to press."""
