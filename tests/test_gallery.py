@@ -187,29 +187,38 @@ async def test_the_demo_has_a_gallery(tmp_path):
 
 
 XDG_OPEN = """#!/bin/sh
-echo "$@" > opened
+echo "$@" >> opened
 """
 
 
-@pytest.mark.parametrize(
-    ("environment", "options", "is_opened"),
-    [
-        ({"DISPLAY": ":0"}, (), True),
-        ({"WAYLAND_DISPLAY": "wayland-0"}, (), True),
-        ({}, (), False),
-        ({"DISPLAY": ":0", "SSH_CONNECTION": "192.0.2.1 1 192.0.2.2 22"}, (), False),
-        ({"DISPLAY": ":0"}, ("--no-open",), False),
-        ({"DISPLAY": ":0"}, ("--quiet",), False),
-    ],
-)
-@pytest.mark.skipif(sys.platform != "linux", reason="the program that opens a page is xdg-open on Linux alone")
-async def test_the_demo_opens_its_gallery_on_a_desktop(tmp_path, environment, options, is_opened):
-    """On a desktop the page opens in the browser, but not over SSH and not if it is not wanted."""
+@pytest.fixture
+def desktop(tmp_path):
+    """The environment of a desktop whose browser writes the page that it opens to the file ``opened``."""
     browser = tmp_path / "bin" / "xdg-open"
     browser.parent.mkdir()
     browser.write_text(XDG_OPEN)
     browser.chmod(0o755)
-    environment = {"PATH": f"{browser.parent}:{os.environ['PATH']}", **environment}
+    return {"PATH": f"{browser.parent}:{os.environ['PATH']}", "DISPLAY": ":0"}
+
+
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="pages are opened by xdg-open on Linux alone")
+
+
+@on_linux
+@pytest.mark.parametrize(
+    ("environment", "options", "is_opened"),
+    [
+        ({}, (), True),
+        ({"DISPLAY": "", "WAYLAND_DISPLAY": "wayland-0"}, (), True),
+        ({"DISPLAY": ""}, (), False),
+        ({"SSH_CONNECTION": "192.0.2.1 1 192.0.2.2 22"}, (), False),
+        ({}, ("--no-open",), False),
+        ({}, ("--quiet",), False),
+    ],
+)
+async def test_the_demo_opens_its_gallery_on_a_desktop(tmp_path, desktop, environment, options, is_opened):
+    """On a desktop the page opens in the browser, but not over SSH and not if it is not wanted."""
+    environment = desktop | environment
     status, _ = await run_on_terminal("demo", "--speed", "100", *options, cwd=tmp_path, environment=environment)
     assert status == 0
     opened = tmp_path / "opened"
@@ -218,6 +227,19 @@ async def test_the_demo_opens_its_gallery_on_a_desktop(tmp_path, environment, op
         assert opened.read_text().strip() == str(tmp_path / "akool-demo" / "gallery.html")
     else:
         assert not opened.exists()
+
+
+@on_linux
+async def test_a_batch_opens_its_gallery_once(emulator, tmp_path, desktop):
+    """The first version of the page is opened, and later ones reload by themselves."""
+    write_batch(tmp_path, [emulator.add_image()], "V*")
+    arguments = ("fan-out", "presses.csv", "--yes", "-o", "out.jsonl", "--gallery", "page.html")
+    environment = desktop | emulator.environment()
+    status, _ = await run_on_terminal(*arguments, cwd=tmp_path, environment=environment)
+    assert status == 0
+    opened = tmp_path / "opened"
+    await look_until(lambda: opened.exists() and opened.read_text())
+    assert opened.read_text().split() == [str(tmp_path / "page.html")]
 
 
 # --- pictures that are damaged, moved, or nowhere ---

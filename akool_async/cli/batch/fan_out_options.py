@@ -37,6 +37,7 @@ class FanOutOptions:
     timeout: float | None
     download: Path | None
     gallery: Path | None
+    open_page: bool
     key_file: KeyFile | None
     as_json: bool
     quiet: bool

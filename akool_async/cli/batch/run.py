@@ -67,7 +67,8 @@ class BatchRun:
         self._feed = Feed(self._index)
         if self._options.gallery is not None:
             make_contents = partial(contents_of, self._plan, self._output, self._tally)
-            self._gallery = LiveGallery(self._options.gallery, self._akool, make_contents, self._progress)
+            opens = self._options.open_page and not self._options.quiet
+            self._gallery = LiveGallery(self._options.gallery, self._akool, make_contents, self._progress, opens=opens)
 
     async def carry_out(self) -> None:
         """Press, fetch and save. After an interruption or a failed write, end early with all ids recorded."""

@@ -80,6 +80,7 @@ UNRECORDED: Final = (
 @options.timeout
 @options.download
 @click.option("--gallery", type=options.FILE, help="Write an HTML page that shows all images.")
+@options.open_page
 @options.key_file
 @options.as_json
 @options.quiet

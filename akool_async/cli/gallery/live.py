@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import define, evolve, field
 
 from akool_async.cli.gallery.kept import KeptThumbnails
+from akool_async.cli.gallery.opening import open_in_browser
 from akool_async.cli.gallery.page import draw_page
 from akool_async.cli.gallery.pictures import Pictures
 
@@ -47,6 +48,7 @@ class LiveGallery:
         make_contents: Returns the current contents.
         progress: Shows the progress of the last page; None to show nothing.
         pace: Minimum seconds between two versions of the page.
+        opens: True to open the first version in a browser, if a person watches on a desktop.
     """
 
     _path: Path
@@ -54,6 +56,7 @@ class LiveGallery:
     _make_contents: Callable[[], Contents]
     _progress: Progress | None = None
     _pace: float = field(default=PACE, kw_only=True)
+    _opens: bool = field(default=False, kw_only=True)
     _kept: KeptThumbnails = field(factory=KeptThumbnails, init=False)
     _task: asyncio.Task[None] | None = field(default=None, init=False)
     _writing: asyncio.Future[None] | None = field(default=None, init=False)
@@ -105,6 +108,9 @@ class LiveGallery:
         self._writing = asyncio.ensure_future(asyncio.to_thread(page.write, self._path, reload_after=reload_after))
         self._reloads = self._reloads or reload_after is not None
         await asyncio.shield(self._writing)
+        if self._opens:
+            self._opens = False
+            open_in_browser(self._path)
         self._reloads = reload_after is not None
 
     async def _pause(self) -> None:
