@@ -13,6 +13,7 @@ from aiohttp import web
 
 from akool_async import InsufficientCreditError, OutcomeUnknownError, errors
 from akool_async.emulator import Fault
+from tests.support.forked import bare_environment
 from tests.support.looks import look_until
 from tests.support.readme import BLOCKS, ERRORS, GUIDES, README, ROOT
 from tests.support.schedules import FAST, progress
@@ -283,6 +284,39 @@ def test_the_errors_that_are_listed_have_their_codes(text):
     for code, known in errors.CODES.items():
         expected.setdefault(known.error.__name__, []).append(code)
     assert {name: codes for name, codes in found.items() if codes and name != "APIError"} == expected
+
+
+async def test_every_command_of_the_guide(tmp_path):
+    """The commands of the guide to the command line run in their order, against the emulator that they start."""
+    akool = f"{sys.executable} -m akool_async"
+    start, *others = [
+        block.replace(".venv/bin/akool", akool).replace("--speed 20", "--speed 200 --port 0")
+        for block in re.findall(r"```sh\n(.*?)```", GUIDES["akool_async/cli/README.md"], flags=re.DOTALL)
+    ]
+    environment = bare_environment(tmp_path)
+    emulator = await asyncio.create_subprocess_shell(f"exec {start}", cwd=tmp_path, env=environment)
+    try:
+        printed = tmp_path / "emulator.env"
+        await look_until(lambda: printed.exists() and "press buttons on:" in printed.read_text())
+        for block in others:
+            command = ("bash", "-euo", "pipefail", "-c", block)
+            shell = await asyncio.create_subprocess_exec(
+                *command, cwd=tmp_path, env=environment, stdin=asyncio.subprocess.DEVNULL
+            )
+            assert await shell.wait() == 0, block
+    finally:
+        emulator.terminate()
+        await emulator.wait()
+
+
+def test_every_block_of_commands_is_run():
+    """A new block of commands needs a test, or a place in the CI script."""
+    counts = {name: text.count("```sh") for name, text in GUIDES.items()}
+    assert {name: count for name, count in counts.items() if count} == {
+        "README.md": 3,  # .ci/run has the first and the last; the second installs from an index
+        "akool_async/cli/README.md": 4,
+        ".github/CONTRIBUTING.md": 2,  # .ci/run has the second, which builds the reference
+    }
 
 
 def test_the_fixture_of_the_readme_exists():

@@ -1,4 +1,4 @@
-"""The README and the guides beside the code, with their Python blocks and their commands."""
+"""The README and the guides beside the code, and their Python blocks."""
 
 import re
 from pathlib import Path
@@ -12,6 +12,5 @@ GUIDES: Final = {
 }
 """Every page by its name."""
 BLOCKS: Final = [block for text in GUIDES.values() for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL)]
-COMMANDS: Final = [block for text in GUIDES.values() for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL)]
 ERRORS: Final = GUIDES["akool_async/_submit/README.md"]
 """The page that lists all errors."""
