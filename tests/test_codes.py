@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+from attrs import evolve
 
 from akool_async import APIError, Button, ButtonPress, ImageStatus, OutcomeUnknownError
 from akool_async.cli.exit_status import CODES_OF_NO_CREDIT, status_of
@@ -14,6 +15,7 @@ from akool_async.errors import CODES, codes_of
 from tests.support.codes import EXPECTED, OF_ACCOUNT, OF_PRESS, each_code, one_of_each
 from tests.support.commands import read_lines, run, write_batch
 from tests.support.durable_faults import mark_all_in_doubt
+from tests.support.schedules import FAST, QUICK
 from tests.support.workers import open_jobs
 
 
@@ -100,11 +102,12 @@ async def test_a_poll(emulator, akool, code, expected):
 
 
 @pytest.mark.parametrize("code", codes_of(OF_PRESS[1008].error))
-async def test_an_operation_that_is_not_found_yet_is_asked_for_again(emulator, akool, code):
+async def test_an_operation_that_is_not_found_yet_is_asked_for_again(emulator, code):
     """Just after a press, AKOOL may not know the new id everywhere."""
-    operation = await akool.upscale(emulator.add_image(), 1)
-    emulator.faults.script("get_image_result", Fault.code(code))
-    assert (await operation.wait_until_complete()).status == ImageStatus.COMPLETED
+    async with emulator.session(polling=FAST, timing=evolve(QUICK, not_found_grace=30.0)) as akool:
+        operation = await akool.upscale(emulator.add_image(), 1)
+        emulator.faults.script("get_image_result", Fault.code(code))
+        assert (await operation.wait_until_complete()).status == ImageStatus.COMPLETED
 
 
 # --- many presses ---
