@@ -80,10 +80,16 @@ async def akool(emulator):
 
 
 @pytest.fixture(scope="session")
-def databases(testrun_uid):
-    """Databases of the PostgreSQL server that all processes of this run share."""
+def _shared_databases(testrun_uid):
     with shared_postgresql(testrun_uid) as databases:
         yield databases
+
+
+@pytest.fixture
+def databases(_shared_databases):
+    """Databases of the PostgreSQL server that all processes of this run share. They are dropped after the test."""
+    yield _shared_databases
+    _shared_databases.drop_all()
 
 
 @pytest.fixture

