@@ -1,7 +1,7 @@
-# ruff: noqa: PLC0415 - each contender imports its own client alone, so that its memory holds nothing of the others
+# ruff: noqa: PLC0415 - a contender imports only the client that it measures, so that no other takes memory
 """The contenders: each starts one job, polls it at a given interval, and returns when it is done.
 
-Run as a program, this is one contender in a process of its own, at work for ``benchmarks.peers``.
+Run as a program, this module is one contender in a separate process, started by ``benchmarks.peers``.
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     Job = Callable[[int], Awaitable[object]]
-    """Runs the job of a number from its creation to its end."""
+    """Start the job with this number, and wait until it is done."""
     Contender = Callable[["Setting"], AbstractAsyncContextManager[Job]]
 
 KEY = "benchmark-key"
-MOST_CONNECTIONS = 100
-LONGEST_REQUEST = 30.0
+MAX_CONNECTIONS = 100
+REQUEST_TIMEOUT = 30.0
+"""Seconds."""
 PRESS = "/api/open/v3/content/image/createbybutton"
-LOOK = "/api/open/v3/content/image/infobymodelid"
+POLL = "/api/open/v3/content/image/infobymodelid"
 FINAL = (3, 4)
 JSON_HEADERS = {"Accept": "application/json", "x-api-key": KEY}
 WARM_UP_INTERVAL = 0.01
@@ -39,25 +40,27 @@ READY = "ready"
 
 @frozen
 class Setting:
-    """What a contender is set up for."""
+    """The parameters of a contender."""
 
     base_url: str
     interval: float
+    """Seconds between two polls of a job."""
     in_flight: int
+    """Jobs that run concurrently."""
 
 
-# --- the SDKs, as they come: only the address and the interval are set -----------------------------------------------
+# --- the SDKs with their defaults: only the address and the interval are set -----------------------------------------
 
 
 @asynccontextmanager
 async def fal(setting: Setting) -> AsyncIterator[Job]:
-    """fal-client: submit and get."""
+    """Use fal-client: ``submit`` and ``get``."""
     import fal_client
     from fal_client import client as module
 
-    module.QUEUE_URL_FORMAT = f"{setting.base_url}/fal/"  # its host can be set, its https cannot
+    module.QUEUE_URL_FORMAT = f"{setting.base_url}/fal/"  # fal's own option sets the host, but always uses https
     client = fal_client.AsyncClient(key=KEY)
-    await client._client  # noqa: SLF001 - made at the first use otherwise
+    await client._client  # noqa: SLF001 - otherwise the first job creates it
 
     async def run(_: int) -> object:
         handle = await client.submit("owner/app", arguments={"prompt": "a fox"})
@@ -68,7 +71,7 @@ async def fal(setting: Setting) -> AsyncIterator[Job]:
 
 @asynccontextmanager
 async def replicate(setting: Setting) -> AsyncIterator[Job]:
-    """replicate: predictions.async_create and async_wait."""
+    """Use replicate: ``predictions.async_create`` and ``async_wait``."""
     from replicate import Client
 
     client = Client(KEY, base_url=f"{setting.base_url}/replicate")
@@ -83,7 +86,7 @@ async def replicate(setting: Setting) -> AsyncIterator[Job]:
 
 @asynccontextmanager
 async def runway(setting: Setting) -> AsyncIterator[Job]:
-    """runwayml: text_to_image.create and wait_for_task_output."""
+    """Use runwayml: ``text_to_image.create`` and ``wait_for_task_output``."""
     from runwayml import AsyncRunwayML
     from runwayml.lib import polling
 
@@ -99,7 +102,7 @@ async def runway(setting: Setting) -> AsyncIterator[Job]:
 
 @asynccontextmanager
 async def openai(setting: Setting, *, over_aiohttp: bool = False) -> AsyncIterator[Job]:
-    """openai: videos.create_and_poll, the one job of its that it polls for."""
+    """Use openai: ``videos.create_and_poll``."""
     from openai import AsyncOpenAI, DefaultAioHttpClient
 
     http_client = DefaultAioHttpClient() if over_aiohttp else None
@@ -113,19 +116,19 @@ async def openai(setting: Setting, *, over_aiohttp: bool = False) -> AsyncIterat
 
 
 def openai_over_aiohttp(setting: Setting) -> AbstractAsyncContextManager[Job]:
-    """The same over its aiohttp transport."""
+    """Use openai over its aiohttp transport."""
     return openai(setting, over_aiohttp=True)
 
 
-# --- by hand, AKOOL's protocol ----------------------------------------------------------------------------------------
+# --- hand-written loops for AKOOL's protocol --------------------------------------------------------------------------
 
 
 @asynccontextmanager
 async def httpx_loop(setting: Setting) -> AsyncIterator[Job]:
-    """A loop by hand on httpx."""
+    """Poll in a loop with httpx."""
     import httpx
 
-    timeout = httpx.Timeout(LONGEST_REQUEST, pool=None)  # to queue for one of its 100 connections is no fault
+    timeout = httpx.Timeout(REQUEST_TIMEOUT, pool=None)  # requests may wait for one of the 100 connections
     base_url = f"{setting.base_url}/akool"
     async with httpx.AsyncClient(base_url=base_url, headers=JSON_HEADERS, timeout=timeout) as client:
 
@@ -134,7 +137,7 @@ async def httpx_loop(setting: Setting) -> AsyncIterator[Job]:
             image = reply.json()["data"]
             while image["image_status"] not in FINAL:
                 await asyncio.sleep(setting.interval)
-                reply = await client.get(LOOK, params={"image_model_id": image["_id"]})
+                reply = await client.get(POLL, params={"image_model_id": image["_id"]})
                 image = reply.json()["data"]
             return image
 
@@ -143,18 +146,18 @@ async def httpx_loop(setting: Setting) -> AsyncIterator[Job]:
 
 @asynccontextmanager
 async def aiohttp_loop(setting: Setting) -> AsyncIterator[Job]:
-    """A loop by hand on aiohttp."""
+    """Poll in a loop with aiohttp."""
     import aiohttp
 
     async with aiohttp.ClientSession(headers=JSON_HEADERS) as session:
-        press, look = setting.base_url + "/akool" + PRESS, setting.base_url + "/akool" + LOOK
+        press_url, poll_url = setting.base_url + "/akool" + PRESS, setting.base_url + "/akool" + POLL
 
         async def run(number: int) -> object:
-            async with session.post(press, json=press_of(number)) as response:
+            async with session.post(press_url, json=press_of(number)) as response:
                 image = (await response.json())["data"]
             while image["image_status"] not in FINAL:
                 await asyncio.sleep(setting.interval)
-                async with session.get(look, params={"image_model_id": image["_id"]}) as response:
+                async with session.get(poll_url, params={"image_model_id": image["_id"]}) as response:
                     image = (await response.json())["data"]
             return image
 
@@ -163,12 +166,12 @@ async def aiohttp_loop(setting: Setting) -> AsyncIterator[Job]:
 
 @asynccontextmanager
 async def backoff_loop(setting: Setting) -> AsyncIterator[Job]:
-    """The same, polled by backoff."""
+    """Poll with aiohttp and ``backoff.on_predicate``."""
     import aiohttp
     import backoff
 
     async with aiohttp.ClientSession(headers=JSON_HEADERS) as session:
-        press, look = setting.base_url + "/akool" + PRESS, setting.base_url + "/akool" + LOOK
+        press_url, poll_url = setting.base_url + "/akool" + PRESS, setting.base_url + "/akool" + POLL
 
         @backoff.on_predicate(
             backoff.constant,
@@ -176,31 +179,31 @@ async def backoff_loop(setting: Setting) -> AsyncIterator[Job]:
             jitter=None,
             interval=setting.interval,
         )
-        async def look_until_final(image_id: str) -> dict[str, Any]:
-            async with session.get(look, params={"image_model_id": image_id}) as response:
+        async def poll_until_final(image_id: str) -> dict[str, Any]:
+            async with session.get(poll_url, params={"image_model_id": image_id}) as response:
                 return (await response.json())["data"]
 
         async def run(number: int) -> object:
-            async with session.post(press, json=press_of(number)) as response:
+            async with session.post(press_url, json=press_of(number)) as response:
                 image = (await response.json())["data"]
             await asyncio.sleep(setting.interval)
-            return await look_until_final(image["_id"])
+            return await poll_until_final(image["_id"])
 
         yield run
 
 
 @asynccontextmanager
 async def bare(setting: Setting) -> AsyncIterator[Job]:
-    """The yardstick: the least that aiohttp and orjson can do it with."""
+    """Poll with as little work as aiohttp and orjson allow. All others are compared with this."""
     import aiohttp
     import orjson
 
-    # A request that queues in aiohttp's connector is built already, and a response lives as long as its variable:
-    # a semaphore before the one and functions around the other save two thirds of the memory.
-    connection = asyncio.Semaphore(MOST_CONNECTIONS)
+    # Two things save two thirds of the memory: a semaphore, since a request that waits in aiohttp's connector is
+    # already built, and functions around responses, since a response lives as long as its variable.
+    connection = asyncio.Semaphore(MAX_CONNECTIONS)
     connector, cookies = aiohttp.TCPConnector(limit=0), aiohttp.DummyCookieJar()
     async with aiohttp.ClientSession(connector=connector, cookie_jar=cookies, headers=JSON_HEADERS) as session:
-        press_url, look_url = setting.base_url + "/akool" + PRESS, setting.base_url + "/akool" + LOOK
+        press_url, poll_url = setting.base_url + "/akool" + PRESS, setting.base_url + "/akool" + POLL
         json_body = {"Content-Type": "application/json"}
 
         async def press(number: int) -> dict[str, Any]:
@@ -210,26 +213,26 @@ async def bare(setting: Setting) -> AsyncIterator[Job]:
             ):
                 return orjson.loads(await response.read())["data"]
 
-        async def look(image_id: str) -> dict[str, Any]:
-            async with connection, session.get(look_url, params={"image_model_id": image_id}) as response:
+        async def poll(image_id: str) -> dict[str, Any]:
+            async with connection, session.get(poll_url, params={"image_model_id": image_id}) as response:
                 return orjson.loads(await response.read())["data"]
 
         async def run(number: int) -> object:
             image = await press(number)
             while image["image_status"] not in FINAL:
                 await asyncio.sleep(setting.interval)
-                image = await look(image["_id"])
+                image = await poll(image["_id"])
             return image
 
         yield run
 
 
-# --- ours -------------------------------------------------------------------------------------------------------------
+# --- this library -----------------------------------------------------------------------------------------------------
 
 
 @asynccontextmanager
 async def ours(setting: Setting) -> AsyncIterator[Job]:
-    """akool_async: create_by_button and wait_until_complete."""
+    """Use akool_async: ``create_by_button`` and ``wait_until_complete``."""
     from akool_async import AkoolSession, ExponentialPolling
 
     interval = setting.interval
@@ -248,12 +251,12 @@ async def ours(setting: Setting) -> AsyncIterator[Job]:
 
 
 def source_image(number: int) -> str:
-    """The id of the image whose button is pressed, which is none of a job's."""
+    """Return the id of the image whose button is pressed. No job has the same id."""
     return f"f{number:023x}"
 
 
 def press_of(number: int) -> dict[str, str]:
-    """The body of Create By Button."""
+    """Return the body of Create By Button."""
     return {"_id": source_image(number), "button": "U1"}
 
 
@@ -271,40 +274,47 @@ CONTENDERS: dict[str, Contender] = {
 }
 
 
-# --- one contender at work --------------------------------------------------------------------------------------------
+# --- running one contender --------------------------------------------------------------------------------------------
 
 
 @define
 class Work:
-    """What became of the jobs, and what they took."""
+    """The outcomes of the jobs, and the time they took."""
 
     finished: int = 0
     errors: Counter[str] = field(factory=Counter)
+    """Jobs that did not finish, by the name of their exception."""
     cpu_seconds: float = 0.0
     seconds: float = 0.0
 
 
 async def work(name: str, setting: Setting, deadline: float) -> Work:
-    """Run all jobs at once; those that are not done at the deadline are left."""
+    """Run all jobs concurrently, report them on stdout, and end the process.
+
+    Args:
+        name: The contender's name.
+        setting: Its parameters.
+        deadline: Seconds after which jobs that are not done count as unfinished.
+    """
     contender, done = CONTENDERS[name], Work()
     async with contender(Setting(setting.base_url, WARM_UP_INTERVAL, 1)) as job:
-        await job(0)  # what a client loads at its first use is no job's memory
+        await job(0)  # load what the client loads at its first use, before memory is measured
     async with contender(setting) as job:
         gc.collect()
         _wait_for_start()
         began, cpu_began = time.monotonic(), time.process_time()
         tasks = [asyncio.create_task(_attempt(job, number, done)) for number in range(setting.in_flight)]
-        _, late = await asyncio.wait(tasks, timeout=deadline)
+        _, unfinished = await asyncio.wait(tasks, timeout=deadline)
         done.seconds, done.cpu_seconds = time.monotonic() - began, time.process_time() - cpu_began
-        done.errors += Counter(unfinished=len(late))
-        _report_and_leave(done)
+        done.errors += Counter(unfinished=len(unfinished))
+        _report_and_exit(done)
     return done
 
 
 async def _attempt(job: Job, number: int, done: Work) -> None:
     try:
         await job(number)
-    except Exception as error:  # noqa: BLE001 - whatever a contender raises is counted
+    except Exception as error:  # noqa: BLE001 - count every exception
         done.errors[type(error).__name__] += 1
     else:
         done.finished += 1
@@ -315,13 +325,13 @@ def _wait_for_start() -> None:
     sys.stdin.readline()
 
 
-def _report_and_leave(done: Work) -> None:
+def _report_and_exit(done: Work) -> None:
     print(json.dumps(asdict(done)), flush=True)
-    os._exit(0)  # to cancel thousands of jobs in order can take some clients minutes
+    os._exit(0)  # some clients need minutes to cancel thousands of jobs
 
 
 def main() -> None:
-    """NAME BASE_URL INTERVAL IN_FLIGHT DEADLINE, as benchmarks.peers gives them."""
+    """Run one contender. ``benchmarks.peers`` passes NAME BASE_URL INTERVAL IN_FLIGHT DEADLINE."""
     name, base_url, interval, in_flight, deadline = sys.argv[1:]
     asyncio.run(work(name, Setting(base_url, float(interval), int(in_flight)), float(deadline)))
 

@@ -1,6 +1,6 @@
-"""Jobs that take a given time, served on loopback in the protocols of all contenders, as lightly as can be.
+"""A server on loopback whose jobs take a given time. It speaks the protocols of all contenders and does little work.
 
-A POST makes a job, a GET looks at it: the first part of the path names the protocol, and job ids are 24 hex digits.
+A POST creates a job and a GET polls it. The first part of the path names the protocol. Job ids are 24 hex digits.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 JOB_ID, BASE_URL = "JOB_ID", "BASE_URL"
-"""Where a job's id and the server's address go in a reply."""
+"""Placeholders in a reply for the job's id and the server's address."""
 FIND_ID = re.compile(r"[0-9a-f]{24}")
 PICTURE = "https://pictures.invalid/" + JOB_ID
 BACKLOG = 2048
@@ -26,7 +26,7 @@ BACKLOG = 2048
 
 @frozen
 class Protocol:
-    """The three replies of one service, ready to send but for the id."""
+    """The three replies of one service as JSON, with a placeholder for the id."""
 
     accepted: bytes
     running: bytes
@@ -38,7 +38,7 @@ class Protocol:
         return cls(*(json.dumps(reply, separators=(",", ":")).encode() for reply in (accepted, running, done)))
 
     def at(self, base_url: str) -> Protocol:
-        """The same with the server's address in place."""
+        """Return the replies with the server's address filled in."""
         place, address = BASE_URL.encode(), base_url.encode()
         replies = (self.accepted, self.running, self.done)
         return Protocol(*(reply.replace(place, address) for reply in replies))
@@ -153,30 +153,32 @@ PROTOCOLS = {
 
 @define
 class JobServer:
-    """Makes jobs, shows them, and keeps count."""
+    """Creates jobs, reports their state, and counts requests."""
 
     base_url: str = ""
     requests: int = 0
-    most_in_flight: int = 0
     reported_done: set[int] = field(factory=set)
+    """Numbers of the jobs whose end a poll has seen."""
     _seconds: float = 0.0
-    _finishes: list[float] = field(factory=list)
+    """Seconds that each job takes."""
+    _ends: list[float] = field(factory=list)
+    """For each job, the time of its end on the monotonic clock."""
     _protocols: dict[str, Protocol] = field(factory=dict)
 
     @property
     def in_flight(self) -> int:
-        """Jobs that were accepted and not yet reported as done."""
-        return len(self._finishes) - len(self.reported_done)
+        """The number of jobs that were accepted and not yet reported as done."""
+        return len(self._ends) - len(self.reported_done)
 
     def begin(self, seconds: float) -> None:
-        """Forget everything; jobs take ``seconds`` from now on."""
+        """Forget all jobs and requests. Each new job takes ``seconds``."""
         self._seconds = seconds
-        self.requests = self.most_in_flight = 0
+        self.requests = 0
         self.reported_done.clear()
-        self._finishes.clear()
+        self._ends.clear()
 
     def serve_at(self, base_url: str) -> None:
-        """Put the server's address into the replies."""
+        """Fill the server's address into the replies."""
         self.base_url = base_url
         self._protocols = {name: protocol.at(base_url) for name, protocol in PROTOCOLS.items()}
 
@@ -189,20 +191,19 @@ class JobServer:
             await request.read()
             job_id, body = self._accept(), protocol.accepted
         else:
-            job_id = FIND_ID.search(path)[0]  # type: ignore[index] - a contender that asks for no id is a bug here
+            job_id = FIND_ID.search(path)[0]  # type: ignore[index] - every contender polls with an id
             body = protocol.done if self._is_done(int(job_id, 16)) else protocol.running
         return web.Response(
             body=body.replace(JOB_ID.encode(), job_id.encode()), headers={"Content-Type": "application/json"}
         )
 
     def _accept(self) -> str:
-        job = len(self._finishes)
-        self._finishes.append(time.monotonic() + self._seconds)
-        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        job = len(self._ends)
+        self._ends.append(time.monotonic() + self._seconds)
         return f"{job:024x}"
 
     def _is_done(self, job: int) -> bool:
-        done = time.monotonic() >= self._finishes[job]
+        done = time.monotonic() >= self._ends[job]
         if done:
             self.reported_done.add(job)
         return done
@@ -210,7 +211,7 @@ class JobServer:
 
 @asynccontextmanager
 async def job_server() -> AsyncIterator[JobServer]:
-    """A job server on a port of its own."""
+    """Start a job server on a free port."""
     server = JobServer()
     runner = web.ServerRunner(web.Server(server.answer, access_log=None), shutdown_timeout=1.0)
     await runner.setup()

@@ -1,4 +1,4 @@
-"""Jobs per second and peak memory of ``session.fan_out`` against the number in flight. See README.md."""
+"""Measure jobs per second and peak memory of ``session.fan_out`` by the number of jobs in flight. See README.md."""
 
 from __future__ import annotations
 
@@ -24,41 +24,48 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 PLOT = Path(__file__).parent / "plots" / "fan-out.png"
-FASTEST = 10_000
-"""Jobs per second that the looks leave room for: several times what any client here does, so that it is the limit."""
+MAX_JOBS_PER_SECOND = 10_000
+"""Jobs per second that the interval between polls allows. No client is nearly as fast, so the client is the limit."""
 COLOUR = "#d9730d"
 
 
 @frozen
 class Measurement:
-    """One run over the whole input."""
+    """The measurements of one fan-out."""
 
     in_flight: int
     finished: int
     seconds: float
     cpu_seconds: float
     memory_before: float
-    """MiB."""
+    """Peak memory of the process before the fan-out, in MiB."""
     memory_peak: float
+    """Peak memory of the process after it, in MiB."""
 
     @property
     def jobs_per_second(self) -> float:
-        """From the first press to the last result."""
+        """Finished jobs per second, from the first press to the last outcome."""
         return self.finished / self.seconds
 
     @property
     def cpu_per_job(self) -> float:
-        """Milliseconds."""
+        """Milliseconds of CPU time per finished job."""
         return self.cpu_seconds / max(self.finished, 1) * 1e3
 
 
 def measure(base_url: str, in_flight: int, presses: int) -> Measurement:
-    """Press everything, in the process that calls this."""
+    """Run one fan-out in this process.
+
+    Args:
+        base_url: The job server's address.
+        in_flight: Maximum number of jobs in flight.
+        presses: Number of presses.
+    """
     return asyncio.run(_measure(base_url, in_flight, presses))
 
 
 async def _measure(base_url: str, in_flight: int, presses: int) -> Measurement:
-    interval = in_flight / FASTEST
+    interval = in_flight / MAX_JOBS_PER_SECOND
     async with AkoolSession(
         "benchmark-key",
         base_url=base_url,
@@ -79,21 +86,21 @@ def _peak_memory() -> float:
 
 
 async def run_all(numbers: Sequence[int], presses: int) -> list[Measurement]:
-    """Each number in flight in a process of its own; the server is in this one."""
+    """Measure each number in flight in a new process. The server runs in this one."""
     loop, spawn = asyncio.get_running_loop(), multiprocessing.get_context("spawn")
     measurements = []
     async with job_server() as server:
         for in_flight in numbers:
-            server.begin(seconds=0.0)  # done at the first look
-            with ProcessPoolExecutor(1, mp_context=spawn) as fresh:
+            server.begin(seconds=0.0)  # done at the first poll
+            with ProcessPoolExecutor(1, mp_context=spawn) as process:
                 address = f"{server.base_url}/akool"
-                measurements.append(await loop.run_in_executor(fresh, measure, address, in_flight, presses))
+                measurements.append(await loop.run_in_executor(process, measure, address, in_flight, presses))
                 print(row(measurements[-1]), flush=True)
     return measurements
 
 
 def row(measured: Measurement) -> str:
-    """A line of the table."""
+    """Return a line of the table."""
     cells = (
         f"{measured.in_flight:,}",
         f"{measured.finished:,}",
@@ -106,8 +113,8 @@ def row(measured: Measurement) -> str:
 
 
 def plot(measurements: Sequence[Measurement]) -> None:
-    """Both against the number in flight."""
-    from matplotlib.figure import Figure  # noqa: PLC0415 - the measured processes import this module, and not this
+    """Draw jobs per second and peak memory by the number of jobs in flight."""
+    from matplotlib.figure import Figure  # noqa: PLC0415 - the measured processes do not load matplotlib
 
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     numbers = [measured.in_flight for measured in measurements]
@@ -135,12 +142,18 @@ def plot(measurements: Sequence[Measurement]) -> None:
 def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--in-flight", type=int, nargs="+", default=[10, 100, 1000, 10_000])
-    parser.add_argument("--presses", type=int, default=20_000)
+    parser.add_argument(
+        "--in-flight",
+        type=int,
+        nargs="+",
+        default=[10, 100, 1000, 10_000],
+        help="maximum number of jobs in flight, for each run",
+    )
+    parser.add_argument("--presses", type=int, default=20_000, help="presses in each run")
     options = parser.parse_args()
     print(
         f"akool_async {our_version}, aiohttp {aiohttp.__version__}, Python {platform.python_version()}, "
-        f"{os.cpu_count()} CPUs: {options.presses:,} presses, each done at its first look"
+        f"{os.cpu_count()} CPUs: {options.presses:,} presses, each done at its first poll"
     )
     heads = ("in flight", "finished", "jobs/s", "CPU/job", "memory before", "peak memory")
     print("".join(f"{head:>14}" for head in heads), flush=True)

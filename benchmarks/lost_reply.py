@@ -1,7 +1,8 @@
-"""POSTs sent for one paid create call whose reply is lost, every client side by side. See README.md."""
+"""Count the POSTs that each client sends for one paid create call whose reply is lost. See README.md."""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import os
 import platform
@@ -20,15 +21,15 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
 REQUEST_TIMEOUT = 1.0
-LONGEST = 300.0
-"""Seconds after which a client that is still trying is stopped."""
+CLIENT_TIMEOUT = 300.0
+"""Seconds after which a client that still tries is stopped."""
 FAULTS = ("HTTP 500", "reset", "read timeout")
 EMULATED = {"HTTP 500": Fault.status(500, "after"), "reset": Fault.reset("after"), "read timeout": Fault.stall("after")}
 
 
 @define
 class LosingServer:
-    """Takes every POST, as a service that charges for each would, and loses every reply."""
+    """Receives every POST, as a service that charges for each would, and loses every reply."""
 
     fault: str
     base_url: str = ""
@@ -49,7 +50,7 @@ class LosingServer:
 
 @asynccontextmanager
 async def losing_server(fault: str) -> AsyncIterator[LosingServer]:
-    """A server on loopback for one client and one fault."""
+    """Start a server on loopback for one client and one fault."""
     server = LosingServer(fault)
     application = web.Application()
     application.router.add_route("*", "/{path:.*}", server.answer)
@@ -65,16 +66,16 @@ async def losing_server(fault: str) -> AsyncIterator[LosingServer]:
 
 
 async def create_with_fal(base_url: str) -> None:
-    """fal-client: submit."""
+    """Use fal-client: ``submit``."""
     import fal_client  # noqa: PLC0415
     from fal_client import client  # noqa: PLC0415
 
-    client.QUEUE_URL_FORMAT = f"{base_url}/"  # its host can be set, its https cannot
+    client.QUEUE_URL_FORMAT = f"{base_url}/"  # fal's own option sets the host, but always uses https
     await fal_client.AsyncClient(key="a:b", default_timeout=REQUEST_TIMEOUT).submit("owner/app", arguments={})
 
 
 async def create_with_replicate(base_url: str) -> None:
-    """replicate: predictions.create."""
+    """Use replicate: ``predictions.async_create``."""
     import replicate  # noqa: PLC0415
 
     client = replicate.Client("token", base_url=base_url, timeout=httpx.Timeout(REQUEST_TIMEOUT))
@@ -82,7 +83,7 @@ async def create_with_replicate(base_url: str) -> None:
 
 
 async def create_with_runway(base_url: str) -> None:
-    """runwayml: text_to_image.create."""
+    """Use runwayml: ``text_to_image.create``."""
     from runwayml import AsyncRunwayML  # noqa: PLC0415
 
     async with AsyncRunwayML(api_key="key", base_url=base_url, timeout=REQUEST_TIMEOUT) as client:
@@ -90,7 +91,7 @@ async def create_with_runway(base_url: str) -> None:
 
 
 async def create_with_openai(base_url: str) -> None:
-    """openai: images.generate."""
+    """Use openai: ``images.generate``."""
     from openai import AsyncOpenAI  # noqa: PLC0415
 
     async with AsyncOpenAI(api_key="key", base_url=base_url, timeout=REQUEST_TIMEOUT) as client:
@@ -106,21 +107,21 @@ PEERS: dict[str, Callable[[str], Awaitable[None]]] = {
 
 
 async def count_peer(name: str, fault: str) -> str:
-    """POSTs that a peer sends, and how it ends."""
+    """Return the number of POSTs that another client sends, and how its call ends."""
     async with losing_server(fault) as server:
         ending = ""
         try:
-            async with asyncio.timeout(LONGEST):
+            async with asyncio.timeout(CLIENT_TIMEOUT):
                 await PEERS[name](server.base_url)
         except TimeoutError:
-            ending = f"still trying after {LONGEST:.0f} s"
-        except Exception as error:  # noqa: BLE001 - whatever a peer raises is its answer
+            ending = f"still trying after {CLIENT_TIMEOUT:.0f} s"
+        except Exception as error:  # noqa: BLE001 - report every exception
             ending = type(error).__name__
         return f"{server.posts} ({ending})"
 
 
 async def count_ours(fault: str) -> str:
-    """POSTs that akool_async sends, by the ledger of a service that accepted and charged the first."""
+    """Return the number of POSTs that akool_async sends, from the emulator's ledger, and how its call ends."""
     async with (
         Emulator(speed=100) as emulator,
         AkoolSession(emulator.api_key, base_url=emulator.base_url, request_timeout=REQUEST_TIMEOUT) as akool,
@@ -135,7 +136,7 @@ async def count_ours(fault: str) -> str:
 
 
 async def main() -> None:
-    """Run every client against every fault at once, and print the table."""
+    """Run all clients concurrently, each with every fault, and print the table."""
     os.environ["FAL_KEY"] = "a:b"
     async with asyncio.TaskGroup() as group:
         tasks = {name: group.create_task(_each_fault(name)) for name in PEERS}
@@ -149,10 +150,11 @@ async def main() -> None:
 
 
 async def _each_fault(name: str) -> list[str]:
-    # One after the other: fal-client's address is global.
+    # One fault after the other, since fal-client's address is global.
     return [await count_peer(name, fault) for fault in FAULTS]
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
     with suppress(KeyboardInterrupt):
         asyncio.run(main())

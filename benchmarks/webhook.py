@@ -1,4 +1,4 @@
-"""What a webhook saves: upscales under a cap of 4, with polls alone and with webhooks, side by side. See README.md."""
+"""Compare upscales under a cap of 4 with polls only and with webhooks. See README.md."""
 
 from __future__ import annotations
 
@@ -28,35 +28,43 @@ if TYPE_CHECKING:
 
 CAP = 4
 SPEED = 10.0
-"""Times faster than AKOOL. The schedules are as much faster, so that their polls a job stay what they are."""
+"""Speed of the emulator, as a multiple of AKOOL's. The schedules are scaled too, so the polls per job do not change."""
 BUTTONS = ("U1", "U2", "U3", "U4")
-EXPERIENCE = 12
-"""Upscales before those that count: the schedule learns from them, and webhooks show that they come."""
+WARM_UP = 12
+"""Upscales that do not count: the schedule learns from them, and the session sees that webhooks arrive."""
 WEBHOOK = "webhook"
 MAX_POLLS, MIN_THROUGHPUT = 1.0, 99.0
+"""The targets of the webhook: polls per job, and percentage of the ideal throughput."""
 
 
 @frozen
 class Row:
-    """What one contender needed."""
+    """The results of one contender."""
 
     name: str
     polls: float
-    """A job, on average."""
+    """Mean polls per job."""
     delay: float
-    """Milliseconds between the end of a job and its being known, on average, at the emulator's speed."""
+    """Mean milliseconds between the end of a job and its outcome, at the emulator's speed."""
     delay_95: float
+    """The 95th percentile of these milliseconds."""
     throughput: float
-    """Per cent of what the slots could do, were each taken again at the very end of its job."""
+    """Throughput, as a percentage of what is possible if every slot is reused the instant its job ends."""
 
 
 async def run_one(name: str, polling: Polling, jobs: int) -> Row:
-    """``jobs`` upscales under the cap."""
+    """Make upscales under the cap, and measure them.
+
+    Args:
+        name: The contender's name. ``WEBHOOK`` uses webhooks.
+        polling: Its schedule.
+        jobs: The number of upscales that count.
+    """
     async with (
-        Emulator(speed=SPEED, seed=1, credits=10 * (jobs + EXPERIENCE)) as emulator,
+        Emulator(speed=SPEED, seed=1, credits=10 * (jobs + WARM_UP)) as emulator,
         _open_session(emulator, polling, with_webhook=name == WEBHOOK) as akool,
     ):
-        await _press(emulator, akool, EXPERIENCE)
+        await _press(emulator, akool, WARM_UP)
         before, posts_before, began = akool.counters().polls, len(emulator.ledger.posts), time.time()
         delays = await _press(emulator, akool, jobs)
         seconds = time.time() - began
@@ -72,7 +80,7 @@ async def run_one(name: str, polling: Polling, jobs: int) -> Row:
 
 
 async def _press(emulator: Emulator, akool: AkoolSession, jobs: int) -> list[float]:
-    """Upscale. Returns the seconds between each end and its being known."""
+    """Make upscales. Return the seconds between the end of each and its outcome."""
     images = [emulator.add_image() for _ in range(-(-jobs // len(BUTTONS)))]
     presses = [(image_id, button) for image_id in images for button in BUTTONS][:jobs]
     return [
@@ -81,7 +89,7 @@ async def _press(emulator: Emulator, akool: AkoolSession, jobs: int) -> list[flo
 
 
 def _ideal_seconds(durations: list[float]) -> float:
-    """From the first press to the last end, were each slot taken again at the very end of its job."""
+    """Return the seconds that the jobs take if every slot is reused the instant its job ends."""
     slots = [0.0] * CAP
     for duration in durations:
         heapq.heappush(slots, heapq.heappop(slots) + duration)
@@ -117,7 +125,7 @@ async def _open_session(emulator: Emulator, polling: Polling, *, with_webhook: b
 
 
 async def run_all(jobs: int) -> list[Row]:
-    """All at once: each has an emulator of its own, and hardly anything to do."""
+    """Run all contenders concurrently, each with its emulator. They need little CPU time."""
     contenders = {
         "ExponentialPolling": _exponential(),
         "AdaptivePolling": _adaptive(),
@@ -135,9 +143,9 @@ def _adaptive() -> AdaptivePolling:
 
 
 def main() -> int:
-    """Run from the command line; the exit status is 1 where the webhook misses a target."""
+    """Run from the command line. Return 1 if the webhook misses a target."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--jobs", type=int, default=200)
+    parser.add_argument("--jobs", type=int, default=200, help="upscales of each contender")
     options = parser.parse_args()
     print(
         f"akool_async {version('akool-async')}, aiohttp {version('aiohttp')}, Python {platform.python_version()}: "
