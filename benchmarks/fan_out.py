@@ -18,6 +18,7 @@ from attrs import frozen
 
 from akool_async import AkoolSession, ButtonPress, ExponentialPolling
 from akool_async import __version__ as our_version
+from benchmarks._contenders import source_image
 from benchmarks._job_server import job_server
 
 if TYPE_CHECKING:
@@ -60,11 +61,15 @@ def measure(base_url: str, in_flight: int, presses: int) -> Measurement:
         base_url: The job server's address.
         in_flight: Maximum number of jobs in flight.
         presses: Number of presses.
+
+    Raises:
+        AkoolError: A press failed.
     """
-    return asyncio.run(_measure(base_url, in_flight, presses))
+    return asyncio.run(measure_here(base_url, in_flight, presses))
 
 
-async def _measure(base_url: str, in_flight: int, presses: int) -> Measurement:
+async def measure_here(base_url: str, in_flight: int, presses: int) -> Measurement:
+    """Run one fan-out in this event loop. See :func:`measure`."""
     interval = in_flight / MAX_JOBS_PER_SECOND
     async with AkoolSession(
         "benchmark-key",
@@ -72,11 +77,12 @@ async def _measure(base_url: str, in_flight: int, presses: int) -> Measurement:
         max_concurrent_upscales=in_flight,
         polling=ExponentialPolling(initial=interval, factor=1, max_interval=interval),
     ) as akool:
-        inputs = (ButtonPress(f"{number:024x}", "U1") for number in range(presses))
+        inputs = (ButtonPress(source_image(number), "U1") for number in range(presses))
         finished, memory_before = 0, _peak_memory()
         began, cpu_began = time.monotonic(), time.process_time()
         async for outcome in akool.fan_out(inputs, max_in_flight=in_flight, preflight=False):
-            finished += outcome.error is None
+            outcome.unwrap()
+            finished += 1
         seconds, cpu_seconds = time.monotonic() - began, time.process_time() - cpu_began
     return Measurement(in_flight, finished, seconds, cpu_seconds, memory_before, _peak_memory())
 
