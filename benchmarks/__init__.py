@@ -1,1 +1,1 @@
-"""Figures, each made by one command; see README.md."""
+"""Benchmarks. Each is one command: see README.md."""

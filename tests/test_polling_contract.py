@@ -1,4 +1,4 @@
-"""What a schedule of the user's own is given: ``Progress`` before each poll, ``Finished`` once."""
+"""A user's own schedule gets ``Progress`` before each poll, and ``Finished`` once for each operation."""
 
 import asyncio
 
@@ -17,7 +17,7 @@ DONE = {"image": f"https://cdn.example/{CREATED + 40}.png", "create_time": CREAT
 
 
 class Recorder:
-    """Polls every 10 ms, and keeps what it was given."""
+    """A schedule that polls every ``delay`` seconds and keeps its arguments."""
 
     def __init__(self, delay=0.01):
         self.delay = delay
@@ -36,28 +36,28 @@ def image(status, **fields):
     return {"code": 1000, "data": {"_id": "image-1", "image_status": status, "op_button": "U1", **fields}}
 
 
-async def test_a_schedule_is_told_what_the_polls_saw():
-    """Kind, ages, the number of polls, the last status, and since when the operation was seen processing."""
+async def test_a_schedule_gets_the_progress_that_polls_saw():
+    """Progress has the kind, the age, the number of polls, the last status, and the age at the first status 2."""
     polling = Recorder()
     replies = [image(1), image(1), {"status": 502}, image(2), image(2), image(3, **DONE)]
     async with scripted_server(*replies) as server:
         async with AkoolSession(KEY, base_url=server.base_url, polling=polling) as akool:
             await (await akool.upscale("image-0", 1)).wait_until_complete()
-    before = polling.progress
-    assert [seen.kind for seen in before] == ["upscale"] * 5
-    assert [seen.polls for seen in before] == [0, 1, 2, 3, 4]
-    assert [seen.status for seen in before] == [1, 1, 1, 2, 2]
-    ages = [seen.age for seen in before]
+    seen = polling.progress
+    assert [progress.kind for progress in seen] == ["upscale"] * 5
+    assert [progress.polls for progress in seen] == [0, 1, 2, 3, 4]
+    assert [progress.status for progress in seen] == [1, 1, 1, 2, 2]
+    ages = [progress.age for progress in seen]
     assert ages == sorted(ages)
     assert ages[0] == 0.0
-    assert [seen.processing_since for seen in before[:3]] == [None] * 3
-    since = before[3].processing_since
-    assert before[4].processing_since == since
+    assert [progress.processing_since for progress in seen[:3]] == [None] * 3
+    since = seen[3].processing_since
+    assert seen[4].processing_since == since
     assert ages[2] < since <= ages[3]
 
 
 async def test_a_schedule_learns_when_each_status_was_seen():
-    """The ages bound the moments of both changes of status and of the end, and the duration is AKOOL's."""
+    """The ages bound the times of both status changes and of the end. The duration is by AKOOL's clock."""
     polling = Recorder()
     async with scripted_server(image(1), image(1), image(1), image(2), image(2), image(3, **DONE)) as server:
         async with AkoolSession(KEY, base_url=server.base_url, polling=polling) as akool:
@@ -65,12 +65,12 @@ async def test_a_schedule_learns_when_each_status_was_seen():
     (finished,) = polling.finished
     assert finished.kind == "upscale"
     assert 0 < finished.queued_at < finished.processing_at < finished.running_at < finished.ended_at
-    # Of what AKOOL's clock says only as much is taken as the polls allow.
+    # AKOOL's duration is 0.04 s. It is limited to the range that the polls allow.
     assert finished.duration == max(min(0.04, finished.ended_at), finished.running_at)
 
 
-async def test_what_no_poll_saw_is_not_made_up():
-    """An operation that the first poll sees finished, without AKOOL's times, has an age of its end and no more."""
+async def test_times_that_no_poll_saw_are_not_invented():
+    """If the first poll sees the end, and AKOOL reports no times, only the age at the end is known."""
     polling = Recorder()
     async with scripted_server(image(1), image(3, image="https://cdn.example/1.png")) as server:
         async with AkoolSession(KEY, base_url=server.base_url, polling=polling) as akool:
@@ -80,18 +80,18 @@ async def test_what_no_poll_saw_is_not_made_up():
     assert finished.ended_at > 0
 
 
-async def test_a_schedule_does_not_know_the_age_of_what_was_not_pressed_here():
-    """Such an operation has no kind, though its button is known, and nothing is learned of it."""
+async def test_the_age_of_a_resumed_operation_is_not_known():
+    """Its progress has no kind, although its button is known, and the schedule does not learn from it."""
     polling = Recorder()
     async with scripted_server(image(1), image(2), image(3, **DONE)) as server:
         async with AkoolSession(KEY, base_url=server.base_url, polling=polling) as akool:
             await akool.resume('{"version": 1, "id": "image-1", "button": "U1"}').wait_until_complete()
-    assert [(seen.kind, seen.status) for seen in polling.progress] == [(None, 1), (None, 2)]
+    assert [(progress.kind, progress.status) for progress in polling.progress] == [(None, 1), (None, 2)]
     assert polling.finished == []
 
 
 async def test_an_abandoned_operation_is_learned_from_once():
-    """Nobody waits any more: it ran for so long at least. Its end, waited for later, is not one more."""
+    """If nobody waits any longer, the schedule learns how long it ran at least. Its later end is not learned too."""
     polling = Recorder()
     async with Emulator(speed=0.1) as slow, slow.session(polling=polling) as akool:
         operation = await akool.vary(slow.add_image(), 1)
@@ -108,7 +108,7 @@ async def test_an_abandoned_operation_is_learned_from_once():
 
 
 async def test_a_webhook_dates_the_end(emulator):
-    """The age of the end is that of the webhook, which is before that of the poll that it caused."""
+    """The end is dated by the webhook, and not by the later poll that the webhook caused."""
     polling = Recorder(delay=30.0)
     async with called_back(emulator, polling=polling, timing=evolve(QUICK, fallback_poll_interval=60.0)) as akool:
         emulator.faults.script("get_image_result", Fault.slow(0.3))

@@ -1,4 +1,4 @@
-"""When to poll and when to try again: pure schedules and judgements."""
+"""The schedules of polls and of retries, which only compute."""
 
 import math
 from datetime import UTC, datetime, timedelta
@@ -26,8 +26,8 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @given(initial=SECONDS, factor=st.floats(1, 10), longest=SECONDS, jitter=st.floats(0, 1))
-def test_polling_grows_to_its_cap_and_never_past_it(initial, factor, longest, jitter):
-    """Every interval lies within the jitter of initial x factor^n, and never passes max_interval."""
+def test_delays_between_polls_grow_up_to_max_interval(initial, factor, longest, jitter):
+    """The n-th delay is within the jitter of initial x factor^n, and never above max_interval."""
     assume(initial <= longest)
     polling = ExponentialPolling(initial=initial, factor=factor, max_interval=longest, jitter=jitter)
     for n in range(60):
@@ -37,14 +37,14 @@ def test_polling_grows_to_its_cap_and_never_past_it(initial, factor, longest, ji
         assert plain * (1 - jitter) * 0.999 <= interval <= plain * (1 + jitter) * 1.001
 
 
-def test_polling_as_documented():
+def test_default_delays_between_polls():
     """Without jitter the default polls after 1, 1.5, 2.25, 3, 3, ... seconds."""
     polling = ExponentialPolling(jitter=0)
     assert [polling.next_delay(progress("upscale", polls=polls)) for polls in range(5)] == [1.0, 1.5, 2.25, 3.0, 3.0]
 
 
-def test_operations_started_together_do_not_ask_together():
-    """Jitter makes two schedules differ."""
+def test_operations_that_start_together_are_polled_at_different_times():
+    """Jitter makes the delays of two operations differ."""
     polling = ExponentialPolling()
     one, other = ([polling.next_delay(progress(polls=polls)) for polls in range(10)] for _ in range(2))
     assert one != other
@@ -52,23 +52,23 @@ def test_operations_started_together_do_not_ask_together():
 
 @pytest.mark.parametrize("name", ["initial", "factor", "max_interval", "jitter"])
 @pytest.mark.parametrize("value", [math.nan, math.inf, -1, True, "1", None])
-def test_a_schedule_that_makes_no_sense_is_refused(name, value):
-    """Each parameter is checked and named."""
+def test_a_wrong_parameter_of_a_schedule_is_refused(name, value):
+    """The error names the parameter."""
     with pytest.raises(ValueError, match=name):
         ExponentialPolling(**{name: value})
 
 
 @given(first=SECONDS, longest=SECONDS)
-def test_waits_between_tries_double_up_to_a_cap(first, longest):
-    """Each wait lies between half and all of the doubled one, and never passes the cap."""
+def test_waits_between_tries_double_up_to_the_longest(first, longest):
+    """The n-th wait is between half of first x 2^n and all of it, and never above the longest."""
     for n, wait in enumerate(islice(growing_waits(first, longest), 60)):
         plain = min(first * 2**n, longest)
         assert plain / 2 * 0.999 <= wait <= plain * 1.001
 
 
 @given(st.text() | st.integers().map(str) | st.floats().map(str))
-def test_any_retry_after_is_bounded_or_nothing(header):
-    """Whatever the header says, the pause is None or between 0 and ten minutes."""
+def test_the_pause_for_any_retry_after_is_bounded(header):
+    """For any header, the pause is None or at most ten minutes."""
     pause = retry_after_seconds(header, NOW)
     assert pause is None or 0 <= pause <= MAX_RETRY_AFTER
 
@@ -86,46 +86,46 @@ def test_any_retry_after_is_bounded_or_nothing(header):
     ],
 )
 def test_retry_after_is_seconds_or_a_date(header, pause):
-    """Both documented forms are read, nonsense is nothing."""
+    """HTTP allows seconds and a date. Any other header is ignored."""
     assert retry_after_seconds(header, NOW) == pause
 
 
-@given(paces=st.lists(st.none() | st.floats(0, 100), min_size=1, max_size=20))
-def test_paced_tries_end_by_time_and_keep_retry_after(paces):
-    """Whatever pace AKOOL asks for is kept, and after 15 minutes of nothing else the tries end."""
+@given(pauses=st.lists(st.none() | st.floats(0, 100), min_size=1, max_size=20))
+def test_throttled_tries_keep_retry_after_and_end_in_time(pauses):
+    """No pause is shorter than Retry-After. After 15 minutes of throttled tries, the tries end."""
     retry, now = ThrottledRetry(Timing()), 0.0
-    for pace in islice(cycle(paces), 2000):
-        pause = retry.pause_after(e.RateLimitedError(1005, "often", retry_after=pace), now)
+    for retry_after in islice(cycle(pauses), 2000):
+        pause = retry.pause_after(e.RateLimitedError(1005, "too often", retry_after=retry_after), now)
         if pause is None:
             break
-        assert pause >= (pace or 0.0)
+        assert pause >= (retry_after or 0.0)
         now += pause
     else:
-        pytest.fail("it never ended")
+        pytest.fail("the tries did not end")
     assert now <= Timing().throttle_timeout
 
 
-def test_refusals_long_ago_do_not_count():
-    """A single refusal after minutes without one is not the end of a streak."""
-    retry, often = ThrottledRetry(Timing()), e.RateLimitedError(1005, "often")
-    assert retry.pause_after(often, 0.0) is not None
-    assert retry.pause_after(often, 2 * Timing().throttle_timeout) is not None
+def test_earlier_throttling_does_not_count():
+    """A throttled try long after the previous one starts a new limit of time."""
+    retry, throttled = ThrottledRetry(Timing()), e.RateLimitedError(1005, "too often")
+    assert retry.pause_after(throttled, 0.0) is not None
+    assert retry.pause_after(throttled, 2 * Timing().throttle_timeout) is not None
 
 
-def test_undelivered_tries_end_by_count():
-    """A POST that never arrives is sent six times in all."""
+def test_an_undelivered_post_is_sent_six_times():
+    """A POST that never reaches AKOOL is sent six times in total."""
     retry = DeliveryRetry(Timing(), 0.0)
     assert [retry.next_wait(1.0) is None for _ in range(MAX_UNDELIVERED)] == [False] * (MAX_UNDELIVERED - 1) + [True]
 
 
-def test_undelivered_tries_end_by_time():
-    """A POST that each time takes the whole request timeout without being sent is not tried for minutes."""
+def test_tries_of_an_undelivered_post_end_in_time():
+    """If each try takes 30 s and does not reach AKOOL, there are two tries."""
     retry = DeliveryRetry(Timing(), 0.0)
     assert [retry.next_wait(now) is None for now in (30.0, 60.0)] == [False, True]
 
 
-def test_failures_in_a_row_end_by_count_or_by_time():
-    """Either bound is the end; waits stretch tenfold at most."""
+def test_failed_polls_in_a_row_are_limited_by_count_and_time():
+    """Polls end at either limit. Until then, failures lengthen the waits, at most tenfold."""
     failures = ConsecutiveFailures(timeout=100)
     stretches = []
     for now in range(MAX_FAILED_POLLS - 1):
@@ -138,7 +138,7 @@ def test_failures_in_a_row_end_by_count_or_by_time():
 
 
 def test_failed_polls_do_not_stretch_the_fallback_of_webhooks():
-    """While webhooks arrive, an operation is polled every 60 seconds, also after polls that failed."""
+    """While webhooks arrive, an operation is polled every 60 seconds, even after failed polls."""
     timing, webhooks = Timing(), WebhookStatistics(Timing().webhook_grace)
     schedule = Schedule(ExponentialPolling(initial=5.0, max_interval=5.0, jitter=0), timing, webhooks)
     tracked = TrackedOperation("image-1", None)

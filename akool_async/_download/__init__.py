@@ -1,1 +1,1 @@
-"""Downloads: pictures on disk."""
+"""Downloads of pictures to files."""

@@ -1,1 +1,1 @@
-"""Fan-outs: many presses and prompts, pulled lazily, bounded, within a budget."""
+"""Fan-outs: many prompts and presses, read lazily, limited in number, within a budget."""

@@ -1,1 +1,1 @@
-"""Limits: operations that run at AKOOL, requests per second, POSTs under way, credits, waits."""
+"""Limits on running operations, requests per second, POSTs under way, credits and waits."""

@@ -1,1 +1,1 @@
-"""Submissions: one paid POST each, from queueing to its outcome."""
+"""Submissions: each takes one paid POST from the queue to its outcome."""

@@ -1,16 +1,16 @@
 """The `akool` command. Needs the extra `cli`.
 
-The rooms, from the command line down; each imports only from those below it::
+Its modules and packages, from the command line down. Each imports only from those below it::
 
-    app            the tree of commands, and how each ends
-    commands/      one file for each command, or family of commands: its options and what it does
+    app            the tree of commands, and the end of each
+    commands/      one file for each command or family of commands: its options and its work
     options        options that several commands take
-    batch/         `akool fan-out`: the file of presses, the plan, the run, the output that a later run continues
+    batch/         `akool fan-out`: the input file, the plan, the run, the output that a later run continues
     following/     the progress of a few operations, from the POST to the pictures on disk, in a live table
     gallery/       the page of `--gallery` and of the demo
     account        keys, sessions and stores
     exit_status    the exit statuses, and which errors lead to them
-    outcomes/      the outcome of a press: its line of JSON, its charge, what to do about a lost id
+    outcomes/      the outcome of a press: its line of JSON, its charge, what to do if its id is lost
     messages       errors as sentences for people
     output/        stdout, stderr, terminals, folders
     signals        Ctrl-C, SIGTERM and SIGHUP

@@ -1,4 +1,6 @@
-"""Fan-outs that survive the end of their process, on one machine or many. Needs the extra `durable`.
+"""Fan-outs whose jobs are stored and survive the end of their process, on one machine or many.
+
+Needs the extra `durable`.
 
 .. include:: README.md
 """

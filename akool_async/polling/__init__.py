@@ -1,4 +1,4 @@
-"""When to poll Get Image Result: schedules, learned durations and the plan made of them. Nothing waits here."""
+"""Schedules that decide when to poll Get Image Result. They only compute: the session sends the polls and waits."""
 
 from akool_async.polling.adaptive import AdaptivePolling
 from akool_async.polling.exponential import ExponentialPolling

@@ -1,7 +1,7 @@
-"""AKOOL's webhooks: verified here and passed to ``AkoolSession.notify``.
+"""AKOOL's webhooks: how to verify them and pass them to ``AkoolSession.notify``.
 
-Needs the extra ``webhooks`` (cryptography). Handlers that receive webhooks are ``akool_async.webhooks.aiohttp`` and
-``akool_async.webhooks.asgi``.
+Needs the extra ``webhooks`` (cryptography). The handlers for web frameworks are in
+``akool_async.webhooks.aiohttp`` and ``akool_async.webhooks.asgi``.
 
 .. include:: README.md
 """

@@ -1,1 +1,1 @@
-"""`akool fan-out`: the file of prompts and presses, the plan, the run, the output that a later run continues."""
+"""`akool fan-out`: the input file, the plan, the run, the output that a later run continues."""

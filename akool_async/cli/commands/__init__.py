@@ -1,1 +1,1 @@
-"""One file for each command, or family of commands: its options and what it does."""
+"""One file for each command or family of commands: its options and its work."""

@@ -1,1 +1,1 @@
-"""One page that shows images, their buttons and what became of them."""
+"""The gallery: one page with images, their buttons, and the outcome of each press."""

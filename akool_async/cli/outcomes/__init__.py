@@ -1,1 +1,1 @@
-"""The outcome of a press: its line of JSON, its charge, and what to do about a lost id."""
+"""The outcome of a press: its line of JSON, its charge, and what to do if its id is lost."""
