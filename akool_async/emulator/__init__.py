@@ -1,7 +1,7 @@
 """An emulator of AKOOL's image API on this machine, for the demo, the library's tests and yours.
 
-It is written from AKOOL's documentation and does not import the client, so they cannot share a bug. Pictures need the
-extra ``emulator`` (Pillow). Webhooks need the extra ``webhooks`` (cryptography).
+It is written from AKOOL's documentation and shares no code with the client, so they cannot share a bug. Pictures need
+the extra ``emulator`` (Pillow). Webhooks need the extra ``webhooks`` (cryptography).
 
 .. include:: README.md
 """
