@@ -1,6 +1,7 @@
 """AdaptivePolling: what it learns, when it polls, and that it is never lost. Its figures: benchmarks/polling.py."""
 
 import asyncio
+import json
 import math
 import random
 
@@ -10,31 +11,55 @@ from hypothesis import strategies as st
 
 from akool_async import AdaptivePolling, AkoolSession, ExponentialPolling
 from akool_async.emulator import Emulator
-from akool_async.polling import Finished
-from akool_async.polling.durations import MAX_JOBS, Distribution, Durations
-from akool_async.polling.plan import MAX_TAIL_DELAY, plan_polls
+from akool_async.polling import Finished, Progress
+from akool_async.polling.estimate import Interval, Prior, estimate
+from akool_async.polling.kinds import LATE_JOBS, MAX_JOBS
+from akool_async.polling.plan import MAX_TAIL_DELAY, Distribution, PhasedPlan, plan_polls
 from tests.support.schedules import FAST, progress
 
 AGES = st.floats(0, 1e6)
+MAYBE = st.none() | AGES
 JOBS = st.lists(
-    st.tuples(st.floats(0, 1e4), st.none() | st.floats(0, 1e4)).map(
-        lambda job: (job[0], None if job[1] is None else job[0] + job[1])
+    st.builds(
+        Finished,
+        kind=st.sampled_from(["upscale", "variation", "prompt"]),
+        running_at=AGES,
+        ended_at=st.none() | st.floats(0.001, 1e6),
+        queued_at=AGES,
+        processing_at=MAYBE,
+        duration=st.none() | st.floats(0.001, 1e6),
     ),
     min_size=1,
     max_size=40,
 )
+INTERVALS = st.lists(
+    st.tuples(AGES, AGES | st.just(math.inf)).map(lambda ends: Interval(min(ends), max(ends))), max_size=40
+)
+PRIOR = Prior(math.log(30.0))
 
 
-def poll(polling, duration):
+def poll(polling, duration, *, queue=0.0, exact=True, kind="upscale"):
     """Poll one job as a session does; returns its polls and how many seconds after its end it was seen."""
-    age, polls, running_at = 0.0, 0, 0.0
+    age, polls, running_at, queued_at, processing_at = 0.0, 0, 0.0, 0.0, None
     while True:
-        age += polling.next_delay(progress("upscale", age=age, polls=polls))
+        status = None if not polls else 1 if processing_at is None else 2
+        age += polling.next_delay(Progress(kind, age, polls, status, processing_at))
         polls += 1
         if age >= duration:
-            polling.learn(Finished(kind="upscale", running_at=running_at, ended_at=age))
+            known = duration if exact else None
+            polling.learn(Finished(kind, running_at, age, queued_at, processing_at, known))
             return polls, age - duration
         running_at = age
+        if age < queue:
+            queued_at = age
+        elif processing_at is None:
+            processing_at = age
+
+
+def cost(polling, durations, **options):
+    """Polls and eight times the detection delay of these jobs, a job."""
+    costs = [polls + 8 * delay for polls, delay in (poll(polling, duration, **options) for duration in durations)]
+    return sum(costs) / len(costs)
 
 
 def learned(durations, **options):
@@ -50,13 +75,30 @@ def lognormal(seed, jobs, median=20.0, sigma=0.35):
 
 
 def test_it_starts_as_plain_back_off():
-    """Knowing nothing, or for an operation of unknown kind, it polls exactly as its fallback does."""
+    """Before any job has ended, or for an operation of unknown kind, it polls exactly as its fallback does."""
     fallback = ExponentialPolling(jitter=0)
     polling = AdaptivePolling(fallback=fallback)
     assert [polling.next_delay(progress("upscale", polls=polls)) for polls in range(5)] == [1.0, 1.5, 2.25, 3.0, 3.0]
     polling = learned(lognormal(1, 50), fallback=fallback)
     assert [polling.next_delay(progress(None, polls=polls)) for polls in range(3)] == [1.0, 1.5, 2.25]
-    assert [polling.next_delay(progress("variation", polls=polls)) for polls in range(3)] == [1.0, 1.5, 2.25]
+
+
+def test_one_job_is_enough_to_poll_less_than_back_off():
+    """After a single job like those that AKOOL is known for, the next ones cost less than with plain back-off."""
+    plain = cost(ExponentialPolling(), lognormal(20, 200))
+    costs = []
+    for first in lognormal(21, 12):
+        polling = learned([first])
+        kept = polling.to_json()
+        costs += [cost(AdaptivePolling.from_json(kept), [duration]) for duration in lognormal(22, 10)]
+    assert sum(costs) / len(costs) < plain
+
+
+def test_a_kind_that_was_not_seen_yet_is_judged_by_the_others():
+    """If upscales take a tenth of the usual time, the first variation is polled much earlier than usual."""
+    quick = learned([2.0, 2.2, 1.9, 2.1, 2.0], jitter=0)
+    usual = learned([36.0, 38.0, 34.0, 35.0, 37.0], jitter=0)
+    assert quick.next_delay(progress("variation")) < 0.5 * usual.next_delay(progress("variation"))
 
 
 def test_once_it_knows_it_does_not_poll_early():
@@ -77,63 +119,119 @@ def test_it_costs_less_than_plain_back_off():
 
 
 def test_abandoned_waits_do_not_teach_that_jobs_are_short():
-    """Where half of the waits end after 20 s, the learned distribution still knows of the longer jobs."""
+    """If half of the waits end after 20 s, the estimate still knows of the longer jobs."""
     rng = random.Random(5)
-    everything, censored, naive = Durations(), Durations(), Durations()
+    everything, censored, naive = [], [], []
     for duration in lognormal(6, MAX_JOBS):
-        everything.add(duration - 0.1, duration)
+        everything.append(Interval(duration, duration))
         if rng.random() < 0.5 and duration > 20:
-            censored.add(20.0, None)
+            censored.append(Interval(20.0, math.inf))
         else:
-            censored.add(duration - 0.1, duration)
-            naive.add(duration - 0.1, duration)
+            censored.append(everything[-1])
+            naive.append(everything[-1])
 
-    def running_at_25(durations):
-        distribution = durations.estimate()
-        return next(1 - ended for age, ended in zip(distribution.ages, distribution.ended, strict=True) if age >= 25)
+    def running_at_25(seen):
+        return 1 - estimate(seen, PRIOR).below(25.0)
 
     truth = running_at_25(everything)
     assert abs(running_at_25(censored) - truth) < 0.6 * abs(running_at_25(naive) - truth)
 
 
-def test_it_follows_when_jobs_become_faster_or_slower():
-    """After a change of the service the cost of a job comes back to what it was, in proportion."""
-    polling = learned(lognormal(7, 100))
-    for median in (60.0, 10.0):
-        for duration in lognormal(8, 150, median):
-            poll(polling, duration)
-        delays = [poll(polling, duration)[1] for duration in lognormal(9, 50, median)]
-        assert sum(delays) / len(delays) < 0.1 * median
+def test_two_humps_are_found():
+    """If jobs take either some 12 s or some 40 s, few are expected in between."""
+    seen = [Interval(each, each) for each in (*lognormal(30, 18, 12.0, 0.1), *lognormal(31, 12, 40.0, 0.1))]
+    mixture = estimate(seen, PRIOR)
+    assert mixture.below(28.0) - mixture.below(17.0) < 0.05
+    assert 0.5 < mixture.below(20.0) < 0.7
 
 
-@given(jobs=JOBS, ages=st.lists(AGES, max_size=20))
-@settings(max_examples=50)
-def test_whatever_it_learns_each_interval_makes_sense(jobs, ages):
-    """Any jobs, abandoned ones and absurd ones included, lead to intervals above zero and without end in sight."""
-    polling = AdaptivePolling()
-    for running_at, ended_at in jobs:
-        polling.learn(Finished(kind="upscale", running_at=running_at, ended_at=ended_at))
-    for age in ages:
-        interval = polling.next_delay(progress("upscale", age=age, polls=3))
-        assert 0 < interval < math.inf
+def test_jobs_known_by_their_polls_alone_teach_nearly_as_much():
+    """Intervals of three seconds around each end lead to about the median that the exact durations lead to."""
+    exact = [Interval(each, each) for each in lognormal(32, 30)]
+    rough = [
+        Interval(each.low - 3 * share, each.low + 3 * (1 - share))
+        for each, share in zip(exact, [0.2, 0.8] * 15, strict=True)
+    ]
+    assert estimate(rough, PRIOR).quantile(0.5) == pytest.approx(estimate(exact, PRIOR).quantile(0.5), rel=0.05)
 
 
-@given(jobs=JOBS)
-@settings(max_examples=50)
-def test_an_estimate_is_a_distribution(jobs):
-    """What is estimated from any jobs grows from 0 towards 1 over growing ages."""
-    durations = Durations()
-    durations.add(1.0, 2.0)
-    for running_at, ended_at in jobs:
-        durations.add(running_at, ended_at)
-    if not durations.ended:
-        return
-    distribution = durations.estimate()
-    assert list(distribution.ages) == sorted(distribution.ages)
-    assert all(0 <= ended <= 1 + 1e-9 for ended in distribution.ended)
-    assert all(
-        later >= earlier - 1e-9 for earlier, later in zip(distribution.ended, distribution.ended[1:], strict=False)
+def test_queue_and_work_are_learned_apart():
+    """Once polls have seen jobs queue, the next poll counts from when a job was seen processing."""
+    rng = random.Random(33)
+    polling = AdaptivePolling(jitter=0)
+    for _ in range(40):
+        queue, work = rng.lognormvariate(math.log(15), 0.7), rng.lognormvariate(math.log(18), 0.1)
+        poll(polling, queue + work, queue=queue)
+    assert isinstance(polling._kinds["upscale"].plan, PhasedPlan)
+    for seen_at in (15.0, 40.0):
+        wait = polling.next_delay(Progress("upscale", seen_at, 3, 2, seen_at))
+        assert 3 < wait < 18  # it may have begun any time since the poll before
+
+
+def test_seen_processing_immediately_it_plans_by_age_alone():
+    """If no poll ever sees a job queue, the status changes nothing."""
+    polling = learned(lognormal(34, 40), jitter=0)
+    assert polling.next_delay(Progress("upscale", 20.0, 3, 1, None)) == polling.next_delay(
+        Progress("upscale", 20.0, 3, 2, 10.0)
     )
+
+
+@pytest.mark.parametrize("factor", [2.0, 0.5])
+def test_it_notices_a_change_within_fifteen_jobs(factor):
+    """After durations double or halve it soon costs about what it costs one that never knew the old ones."""
+    changed, fresh = learned(lognormal(7, 60)), AdaptivePolling()
+    for duration in lognormal(8, 15, 20.0 * factor):
+        poll(changed, duration)
+        poll(fresh, duration)
+    later = lognormal(9, 60, 20.0 * factor)
+    assert len(changed._kinds["upscale"].jobs) <= 20
+    assert cost(changed, later) < 1.15 * cost(fresh, later)
+
+
+def test_four_late_jobs_shift_the_plan_of_the_others():
+    """If four running jobs are later than nearly all before, the next one is first polled later than before."""
+    polling = learned(lognormal(40, 40), jitter=0)
+    before = polling.next_delay(progress("upscale"))
+    for polls in range(8, 12):
+        for _ in range(LATE_JOBS):
+            polling.next_delay(progress("upscale", age=60.0, polls=polls))
+    assert polling.next_delay(progress("upscale")) > 1.3 * before
+
+
+def test_one_late_job_does_not_shift_the_plan():
+    """One slow job, polled a dozen times, says nothing of the others."""
+    polling = learned(lognormal(40, 40), jitter=0)
+    before = polling.next_delay(progress("upscale"))
+    for polls in range(8, 20):
+        polling.next_delay(progress("upscale", age=60.0 + polls, polls=polls))
+    assert polling.next_delay(progress("upscale")) == before
+
+
+@given(jobs=JOBS, ages=st.lists(st.tuples(AGES, MAYBE), max_size=10))
+@settings(max_examples=60, deadline=None)
+def test_whatever_it_learns_each_interval_makes_sense(jobs, ages):
+    """Any jobs, also absurd ones, lead to intervals that are finite and above zero, and can be kept as a text."""
+    polling = AdaptivePolling()
+    for job in jobs:
+        polling.learn(job)
+        assert 0 < polling.next_delay(progress(job.kind)) < math.inf
+    for age, since in ages:
+        interval = polling.next_delay(Progress("upscale", age, 3, 2 if since else 1, since))
+        assert 0 < interval < math.inf
+    again = AdaptivePolling.from_json(polling.to_json())
+    assert 0 < again.next_delay(progress("upscale")) < math.inf
+
+
+@given(seen=INTERVALS)
+@settings(max_examples=60, deadline=None)
+def test_an_estimate_is_a_distribution(seen):
+    """What is estimated from any jobs grows from 0 towards 1 over growing ages."""
+    mixture = estimate(seen, PRIOR)
+    distribution = Distribution.of(mixture)
+    assert sum(bell.share for bell in mixture.bells) == pytest.approx(1.0)
+    assert list(distribution.ages) == sorted(set(distribution.ages))
+    assert all(0 <= ended <= 1 + 1e-9 for ended in distribution.ended)
+    assert list(distribution.ended) == sorted(distribution.ended)
 
 
 @given(
@@ -198,8 +296,13 @@ def test_what_was_learned_can_be_kept_for_another_process():
     [
         "",
         "[]",
+        '{"version": 3, "kinds": {}}',
+        '{"version": 2, "kinds": {"upscale": [[1, 2]]}}',
+        '{"version": 2, "kinds": {"upscale": [[null, 2, 0, null, null]]}}',
+        '{"version": 2, "kinds": {"upscale": [[1, 2, 0, null, 0]]}}',
+        '{"version": 2, "kinds": {"upscale": [[1, 2, 0, null, "1"]]}}',
+        '{"version": [1], "kinds": {}}',
         "{}",
-        '{"version": 2, "kinds": {}}',
         '{"version": 1, "kinds": []}',
         '{"version": 1, "kinds": {"upscale": [[1]]}}',
         '{"version": 1, "kinds": {"upscale": [["a", 2]]}}',
@@ -245,9 +348,9 @@ async def test_a_session_teaches_its_schedule():
         ]
         await asyncio.gather(*(operation.wait_until_complete() for operation in operations))
         await akool.wait_until_complete(source)  # not pressed here: its age is not known, and nothing is learned
-    seen = {kind: list(known.durations.seen) for kind, known in polling._kinds.items()}
+    seen = {kind: list(known.jobs) for kind, known in polling._kinds.items()}
     assert {kind: len(jobs) for kind, jobs in seen.items()} == {"upscale": 2, "variation": 1, "prompt": 1}
-    assert all(running_at < ended_at for jobs in seen.values() for running_at, ended_at in jobs)
+    assert all(job.running_at < job.ended_at for jobs in seen.values() for job in jobs)
 
 
 async def test_adaptive_polling_is_the_default_of_a_session():
@@ -263,3 +366,17 @@ def test_an_operation_that_was_never_seen_to_end_can_be_kept_too():
     again = AdaptivePolling.from_json(polling.to_json())
     assert again.to_json() == polling.to_json()
     assert "30.0,null" in again.to_json()
+
+
+def test_what_an_earlier_version_kept_can_still_be_read():
+    """A text of version 1 knows only when each job was last seen running and when it was seen ended."""
+    jobs = ",".join(f"[{20 + each}, {21 + each}]" for each in range(12))
+    polling = AdaptivePolling.from_json('{"version": 1, "kinds": {"upscale": [' + jobs + "]}}", jitter=0)
+    assert 5 < polling.next_delay(progress("upscale")) < 21
+
+
+@given(st.text() | st.recursive(st.none() | st.booleans() | st.floats() | st.text(), st.lists).map(json.dumps))
+def test_garbage_is_refused_with_one_clear_error(text):
+    """Whatever a text holds that to_json did not write, from_json raises ValueError and nothing else."""
+    with pytest.raises(ValueError, match="text"):
+        AdaptivePolling.from_json(text)

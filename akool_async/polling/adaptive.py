@@ -5,48 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import orjson
-from attrs import Factory, define, field
+from attrs import define, field
 
 from akool_async import _validate
-from akool_async.polling.durations import Durations
 from akool_async.polling.exponential import ExponentialPolling, jittered
-from akool_async.polling.plan import Plan, plan_polls
+from akool_async.polling.kinds import Kind
 from akool_async.polling.schedule import Finished
 
 if TYPE_CHECKING:
     from akool_async.polling.schedule import Polling, Progress
 
 DELAY_COST: Final = 8.0
-JITTER: Final = 0.05
+JITTER: Final = 0.02
 MIN_DELAY: Final = 0.02
-MIN_JOBS: Final = 8
-"""Jobs of a kind that must have been seen to end before what was learned of them is acted on."""
-MAX_NEWS: Final = 256
-"""Operations after which what was learned is always acted on."""
-SURPRISE: Final = 8
-"""How many operations one weighs as much as that had ended before the first poll: the others seem to be faster now."""
 MAX_AGE: Final = 86_400.0
 """Seconds; no job of AKOOL's takes a day."""
-_JSON_VERSION: Final = 1
-
-
-@define
-class _Kind:
-    """What is known of one kind of operation."""
-
-    durations: Durations = Factory(Durations)
-    plan: Plan | None = None
-    _learned: int = 0
-    _news: int = 0
-
-    def learn(self, finished: Finished, delay_cost: float) -> None:
-        self.durations.add(finished.running_at, finished.ended_at)
-        self._learned += 1
-        self._news += 1 if finished.running_at else SURPRISE
-        # A plan costs as much as a hundred polls: a new one is made when a quarter more is known.
-        if self.durations.ended >= MIN_JOBS and self._news > min(self._learned // 4, MAX_NEWS):
-            self.plan = plan_polls(self.durations.estimate(), delay_cost)
-            self._news = 0
+_JSON_VERSION: Final = 2
+_FIELDS: Final = {1: 2, 2: 5}
+"""How many fields a job has in each version that can be read."""
 
 
 @define(kw_only=True)
@@ -56,8 +32,10 @@ class AdaptivePolling:
     The polls are placed so that their number plus ``delay_cost`` times the detection delay, the seconds between an
     operation's end and the poll that sees it, is as small as can be.
 
-    Until 8 operations of a kind were seen to end, and for operations of unknown age, it polls as ``fallback`` does.
-    Once an operation takes longer than nearly all others, the intervals grow exponentially.
+    It begins with what AKOOL's jobs usually take, and each operation that ends corrects that, for its own kind most.
+    Queue and work are learned apart if polls see operations queue. Until a first operation has ended, and for
+    operations of unknown age, it polls as ``fallback`` does. Once an operation takes longer than nearly all others, the
+    intervals grow exponentially.
 
     One instance may serve several sessions. ``to_json`` keeps what was learned for another process.
 
@@ -74,7 +52,8 @@ class AdaptivePolling:
     delay_cost: float = field(default=DELAY_COST)
     fallback: Polling = field(factory=ExponentialPolling)
     jitter: float = field(default=JITTER)
-    _kinds: dict[str, _Kind] = field(init=False, repr=False, eq=False, factory=dict)
+    _kinds: dict[str, Kind] = field(init=False, repr=False, eq=False, factory=dict)
+    _learned: int = field(init=False, repr=False, eq=False, default=0)
 
     def __attrs_post_init__(self) -> None:
         _validate.number_between("delay_cost", self.delay_cost, 0.001, 1000)
@@ -83,21 +62,38 @@ class AdaptivePolling:
             raise ValueError(f"fallback must be a schedule such as ExponentialPolling(), not {self.fallback!r}")  # noqa: TRY004 - bad input is ValueError
 
     def next_delay(self, progress: Progress) -> float:
-        """Seconds to the next poll, by the age of the operation."""
-        known = self._kinds.get(progress.kind) if progress.kind is not None else None
-        if known is None or known.plan is None:
+        """Seconds to the next poll, by age and status of the operation."""
+        kind = None if progress.kind is None else self._planned(progress.kind)
+        if kind is None:
             return self.fallback.next_delay(progress)
-        return max(jittered(known.plan.next_delay(progress.age), self.jitter), MIN_DELAY)
+        return max(jittered(kind.next_delay(progress, self.delay_cost), self.jitter), MIN_DELAY)
 
     def learn(self, finished: Finished) -> None:
         """Learn from one more operation that ended, or ran longer than anybody polled it."""
+        self._learned += 1
         if finished.kind not in self._kinds:
-            self._kinds[finished.kind] = _Kind()
-        self._kinds[finished.kind].learn(finished, self.delay_cost)
+            self._kinds[finished.kind] = Kind.named(finished.kind)
+        self._kinds[finished.kind].learn(finished)
+
+    def _planned(self, name: str) -> Kind | None:
+        """A kind with its plan, if there is one; a kind that is new is planned for from what is known of the others."""
+        if not self._learned:
+            return None
+        if name not in self._kinds:
+            self._kinds[name] = Kind.named(name)
+        kind = self._kinds[name]
+        if kind.needs_plan(self._learned):
+            kind.make_plan(self.delay_cost, self._shift(kind), self._learned)
+        return kind
+
+    def _shift(self, kind: Kind) -> float:
+        """How much longer the other kinds take than was thought, as a logarithm."""
+        shifts = [other.shift for other in self._kinds.values() if other is not kind and other.jobs]
+        return sum(shifts) / len(shifts) if shifts else 0.0
 
     def to_json(self) -> str:
         """What was learned, as a text for :meth:`from_json`."""
-        kinds = {name: list(kind.durations.seen) for name, kind in self._kinds.items()}
+        kinds = {name: [_fields(job) for job in kind.jobs] for name, kind in self._kinds.items() if kind.jobs}
         return orjson.dumps({"version": _JSON_VERSION, "kinds": kinds}).decode()
 
     @classmethod
@@ -122,23 +118,30 @@ class AdaptivePolling:
         return polling
 
 
+def _fields(job: Finished) -> list[float | None]:
+    running_at = job.running_at if job.ended_at is None else min(job.running_at, job.ended_at)
+    ages = (running_at, job.ended_at, job.queued_at, job.processing_at, job.duration)
+    return [None if age is None else min(age, MAX_AGE) for age in ages]
+
+
 def _read_jobs(text: str) -> list[Finished]:
     try:
         state = orjson.loads(text)
-        if state["version"] != _JSON_VERSION or state["version"] is True:
-            raise ValueError(f"text must be of version {_JSON_VERSION}, not {state['version']!r}")
-        return [_read_job(kind, job) for kind, jobs in state["kinds"].items() for job in jobs]
+        version = state["version"]
+        if isinstance(version, bool) or version not in _FIELDS:
+            raise ValueError(f"text must be of version {_JSON_VERSION}, not {version!r}")
+        return [_read_job(kind, job, _FIELDS[version]) for kind, jobs in state["kinds"].items() for job in jobs]
     except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError):
         raise ValueError("text must be what AdaptivePolling.to_json() returned") from None
 
 
-def _read_job(kind: str, job: list[float | None]) -> Finished:
-    if len(job) != 2:  # noqa: PLR2004 - its age when it was last seen running, and when it was seen ended
+def _read_job(kind: str, job: list[float | None], fields: int) -> Finished:
+    if not isinstance(job, list) or len(job) != fields:
         raise TypeError
-    running_at = _validate.number_between("an age in text", job[0], 0, MAX_AGE)  # type: ignore[arg-type]
-    if job[1] is None:
-        return Finished(kind=kind, running_at=running_at, ended_at=None)
-    ended_at = _validate.number_between("an age in text", job[1], 0, MAX_AGE)
-    if ended_at <= 0 or ended_at < running_at:
+    ages = [None if age is None else _validate.number_between("an age in text", age, 0, MAX_AGE) for age in job]
+    running_at, ended_at, queued_at, processing_at, duration = (*ages, 0.0, None, None)[:5]
+    if running_at is None or queued_at is None or duration == 0:
+        raise TypeError
+    if ended_at is not None and (ended_at <= 0 or ended_at < running_at):
         raise ValueError(f"text must not hold a job that ended before it ran: {job!r}")
-    return Finished(kind=kind, running_at=running_at, ended_at=ended_at)
+    return Finished(kind, running_at, ended_at, queued_at, processing_at, duration)
