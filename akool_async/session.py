@@ -42,7 +42,7 @@ from akool_async.models import (
     WebhookEvent,
 )
 from akool_async.operations import Operation, read_operation
-from akool_async.polling import AdaptivePolling, ExponentialPolling
+from akool_async.polling import AdaptivePolling
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable
@@ -723,7 +723,7 @@ def _check_timing(timing: Timing) -> Timing:
 
 
 def _default_polling(scale: float) -> Polling:
-    return AdaptivePolling(fallback=ExponentialPolling().scaled(scale))
+    return AdaptivePolling().scaled(scale)
 
 
 def _check_polling(polling: Polling) -> Polling:

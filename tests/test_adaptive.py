@@ -380,3 +380,15 @@ def test_garbage_is_refused_with_one_clear_error(text):
     """Whatever a text holds that to_json did not write, from_json raises ValueError and nothing else."""
     with pytest.raises(ValueError, match="text"):
         AdaptivePolling.from_json(text)
+
+
+def test_for_a_faster_emulator_everything_is_as_much_faster():
+    """Scaled to a tenth it expects jobs of a tenth, whose seconds of delay cost ten times as much."""
+    polling = AdaptivePolling(jitter=0).scaled(0.1)
+    usual = AdaptivePolling(jitter=0)
+    for each, seconds in ((polling, 3.0), (usual, 30.0)):
+        each.learn(Finished("upscale", 0.0, seconds, duration=seconds))
+    for kind in ("upscale", "variation"):
+        assert polling.next_delay(progress(kind)) == pytest.approx(usual.next_delay(progress(kind)) / 10, rel=0.01)
+    assert polling.delay_cost == 10 * usual.delay_cost
+    assert polling.scaled(10).to_json() == polling.to_json()

@@ -25,7 +25,7 @@ from akool_async.durable._store import Store
 from akool_async.durable._store_checks import OpenedFile
 from akool_async.durable._store_journal import LostLeaseError
 from akool_async.durable._store_url import StoreError
-from akool_async.polling import AdaptivePolling, ExponentialPolling
+from akool_async.polling import AdaptivePolling
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator
@@ -221,8 +221,7 @@ class LeasedRun:
             ):  # another version may have saved a format that this one cannot read
                 self._learned = await self._store.learned()
                 if self._learned is not None:
-                    fallback = ExponentialPolling().scaled(read_scale(os.environ))
-                    options["polling"] = AdaptivePolling.from_json(self._learned, fallback=fallback)
+                    options["polling"] = AdaptivePolling.from_json(self._learned).scaled(read_scale(os.environ))
         return self._setup.make_session(self._writer, self._lease, **options)
 
     async def _check_key(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from akool_async import AdaptivePolling, AkoolSession, ExponentialPolling, Timing
+from akool_async import AdaptivePolling, AkoolSession, Timing
 from akool_async.session import SessionOptions
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def open_session(api_key: str, base_url: str, time_scale: float, options: Emulat
     defaults: dict[str, Any] = {
         "auth": api_key,
         "base_url": base_url,
-        "polling": AdaptivePolling(fallback=ExponentialPolling().scaled(time_scale)),
+        "polling": AdaptivePolling().scaled(time_scale),
         "timing": Timing().scaled(time_scale),
     }
     return AkoolSession(**defaults | {name: value for name, value in options.items() if value is not None})

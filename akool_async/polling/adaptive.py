@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from akool_async.polling.schedule import Polling, Progress
 
 DELAY_COST: Final = 8.0
+MIN_DELAY_COST: Final = 0.001
+MAX_DELAY_COST: Final = 1000.0
 JITTER: Final = 0.02
 MIN_DELAY: Final = 0.02
 MAX_AGE: Final = 86_400.0
@@ -54,9 +56,10 @@ class AdaptivePolling:
     jitter: float = field(default=JITTER)
     _kinds: dict[str, Kind] = field(init=False, repr=False, eq=False, factory=dict)
     _learned: int = field(init=False, repr=False, eq=False, default=0)
+    _scale: float = field(init=False, repr=False, eq=False, default=1.0)
 
     def __attrs_post_init__(self) -> None:
-        _validate.number_between("delay_cost", self.delay_cost, 0.001, 1000)
+        _validate.number_between("delay_cost", self.delay_cost, MIN_DELAY_COST, MAX_DELAY_COST)
         _validate.number_between("jitter", self.jitter, 0, 1)
         if not callable(getattr(self.fallback, "next_delay", None)):
             raise ValueError(f"fallback must be a schedule such as ExponentialPolling(), not {self.fallback!r}")  # noqa: TRY004 - bad input is ValueError
@@ -72,7 +75,7 @@ class AdaptivePolling:
         """Learn from one more operation that ended, or ran longer than anybody polled it."""
         self._learned += 1
         if finished.kind not in self._kinds:
-            self._kinds[finished.kind] = Kind.named(finished.kind)
+            self._kinds[finished.kind] = Kind.named(finished.kind, self._scale)
         self._kinds[finished.kind].learn(finished)
 
     def _planned(self, name: str) -> Kind | None:
@@ -80,7 +83,7 @@ class AdaptivePolling:
         if not self._learned:
             return None
         if name not in self._kinds:
-            self._kinds[name] = Kind.named(name)
+            self._kinds[name] = Kind.named(name, self._scale)
         kind = self._kinds[name]
         if kind.needs_plan(self._learned):
             kind.make_plan(self.delay_cost, self._shift(kind), self._learned)
@@ -90,6 +93,25 @@ class AdaptivePolling:
         """How much longer the other kinds take than was thought, as a logarithm."""
         shifts = [other.shift for other in self._kinds.values() if other is not kind and other.jobs]
         return sum(shifts) / len(shifts) if shifts else 0.0
+
+    def scaled(self, share: float) -> AdaptivePolling:
+        """The same for an emulator that works faster than AKOOL; what was learned there is kept as it is.
+
+        Args:
+            share: How many times longer than at AKOOL jobs take: 0.1 if the emulator is ten times as fast.
+
+        Raises:
+            ValueError: ``share`` is not a number above 0.
+        """
+        _validate.seconds("share", share)
+        cost = min(max(self.delay_cost / share, MIN_DELAY_COST), MAX_DELAY_COST)
+        fallback = self.fallback.scaled(share) if isinstance(self.fallback, ExponentialPolling) else self.fallback
+        other = AdaptivePolling(delay_cost=cost, fallback=fallback, jitter=self.jitter)
+        other._scale = self._scale * share
+        for kind in self._kinds.values():
+            for job in kind.jobs:
+                other.learn(job)
+        return other
 
     def to_json(self) -> str:
         """What was learned, as a text for :meth:`from_json`."""

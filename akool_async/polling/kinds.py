@@ -57,9 +57,14 @@ class Kind:
     _late: Counter[int] = field(factory=Counter)
 
     @classmethod
-    def named(cls, name: str) -> Kind:
-        """A kind of which nothing is known but what AKOOL's jobs usually need."""
-        return cls(Prior(math.log(MEDIANS.get(name, OTHER_MEDIAN))))
+    def named(cls, name: str, scale: float = 1.0) -> Kind:
+        """A kind of which nothing is known but what AKOOL's jobs usually need.
+
+        Args:
+            name: Of the kind.
+            scale: How many times longer than at AKOOL jobs take.
+        """
+        return cls(Prior(math.log(MEDIANS.get(name, OTHER_MEDIAN) * scale)))
 
     @property
     def shift(self) -> float:

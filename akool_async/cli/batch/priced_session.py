@@ -9,10 +9,16 @@ from akool_async._limits.credits import EXPECTED_PRICES
 
 if TYPE_CHECKING:
     from akool_async._limits.credits import Prices
+    from akool_async.polling import Polling
 
 
 class PricedSession(AkoolSession):
     """A session whose budgets use the prices of earlier runs from the first press on."""
+
+    @property
+    def polling(self) -> Polling:
+        """The schedule of this session."""
+        return self._settings.polling
 
     def expect_prices(self, prices: Prices) -> None:
         """Use the prices of earlier runs."""

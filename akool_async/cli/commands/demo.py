@@ -12,6 +12,7 @@ from attrs import evolve, frozen
 from akool_async import AkoolSession, Button, ButtonPress
 from akool_async.cli import options, signals
 from akool_async.cli.account import KeyFile, open_session
+from akool_async.cli.commands.demo_polling import PollingComparison
 from akool_async.cli.commands.demo_webhooks import serve_webhooks
 from akool_async.cli.exit_status import after_spending
 from akool_async.cli.following.ending import print_end, printing_if_interrupted, status_of_rows
@@ -102,7 +103,8 @@ def demo(options: DemoOptions) -> int:
 async def run(options: DemoOptions) -> ExitStatus:
     """Make an image of a prompt, press its eight buttons, save every picture and show them on a page."""
     follow_options = FollowOptions(download=options.folder, short_names=True)
-    async with _open_session(options) as akool:
+    comparison = PollingComparison(1.0 if options.live else 1 / options.speed)
+    async with _open_session(options, comparison) as akool:
         if options.live:
             await _ask_before_spending(akool, yes=options.yes)
         follow_options.prepare_folder()
@@ -119,22 +121,17 @@ async def run(options: DemoOptions) -> ExitStatus:
         click.echo(f"All of it on one page: {page.resolve().as_uri()}", err=True)
         if options.open_page and not options.quiet:
             open_in_browser(page)
-    counters = akool.counters()
-    click.echo(
-        f"AKOOL was polled {counters.polls} times for {counters.finished} operations; the mean detection delay was "
-        f"{counters.detection_delay:.2f} s" + (", with a webhook." if options.webhook else "."),
-        err=True,
-    )
+    click.echo(comparison.line(akool.counters(), with_webhook=options.webhook), err=True)
     if not options.live:
         click.echo("With an account: export AKOOL_API_KEY=..., then akool demo --live (costs credits).", err=True)
     return status_of_rows(table)
 
 
 @asynccontextmanager
-async def _open_session(options: DemoOptions) -> AsyncIterator[AkoolSession]:
+async def _open_session(options: DemoOptions, comparison: PollingComparison) -> AsyncIterator[AkoolSession]:
     cap = options.max_concurrent_upscales
     if options.live:
-        async with open_session(options.key_file, max_concurrent_upscales=cap) as akool:
+        async with open_session(options.key_file, max_concurrent_upscales=cap, observer=comparison.on_event) as akool:
             yield akool
         return
     async with (
@@ -142,7 +139,9 @@ async def _open_session(options: DemoOptions) -> AsyncIterator[AkoolSession]:
         serve_webhooks(emulator, wanted=options.webhook) as receiver,
     ):
         click.echo(f"AKOOL is emulated at {emulator.base_url}: no account, nothing is spent.", err=True)
-        async with emulator.session(max_concurrent_upscales=cap, webhook_url=receiver.url) as akool:
+        async with emulator.session(
+            max_concurrent_upscales=cap, webhook_url=receiver.url, observer=comparison.on_event
+        ) as akool:
             receiver.start(akool)
             yield akool
 

@@ -12,6 +12,7 @@ from akool_async.cli import options, signals
 from akool_async.cli.account import credentials
 from akool_async.cli.batch.fan_out_options import FanOutOptions
 from akool_async.cli.batch.input_file import Batch, InputFileError, read_batch
+from akool_async.cli.batch.learned import keep_learned, learned_path, read_learned
 from akool_async.cli.batch.nodes import NodeIndex
 from akool_async.cli.batch.observer import RunObserver
 from akool_async.cli.batch.output_file import OutputFile
@@ -140,6 +141,7 @@ async def _plan_and_press(
         **credentials(options.key_file),
         max_concurrent_upscales=options.max_concurrent_upscales,
         max_requests_per_second=options.max_requests_per_second,
+        polling=read_learned(learned_path(output.path)),
         observer=observer.on_session_event,
     )
     async with session as akool, _open_store(options, observer) as store:
@@ -167,7 +169,10 @@ async def _plan_and_press(
             akool=akool,
             store=store,
         )
-        await batch_run.carry_out()
+        try:
+            await batch_run.carry_out()
+        finally:
+            keep_learned(learned_path(output.path), akool.polling)
     return batch_run
 
 
@@ -202,6 +207,8 @@ def _written_files(options: FanOutOptions, output: OutputFile) -> Iterator[tuple
     if output.path is not None and output.ids_path is not None:
         yield "--output", output.path
         yield "the file of ids beside --output", output.ids_path
+    if (learned := learned_path(output.path)) is not None:
+        yield "what was learned beside --output", learned
     if options.gallery is not None:
         yield "--gallery", options.gallery
     if options.download is not None:
