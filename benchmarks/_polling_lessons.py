@@ -29,7 +29,7 @@ KINDS: Final = {"upscale": 1.3, "variation": 0.75}
 """The kinds of job, in equal parts, and how much longer than the median AKOOL works on them."""
 WEIGHT: Final = AdaptivePolling().delay_cost
 LEARNERS: Final = 20
-CHECKED_AFTER: Final = (0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30)
+CHECKED_AFTER: Final = (0, 1, 2, 3, 5, 8, 10, 15, 20, 30)
 STEP_AFTER: Final = 60
 """Jobs of each kind before durations double."""
 DRAWS: Final = 2

@@ -22,6 +22,9 @@ from attrs import field, frozen
 from akool_async import AdaptivePolling, ExponentialPolling
 from akool_async import __version__ as our_version
 from akool_async.polling import Progress
+from akool_async.polling.estimate import Interval, estimate
+from akool_async.polling.kinds import Kind
+from akool_async.polling.plan import Distribution, plan_polls
 from benchmarks._polling_lessons import (
     CHECKED_AFTER,
     KINDS,
@@ -40,6 +43,7 @@ import matplotlib.pyplot as plt  # the backend has to be chosen first
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from concurrent.futures import Executor
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -63,6 +67,8 @@ OPTIMUM_WEIGHTS: Final = sorted({0.3, 1.0, 3.0, OUR_WEIGHT, 30.0})
 LEAST_OF_IDEAL: Final = 0.965
 MOST_POLLS: Final = 7.5
 LESS_BY: Final = 1.05
+NEARBY: Final = 1.05
+QUEUEING: Final = next(world for world in WORLDS if world.name.startswith("queue"))
 PLOTS: Final = Path(__file__).parent / "plots"
 OURS, GREY, INK, SHADE = "#c8443c", "#6f7a86", "#20262c", "#f3f5f7"
 POLLS_SHOWN: Final = (0.8, 400.0)
@@ -79,6 +85,7 @@ STYLE: Final[dict[str, Any]] = {
     "grid.color": "#e4e8ec",
     "grid.linewidth": 0.7,
     "savefig.dpi": 130,
+    "svg.hashsalt": "akool",
     "xtick.color": INK,
     "ytick.color": INK,
 }
@@ -516,9 +523,72 @@ def _draw_course(axes: Axes, row: Learning) -> None:
     axes.set(xlim=(0, last), ylim=(0.95, 2.35))
 
 
+def queue_frontier(weight: float) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Polls and delay of both optima where upscales queue: the delay is by how much the cost grows with its weight."""
+    truth = QUEUEING.truth("upscale")
+    near = weight * NEARBY
+    aware, age_only = (
+        ((high - low) / (near - weight), low - weight * (high - low) / (near - weight))
+        for low, high in (
+            (truth.optimum(weight), truth.optimum(near)),
+            (truth.age_only_optimum(weight), truth.age_only_optimum(near)),
+        )
+    )
+    return aware, age_only
+
+
+def draw_queue_frontier(pool: Executor, path: Path) -> None:
+    """What the status is worth where jobs queue."""
+    figure, axes = plt.subplots(figsize=(8.6, 4.6))
+    aware, age_only = zip(*pool.map(queue_frontier, np.geomspace(0.5, 60.0, 7)), strict=True)
+    for name, points, style in (("sees the status", aware, "-"), ("sees the age alone", age_only, ":")):
+        delays, polls = zip(*points, strict=True)
+        axes.plot(polls, delays, style, color=INK, linewidth=1.6, label=f"optimum that {name}")
+    rng, ours, backoff = np.random.default_rng(0), AdaptivePolling(), ExponentialPolling()
+    for _ in range(TAUGHT):
+        QUEUEING.teach(ours, rng, 1.0)
+    for label, policy, colour in (
+        (f"AdaptivePolling() after {TAUGHT} jobs", frozen_copy(ours), OURS),
+        ("ExponentialPolling()", backoff, GREY),
+    ):
+        random.seed(0)
+        axes.plot(*QUEUEING.truth("upscale").expected(policy, "upscale"), "o", color=colour, markersize=8, label=label)
+    axes.set(xscale="log", yscale="log", xlabel="polls per job", ylabel="seconds until the end is seen, mean")
+    axes.legend(frameon=False)
+    axes.set_title(f"Where jobs queue: {QUEUEING.name}", loc="left")
+    _save(figure, path)
+
+
+def draw_plan(path: Path) -> None:
+    """The estimate after a few jobs, and the polls that are planned from it."""
+    figure, axes = plt.subplots(figsize=(8.6, 3.6))
+    durations = of_kind(MAIN, "upscale").sample(np.random.default_rng(4), TAUGHT).tolist()
+    ages = np.linspace(0.5, 70.0, 400)
+    axes.plot(
+        ages, np.gradient(-of_kind(MAIN, "upscale").survival[(ages / GRID_STEP).astype(int)], ages), "--", color=GREY
+    )
+    for nth, jobs in enumerate((1, 3, TAUGHT)):
+        seen = [Interval(seconds, seconds) for seconds in durations[:jobs]]
+        mixture = estimate(seen, Kind.named("upscale").prior)
+        shade = (0.3, 0.6, 1.0)[nth]
+        label = f"after {jobs} job{'s' if jobs > 1 else ''}"
+        axes.plot(ages, [mixture.density(age) for age in ages], color=OURS, alpha=shade, linewidth=1.8, label=label)
+        plan, age, polls = plan_polls(Distribution.of(mixture), OUR_WEIGHT), 0.0, []
+        while age < ages[-1]:
+            age += plan.next_delay(age)
+            polls.append(age)
+        axes.plot(
+            polls, [-0.005 * (nth + 1)] * len(polls), "|", color=OURS, alpha=shade, markersize=9, markeredgewidth=1.6
+        )
+    axes.set(xlim=(0, ages[-1]), ylim=(-0.02, None), xlabel="seconds since AKOOL accepted the upscale", yticks=[])
+    axes.legend(frameon=False)
+    axes.set_title("The estimated duration, and the planned polls (dashed: the truth)", loc="left")
+    _save(figure, path)
+
+
 def _save(figure: Figure, path: Path) -> None:
     path.parent.mkdir(exist_ok=True)
-    figure.savefig(path)
+    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
     plt.close(figure)
 
 
@@ -541,6 +611,9 @@ def main() -> int:
     print(report.tables())
     with plt.style.context(STYLE):
         draw_frontier(report, PLOTS / "polling-frontier.png")
+        draw_plan(PLOTS / "polling-plan.svg")
+        with ProcessPoolExecutor() as pool:
+            draw_queue_frontier(pool, PLOTS / "polling-queue.png")
         draw_learning(report.lessons, PLOTS / "polling-learning.png")
     print(f"\n{time.monotonic() - began:.0f} seconds")
     checks = report.checks()

@@ -64,7 +64,8 @@ async def test_a_batch_is_pressed_and_pictured(emulator, tmp_path):
     assert all(line["ok"] and line["status"] == 3 and line["credits"] == 2 for line in lines)
     assert all(len(line["files"]) == len(line["urls"]) for line in lines)
     assert len(list((tmp_path / "pictures").iterdir())) == 4 * 5 + 4
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.jsonl", "pictures", "presses.csv"]
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["out.jsonl", "out.jsonl.learned", "pictures", "presses.csv"]
 
 
 async def test_run_again_it_does_only_what_is_missing(emulator, tmp_path):

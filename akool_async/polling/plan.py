@@ -83,7 +83,8 @@ class Plan:
             return self.next_polls[place] * (1 - share) + self.next_polls[place + 1] * share - age
         if place < len(self.next_polls):
             return self.next_polls[place] - age
-        last_interval = self.ages[-1] - self.ages[-2]
+        late = len(self.next_polls) * 9 // 10  # later the end of the grid cuts the intervals short
+        last_interval = self.next_polls[late] - self.ages[late]
         return min(max(last_interval, TAIL_GROWTH * (age - self.ages[-1])), MAX_TAIL_DELAY)
 
 
