@@ -203,7 +203,7 @@ def _truncate(bell: Bell, low: float, high: float) -> Point:
 def _fit(points: list[Point], prior: Prior) -> Mixture:
     points = sorted(points, key=lambda point: point.place)
     bells = [bell for bell in _split(points, prior, MAX_SPLITS) if bell.share > NEGLIGIBLE]
-    unseen = UNSEEN_JOBS / (UNSEEN_JOBS + len(points) ** 3)
+    unseen = UNSEEN_JOBS / (UNSEEN_JOBS + len(points) ** 2.5)
     scale = (1 - unseen) / sum(bell.share for bell in bells)
     return Mixture(
         (*(evolve(bell, share=bell.share * scale) for bell in bells), Bell(unseen, prior.mean, UNSEEN_SPREAD))

@@ -31,6 +31,8 @@ CALM: Final = 0.25
 CHANGE_ODDS: Final = 4.0
 """Logarithm of the odds at which the newest jobs are taken for those of a changed service."""
 MAX_CHANGED: Final = 10
+MIN_BEFORE: Final = 8
+"""A change can only be noticed if so many jobs were known before it."""
 FEW_JOBS: Final = 3
 """Up to so many jobs of a kind, those of the others change its plan."""
 AFTER_CHANGE: Final = ((1.0, 0.8),)
@@ -92,8 +94,12 @@ class Kind:
         """
         if self.plan is _NO_PLAN:
             return True
-        few = len(self.jobs) <= FEW_JOBS and learned != self._planned_at
-        return few or self._news > min(self._learned // 4, MAX_NEWS) or self._surprise >= SURPRISES
+        others = learned - self._planned_at > self._planned_at // 8
+        return (
+            (others and len(self.jobs) <= FEW_JOBS)
+            or self._news > min(self._learned // 4, MAX_NEWS)
+            or self._surprise >= SURPRISES
+        )
 
     def make_plan(self, delay_cost: float, shift: float, learned: int) -> None:
         """Estimate how long jobs take, and plan the polls.
@@ -139,7 +145,7 @@ class Kind:
             return
         changed = Prior(self.mixture.moments()[0], AFTER_CHANGE)
         newest = [total(job) for job in self.jobs][-min(self._news, MAX_CHANGED) :]
-        for count in range(2, len(newest) + 1):
+        for count in range(2, min(len(newest), len(self.jobs) - MIN_BEFORE) + 1):
             news = newest[-count:]
             unchanged = sum(math.log(self.mixture.likelihood(job) + 1e-9) for job in news)
             if fresh_evidence(news, changed) - unchanged > CHANGE_ODDS:
