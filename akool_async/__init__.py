@@ -39,7 +39,7 @@ from akool_async.operations import Operation, Outcome
 from akool_async.polling import AdaptivePolling, ExponentialPolling, Polling
 from akool_async.session import AkoolSession
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "APIError",
