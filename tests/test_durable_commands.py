@@ -9,11 +9,12 @@ from datetime import datetime
 
 import pytest
 
-from akool_async import Button
+from akool_async import Button, Prompt
 from akool_async.cli import ExitStatus
 from akool_async.cli.account import StoreOptions
 from akool_async.emulator import Fault
 from tests.support import commands
+from tests.support.durable_faults import count_claimed_with_ids
 from tests.support.looks import look_until
 from tests.support.workers import Line, open_jobs, worker
 
@@ -143,7 +144,7 @@ async def test_a_budget_counts_presses_that_wait_in_the_store(slow, store, akool
     plan = json.loads(output)
     assert (plan["waiting"], plan["to_press"], plan["credits"]) == (4, 8, 24)
     status, _, errors = await akool("fan-out", "batch.csv", "--yes", "--max-credits", "7")
-    assert (status, "4 prompts and presses wait in the store and cost about 8 credits" in errors) == (
+    assert (status, "that the store already holds may cost 8 credits" in errors) == (
         ExitStatus.USAGE,
         True,
     )
@@ -152,6 +153,24 @@ async def test_a_budget_counts_presses_that_wait_in_the_store(slow, store, akool
     assert status == ExitStatus.DONE, errors
     assert sum(line["ok"] for line in read(output)) == 2
     assert slow.ledger.charged <= 12
+
+
+@pytest.mark.parametrize(("max_credits", "cost"), [(40, 6), (9, 3)])
+async def test_a_budget_counts_presses_below_running_prompts(slow, store, akool, tmp_path, max_credits, cost):
+    """Three prompts run, and their upscales will cost 6 credits, or what the earlier budget has left: both count."""
+    write_batch(tmp_path, slow, 1)
+    slow.faults.script("create_by_prompt", *[Fault.stuck()] * 3)
+    async with open_jobs(slow, store) as jobs:
+        await jobs.submit([Prompt(f"fox {n}", then="U1", key=f"fox {n}") for n in range(3)], max_credits=max_credits)
+        running = asyncio.create_task(jobs.run())
+        await slow.ledger.until(lambda ledger: ledger.accepted == 3)
+        await look_until(lambda: count_claimed_with_ids(store) == 3)
+        running.cancel()
+        await asyncio.wait([running])
+    status, _, errors = await akool("fan-out", "batch.csv", "--yes", "--max-credits", str(cost - 1))
+    assert status == ExitStatus.USAGE, errors
+    assert f"that the store already holds may cost {cost} credits, but only {cost - 1} may be spent" in errors
+    assert slow.ledger.charged == 6
 
 
 async def test_two_runs_of_overlapping_files_each_keep_their_budget(slow, akool, tmp_path):

@@ -49,6 +49,10 @@ class Job:
     """When the job ended, as an aware time in UTC; None for an open job."""
     job_id: str = field(repr=False)
     """The id of this job in the store."""
+    budget: str | None = field(repr=False)
+    """The id of the budget of its submission, which presses on its image share; None without ``max_credits``."""
+    budget_left: float | None = field(repr=False)
+    """Credits that this budget still allowed when the job was read; None without a budget."""
     parent_id: str | None = field(repr=False)
     """The id of the job whose image this press is on; None for a job that was submitted itself."""
     _job_item: JobItem = field(repr=False)

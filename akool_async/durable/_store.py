@@ -21,6 +21,7 @@ from akool_async.durable._recording import Recorder, job_id_of
 from akool_async.durable._reopening import reopen
 from akool_async.durable._tables import (
     ACCOUNTS,
+    BUDGETS,
     IS_CLAIMED,
     IS_ESTIMATED,
     IS_LOST,
@@ -50,6 +51,11 @@ JOB_COLUMNS: Final = (
     *(JOBS.c[name] for name in ("job_id", "parent", "image_id", "button", "prompt", "branches", "state")),
     *(JOBS.c[name] for name in ("submitted_at", "ended_at", "ended_number", "outcome")),
     KNOWN_ID.label("operation_id"),
+    JOBS.c.budget,
+    sa.select(BUDGETS.c.max_credits - BUDGETS.c.spent - BUDGETS.c.reserved)
+    .where(BUDGETS.c.account == JOBS.c.account, BUDGETS.c.budget == JOBS.c.budget)
+    .scalar_subquery()
+    .label("budget_left"),
 )
 LEASE_COLUMNS: Final = tuple(
     JOBS.c[name]
@@ -374,6 +380,8 @@ def _read_job(row: sa.Row[*tuple[Any, ...]]) -> Job:
         operation_id=row.operation_id,
         submitted_at=from_microseconds(row.submitted_at),
         ended_at=None if row.ended_at is None else from_microseconds(row.ended_at),
+        budget=row.budget,
+        budget_left=row.budget_left,
         outcome_text=row.outcome,
     )
 

@@ -117,6 +117,11 @@ def count_leased(store):
     return _read(store, "SELECT count(*) FROM akool_jobs WHERE lease IS NOT NULL AND ended_at IS NULL")
 
 
+def count_claimed_with_ids(store):
+    """Count the open jobs whose operation ids are recorded."""
+    return _read(store, "SELECT count(*) FROM akool_jobs WHERE operation_id IS NOT NULL AND ended_at IS NULL")
+
+
 def is_locked(store):
     """Return whether a process is writing to an SQLite file just now."""
     url = make_url(store)

@@ -159,12 +159,13 @@ class Plan(Steps):
     @property
     def credits(self) -> float:
         """The expected price of everything, including what waits in the store."""
-        return self.price_of(self.counts) + self.credits_waiting
+        return self.price_of(self.counts) + self.price_of(self.waiting)
 
     @property
-    def credits_waiting(self) -> float:
-        """The expected price of what waits in the store, which is made in any case."""
-        return self.price_of(self.waiting)
+    def credits_committed(self) -> float:
+        """The expected price of what the store holds, with the presses on its results, within its own budgets."""
+        prices = ((left, self.price_of(counts)) for left, counts in self.stored.committed)
+        return sum(price if left is None else min(price, max(left, 0.0)) for left, price in prices)
 
     @property
     def credits_twice(self) -> float:

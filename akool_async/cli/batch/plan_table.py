@@ -167,7 +167,7 @@ def _costs(plan: Plan, budget: float | None) -> Iterator[Row]:
     if budget is not None:
         is_short = budget < plan.credits
         detail = "what would exceed it is not made" if is_short else "enough"
-        detail = "less than the price of what waits in the store" if budget < plan.credits_waiting else detail
+        detail = "less than what the store already holds may cost" if budget < plan.credits_committed else detail
         yield "may be spent", amount(budget), detail, "red" if is_short else ""
 
 

@@ -142,7 +142,7 @@ class BatchRun:
 
     async def _outcomes_of_store(self, store: DurableFanOut) -> AsyncGenerator[Outcome, None]:
         """Yield the outcomes of the planned items, then of presses on images that earlier runs made without a store."""
-        left = None if self._budget is None else max(self._budget - self._plan.credits_waiting, 0.0)
+        left = None if self._budget is None else max(self._budget - self._plan.credits_committed, 0.0)
         recorded = [task.item for task in self._plan.recorded]
         for task in self._plan.recorded:
             self._index.add(task.item, task.node)

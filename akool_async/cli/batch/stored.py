@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Self
 
@@ -15,7 +15,7 @@ from akool_async.cli.batch.input_file import node_of
 from akool_async.cli.outcomes.line import NodeId
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable
+    from collections.abc import AsyncGenerator, Iterable, Iterator
     from datetime import datetime
 
     from akool_async import Outcome
@@ -38,6 +38,9 @@ class StoredItems:
     """Presses on the images of these trees that are not finished yet."""
     waiting: Counter[str] = field(factory=Counter)
     """Open presses and prompts of the whole store that AKOOL has not accepted, by kind of price."""
+    committed: tuple[tuple[float | None, Counter[str]], ...] = ()
+    """For each budget of earlier submissions: the credits that it has left (None without a limit), and the presses and
+    prompts that may still be sent under it, by kind of price."""
     prices: tuple[tuple[str, float], ...] = ()
     """The kind of price and the credits of each finished image of these trees, the latest last."""
 
@@ -47,8 +50,13 @@ class StoredItems:
         if store is None:
             return cls()
         waiting: Counter[str] = Counter()
+        left: dict[str | None, float | None] = {}
+        unsent: dict[str | None, Counter[str]] = defaultdict(Counter)
         async for job in store.jobs("open"):
             waiting[job.item.kind] += job.operation_id is None
+            unsent[job.budget][job.item.kind] += job.operation_id is None
+            unsent[job.budget].update(_kinds_of(job.then))
+            left[job.budget] = job.budget_left
         trees = _Trees(store)
         await trees.read(batch)
         prices = sorted(trees.prices)
@@ -57,8 +65,15 @@ class StoredItems:
             presses=tuple(trees.presses),
             later=tuple(trees.later),
             waiting=waiting,
+            committed=tuple((left[budget], counts) for budget, counts in unsent.items()),
             prices=tuple((kind, price) for _, kind, price in prices),
         )
+
+
+def _kinds_of(branches: Iterable[Branch]) -> Iterator[str]:
+    for branch in branches:
+        yield branch.button.kind
+        yield from _kinds_of(branch.then)
 
 
 @frozen

@@ -194,12 +194,12 @@ def _read_file(options: FanOutOptions) -> Batch:
 
 
 def _require_budget_for_waiting(plan: Plan, budget: float | None) -> None:
-    cost = plan.credits_waiting
+    cost = plan.credits_committed
     if budget is not None and cost > budget:
         raise click.UsageError(
-            f"{plan.waiting.total():,} prompts and presses wait in the store and cost about {amount(cost)} credits, "
-            f"but only {amount(budget)} may be spent. Raise --max-credits or lower --reserve, or let akool worker make "
-            "them first. Nothing was spent"
+            f"the prompts and presses that the store already holds may cost {amount(cost)} credits, but only "
+            f"{amount(budget)} may be spent. Raise --max-credits or lower --reserve, or let akool worker make them "
+            "first. Nothing was spent"
         )
 
 
