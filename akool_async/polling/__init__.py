@@ -1,4 +1,4 @@
-"""Schedules that decide when to poll Get Image Result. They only compute: the session sends the polls and waits."""
+"""Schedules that decide when to poll Get Image Result. They only compute; the session waits and sends the polls."""
 
 from akool_async.polling.adaptive import AdaptivePolling
 from akool_async.polling.exponential import ExponentialPolling

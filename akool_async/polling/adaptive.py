@@ -1,4 +1,4 @@
-"""Learn how long operations take, and poll when a poll is worth it. Nothing waits here."""
+"""The default schedule: it learns how long operations take and polls when a poll is worth its cost."""
 
 from __future__ import annotations
 
@@ -21,34 +21,35 @@ MAX_DELAY_COST: Final = 1000.0
 JITTER: Final = 0.02
 MIN_DELAY: Final = 0.02
 MAX_AGE: Final = 86_400.0
-"""Seconds; no job of AKOOL's takes a day."""
+"""Ages are kept up to this many seconds: no job takes AKOOL a day."""
 _JSON_VERSION: Final = 2
 _FIELDS: Final = {1: 2, 2: 5}
-"""How many fields a job has in each version that can be read."""
+"""Number of fields of a job in each version of the JSON text that can be read."""
 
 
 @define(kw_only=True)
 class AdaptivePolling:
-    """Learn from the session's own operations how long each kind takes, and poll when a poll is worth it.
+    """Learn from the session's operations how long each kind takes, and poll when a poll is worth its cost.
 
-    The polls are placed so that their number plus ``delay_cost`` times the detection delay, the seconds between an
-    operation's end and the poll that sees it, is as small as can be.
+    The detection delay is the time between an operation's end and the poll that sees it. The schedule minimises the
+    expected number of polls plus ``delay_cost`` times the expected detection delay in seconds.
 
-    It begins with what AKOOL's jobs usually take, and each operation that ends corrects that, for its own kind most.
-    Queue and work are learned apart if polls see operations queue. Until a first operation has ended, and for
-    operations of unknown age, it polls as ``fallback`` does. Once an operation takes longer than nearly all others, the
-    intervals grow exponentially.
+    It starts from the usual durations of AKOOL's jobs. Each finished operation corrects the estimate for its kind, and
+    to a lesser degree the estimates for other kinds. If polls often see operations queue, the schedule estimates the
+    time in the queue and the time of processing separately. It polls as ``fallback`` does until it has learned from a
+    first operation, and always for operations that the session did not start, because their age is unknown. Once an
+    operation takes longer than nearly all others, the intervals grow exponentially, up to a minute.
 
-    One instance may serve several sessions. ``to_json`` keeps what was learned for another process.
+    One instance may serve several sessions. ``to_json`` saves what it has learned for another process.
 
     Args:
-        delay_cost: How many polls one second of detection delay is worth. 8 suits an account whose cap is to be kept
-            busy; 1 saves polls if nobody is in a hurry.
-        fallback: The schedule before anything was learned: plain exponential back-off unless another is given.
-        jitter: Each interval is moved at random by up to this share (0 to 1) of itself.
+        delay_cost: How many polls one second of detection delay is worth (0.001 to 1000). 8 suits an account whose
+            slots should always be busy; 1 saves polls if nobody is in a hurry.
+        fallback: The schedule to use before anything was learned. Default: ``ExponentialPolling()``.
+        jitter: Each interval is shortened or lengthened at random by up to this share (0 to 1) of itself.
 
     Raises:
-        ValueError: An argument is out of range, or ``fallback`` is no schedule.
+        ValueError: An argument is out of range, or ``fallback`` is not a schedule.
     """
 
     delay_cost: float = field(default=DELAY_COST)
@@ -65,21 +66,24 @@ class AdaptivePolling:
             raise ValueError(f"fallback must be a schedule such as ExponentialPolling(), not {self.fallback!r}")  # noqa: TRY004 - bad input is ValueError
 
     def next_delay(self, progress: Progress) -> float:
-        """Seconds to the next poll, by age and status of the operation."""
+        """Return the seconds to the next poll, which depend on the age and status of the operation."""
         kind = None if progress.kind is None else self._planned(progress.kind)
         if kind is None:
             return self.fallback.next_delay(progress)
         return max(jittered(kind.next_delay(progress, self.delay_cost), self.jitter), MIN_DELAY)
 
     def learn(self, finished: Finished) -> None:
-        """Learn from one more operation that ended, or ran longer than anybody polled it."""
+        """Learn from an operation that ended, or whose polling stopped before that."""
         self._learned += 1
         if finished.kind not in self._kinds:
             self._kinds[finished.kind] = Kind.named(finished.kind, self._scale)
         self._kinds[finished.kind].learn(finished)
 
     def _planned(self, name: str) -> Kind | None:
-        """A kind with its plan, if there is one; a kind that is new is planned for from what is known of the others."""
+        """Return the kind with an up-to-date plan; None before anything was learned.
+
+        The plan for a kind without finished jobs is based on its prior and on the other kinds.
+        """
         if not self._learned:
             return None
         if name not in self._kinds:
@@ -90,15 +94,17 @@ class AdaptivePolling:
         return kind
 
     def _shift(self, kind: Kind) -> float:
-        """How much longer the other kinds take than was thought, as a logarithm."""
+        """Return the mean logarithm of how many times longer the other kinds take than their priors."""
         shifts = [other.shift for other in self._kinds.values() if other is not kind and other.jobs]
         return sum(shifts) / len(shifts) if shifts else 0.0
 
     def scaled(self, share: float) -> AdaptivePolling:
-        """The same for an emulator that works faster than AKOOL; what was learned there is kept as it is.
+        """Return this schedule for an emulator that works faster than AKOOL.
+
+        The prior durations, ``fallback`` and ``delay_cost`` are scaled; what was learned is copied unchanged.
 
         Args:
-            share: How many times longer than at AKOOL jobs take: 0.1 if the emulator is ten times as fast.
+            share: The emulator's durations relative to AKOOL's: 0.1 if the emulator is ten times as fast.
 
         Raises:
             ValueError: ``share`` is not a number above 0.
@@ -114,7 +120,7 @@ class AdaptivePolling:
         return other
 
     def to_json(self) -> str:
-        """What was learned, as a text for :meth:`from_json`."""
+        """Return what was learned, as JSON for :meth:`from_json`."""
         kinds = {name: [_fields(job) for job in kind.jobs] for name, kind in self._kinds.items() if kind.jobs}
         return orjson.dumps({"version": _JSON_VERSION, "kinds": kinds}).decode()
 
@@ -122,16 +128,16 @@ class AdaptivePolling:
     def from_json(
         cls, text: str, *, delay_cost: float = DELAY_COST, fallback: Polling | None = None, jitter: float = JITTER
     ) -> AdaptivePolling:
-        """A schedule that has learned what another one had.
+        """Return a schedule that knows what another one had learned.
 
         Args:
-            text: What :meth:`to_json` returned, in this process or another.
-            delay_cost: As of the class.
-            fallback: As of the class.
-            jitter: As of the class.
+            text: The JSON that :meth:`to_json` returned, in this or another process.
+            delay_cost: As for the class.
+            fallback: As for the class.
+            jitter: As for the class.
 
         Raises:
-            ValueError: ``text`` is nothing that :meth:`to_json` returns, or another argument is out of range.
+            ValueError: ``text`` is not from :meth:`to_json`, or another argument is out of range.
         """
         jobs = _read_jobs(text)
         polling = cls(delay_cost=delay_cost, fallback=fallback or ExponentialPolling(), jitter=jitter)
@@ -151,10 +157,12 @@ def _read_jobs(text: str) -> list[Finished]:
         state = orjson.loads(text)
         version = state["version"]
         if isinstance(version, bool) or version not in _FIELDS:
-            raise ValueError(f"text must be of version {_JSON_VERSION}, not {version!r}")
+            raise ValueError(
+                f"text must have version 1 or {_JSON_VERSION}, not {version!r}: pass what to_json() returned"
+            )
         return [_read_job(kind, job, _FIELDS[version]) for kind, jobs in state["kinds"].items() for job in jobs]
     except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError):
-        raise ValueError("text must be what AdaptivePolling.to_json() returned") from None
+        raise ValueError("text is not valid: pass what AdaptivePolling.to_json() returned") from None
 
 
 def _read_job(kind: str, job: list[float | None], fields: int) -> Finished:
@@ -165,5 +173,7 @@ def _read_job(kind: str, job: list[float | None], fields: int) -> Finished:
     if running_at is None or queued_at is None or duration == 0:
         raise TypeError
     if ended_at is not None and (ended_at <= 0 or ended_at < running_at):
-        raise ValueError(f"text must not hold a job that ended before it ran: {job!r}")
+        raise ValueError(
+            f"text has a job that ended before it was last seen running, {job!r}: pass what to_json() returned"
+        )
     return Finished(kind, running_at, ended_at, queued_at, processing_at, duration)

@@ -1,14 +1,14 @@
-"""How long jobs take, estimated from what is known of finished ones: pure mathematics, nothing waits here.
+"""Estimate the distribution of durations from what is known of finished jobs.
 
-Durations are treated as logarithms. The jobs are taken to come from one bell curve, or from several side by side. Where
-a curve lies and how wide it is is never certain: all possibilities count by their probability (Bayes), so that few jobs
-give a broad estimate and many give a sharp one.
+The model is a mixture of normal distributions ("bells") of the natural logarithm of the duration. The mean and the
+standard deviation ("spread") of a bell are uncertain, so every possibility counts with its probability (Bayes). Few
+jobs therefore give a broad estimate, and many a sharp one.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from attrs import evolve, frozen
 
@@ -17,58 +17,63 @@ if TYPE_CHECKING:
 
 MIN_SECONDS: Final = 1e-3
 EXACT: Final = 1e-3
-"""Logarithms closer than this are the same."""
+"""An interval narrower than this, in log duration, counts as an exact duration."""
 SPREADS: Final = (0.07, 0.1, 0.14, 0.2, 0.28, 0.4, 0.55, 0.75, 1.0)
-"""Standard deviations of log duration that are tried."""
+"""Candidates for the standard deviation of log duration."""
 TYPICAL_SPREAD: Final = 0.35
-SPREAD_DOUBT: Final = 0.7
-"""Standard deviation of the logarithm of the spread, before a job was seen."""
+SPREAD_SIGMA: Final = 0.7
+"""Standard deviation of the prior of the logarithm of the spread."""
 SPLIT_PRIOR: Final = 0.1
-"""Probability that a group of jobs is in truth two."""
+"""Prior probability that a group of jobs consists of two groups."""
 MAX_SPLITS: Final = 2
-"""How often a group is split, one split within another."""
+"""How deep splits are nested: both halves of a split group may be split once more."""
 MIN_GROUP: Final = 2
+"""Fewest jobs in either half of a split."""
 GAPS_TRIED: Final = 8
+"""Only the widest gaps between jobs are tried as places to split a group."""
 UNSEEN_JOBS: Final = 1.5
-"""What no job has shown yet: it counts as this divided by the square of the jobs and one."""
+"""The weight u of durations that no job has shown yet: after n jobs their share is u / (u + n ** 2.5)."""
 UNSEEN_SPREAD: Final = 0.8
-ENDLESS: Final = 0.7
-"""How far, as a logarithm, a job whose end nobody saw is taken to have gone on."""
+"""Standard deviation of log duration of that share."""
+MAX_WIDTH: Final = 0.7
+"""Widest interval in log duration that :func:`fresh_evidence` assumes, also if nobody saw the end."""
 ROUNDS: Final = 3
-"""How often the places of jobs that are known roughly are estimated from all of them."""
+"""How many times the jobs known as intervals are placed by the estimate and the estimate is made again."""
 UNREACHED: Final = 1e-9
+"""A smaller probability counts as zero."""
 NEGLIGIBLE: Final = 0.005
+"""A bell with a smaller share, or a split with a smaller probability, is dropped."""
 _ROOT: Final = math.sqrt(2 * math.pi)
 
 
 @frozen
 class Interval:
-    """A duration lies between these two, in seconds; ``high`` is infinite if nobody saw the end."""
+    """Bounds of a duration, in seconds; ``high`` is infinite if nobody saw the end."""
 
     low: float
     high: float
 
     @property
     def is_exact(self) -> bool:
-        """True if it is known as well as matters."""
+        """True if the bounds are so close that the duration counts as known."""
         return self.high <= max(self.low, MIN_SECONDS) * (1 + EXACT)
 
 
 @frozen
 class Bell:
-    """A share of the jobs whose log durations are normally distributed."""
+    """A share of the jobs, whose log durations are normally distributed."""
 
     share: float
     mean: float
     spread: float
 
-    def below(self, place: float) -> float:
-        """The share of all jobs whose log duration is less than ``place``."""
-        return self.share * _normal((place - self.mean) / self.spread)
+    def below(self, log_seconds: float) -> float:
+        """Return the share of all jobs that belong to this bell and have a log duration below ``log_seconds``."""
+        return self.share * _normal((log_seconds - self.mean) / self.spread)
 
-    def density(self, place: float) -> float:
-        """The density of log duration at ``place``."""
-        z = (place - self.mean) / self.spread
+    def density(self, log_seconds: float) -> float:
+        """Return this bell's part of the density of log duration."""
+        z = (log_seconds - self.mean) / self.spread
         return self.share * math.exp(-z * z / 2) / (self.spread * _ROOT)
 
 
@@ -79,25 +84,25 @@ class Mixture:
     bells: tuple[Bell, ...]
 
     def below(self, seconds: float) -> float:
-        """The share of jobs that take at most so long."""
-        place = _log(seconds)
-        return sum(bell.below(place) for bell in self.bells)
+        """Return the share of jobs that take at most this long."""
+        log_seconds = _log(seconds)
+        return sum(bell.below(log_seconds) for bell in self.bells)
 
     def likelihood(self, seen: Interval) -> float:
-        """The probability of what is known of a job; the density of its log duration if that is known exactly."""
+        """Return the probability that a duration lies in an interval; for an exact one, the density of log duration."""
         if seen.is_exact:
-            place = _log(seen.low)
-            return sum(bell.density(place) for bell in self.bells)
+            log_seconds = _log(seen.low)
+            return sum(bell.density(log_seconds) for bell in self.bells)
         high = 1.0 if math.isinf(seen.high) else self.below(seen.high)
         return high - (self.below(seen.low) if seen.low > MIN_SECONDS else 0.0)
 
     def density(self, seconds: float) -> float:
-        """The density of durations, per second."""
-        place = _log(seconds)
-        return sum(bell.density(place) for bell in self.bells) / max(seconds, MIN_SECONDS)
+        """Return the density of the duration, per second."""
+        log_seconds = _log(seconds)
+        return sum(bell.density(log_seconds) for bell in self.bells) / max(seconds, MIN_SECONDS)
 
     def quantile(self, share: float) -> float:
-        """The seconds within which this share of the jobs has ended."""
+        """Return the seconds within which this share of the jobs ends."""
         low = min(bell.mean - 6 * bell.spread for bell in self.bells)
         high = max(bell.mean + 6 * bell.spread for bell in self.bells)
         for _ in range(24):
@@ -106,7 +111,7 @@ class Mixture:
         return math.exp(high)
 
     def moments(self) -> tuple[float, float]:
-        """Mean and standard deviation of log duration."""
+        """Return the mean and the standard deviation of log duration."""
         mean = sum(bell.share * bell.mean for bell in self.bells)
         square = sum(bell.share * (bell.spread**2 + (bell.mean - mean) ** 2) for bell in self.bells)
         return mean, math.sqrt(square)
@@ -114,46 +119,49 @@ class Mixture:
 
 @frozen
 class Prior:
-    """What is believed before a job was seen: the logarithm of the median duration, and how far off it may be."""
+    """What is assumed before any job was seen: the logarithm of the median duration, and how uncertain it is."""
 
     mean: float
-    doubts: tuple[tuple[float, float], ...] = ((0.85, 0.45), (0.15, 2.0))
-    """Probabilities, and the standard deviation of the mean with each."""
+    """Logarithm of the median in seconds."""
+    sigmas: tuple[tuple[float, float], ...] = ((0.85, 0.45), (0.15, 2.0))
+    """Pairs of a probability and the standard deviation that ``mean`` has with this probability."""
 
 
 @frozen
 class Point:
-    """A job, or a share of one, at a log duration known with some variance."""
+    """The log duration of a job: its mean and its variance, which is 0 if the duration is exact."""
 
-    place: float
+    mean: float
     variance: float = 0.0
-    jobs: float = 1.0
-    is_exact: Final = True
+    weight: float = 1.0
+    """Weight relative to other points of the same job."""
+    is_exact: ClassVar[bool] = True
+    """A point is used as it is, unlike an :class:`Interval`, which :func:`estimate` first turns into a point."""
 
 
 @frozen
 class _Group:
-    """All that a bell has to know of the jobs that it is fitted to."""
+    """The sufficient statistics of a group of jobs for a normal distribution of log duration."""
 
     jobs: int
-    places: float
+    total: float
     squares: float
 
     @classmethod
     def of(cls, points: Sequence[Point]) -> _Group:
-        squares = sum(point.place**2 + point.variance for point in points)
-        return cls(len(points), sum(point.place for point in points), squares)
+        squares = sum(point.mean**2 + point.variance for point in points)
+        return cls(len(points), sum(point.mean for point in points), squares)
 
     def without(self, other: _Group) -> _Group:
-        return _Group(self.jobs - other.jobs, self.places - other.places, self.squares - other.squares)
+        return _Group(self.jobs - other.jobs, self.total - other.total, self.squares - other.squares)
 
 
 def estimate(seen: Sequence[Interval | Point], prior: Prior) -> Mixture:
-    """The distribution of the next job's duration, as these jobs suggest it.
+    """Return the distribution of the next job's duration, estimated from finished jobs.
 
     Args:
-        seen: What is known of each job.
-        prior: What is believed of them all.
+        seen: The duration of each job, as far as it is known.
+        prior: What is assumed about durations before any job was seen.
     """
     exact = [job if isinstance(job, Point) else Point(_log(job.low)) for job in seen if job.is_exact]
     rough = [job for job in seen if isinstance(job, Interval) and not job.is_exact]
@@ -164,31 +172,35 @@ def estimate(seen: Sequence[Interval | Point], prior: Prior) -> Mixture:
 
 
 def fresh_evidence(seen: Sequence[Interval], prior: Prior) -> float:
-    """How probable these few jobs are if nothing but the prior was known before them: the logarithm."""
+    """Return the log probability of a few jobs under the prior alone, without any jobs before them.
+
+    Args:
+        seen: The duration of each job, as far as it is known.
+        prior: What is assumed about durations before any job was seen.
+    """
     points, widths = [], 0.0
     for job in seen:
         low = _log(job.low if job.low > MIN_SECONDS else job.high / 2)
-        width = 0.0 if job.is_exact else min(math.log(max(job.high, MIN_SECONDS)) - low, ENDLESS)
+        width = 0.0 if job.is_exact else min(math.log(max(job.high, MIN_SECONDS)) - low, MAX_WIDTH)
         points.append(Point(low + width / 2))
         widths += 0.0 if job.is_exact else math.log(max(width, EXACT))
     return _bells(_Group.of(points), prior)[0] + widths
 
 
 def _locate(job: Interval, mixture: Mixture) -> Point:
-    """Where in its interval a job's duration lies, by a mixture."""
+    """Return mean and variance of a log duration that lies in an interval and follows a mixture."""
     low = _log(job.low) if job.low > MIN_SECONDS else -math.inf
     high = math.inf if math.isinf(job.high) else _log(job.high)
     parts = [_truncate(bell, low, high) for bell in mixture.bells]
-    total = sum(part.jobs for part in parts)
+    total = sum(part.weight for part in parts)
     if total < UNREACHED:
-        place = _log(job.high / 2) if math.isinf(low) else low if math.isinf(high) else (low + high) / 2
-        return Point(place)
-    mean = sum(part.jobs * part.place for part in parts) / total
-    return Point(mean, sum(part.jobs * (part.variance + (part.place - mean) ** 2) for part in parts) / total)
+        return Point(_log(job.high / 2) if math.isinf(low) else low if math.isinf(high) else (low + high) / 2)
+    mean = sum(part.weight * part.mean for part in parts) / total
+    return Point(mean, sum(part.weight * (part.variance + (part.mean - mean) ** 2) for part in parts) / total)
 
 
 def _truncate(bell: Bell, low: float, high: float) -> Point:
-    """The part of a bell between two places."""
+    """Return the part of a bell between two log durations, weighted by its share of all jobs."""
     a, b = (low - bell.mean) / bell.spread, (high - bell.mean) / bell.spread
     share = _normal(b) - _normal(a)
     if share < UNREACHED:
@@ -201,7 +213,7 @@ def _truncate(bell: Bell, low: float, high: float) -> Point:
 
 
 def _fit(points: list[Point], prior: Prior) -> Mixture:
-    points = sorted(points, key=lambda point: point.place)
+    points = sorted(points, key=lambda point: point.mean)
     bells = [bell for bell in _split(points, prior, MAX_SPLITS) if bell.share > NEGLIGIBLE]
     unseen = UNSEEN_JOBS / (UNSEEN_JOBS + len(points) ** 2.5)
     scale = (1 - unseen) / sum(bell.share for bell in bells)
@@ -211,53 +223,53 @@ def _fit(points: list[Point], prior: Prior) -> Mixture:
 
 
 def _split(points: list[Point], prior: Prior, splits: int) -> list[Bell]:
-    """Bells for these jobs as one group and as two, by the probabilities of both; points are sorted by place."""
+    """Return bells for sorted points, as one group and as two, weighted by the probabilities of both."""
     group = _Group.of(points)
     odds_of_one, bells = _bells(group, prior)
     ways: list[tuple[float, int]] = []
-    for place in _widest_gaps(points) if splits else ():
-        left = _Group.of(points[:place])
+    for cut in _widest_gaps(points) if splits else ():
+        left = _Group.of(points[:cut])
         right = group.without(left)
         orders = math.lgamma(left.jobs + 1) + math.lgamma(right.jobs + 1) - math.lgamma(group.jobs + 2)
-        ways.append((orders + _bells(left, prior)[0] + _bells(right, prior)[0], place))
+        ways.append((orders + _bells(left, prior)[0] + _bells(right, prior)[0], cut))
     if not ways:
         return bells
-    best, place = max(ways)
+    best, cut = max(ways)
     odds_of_two = best + math.log(sum(math.exp(odds - best) for odds, _ in ways))
     in_two = 1 / (1 + (1 - SPLIT_PRIOR) / SPLIT_PRIOR * math.exp(min(odds_of_one - odds_of_two, 100)))
     if in_two < NEGLIGIBLE:
         return bells
     result = [evolve(bell, share=bell.share * (1 - in_two)) for bell in bells]
-    for part in (points[:place], points[place:]):
+    for part in (points[:cut], points[cut:]):
         share = in_two * (len(part) + 1) / (len(points) + 2)
         result += [evolve(bell, share=bell.share * share) for bell in _split(part, prior, splits - 1)]
     return result
 
 
 def _widest_gaps(points: list[Point]) -> list[int]:
-    """Where sorted jobs may fall into two groups."""
-    places = range(MIN_GROUP, len(points) - MIN_GROUP + 1)
-    return sorted(places, key=lambda place: points[place - 1].place - points[place].place)[:GAPS_TRIED]
+    """Return the indices at which sorted points may be cut into two groups, the widest gap first."""
+    cuts = range(MIN_GROUP, len(points) - MIN_GROUP + 1)
+    return sorted(cuts, key=lambda cut: points[cut - 1].mean - points[cut].mean)[:GAPS_TRIED]
 
 
 def _bells(group: _Group, prior: Prior) -> tuple[float, list[Bell]]:
-    """Log probability of a group's jobs, and a bell for each spread and each doubt about the mean."""
+    """Return the log probability of a group's jobs, and a bell for each spread and each sigma of the prior."""
     n = group.jobs
-    average = group.places / n if n else prior.mean
+    average = group.total / n if n else prior.mean
     scatter = max(group.squares - n * average**2, 0.0)
     tried: list[tuple[float, float, float]] = []
     for spread, spread_odds in _SPREAD_ODDS:
-        for share, doubt in prior.doubts:
-            wide = doubt**2 + spread**2 / n if n else 1.0
+        for share, sigma in prior.sigmas:
+            wide = sigma**2 + spread**2 / n if n else 1.0
             log_odds = spread_odds + math.log(share)
-            mean, variance = prior.mean, doubt**2
+            mean, variance = prior.mean, sigma**2
             if n:
-                variance = 1 / (1 / doubt**2 + n / spread**2)
-                mean = variance * (prior.mean / doubt**2 + group.places / spread**2)
+                variance = 1 / (1 / sigma**2 + n / spread**2)
+                mean = variance * (prior.mean / sigma**2 + group.total / spread**2)
                 log_odds += (
                     -n * math.log(spread * _ROOT)
                     - scatter / (2 * spread**2)
-                    + math.log(variance / doubt**2) / 2
+                    + math.log(variance / sigma**2) / 2
                     - (average - prior.mean) ** 2 / (2 * wide)
                 )
             tried.append((log_odds, mean, math.sqrt(spread**2 + variance)))
@@ -267,7 +279,7 @@ def _bells(group: _Group, prior: Prior) -> tuple[float, list[Bell]]:
 
 
 def _spread_odds() -> list[tuple[float, float]]:
-    odds = [math.exp(-((math.log(spread / TYPICAL_SPREAD) / SPREAD_DOUBT) ** 2) / 2) for spread in SPREADS]
+    odds = [math.exp(-((math.log(spread / TYPICAL_SPREAD) / SPREAD_SIGMA) ** 2) / 2) for spread in SPREADS]
     return [(spread, math.log(chance / sum(odds))) for spread, chance in zip(SPREADS, odds, strict=True)]
 
 

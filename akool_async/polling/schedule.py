@@ -1,4 +1,4 @@
-"""What a schedule is: it says when to poll next, and may learn from the operations that ended."""
+"""The protocol of a polling schedule, which decides when to poll next and may learn from finished operations."""
 
 from __future__ import annotations
 
@@ -12,46 +12,46 @@ if TYPE_CHECKING:
 
 @frozen
 class Progress:
-    """How far an operation has come, as its polls saw it. Ages are seconds since AKOOL accepted it."""
+    """The progress of an operation, as its polls saw it. Ages are in seconds since AKOOL accepted it."""
 
     kind: str | None
-    """"upscale", "variation" or "prompt"; None if this session did not press it: then its age is not known."""
+    """"upscale", "variation" or "prompt"; None if this session did not start it, so its true age is unknown."""
     age: float
-    """Its age now; if it was not pressed here, seconds since this session first polled it."""
+    """Current age; if this session did not start the operation, seconds since the session first polled it."""
     polls: int
-    """How often it was polled."""
+    """Number of polls sent so far."""
     status: ImageStatus | int | None
-    """``image_status`` as last seen; None if it was not seen yet."""
+    """``image_status`` at the latest poll; None before the first."""
     processing_since: float | None
-    """Its age at the first poll that saw status 2; None before."""
+    """Age at the first poll that saw it processing (status 2); None until then."""
 
 
 @frozen
 class Finished:
-    """An operation that ended, or that nobody polls any more. Ages are seconds since AKOOL accepted it."""
+    """An operation that ended, or whose polling stopped before that. Ages are in seconds since AKOOL accepted it."""
 
     kind: str
     """"upscale", "variation" or "prompt"."""
     running_at: float
-    """Its age at the last poll that saw it unfinished; 0.0 if none did."""
+    """Age at the last poll that saw it unfinished; 0.0 if no poll did."""
     ended_at: float | None
-    """Its age at the poll that saw it finished, or at its webhook; above 0. None if it was abandoned before."""
+    """Age, above 0, at the poll or webhook that reported its end; None if polling stopped before the end."""
     queued_at: float = 0.0
-    """Its age at the last poll that saw it queueing (status 1); 0.0 if none did."""
+    """Age at the last poll that saw it queueing (status 1); 0.0 if no poll did."""
     processing_at: float | None = None
-    """Its age at the first poll that saw it processing (status 2); None if none did."""
+    """Age at the first poll that saw it processing (status 2); None if no poll did."""
     duration: float | None = None
-    """Seconds that it took by AKOOL's clock; None if its result does not say, or the polls saw otherwise."""
+    """Seconds it took by AKOOL's clock; None if the result does not show them or they contradict the polls."""
 
 
 class Polling(Protocol):
-    """A schedule: when to poll running operations.
+    """A schedule that decides when to poll running operations.
 
-    It is called in the session's event loop, so it must not block. An exception ends the wait with it.
+    The session calls both methods in its event loop, so they must not block. If one raises, the wait raises that error.
     """
 
     def next_delay(self, progress: Progress) -> float:
-        """Seconds from now to the next poll of an operation, at least 0."""
+        """Return the seconds from now to the next poll of an operation, at least 0."""
 
     def learn(self, finished: Finished) -> None:
-        """Learn from an operation that this session pressed, once it has ended or is not polled any more."""
+        """Learn from an operation that this session started, once it has ended or is no longer polled."""

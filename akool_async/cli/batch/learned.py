@@ -1,4 +1,4 @@
-"""What runs learned of durations: kept in ``NAME.learned`` beside the output, for later runs with the same output."""
+"""Keep the durations that a run learned in ``NAME.learned`` beside its output, for later runs with the same output."""
 
 from __future__ import annotations
 
@@ -17,36 +17,42 @@ if TYPE_CHECKING:
     from akool_async.polling import Polling
 
 MAX_BYTES: Final = 1_000_000
+"""A larger file is ignored."""
 
 logger = logging.getLogger("akool_async")
 
 
 def learned_path(output: Path | None) -> Path | None:
-    """Where it is kept; None without an output."""
+    """Return the path of the file for an output; None without an output."""
     return None if output is None else output.with_name(output.name + ".learned")
 
 
 def read_learned(path: Path | None) -> AdaptivePolling | None:
-    """The schedule of an earlier run; None if there is none, or if it cannot be read."""
+    """Return the schedule of an earlier run; None if there is no such file or it cannot be read."""
     if path is None:
         return None
-    with suppress(OSError, ValueError):  # a schedule that has to learn again does the same work
+    with suppress(OSError, ValueError):  # without the file the run only has to learn again
         if path.stat().st_size <= MAX_BYTES:
             return AdaptivePolling.from_json(path.read_text(encoding="utf-8")).scaled(read_scale(os.environ))
     return None
 
 
 def keep_learned(path: Path | None, polling: Polling) -> None:
-    """Keep what a schedule has learned; whoever reads meanwhile finds the whole of the old or of the new."""
+    """Write what a schedule has learned, unless that is nothing. The file is replaced in one step.
+
+    Args:
+        path: The file; None writes nothing.
+        polling: The schedule; only an ``AdaptivePolling`` learns.
+    """
     if path is None or not isinstance(polling, AdaptivePolling):
         return
     learned = polling.to_json()
     if learned == AdaptivePolling().to_json():
         return
-    whole = path.with_name(f".{uuid4().hex}.part")
+    part = path.with_name(f".{uuid4().hex}.part")
     try:
-        whole.write_text(learned, encoding="utf-8")
-        whole.replace(path)
+        part.write_text(learned, encoding="utf-8")
+        part.replace(path)
     except OSError as error:
-        logger.warning("what was learned of durations cannot be kept: %s", error)
-        whole.unlink(missing_ok=True)
+        logger.warning("cannot save the learned durations, so the next run starts without them: %s", error)
+        part.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What the polls of the demo cost, beside those of plain back-off for the same operations."""
+"""Compare the polls of the demo with those that plain back-off would have sent for the same operations."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 @define
 class PollingComparison:
-    """Polls the operations that have ended once more on paper, with plain back-off.
+    """Computes when plain back-off would have polled each finished operation. It sends nothing.
 
     Args:
-        scale: How many times longer than at AKOOL operations take.
+        scale: The emulator's durations relative to AKOOL's: 0.1 if it is ten times as fast.
     """
 
     _scale: float
@@ -28,7 +28,7 @@ class PollingComparison:
     _polls: int = field(init=False, default=0)
 
     def on_event(self, event: Event) -> None:
-        """Take in the end of an operation whose duration AKOOL's times show."""
+        """Record the end of an operation, if the times in its result show how long it took."""
         if not isinstance(event, Finished) or event.duration is None:
             return
         backoff, age, polls = ExponentialPolling().scaled(self._scale), 0.0, 0
@@ -39,7 +39,12 @@ class PollingComparison:
         self._delays.append(age - event.duration)
 
     def line(self, counters: Counters, *, with_webhook: bool) -> str:
-        """Both on one line."""
+        """Return one line on the polls that were sent and on those of plain back-off.
+
+        Args:
+            counters: The counters of the session.
+            with_webhook: Whether webhooks also reported the ends.
+        """
         ours = (
             f"AKOOL was polled {counters.polls} times for {counters.finished} operations; the mean detection delay was "
             f"{counters.detection_delay:.2f} s" + (", with a webhook" if with_webhook else "")
