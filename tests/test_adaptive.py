@@ -1,4 +1,4 @@
-"""AdaptivePolling: what it learns, when it polls, and that it is never lost. Its figures: benchmarks/polling.py."""
+"""Tests of AdaptivePolling: its estimates, its plans, and its JSON. benchmarks/polling.py measures what it costs."""
 
 import asyncio
 import json
@@ -39,15 +39,15 @@ PRIOR = Prior(math.log(30.0))
 
 
 def poll(polling, duration, *, queue=0.0, exact=True, kind="upscale"):
-    """Poll one job as a session does; returns its polls and how many seconds after its end it was seen."""
+    """Poll one job as a session does; return the number of polls and the detection delay in seconds."""
     age, polls, running_at, queued_at, processing_at = 0.0, 0, 0.0, 0.0, None
     while True:
         status = None if not polls else 1 if processing_at is None else 2
         age += polling.next_delay(Progress(kind, age, polls, status, processing_at))
         polls += 1
         if age >= duration:
-            known = duration if exact else None
-            polling.learn(Finished(kind, running_at, age, queued_at, processing_at, known))
+            exact_duration = duration if exact else None
+            polling.learn(Finished(kind, running_at, age, queued_at, processing_at, exact_duration))
             return polls, age - duration
         running_at = age
         if age < queue:
@@ -57,7 +57,7 @@ def poll(polling, duration, *, queue=0.0, exact=True, kind="upscale"):
 
 
 def cost(polling, durations, **options):
-    """Polls and eight times the detection delay of these jobs, a job."""
+    """Return the mean cost of these jobs: polls plus eight times the detection delay."""
     costs = [polls + 8 * delay for polls, delay in (poll(polling, duration, **options) for duration in durations)]
     return sum(costs) / len(costs)
 
@@ -75,7 +75,7 @@ def lognormal(seed, jobs, median=20.0, sigma=0.35):
 
 
 def test_it_starts_as_plain_back_off():
-    """Before any job has ended, or for an operation of unknown kind, it polls exactly as its fallback does."""
+    """Before any job has ended, and always for operations of unknown kind, it polls exactly as its fallback does."""
     fallback = ExponentialPolling(jitter=0)
     polling = AdaptivePolling(fallback=fallback)
     assert [polling.next_delay(progress("upscale", polls=polls)) for polls in range(5)] == [1.0, 1.5, 2.25, 3.0, 3.0]
@@ -84,25 +84,25 @@ def test_it_starts_as_plain_back_off():
 
 
 def test_one_job_is_enough_to_poll_less_than_back_off():
-    """After a single job like those that AKOOL is known for, the next ones cost less than with plain back-off."""
+    """After a single job of a usual duration, the next jobs cost less than with plain back-off."""
     plain = cost(ExponentialPolling(), lognormal(20, 200))
     costs = []
     for first in lognormal(21, 12):
         polling = learned([first])
-        kept = polling.to_json()
-        costs += [cost(AdaptivePolling.from_json(kept), [duration]) for duration in lognormal(22, 10)]
+        saved = polling.to_json()
+        costs += [cost(AdaptivePolling.from_json(saved), [duration]) for duration in lognormal(22, 10)]
     assert sum(costs) / len(costs) < plain
 
 
-def test_a_kind_that_was_not_seen_yet_is_judged_by_the_others():
+def test_the_first_plan_of_a_kind_follows_the_other_kinds():
     """If upscales take a tenth of the usual time, the first variation is polled much earlier than usual."""
     quick = learned([2.0, 2.2, 1.9, 2.1, 2.0], jitter=0)
     usual = learned([36.0, 38.0, 34.0, 35.0, 37.0], jitter=0)
     assert quick.next_delay(progress("variation")) < 0.5 * usual.next_delay(progress("variation"))
 
 
-def test_once_it_knows_it_does_not_poll_early():
-    """After forty jobs of some 20 s the first poll comes near the earliest end, the next ones close together."""
+def test_after_many_jobs_it_does_not_poll_early():
+    """After forty jobs of about 20 s the first poll comes near the earliest end, and the next polls close together."""
     polling = learned(lognormal(2, 40), jitter=0)
     first = polling.next_delay(progress("upscale", age=0.0, polls=0))
     assert 5 < first < 15
@@ -110,7 +110,7 @@ def test_once_it_knows_it_does_not_poll_early():
 
 
 def test_it_costs_less_than_plain_back_off():
-    """On the same hundred jobs, after fifty others, it polls less and sees ends sooner."""
+    """After fifty jobs it needs fewer polls and less detection delay than back-off for the same hundred jobs."""
     polling, plain = learned(lognormal(3, 50)), ExponentialPolling()
     ours = [poll(polling, duration) for duration in lognormal(4, 100)]
     theirs = [poll(plain, duration) for duration in lognormal(4, 100)]
@@ -118,8 +118,8 @@ def test_it_costs_less_than_plain_back_off():
         assert sum(mine) < sum(other)
 
 
-def test_abandoned_waits_do_not_teach_that_jobs_are_short():
-    """If half of the waits end after 20 s, the estimate still knows of the longer jobs."""
+def test_abandoned_waits_do_not_shorten_the_estimate():
+    """If half of the waits stop after 20 s, the estimate still includes the longer jobs."""
     rng = random.Random(5)
     everything, censored, naive = [], [], []
     for duration in lognormal(6, MAX_JOBS):
@@ -138,15 +138,15 @@ def test_abandoned_waits_do_not_teach_that_jobs_are_short():
 
 
 def test_two_humps_are_found():
-    """If jobs take either some 12 s or some 40 s, few are expected in between."""
+    """If jobs take either about 12 s or about 40 s, the estimate expects few in between."""
     seen = [Interval(each, each) for each in (*lognormal(30, 18, 12.0, 0.1), *lognormal(31, 12, 40.0, 0.1))]
     mixture = estimate(seen, PRIOR)
     assert mixture.below(28.0) - mixture.below(17.0) < 0.05
     assert 0.5 < mixture.below(20.0) < 0.7
 
 
-def test_jobs_known_by_their_polls_alone_teach_nearly_as_much():
-    """Intervals of three seconds around each end lead to about the median that the exact durations lead to."""
+def test_bounds_of_durations_lead_to_nearly_the_same_estimate():
+    """The median from bounds three seconds apart is within 5 % of the median from exact durations."""
     exact = [Interval(each, each) for each in lognormal(32, 30)]
     rough = [
         Interval(each.low - 3 * share, each.low + 3 * (1 - share))
@@ -165,11 +165,11 @@ def test_queue_and_work_are_learned_apart():
     assert isinstance(polling._kinds["upscale"].plan, PhasedPlan)
     for seen_at in (15.0, 40.0):
         wait = polling.next_delay(Progress("upscale", seen_at, 3, 2, seen_at))
-        assert 3 < wait < 18  # it may have begun any time since the poll before
+        assert 3 < wait < 18  # the work may have begun at any time since the poll before
 
 
-def test_seen_processing_immediately_it_plans_by_age_alone():
-    """If no poll ever sees a job queue, the status changes nothing."""
+def test_without_a_queue_it_plans_by_age_alone():
+    """If no poll sees a job queue, the plan ignores the status."""
     polling = learned(lognormal(34, 40), jitter=0)
     assert polling.next_delay(Progress("upscale", 20.0, 3, 1, None)) == polling.next_delay(
         Progress("upscale", 20.0, 3, 2, 10.0)
@@ -178,7 +178,7 @@ def test_seen_processing_immediately_it_plans_by_age_alone():
 
 @pytest.mark.parametrize("factor", [2.0, 0.5])
 def test_it_notices_a_change_within_fifteen_jobs(factor):
-    """After durations double or halve it soon costs about what it costs one that never knew the old ones."""
+    """Fifteen jobs after durations double or halve it costs about as much as a schedule that saw only these jobs."""
     changed, fresh = learned(lognormal(7, 60)), AdaptivePolling()
     for duration in lognormal(8, 15, 20.0 * factor):
         poll(changed, duration)
@@ -189,7 +189,7 @@ def test_it_notices_a_change_within_fifteen_jobs(factor):
 
 
 def test_four_late_jobs_shift_the_plan_of_the_others():
-    """If four running jobs are later than nearly all before, the next one is first polled later than before."""
+    """If four running jobs take longer than nearly all before, the first poll of the next job comes later."""
     polling = learned(lognormal(40, 40), jitter=0)
     before = polling.next_delay(progress("upscale"))
     for polls in range(8, 12):
@@ -199,7 +199,7 @@ def test_four_late_jobs_shift_the_plan_of_the_others():
 
 
 def test_one_late_job_does_not_shift_the_plan():
-    """One slow job, polled a dozen times, says nothing of the others."""
+    """One slow job, polled a dozen times, leaves the plan of the others unchanged."""
     polling = learned(lognormal(40, 40), jitter=0)
     before = polling.next_delay(progress("upscale"))
     for polls in range(8, 20):
@@ -209,8 +209,8 @@ def test_one_late_job_does_not_shift_the_plan():
 
 @given(jobs=JOBS, ages=st.lists(st.tuples(AGES, MAYBE), max_size=10))
 @settings(max_examples=60, deadline=None)
-def test_whatever_it_learns_each_interval_makes_sense(jobs, ages):
-    """Any jobs, also absurd ones, lead to intervals that are finite and above zero, and can be kept as a text."""
+def test_intervals_are_finite_and_positive_after_any_jobs(jobs, ages):
+    """After any jobs, even absurd ones, all intervals are finite and above zero, also for a copy read from its JSON."""
     polling = AdaptivePolling()
     for job in jobs:
         polling.learn(job)
@@ -218,14 +218,14 @@ def test_whatever_it_learns_each_interval_makes_sense(jobs, ages):
     for age, since in ages:
         interval = polling.next_delay(Progress("upscale", age, 3, 2 if since else 1, since))
         assert 0 < interval < math.inf
-    again = AdaptivePolling.from_json(polling.to_json())
-    assert 0 < again.next_delay(progress("upscale")) < math.inf
+    copy = AdaptivePolling.from_json(polling.to_json())
+    assert 0 < copy.next_delay(progress("upscale")) < math.inf
 
 
 @given(seen=INTERVALS)
 @settings(max_examples=60, deadline=None)
 def test_an_estimate_is_a_distribution(seen):
-    """What is estimated from any jobs grows from 0 towards 1 over growing ages."""
+    """The estimate from any jobs is a share of ended jobs that grows with age from 0 towards 1."""
     mixture = estimate(seen, PRIOR)
     distribution = Distribution.of(mixture)
     assert sum(bell.share for bell in mixture.bells) == pytest.approx(1.0)
@@ -240,7 +240,7 @@ def test_an_estimate_is_a_distribution(seen):
 )
 @settings(max_examples=100)
 def test_no_other_plan_is_cheaper(ended, weight):
-    """The plan's cost is the least of all subsets of the grid, tried one by one."""
+    """No subset of the grid's ages costs less than the plan; all are tried."""
     ages = [float(age) for age in range(len(ended))]
     distribution = Distribution(ages, [0.0, *ended[1:]])
     plan = plan_polls(distribution, weight)
@@ -249,15 +249,15 @@ def test_no_other_plan_is_cheaper(ended, weight):
         place += plan.next_delay(place)
         polls.append(place)
     inner = ages[1:-1]
-    every = [
+    subsets = [
         [age for bit, age in enumerate(inner) if chosen >> bit & 1] + [ages[-1]] for chosen in range(2 ** len(inner))
     ]
-    least = min(cost_of(other, distribution, weight) for other in every)
+    least = min(cost_of(other, distribution, weight) for other in subsets)
     assert cost_of(polls, distribution, weight) <= least + 1e-9
 
 
 def cost_of(polls, distribution, weight):
-    """Polls and lateness of jobs that end evenly between two ages of the grid."""
+    """Return the cost of polls at these ages, if ends are evenly distributed between two ages of the grid."""
     cost, before = 0.0, 0.0
     ended = dict(zip(distribution.ages, distribution.ended, strict=True))
     for poll_age in polls:
@@ -272,7 +272,7 @@ def cost_of(polls, distribution, weight):
 
 
 def test_past_the_plan_it_backs_off_exponentially_up_to_a_bound():
-    """An operation that takes longer than all others is polled less and less often, at least once a minute."""
+    """Polls of an operation that takes longer than all others become rarer, down to one a minute."""
     polling = learned(lognormal(10, 40), jitter=0)
     age, intervals = 100.0, []
     for polls in range(60):
@@ -282,8 +282,8 @@ def test_past_the_plan_it_backs_off_exponentially_up_to_a_bound():
     assert intervals[-1] == MAX_TAIL_DELAY
 
 
-def test_what_was_learned_can_be_kept_for_another_process():
-    """to_json and from_json carry the schedule over; it polls as the first one would."""
+def test_json_carries_what_was_learned_to_another_process():
+    """A schedule read from the JSON of another polls as that one would."""
     polling = learned(lognormal(11, 40), jitter=0)
     other = AdaptivePolling.from_json(polling.to_json(), jitter=0)
     fresh = progress("upscale")
@@ -317,8 +317,8 @@ def test_what_was_learned_can_be_kept_for_another_process():
         None,
     ],
 )
-def test_a_state_of_other_making_is_refused(text):
-    """A text that to_json did not write is a ValueError."""
+def test_json_of_another_form_is_rejected(text):
+    """from_json raises ValueError for a text that to_json cannot have written."""
     with pytest.raises(ValueError):
         AdaptivePolling.from_json(text)
 
@@ -327,14 +327,14 @@ def test_a_state_of_other_making_is_refused(text):
     ("name", "value"),
     [("delay_cost", 0), ("delay_cost", math.nan), ("jitter", 2), ("fallback", 3.0)],
 )
-def test_a_parameter_that_makes_no_sense_is_refused(name, value):
-    """Each parameter is checked and named."""
+def test_a_bad_argument_is_rejected(name, value):
+    """The error names the argument."""
     with pytest.raises(ValueError, match=name):
         AdaptivePolling(**{name: value})
 
 
 async def test_a_session_teaches_its_schedule():
-    """Every job of a session, the abandoned ones included, is learned from under its kind."""
+    """The schedule learns each operation that the session started under its kind, and no others."""
     polling = AdaptivePolling(fallback=FAST)
     async with (
         Emulator(speed=200) as emulator,
@@ -347,43 +347,45 @@ async def test_a_session_teaches_its_schedule():
             await akool.create_by_prompt("a fox"),
         ]
         await asyncio.gather(*(operation.wait_until_complete() for operation in operations))
-        await akool.wait_until_complete(source)  # not pressed here: its age is not known, and nothing is learned
-    seen = {kind: list(known.jobs) for kind, known in polling._kinds.items()}
-    assert {kind: len(jobs) for kind, jobs in seen.items()} == {"upscale": 2, "variation": 1, "prompt": 1}
+        await akool.wait_until_complete(
+            source
+        )  # not started by this session: its age is unknown, so nothing is learned
+    seen = {name: list(kind.jobs) for name, kind in polling._kinds.items()}
+    assert {name: len(jobs) for name, jobs in seen.items()} == {"upscale": 2, "variation": 1, "prompt": 1}
     assert all(job.running_at < job.ended_at for jobs in seen.values() for job in jobs)
 
 
 async def test_adaptive_polling_is_the_default_of_a_session():
-    """A session that is given no schedule learns its own."""
+    """A session without ``polling=`` uses AdaptivePolling."""
     async with AkoolSession("sk-test-key") as akool:
         assert isinstance(akool._poller._schedule._polling, AdaptivePolling)
 
 
-def test_an_operation_that_was_never_seen_to_end_can_be_kept_too():
-    """What is known of it, that it ran for so long, survives the way through a text."""
+def test_json_holds_abandoned_operations_too():
+    """The last age at which an abandoned operation was seen running is in the JSON."""
     polling = AdaptivePolling()
     polling.learn(Finished(kind="upscale", running_at=30.0, ended_at=None))
-    again = AdaptivePolling.from_json(polling.to_json())
-    assert again.to_json() == polling.to_json()
-    assert "30.0,null" in again.to_json()
+    copy = AdaptivePolling.from_json(polling.to_json())
+    assert copy.to_json() == polling.to_json()
+    assert "30.0,null" in copy.to_json()
 
 
-def test_what_an_earlier_version_kept_can_still_be_read():
-    """A text of version 1 knows only when each job was last seen running and when it was seen ended."""
+def test_json_of_version_1_can_still_be_read():
+    """Version 1 has two ages per job: when it was last seen running, and when it was first seen ended."""
     jobs = ",".join(f"[{20 + each}, {21 + each}]" for each in range(12))
     polling = AdaptivePolling.from_json('{"version": 1, "kinds": {"upscale": [' + jobs + "]}}", jitter=0)
     assert 5 < polling.next_delay(progress("upscale")) < 21
 
 
 @given(st.text() | st.recursive(st.none() | st.booleans() | st.floats() | st.text(), st.lists).map(json.dumps))
-def test_garbage_is_refused_with_one_clear_error(text):
-    """Whatever a text holds that to_json did not write, from_json raises ValueError and nothing else."""
+def test_garbage_raises_only_value_error(text):
+    """For any text that to_json did not write from_json raises ValueError, and no other error."""
     with pytest.raises(ValueError, match="text"):
         AdaptivePolling.from_json(text)
 
 
-def test_for_a_faster_emulator_everything_is_as_much_faster():
-    """Scaled to a tenth it expects jobs of a tenth, whose seconds of delay cost ten times as much."""
+def test_for_a_faster_emulator_all_intervals_shrink():
+    """Scaled to 0.1 it expects a tenth of the durations, and one second of delay costs ten times as much."""
     polling = AdaptivePolling(jitter=0).scaled(0.1)
     usual = AdaptivePolling(jitter=0)
     for each, seconds in ((polling, 3.0), (usual, 30.0)):
