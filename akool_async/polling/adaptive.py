@@ -21,7 +21,7 @@ MAX_DELAY_COST: Final = 1000.0
 JITTER: Final = 0.02
 MIN_DELAY: Final = 0.02
 MAX_AGE: Final = 86_400.0
-"""Ages are kept up to this many seconds: no job takes AKOOL a day."""
+"""Largest age in the JSON, in seconds: no job takes AKOOL a day."""
 _JSON_VERSION: Final = 2
 _FIELDS: Final = {1: 2, 2: 5}
 """Number of fields of a job in each version of the JSON text that can be read."""
