@@ -156,7 +156,7 @@ def test_bounds_of_durations_lead_to_nearly_the_same_estimate():
 
 
 def test_queue_and_work_are_learned_apart():
-    """Once polls have seen jobs queue, the next poll counts from when a job was seen processing."""
+    """Once polls have seen jobs queue, the plan also depends on when a job was first seen processing."""
     rng = random.Random(33)
     polling = AdaptivePolling(jitter=0)
     for _ in range(40):
