@@ -1,4 +1,4 @@
-"""Learners of AdaptivePolling: what they cost as they see more jobs, against the optimum that knows the status."""
+"""The cost of AdaptivePolling as it learns from more jobs, relative to the optimum that sees the status."""
 
 from __future__ import annotations
 
@@ -26,36 +26,39 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 KINDS: Final = {"upscale": 1.3, "variation": 0.75}
-"""The kinds of job, in equal parts, and how much longer than the median AKOOL works on them."""
+"""The kinds of job, equally frequent, and the factor by which the median of the work is multiplied for each."""
 WEIGHT: Final = AdaptivePolling().delay_cost
 LEARNERS: Final = 20
+"""Number of schedules that learn from different jobs of the same distribution."""
 CHECKED_AFTER: Final = (0, 1, 2, 3, 5, 8, 10, 15, 20, 30)
+"""Numbers of jobs of each kind after which the cost is computed."""
 STEP_AFTER: Final = 60
 """Jobs of each kind before durations double."""
 DRAWS: Final = 2
-HARDLY: Final = (Hump(1.0, 0.5, 0.3),)
+"""Runs with different random numbers over which expected costs are averaged."""
+SHORT_QUEUE: Final = (Hump(1.0, 0.5, 0.3),)
 
 
 @frozen
 class World:
-    """How long jobs take, and what learners get to know of them."""
+    """The distributions of queue and work, and how much of them learners can see."""
 
     name: str
     work: tuple[Hump, ...]
-    queue: tuple[Hump, ...] = HARDLY
+    queue: tuple[Hump, ...] = SHORT_QUEUE
     abandoned: float = 0.0
-    """The share of jobs that nobody polls to the end."""
+    """The share of jobs whose polling stops before their end."""
     is_exact: bool = True
-    """Whether AKOOL's times are known."""
+    """Whether AKOOL's results show how long the jobs took."""
     doubles: bool = False
     """Whether durations double before the first job that is counted."""
 
     def truth(self, kind: str, factor: float = 1.0) -> Truth:
-        """The jobs of one kind."""
+        """Return the true distributions of one kind, with the work multiplied by ``factor``."""
         return _truth(self.queue, tuple(evolve(hump, median=hump.median * KINDS[kind] * factor) for hump in self.work))
 
     def teach(self, polling: AdaptivePolling, rng: np.random.Generator, factor: float) -> None:
-        """Have it poll one job of each kind, and learn of it what a session would."""
+        """Let a schedule poll one job of each kind and learn from it, as in a session."""
         random.seed(int(rng.integers(2**32)))
         for kind in KINDS:
             queue, work = self.truth(kind, factor).sample(rng)
@@ -63,16 +66,16 @@ class World:
             polling.learn(poll_once(polling, kind, queue, queue + work, left_at, is_exact=self.is_exact))
 
     def cost(self, polling: Polling, factor: float) -> float:
-        """What it is expected to cost per job, in polls."""
+        """Return the expected cost of a schedule per job, in polls."""
         total = 0.0
         for kind, draw in product(KINDS, range(DRAWS)):
-            random.seed(draw)  # the same luck for every policy
+            random.seed(draw)  # the same random numbers for every policy
             polls, delay = self.truth(kind, factor).expected(polling, kind)
             total += (polls + WEIGHT * delay) / (len(KINDS) * DRAWS)
         return total
 
     def least(self, factor: float) -> tuple[float, float]:
-        """The cost of the best schedule that sees the status, and of the best that sees the age alone."""
+        """Return the cost of the best schedule that sees the status, and of the best that sees the age alone."""
         truths = [self.truth(kind, factor) for kind in KINDS]
         aware, age_only = zip(
             *((truth.optimum(WEIGHT), truth.age_only_optimum(WEIGHT)) for truth in truths), strict=True
@@ -86,7 +89,16 @@ def _truth(queue: tuple[Hump, ...], work: tuple[Hump, ...]) -> Truth:
 
 
 def poll_once(polling: Polling, kind: str, began: float, ended: float, left_at: float, *, is_exact: bool) -> Finished:
-    """Poll one job until its end is seen, or until nobody waits any more."""
+    """Poll one job until a poll sees its end, or until polling stops.
+
+    Args:
+        polling: The schedule.
+        kind: The kind of the job.
+        began: Age at which AKOOL begins to work on the job; all ages are in seconds.
+        ended: Age at which it ends.
+        left_at: Age after which it is no longer polled.
+        is_exact: Whether AKOOL's result shows the exact duration.
+    """
     age = running_at = queued_at = 0.0
     processing_at: float | None = None
     count = 0
@@ -106,17 +118,17 @@ def poll_once(polling: Polling, kind: str, began: float, ended: float, left_at: 
 
 
 def frozen_copy(polling: AdaptivePolling) -> AdaptivePolling:
-    """One that learns nothing from the jobs that it is measured with, late ones included."""
+    """Return a copy that does not change while it is measured, not even because of late jobs."""
     for kind in KINDS:
-        polling.next_delay(Progress(kind, 0.0, 0, None, None))  # a new plan, if one is due
-    still = copy.deepcopy(polling)
-    for known in still._kinds.values():  # noqa: SLF001
+        polling.next_delay(Progress(kind, 0.0, 0, None, None))  # makes a new plan if one is due
+    frozen_polling = copy.deepcopy(polling)
+    for known in frozen_polling._kinds.values():  # noqa: SLF001
         known._late_at = math.inf  # noqa: SLF001
-    return still
+    return frozen_polling
 
 
 def learner_costs(world: World, seed: int) -> list[float]:
-    """Expected cost of one learner after each number of jobs in ``CHECKED_AFTER``."""
+    """Return the expected cost of one learner after each number of jobs in ``CHECKED_AFTER``."""
     rng = np.random.default_rng(seed)
     polling, factor = AdaptivePolling(), 1.0
     if world.doubles:
@@ -133,36 +145,37 @@ def learner_costs(world: World, seed: int) -> list[float]:
 
 @frozen
 class Learning:
-    """Cost of every learner (row) after each number of jobs (column), against the status-aware optimum."""
+    """The costs of the learners in one world, all divided by that of the status-aware optimum."""
 
     world: World
     to_optimum: Floats
+    """The cost of each learner (row) after each number of jobs in ``CHECKED_AFTER`` (column)."""
     backoff: float
-    """Plain back-off's cost, against the same."""
+    """The cost of plain back-off."""
     age_only: float
-    """The age-only optimum's."""
+    """The cost of the age-only optimum."""
 
     def mean(self, lessons: int) -> float:
-        """The mean of all learners after so many jobs of each kind."""
+        """Return the mean of all learners after this many jobs of each kind."""
         return float(self.to_optimum[:, CHECKED_AFTER.index(lessons)].mean())
 
     def worst(self, lessons: int) -> float:
-        """The costliest learner's."""
+        """Return the cost of the costliest learner after this many jobs of each kind."""
         return float(self.to_optimum[:, CHECKED_AFTER.index(lessons)].max())
 
     @property
     def mean_to_backoff(self) -> float:
-        """The highest mean after any number of jobs from the first on, against plain back-off."""
+        """The highest mean of the learners after any number of jobs but 0, relative to plain back-off."""
         return float(self.to_optimum[:, 1:].mean(axis=0).max() / self.backoff)
 
     @property
     def unluckiest_to_backoff(self) -> float:
-        """The same of the costliest learner."""
+        """The highest cost of any learner after any number of jobs but 0, relative to plain back-off."""
         return float(self.to_optimum[:, 1:].max() / self.backoff)
 
 
 def learn(world: World, seeds: range, pool: Executor) -> Learning:
-    """Have several learners see the jobs of one world."""
+    """Measure several learners in one world."""
     factor = 2.0 if world.doubles else 1.0
     least = pool.submit(world.least, factor)
     costs = np.array(list(pool.map(learner_costs, [world] * len(seeds), seeds)))
@@ -185,11 +198,11 @@ WORLDS: Final = (
     World("without AKOOL's times", _lognormal(20.0, 0.35), is_exact=False),
     World("durations double", _lognormal(20.0, 0.35), doubles=True),
 )
-"""Jobs hardly queue and sigma is 0.35, unless a name says otherwise; a queue of 15 s has 0.7, and 0.2 its work."""
+"""Jobs hardly queue and sigma is 0.35, unless the name differs. In "queue 15 s" it is 0.7 (queue) and 0.2 (work)."""
 
 
 def lessons_table(lessons: list[Learning]) -> str:
-    """What learning costs, for people."""
+    """Return the costs of all learners as a text table."""
     shown = (1, 3, 10, 15, 30)
     lines = [
         f"Cost (polls + {WEIGHT:g} x delay s) of AdaptivePolling(), {LEARNERS} learners, mean (worst)",
@@ -205,7 +218,7 @@ def lessons_table(lessons: list[Learning]) -> str:
 
 
 def lessons_checks(lessons: list[Learning]) -> list[tuple[bool, str]]:
-    """Each target, and whether it was met."""
+    """Return whether each target was met, and a line about it."""
     by_name = {row.world.name: row for row in lessons}
     humps, queue, doubled = (by_name[name] for name in ("two humps", "queue 15 s, work 18 s", "durations double"))
     plain = [row for row in lessons if row is not humps and not row.world.doubles and not row.world.abandoned]

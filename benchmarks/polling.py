@@ -1,4 +1,4 @@
-"""When to poll a running job: polls spent against detection delay, every policy on the same jobs. See README.md."""
+"""Compare the polls and the detection delay of polling policies on the same jobs. See README.md."""
 
 from __future__ import annotations
 
@@ -52,11 +52,15 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 CAP: Final = 4
+"""Number of slots for the throughput."""
 GRID_STEP: Final = 0.0125
+"""Seconds between ages of the grid."""
 RARE: Final = 4.3
-"""Standard deviations of log duration past which the grid ends: one job in 100,000."""
+"""The grid ends this many standard deviations above the median: one job in 100,000 takes longer."""
 JITTER_DRAWS: Final = 4
+"""Runs with different random numbers over which expected costs are averaged."""
 TAUGHT: Final = 30
+"""Jobs of each kind that our policies learn from before they are measured."""
 WEBHOOK: Final = "webhook + 1 poll"
 WEBHOOK_DELAY: Final = 0.005
 OUR_WEIGHT: Final = AdaptivePolling().delay_cost
@@ -64,10 +68,12 @@ THRIFTY_WEIGHT: Final = 1.0
 ADAPTIVE: Final = "AdaptivePolling()"
 THRIFTY: Final = f"AdaptivePolling, w = {THRIFTY_WEIGHT:g}"
 OPTIMUM_WEIGHTS: Final = sorted({0.3, 1.0, 3.0, OUR_WEIGHT, 30.0})
-LEAST_OF_IDEAL: Final = 0.965
-MOST_POLLS: Final = 7.5
-LESS_BY: Final = 1.05
-NEARBY: Final = 1.05
+MIN_OF_IDEAL: Final = 0.965
+MAX_POLLS: Final = 7.5
+AGE_ONLY_DRAWN_FROM: Final = 1.05
+"""The age-only optimum is drawn if it costs more than this many times the status-aware optimum."""
+WEIGHT_RATIO: Final = 1.05
+"""Ratio of two weights between which the slope of the cost is measured."""
 QUEUEING: Final = next(world for world in WORLDS if world.name.startswith("queue"))
 PLOTS: Final = Path(__file__).parent / "plots"
 OURS, GREY, INK, SHADE = "#c8443c", "#6f7a86", "#20262c", "#f3f5f7"
@@ -104,14 +110,14 @@ LABELS: Final = {
     THRIFTY: (THRIFTY.replace(", ", "\n"), -9, -12),
     WEBHOOK: ("webhook, and\none poll to confirm", 9, 0),
 }
-"""What to call a policy in the picture, and how many points right and up from its own."""
+"""The label of each policy in the plot, and its offset in points to the right and upwards."""
 
 
 class Policy(Protocol):
-    """What this benchmark asks of a policy."""
+    """The part of a schedule that this benchmark uses."""
 
     def next_delay(self, progress: Progress) -> float:
-        """Seconds until the next poll of an operation."""
+        """Return the seconds until the next poll of an operation."""
 
 
 # Durations
@@ -119,7 +125,7 @@ class Policy(Protocol):
 
 @frozen
 class Hump:
-    """A share of the jobs, lognormal."""
+    """A share of the jobs, whose durations are lognormal; the median is in seconds."""
 
     share: float
     median: float
@@ -128,13 +134,13 @@ class Hump:
 
 @frozen
 class Durations:
-    """How long jobs take, and its exact distribution on a grid."""
+    """A distribution of durations, also in exact form on a grid of ages."""
 
     name: str
     humps: tuple[Hump, ...]
 
     def sample(self, rng: np.random.Generator, size: int) -> Floats:
-        """Draw durations of jobs."""
+        """Draw durations, in seconds."""
         chosen = rng.choice(len(self.humps), size, p=[hump.share for hump in self.humps])
         medians, sigmas = np.array([(hump.median, hump.sigma) for hump in self.humps]).T
         drawn: Floats = medians[chosen] * np.exp(sigmas[chosen] * rng.standard_normal(size))
@@ -142,13 +148,13 @@ class Durations:
 
     @cached_property
     def grid(self) -> Floats:
-        """Ages from 0 to one that hardly any job reaches."""
+        """Ages in seconds, from 0 to one that hardly any job reaches."""
         end = max(hump.median * math.exp(RARE * hump.sigma) for hump in self.humps)
         return np.arange(0.0, end + GRID_STEP, GRID_STEP)
 
     @cached_property
     def survival(self) -> Floats:
-        """Share of the jobs that still run at each age of the grid."""
+        """The share of jobs that still run at each age of the grid."""
         running = np.zeros(len(self.grid))
         for hump in self.humps:
             sigmas_past_median = np.log(self.grid[1:] / hump.median) / hump.sigma
@@ -158,7 +164,7 @@ class Durations:
 
     @cached_property
     def time_run(self) -> Floats:
-        """Mean seconds that a job has run by each age of the grid: the integral of the survival."""
+        """Mean seconds for which a job has run by each age of the grid: the integral of ``survival``."""
         steps = (self.survival[1:] + self.survival[:-1]) / 2 * GRID_STEP
         return np.concatenate([[0.0], np.cumsum(steps)])
 
@@ -173,7 +179,7 @@ OTHERS: Final = (
 
 @cache
 def of_kind(durations: Durations, kind: str) -> Durations:
-    """The durations of one kind of job."""
+    """Return the durations of one kind of job."""
     humps = (Hump(hump.share, hump.median * KINDS[kind], hump.sigma) for hump in durations.humps)
     return Durations(durations.name, tuple(humps))
 
@@ -183,26 +189,26 @@ def of_kind(durations: Durations, kind: str) -> Durations:
 
 @frozen
 class Fixed:
-    """The same interval again and again, moved at random within ``spread``; the first poll immediately or after one."""
+    """A constant interval times a random factor from ``spread``; the first poll comes immediately or after it."""
 
     seconds: float
     spread: tuple[float, float] = (1.0, 1.0)
     immediately: bool = field(default=True, kw_only=True)
 
     def next_delay(self, progress: Progress) -> float:
-        """Seconds until the next poll."""
+        """Return the seconds until the next poll."""
         return 0.0 if self.immediately and progress.polls == 0 else self.seconds * random.uniform(*self.spread)
 
 
 @frozen
 class Doubling:
-    """A poll immediately, then after 1, 2, 4... seconds; with full jitter, after anything between 0 and that."""
+    """Doubling intervals: 0, 1, 2, 4... seconds up to ``longest``; with full jitter, anything from 0 to that."""
 
     longest: float = math.inf
     full_jitter: bool = field(default=False, kw_only=True)
 
     def next_delay(self, progress: Progress) -> float:
-        """Seconds until the next poll."""
+        """Return the seconds until the next poll."""
         if progress.polls == 0:
             return 0.0
         seconds = min(2.0 ** (progress.polls - 1), self.longest)
@@ -211,31 +217,32 @@ class Doubling:
 
 @frozen
 class Optimal:
-    """The polls that cost least, for which the true distribution of the durations must be known."""
+    """The policy of least cost, which has to know the true distribution of the durations."""
 
     ages: dict[str | None, Floats]
 
     @classmethod
     def knowing(cls, durations: Durations, delay_cost: float) -> Optimal:
-        """The best that can be done if a second of detection delay is worth so many polls."""
+        """Return the best policy if a second of detection delay is worth ``delay_cost`` polls."""
         return cls({kind: optimal_polls(of_kind(durations, kind), delay_cost) for kind in KINDS})
 
     def next_delay(self, progress: Progress) -> float:
-        """Seconds until the next poll; past the end of the grid, its last interval again and again."""
+        """Return the seconds until the next poll; past the end of the grid, the last interval."""
         ages, polls = self.ages[progress.kind], progress.polls
         return float(ages[polls] - progress.age if polls < len(ages) else ages[-1] - ages[-2])
 
 
 def optimal_polls(durations: Durations, delay_cost: float) -> Floats:
-    """Ages of the polls that minimise polls + w * detection delay, by dynamic programming from the end of the grid.
+    """Return the ages of the polls that minimise polls + w * detection delay, for w = ``delay_cost``.
 
-    W(i) = min over j > i of S(i) + w * delay collected between i and j + W(j), where the delay collected is
-    (t(j) - t(i)) * S(i) less the time that the jobs run in between.
+    Dynamic programming from the end of the grid:
+    W(i) = min over j > i of S(i) + w * delay collected between i and j + W(j),
+    where the delay collected is (t(j) - t(i)) * S(i) less the time that the jobs run in between.
     """
     ages, running = durations.grid, durations.survival
     end = len(ages) - 1
     delay_already = delay_cost * durations.time_run
-    ahead = np.zeros(end + 1)  # W(j) - w * time_run(j): all of the cost that depends on j alone
+    ahead = np.zeros(end + 1)  # W(j) - w * time_run(j): the part of the cost that depends on j alone
     ahead[end] = -delay_already[end]
     best = np.zeros(end + 1, dtype=int)
     for i in range(end - 1, -1, -1):
@@ -254,7 +261,7 @@ def optimal_polls(durations: Durations, delay_cost: float) -> Floats:
 
 
 def poll(policy: Policy, kind: str, duration: float) -> list[float]:
-    """Ages of the polls of one job, the last being the first that finds it ended. A request takes no time."""
+    """Return the ages of the polls of one job, up to the one that sees its end. A request takes no time."""
     age = 0.0
     polls: list[float] = []
     while age < duration or not polls:
@@ -266,14 +273,14 @@ def poll(policy: Policy, kind: str, duration: float) -> list[float]:
 
 @frozen
 class Jobs:
-    """Jobs that every policy has to poll, in the order in which they are pressed."""
+    """The jobs that every policy polls, in the order in which they start."""
 
     kinds: list[str]
     durations: Floats
 
     @classmethod
     def sample(cls, durations: Durations, how_many: int, seed: int) -> Jobs:
-        """Draw jobs, as many of each kind, in a random order."""
+        """Draw jobs, equally many of each kind, in random order."""
         rng = np.random.default_rng(seed)
         kinds: list[str] = rng.permutation(np.resize(list(KINDS), how_many)).tolist()
         drawn = {kind: iter(of_kind(durations, kind).sample(rng, how_many)) for kind in KINDS}
@@ -281,13 +288,13 @@ class Jobs:
 
     @property
     def are_upscales(self) -> NDArray[np.bool_]:
-        """Where the upscales are."""
+        """A mask of the upscales."""
         return np.array([kind == "upscale" for kind in self.kinds])
 
 
 @frozen
 class Measured:
-    """What a policy cost on the jobs."""
+    """Results of a policy: polls per job, delays in seconds, and throughput as a share of the ideal."""
 
     name: str
     polls: float
@@ -298,7 +305,7 @@ class Measured:
 
 
 def measure(name: str, policies: Sequence[Policy], jobs: Jobs, seed: int) -> Measured:
-    """Poll every job; if there are several policies of one name, they take turns."""
+    """Poll every job and return the results; several policies of one name take turns."""
     random.seed(seed)
     turns = zip(cycle(policies), jobs.kinds, jobs.durations.tolist())
     polled = [poll(policy, kind, duration) for policy, kind, duration in turns]
@@ -307,7 +314,7 @@ def measure(name: str, policies: Sequence[Policy], jobs: Jobs, seed: int) -> Mea
 
 
 def measure_webhook(jobs: Jobs) -> Measured:
-    """A webhook that comes immediately, and one poll to confirm it."""
+    """Return the results of a webhook that arrives immediately and one poll that confirms it."""
     return _measured(WEBHOOK, jobs, 1.0, np.full(len(jobs.kinds), WEBHOOK_DELAY))
 
 
@@ -324,12 +331,12 @@ def _measured(name: str, jobs: Jobs, polls: float, delays: Floats) -> Measured:
 
 
 def throughput_of_ideal(durations: Floats, delays: Floats) -> float:
-    """Throughput of a few slots, each held until a poll sees the end, against slots freed at the very end."""
+    """Return the throughput of slots held until a poll sees the end, relative to slots freed at the end itself."""
     return seconds_to_finish(durations) / seconds_to_finish(durations + delays)
 
 
 def seconds_to_finish(held: Floats) -> float:
-    """Seconds until the last of the jobs has left its slot; each takes the first slot that comes free."""
+    """Return the seconds until all jobs have left their slots; each job takes the first free slot."""
     free_at = [0.0] * CAP
     for seconds in held.tolist():
         heapq.heapreplace(free_at, free_at[0] + seconds)
@@ -337,10 +344,13 @@ def seconds_to_finish(held: Floats) -> float:
 
 
 def expected(policy: Policy, durations: Durations) -> tuple[float, float]:
-    """Polls and detection delay per job of an equal mix of the kinds, but for the jitter."""
+    """Return the expected polls and detection delay per job of an equal mix of the kinds.
+
+    The expectation over the durations is exact; that over the jitter is a mean of a few draws.
+    """
     totals = np.zeros(2)
     for kind, draw in product(KINDS, range(JITTER_DRAWS)):
-        random.seed(draw)  # the same luck for every policy
+        random.seed(draw)  # the same random numbers for every policy
         truth = of_kind(durations, kind)
         ages = np.array(poll(policy, kind, truth.grid[-1]))
         before = np.concatenate([[0.0], ages[:-1]])
@@ -351,7 +361,7 @@ def expected(policy: Policy, durations: Durations) -> tuple[float, float]:
 
 
 def expected_cost(policy: Policy, durations: Durations) -> float:
-    """What a policy is expected to cost per job, in polls, if delay is worth as much as to our default."""
+    """Return the expected cost of a policy per job, in polls, at the default ``delay_cost``."""
     polls, delay = expected(policy, durations)
     return polls + OUR_WEIGHT * delay
 
@@ -360,7 +370,7 @@ def expected_cost(policy: Policy, durations: Durations) -> float:
 
 
 def taught(durations: Durations, delay_cost: float, seed: int) -> AdaptivePolling:
-    """Our policy after its lessons: jobs that do not queue, whose durations AKOOL tells of."""
+    """Return our policy after it has learned from jobs that do not queue, with exact durations from AKOOL."""
     polling, rng = AdaptivePolling(delay_cost=delay_cost), np.random.default_rng(seed)
     for _ in range(TAUGHT):
         random.seed(int(rng.integers(2**32)))
@@ -374,7 +384,7 @@ def taught(durations: Durations, delay_cost: float, seed: int) -> AdaptivePollin
 
 
 def contenders(durations: Durations, seed: int) -> dict[str, list[Policy]]:
-    """Every policy by name; ours once for each of several learners that saw different jobs."""
+    """Return every policy by name; ours once for each of several learners that saw different jobs."""
 
     def ours(weight: float) -> list[Policy]:
         return [taught(durations, weight, lessons) for lessons in learner_seeds(seed)]
@@ -397,44 +407,44 @@ def contenders(durations: Durations, seed: int) -> dict[str, list[Policy]]:
 
 
 def learner_seeds(seed: int) -> range:
-    """Seeds of the learners."""
+    """Return the seeds of the learners."""
     return range(1000 * seed, 1000 * seed + LEARNERS)
 
 
 def compare(durations: Durations, jobs_count: int, seed: int) -> list[Measured]:
-    """Hold every policy to the same jobs."""
+    """Measure every policy on the same jobs."""
     jobs = Jobs.sample(durations, jobs_count, seed)
     measured = [measure(name, policies, jobs, seed) for name, policies in contenders(durations, seed).items()]
     return [*measured, measure_webhook(jobs)]
 
 
 def frontier(durations: Durations) -> list[tuple[float, float]]:
-    """Polls and detection delay of the optimum, from the thriftiest to the most eager."""
+    """Return polls and detection delay of the optimum, from the fewest polls to the most."""
     return [expected(Optimal.knowing(durations, weight), durations) for weight in np.geomspace(0.03, 14_000, 28)]
 
 
 @frozen(kw_only=True)
 class Report:
-    """What was found."""
+    """The results of the benchmark."""
 
     main: list[Measured]
     others: dict[str, list[Measured]]
     lessons: list[Learning]
 
     def checks(self) -> list[tuple[bool, str]]:
-        """Each target, and whether it was met."""
+        """Return whether each target was met, and a line about it."""
         ours = next(row for row in self.main if row.name == ADAPTIVE)
         return [
             *lessons_checks(self.lessons),
-            (ours.polls <= MOST_POLLS, f"sigma 0.35, polls a job: {ours.polls:.2f}, at most {MOST_POLLS:g}"),
+            (ours.polls <= MAX_POLLS, f"sigma 0.35, polls a job: {ours.polls:.2f}, at most {MAX_POLLS:g}"),
             (
-                ours.of_ideal_upscales >= LEAST_OF_IDEAL,
-                f"sigma 0.35, % of ideal, upscales only: {ours.of_ideal_upscales:.1%}, at least {LEAST_OF_IDEAL:.1%}",
+                ours.of_ideal_upscales >= MIN_OF_IDEAL,
+                f"sigma 0.35, % of ideal, upscales only: {ours.of_ideal_upscales:.1%}, at least {MIN_OF_IDEAL:.1%}",
             ),
         ]
 
     def tables(self) -> str:
-        """All of it, for people."""
+        """Return all results as text tables."""
         return f"{self._main_table()}\n\n{self._others_table()}\n\n{lessons_table(self.lessons)}"
 
     def _main_table(self) -> str:
@@ -459,7 +469,7 @@ class Report:
 
 
 def draw_frontier(report: Report, path: Path) -> None:
-    """Polls against detection delay, every policy a point."""
+    """Draw detection delay against polls, one point per policy."""
     figure, axes = plt.subplots(figsize=(8.6, 5.8))
     polls, delays = zip(*frontier(MAIN), strict=True)
     axes.fill_between(polls, delays, DELAY_SHOWN[0], color=SHADE, linewidth=0)
@@ -496,7 +506,7 @@ def _draw_policy(axes: Axes, row: Measured) -> None:
 
 
 def draw_learning(lessons: Sequence[Learning], path: Path) -> None:
-    """Cost against the status-aware optimum as jobs are seen, a panel for each world; the last after a step."""
+    """Draw the cost relative to the status-aware optimum as jobs are seen, one panel per world."""
     shown = [row for row in lessons if row.world.is_exact and not row.world.abandoned and "both" not in row.world.name]
     figure, grid = plt.subplots(2, 3, figsize=(10.6, 6.0), sharex=True, sharey=True)
     for axes, row in zip(grid.flat, shown, strict=True):
@@ -512,7 +522,7 @@ def _draw_course(axes: Axes, row: Learning) -> None:
     last = CHECKED_AFTER[-1]
     axes.axhline(row.backoff, color=GREY, linestyle="--", linewidth=1.3)
     axes.annotate("back-off", (last, row.backoff), (0, 4), textcoords="offset points", color=GREY, ha="right")
-    if row.age_only > LESS_BY:
+    if row.age_only > AGE_ONLY_DRAWN_FROM:
         axes.axhline(row.age_only, color=INK, linestyle=":", linewidth=1.3)
         place = (last, row.age_only)
         axes.annotate("age-only optimum", place, (0, 4), textcoords="offset points", color=INK, ha="right")
@@ -524,9 +534,12 @@ def _draw_course(axes: Axes, row: Learning) -> None:
 
 
 def queue_frontier(weight: float) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Polls and delay of both optima where upscales queue: the delay is by how much the cost grows with its weight."""
+    """Return polls and delay of both optima for upscales that queue.
+
+    The cost is polls + weight * delay, so the delay is the slope of the cost over the weight.
+    """
     truth = QUEUEING.truth("upscale")
-    near = weight * NEARBY
+    near = weight * WEIGHT_RATIO
     aware, age_only = (
         ((high - low) / (near - weight), low - weight * (high - low) / (near - weight))
         for low, high in (
@@ -538,7 +551,7 @@ def queue_frontier(weight: float) -> tuple[tuple[float, float], tuple[float, flo
 
 
 def draw_queue_frontier(pool: Executor, path: Path) -> None:
-    """What the status is worth where jobs queue."""
+    """Draw how much the status helps if jobs queue."""
     figure, axes = plt.subplots(figsize=(8.6, 4.6))
     aware, age_only = zip(*pool.map(queue_frontier, np.geomspace(0.5, 60.0, 7)), strict=True)
     for name, points, style in (("sees the status", aware, "-"), ("sees the age alone", age_only, ":")):
@@ -560,7 +573,7 @@ def draw_queue_frontier(pool: Executor, path: Path) -> None:
 
 
 def draw_plan(path: Path) -> None:
-    """The estimate after a few jobs, and the polls that are planned from it."""
+    """Draw the estimate after a few jobs, and the polls planned from it."""
     figure, axes = plt.subplots(figsize=(8.6, 3.6))
     durations = of_kind(MAIN, "upscale").sample(np.random.default_rng(4), TAUGHT).tolist()
     ages = np.linspace(0.5, 70.0, 400)
@@ -593,10 +606,12 @@ def _save(figure: Figure, path: Path) -> None:
 
 
 def main() -> int:
-    """Run from the command line."""
+    """Run the benchmark; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--jobs", type=int, default=10_000)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--jobs", type=int, default=10_000, help="number of jobs that every policy polls (default: 10000)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of all random numbers (default: 0)")
     options = parser.parse_args()
     began = time.monotonic()
     print(
