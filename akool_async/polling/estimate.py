@@ -30,7 +30,7 @@ MAX_SPLITS: Final = 2
 MIN_GROUP: Final = 2
 """Fewest jobs in either half of a split."""
 GAPS_TRIED: Final = 8
-"""Only the widest gaps between jobs are tried as places to split a group."""
+"""Number of gaps between sorted jobs, the widest ones, at which a split is tried."""
 UNSEEN_JOBS: Final = 1.5
 """The weight u of durations that no job has shown yet: after n jobs their share is u / (u + n ** 2.5)."""
 UNSEEN_SPREAD: Final = 0.8
@@ -38,7 +38,7 @@ UNSEEN_SPREAD: Final = 0.8
 MAX_WIDTH: Final = 0.7
 """Widest interval in log duration that :func:`fresh_evidence` assumes, also if nobody saw the end."""
 ROUNDS: Final = 3
-"""How many times the jobs known as intervals are placed by the estimate and the estimate is made again."""
+"""How many times intervals are turned into points by the estimate, and the estimate is computed again."""
 UNREACHED: Final = 1e-9
 """A smaller probability counts as zero."""
 NEGLIGIBLE: Final = 0.005

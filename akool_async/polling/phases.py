@@ -19,7 +19,7 @@ QUEUE_PRIOR: Final = Prior(math.log(10.0), ((1.0, 2.0),))
 QUEUEING_SHARE: Final = 0.15
 """The queue is planned for if polls saw more than this share of the jobs queue and then saw them processed."""
 ROUNDS: Final = 3
-"""How many times the start of the work is placed by the estimates and the estimates are made again."""
+"""How many times the phases are divided by the estimates, and the estimates are computed again."""
 STARTS: Final = 9
 """Number of times at which the work on a job may have begun."""
 
