@@ -43,7 +43,7 @@ def scale(name: str, value: float) -> float:
 
 def optional_rate(name: str, value: float | None) -> float | None:
     """Check a rate per second: finite and above zero, or None for no limit."""
-    if value is not None and not 0 < number_between(name, value, 0, math.inf) < math.inf:
+    if value is not None and not _is_positive(value):
         raise ValueError(f"{name} must be a number above 0 and finite, or None for no limit, not {_show(value)}")
     return value
 

@@ -77,7 +77,7 @@ class Button(StrEnum):
         try:
             return cls[value]
         except (KeyError, TypeError):
-            raise ValueError(f"button must be one of {', '.join(cls)}, not {value!r}") from None
+            raise ValueError(f"button must be one of {', '.join(cls)}, not {str(value)!r:.200}") from None
 
     @classmethod
     def unlisted(cls, name: str) -> Button:

@@ -104,7 +104,7 @@ class _Settings:
     ) -> _Settings:
         """Check the arguments and fill in the defaults."""
         base_url = check_base_url(
-            base_url or os.environ.get("AKOOL_BASE_URL") or BASE_URL,
+            (os.environ.get("AKOOL_BASE_URL") or BASE_URL) if base_url is None else base_url,
             allow_http=_validate.flag("allow_http", allow_http),
         )
         scale = _read_scale(base_url) if timing is None or polling is None else 1.0
@@ -636,7 +636,7 @@ class AkoolSession:
         """
         if not isinstance(result, ImageResult):
             raise ValueError(f"result must be an ImageResult, such as wait_until_complete() returns, not {result!r}")  # noqa: TRY004
-        if not isinstance(directory, str | os.PathLike) or not str(directory):
+        if not isinstance(directory, str | os.PathLike) or not str(directory) or "\0" in str(directory):
             raise ValueError(f"directory must be a path, such as 'pictures', not {directory!r}")
         if name is not None:
             _validate.file_name("name", name)
@@ -710,7 +710,8 @@ def _read_webhook_url(webhook_url: str | None) -> str | None:
 
 
 def _read_own_webhook_url(webhook_url: str | None) -> str | None:
-    read = _read_webhook_url(webhook_url)
+    # "" is most often a variable that was not set: silently, no webhook would ever come.
+    read = None if webhook_url is None else _validate.web_url("webhook_url", webhook_url)
     if f"{PARAMETER}=" in (read or ""):
         raise ConfigurationError(f"webhook_url must not contain {PARAMETER}=: each POST puts a correlation id there")
     return read

@@ -13,6 +13,7 @@ from akool_async import (
     ClientCredentials,
     GenerationError,
     ImageStatus,
+    InvalidParameterError,
     NotOperableError,
     OutcomeUnknownError,
 )
@@ -55,6 +56,18 @@ async def assert_slot_free(akool, emulator):
     """Check that the session's only slot is free."""
     operation = await akool.upscale(emulator.add_image(), 4)
     assert (await operation.wait_until_complete()).status == ImageStatus.COMPLETED
+
+
+@pytest.mark.parametrize("endpoint", ["create_by_button", "create_by_prompt"])
+async def test_a_request_that_is_too_large_is_refused(akool, emulator, endpoint):
+    """HTTP 413 comes from a gateway that passed nothing on: the POST is refused, and its outcome is not unknown."""
+    emulator.faults.script(endpoint, Fault.status(413))
+    sent = akool.create_by_prompt("a fox") if endpoint == "create_by_prompt" else akool.upscale(emulator.add_image(), 1)
+    with pytest.raises(InvalidParameterError, match="too large: shorten"):
+        await sent
+    assert emulator.ledger.charged == 0
+    assert akool.counters().credits_in_doubt == 0
+    await assert_slot_free(akool, emulator)
 
 
 @pytest.mark.parametrize("name", LOST)

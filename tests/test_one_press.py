@@ -73,6 +73,18 @@ async def test_unclaimed_operations_are_kept():
         }
 
 
+async def test_an_operation_that_a_later_caller_receives_is_no_longer_unclaimed(emulator, akool):
+    """A cancelled caller leaves the operation of its press in `unclaimed`; the same press again takes it out."""
+    source = emulator.add_image()
+    caller = asyncio.create_task(akool.vary(source, 1))
+    await emulator.ledger.until(lambda ledger: ledger.accepted == 1)
+    caller.cancel()
+    await look_until(lambda: akool.unclaimed)
+    operation = await akool.vary(source, 1)
+    assert akool.unclaimed == ()
+    assert operation.id == emulator.ledger.posts[0].new_ids[0]
+
+
 async def test_a_slot_survives_a_caller_cancelled_mid_post(emulator):
     """The slot of a press whose caller was cancelled stays held until the server is done, and is then free."""
     async with emulator.session(polling=FAST, max_concurrent_upscales=1) as akool:

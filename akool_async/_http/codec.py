@@ -19,7 +19,7 @@ from cattrs import Converter
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
 from akool_async._http.retry import asked_wait
-from akool_async.errors import CODES, APIError, RateLimitedError, ResponseError
+from akool_async.errors import CODES, APIError, InvalidParameterError, RateLimitedError, ResponseError
 from akool_async.items import ButtonPress, Prompt, SourcePrompt
 from akool_async.models import ImageResult, ImageStatus
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 SUCCESS: Final = 1000
 TOO_MANY_REQUESTS: Final = 429
+CONTENT_TOO_LARGE: Final = 413
 NO_HEADERS: Final[Mapping[str, str]] = {}
 _BACKSLASH: Final = re.compile(r'\\(["\\/bfnrt]|u[0-9a-fA-F]{4})?')
 _EXACT: Final = 2**53
@@ -141,8 +142,12 @@ def read_credit(envelope: Envelope) -> float:
     return credit
 
 
-def _unreadable(description: str, http_status: int, headers: Mapping[str, str]) -> ResponseError | RateLimitedError:
+def _unreadable(
+    description: str, http_status: int, headers: Mapping[str, str]
+) -> ResponseError | RateLimitedError | InvalidParameterError:
     retry_after = asked_wait(headers)
+    if http_status == CONTENT_TOO_LARGE:  # from a gateway, which has passed nothing on to AKOOL
+        return InvalidParameterError(http_status, "the request is too large: shorten its texts", http_status)
     if http_status == TOO_MANY_REQUESTS:  # often sent by a gateway, without AKOOL's envelope
         return RateLimitedError(http_status, "too many requests", http_status, retry_after=retry_after)
     return ResponseError(

@@ -132,6 +132,9 @@ class Journal(Protocol):
     def keep_unclaimed_error(self, error: AkoolError) -> None:
         """Keep the error of a POST whose callers were all cancelled, if AKOOL may have accepted the POST."""
 
+    def claim_kept(self, press: ButtonPress) -> None:
+        """Forget the unclaimed operation or error of a press, since a caller receives it now."""
+
 
 @define(eq=False)
 class MemoryJournal:
@@ -208,8 +211,7 @@ class MemoryJournal:
             self.account.find(losses.pop())
         if press is not None:
             self._lost.pop(press, None)
-            still_unknown = [error for error in self.unclaimed_errors if error.press != press]
-            self.unclaimed_errors = deque(still_unknown, maxlen=CACHE_SIZE)
+            self._drop_unclaimed_error(press)
 
     def end(self, operation_id: str, deduction_credit: float | None) -> None:
         """Record that an operation ended, and the credits that its result reports."""
@@ -230,6 +232,18 @@ class MemoryJournal:
             logger.warning("the outcome of a POST is unknown, and its callers were all cancelled: %s", error)
         else:
             logger.debug("a POST whose callers were all cancelled was not accepted: %s", error)
+
+    def claim_kept(self, press: ButtonPress) -> None:
+        """Forget the unclaimed operation or error of a press, since a caller receives it now."""
+        if self.unclaimed:
+            others = [made for made in self.unclaimed if made.press != press]
+            self.unclaimed = deque(others, maxlen=CACHE_SIZE)
+        self._drop_unclaimed_error(press)
+
+    def _drop_unclaimed_error(self, press: ButtonPress) -> None:
+        if self.unclaimed_errors:
+            others = [error for error in self.unclaimed_errors if error.press != press]
+            self.unclaimed_errors = deque(others, maxlen=CACHE_SIZE)
 
 
 def _without_frames(error: OutcomeUnknownError) -> OutcomeUnknownError:

@@ -54,6 +54,8 @@ class Submitter:
         """
         self._require_open()
         operation_id, press = self._services.journal.operation_id(item), press_of(item)
+        if press is not None:
+            self._services.journal.claim_kept(press)
         if operation_id is not None:
             button, source_image_id = (None, None) if press is None else (press.button, press.image_id)
             tracked = self._poller.tracked(operation_id, button)
