@@ -116,7 +116,7 @@ async def test_waiting_somewhere_else(emulator, akool, capsys):
 
 
 async def test_the_web_backend(emulator):
-    """The FastAPI example, served for real: answers before a slot is free, results, a used button, bad input."""
+    """The FastAPI example, served for real: answers before a slot is free, results, used buttons, bad input, retry."""
     config = uvicorn.Config(names_of("shield(task)")["app"], port=0, log_level="error")
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve())
@@ -135,6 +135,12 @@ async def test_the_web_backend(emulator):
         for press in (f"{image_id}/V1", f"{image_id}/V2", f"{used}/V1", "nowhere/V1", f"{image_id}/V9"):
             async with http.get(f"/images/{press}") as response:
                 answers[press] = response.status, await response.json()
+        emulator.faults.script("create_by_button", Fault.code(1011))
+        for status in (409, 200):  # a press that failed is made again
+            async with http.post(f"/images/{image_id}/V3") as response:
+                assert response.status == 202
+            async with http.get(f"/images/{image_id}/V3") as response:
+                assert response.status == status
     server.should_exit = True
     await serving
     assert [status for status, _ in answers.values()] == [200, 200, 409, 404, 422]
