@@ -135,7 +135,10 @@ def _rebuild(cls: type[AkoolError], args: tuple[Any, ...]) -> AkoolError:
 
 
 class ConfigurationError(AkoolError, ValueError):
-    """The session cannot be set up or used like this. Raised before any request."""
+    """The session cannot be set up or used like this.
+
+    Raised before any request, except if a polling schedule returns something other than seconds.
+    """
 
 
 class TransportError(AkoolError):

@@ -132,46 +132,51 @@ class WebhookEvent:
 
 @frozen(kw_only=True)
 class Counters:
-    """Numbers about a session, from ``AkoolSession.counters``. They count from the beginning of the session."""
+    """Numbers about a session, from ``AkoolSession.counters``. They count from the beginning of the session.
+
+    Attributes:
+        waiting: Presses and prompts that AKOOL cannot have accepted yet: now, not since the beginning.
+        in_flight: Operations that are being polled now.
+        upscale_slots: ``max_concurrent_upscales``.
+        upscale_slots_held: Slots that are taken now: by upscales that run at AKOOL, or whose POST is under way.
+        pressed: Operations that AKOOL accepted.
+        finished: Operations whose end a poll saw, including those that failed.
+        failed: Operations that ended with status 4.
+        refused: Presses and prompts that were not accepted and cost nothing, including a fan-out's presses on an image
+            that was not made.
+        unknown: POSTs whose outcome is unknown.
+        throttled: How often AKOOL asked for a slower pace, with 1005 or HTTP 429.
+        credits_charged: Credits charged for operations whose id is known.
+        credits_lost: Estimated credits charged for presses whose id was lost (``OutcomeUnknownError.charged`` is True).
+        credits_in_doubt: Estimated credits of POSTs that AKOOL may or may not have accepted.
+        credits_estimated: The part of ``credits_charged`` for which AKOOL has reported no price; the last price of the
+            kind is used.
+        credits_elsewhere: Credits by which the balance fell beyond ``credits_charged`` and ``credits_lost``, between
+            the first and the last call of ``get_credit``. Possible reasons are other programs on the account, prices
+            that AKOOL reported too low, and POSTs in doubt. Negative after a top-up; None before the second call.
+        polls: Polls that AKOOL answered (Get Image Result).
+        polls_per_job: Mean number of polls of a finished operation.
+        duration: Mean seconds that a finished operation took, by AKOOL's clock if the result shows it, else by the
+            polls.
+        detection_delay: Mean seconds between the end of an operation and the poll that saw it.
+    """
 
     waiting: int
-    """Presses and prompts that AKOOL cannot have accepted yet: now, not since the beginning."""
     in_flight: int
-    """Operations that are being polled now."""
     upscale_slots: int
-    """``max_concurrent_upscales``."""
     upscale_slots_held: int
-    """Slots that are taken now: by upscales that run at AKOOL, or whose POST is under way."""
     pressed: int
-    """Operations that AKOOL accepted."""
     finished: int
-    """Operations whose end a poll saw, including those that failed."""
     failed: int
-    """Operations that ended with status 4."""
     refused: int
-    """Presses and prompts that were not accepted and cost nothing."""
     unknown: int
-    """POSTs whose outcome is unknown."""
     throttled: int
-    """How often AKOOL asked for a slower pace, with 1005 or HTTP 429."""
     credits_charged: float
-    """Credits charged for operations whose id is known."""
     credits_lost: float
-    """Estimated credits charged for presses whose id was lost (``OutcomeUnknownError.charged`` is True)."""
     credits_in_doubt: float
-    """Estimated credits of POSTs that AKOOL may or may not have accepted."""
     credits_estimated: float
-    """The part of ``credits_charged`` for which AKOOL has reported no price; the last price of the kind is used."""
     credits_elsewhere: float | None
-    """Credits by which the balance fell beyond ``credits_charged`` and ``credits_lost``, between the first and the last
-    call of ``get_credit``. Possible reasons are other programs on the account, prices that AKOOL reported too low, and
-    POSTs in doubt. Negative after a top-up; None before the second call.
-    """
     polls: int
-    """Polls that AKOOL answered (Get Image Result)."""
     polls_per_job: float
-    """Mean number of polls of a finished operation."""
     duration: float
-    """Mean seconds that a finished operation took, by AKOOL's clock if the result shows it, else by the polls."""
     detection_delay: float
-    """Mean seconds between the end of an operation and the poll that saw it."""

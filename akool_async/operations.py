@@ -166,25 +166,29 @@ def _button_of(outcome: Outcome) -> Button | None:
 
 @frozen
 class Outcome:
-    """The outcome of one press or prompt of a fan-out: a result or an error, and the operation if AKOOL accepted it."""
+    """The outcome of one press or prompt of a fan-out: a result or an error, and the operation if AKOOL accepted it.
+
+    Attributes:
+        press: The press. None for a prompt, and for a press on an image that AKOOL never accepted.
+        operation: The operation; None if AKOOL did not accept it, or its id is lost.
+        result: The final result, also of a failed operation (status 4); None if the operation did not end or does not
+            exist.
+        error: Why there is no finished image; None if there is one. An :class:`AkoolError`, unless the caller's own
+            code, such as a polling schedule, raised something else.
+        prompt: The prompt, as it was passed; None for a press.
+        button: The button that was or would have been pressed; None for a prompt.
+        parent: The outcome on whose image the button was or would have been pressed; None for an item of the input.
+        number: The position of the image in its prompt's batch, from 1.
+    """
 
     press: ButtonPress | None = None
-    """The press. None for a prompt, and for a press on an image that AKOOL never accepted."""
     operation: Operation | None = None
-    """The operation; None if AKOOL did not accept it, or its id is lost."""
     result: ImageResult | None = None
-    """The final result, also of a failed operation (status 4); None if the operation did not end or does not exist."""
     error: Exception | None = None
-    """Why there is no finished image; None if there is one. An :class:`AkoolError`, unless the caller's own code, such
-    as a polling schedule, raised something else."""
     prompt: Prompt | SourcePrompt | None = field(default=None, kw_only=True)
-    """The prompt, as it was passed; None for a press."""
     button: Button | None = field(default=Factory(_button_of, takes_self=True), kw_only=True)
-    """The button that was or would have been pressed; None for a prompt."""
     parent: Outcome | None = field(default=None, kw_only=True, repr=False)
-    """The outcome on whose image the button was or would have been pressed; None for an item of the input."""
     number: int = field(default=1, kw_only=True)
-    """The position of the image in its prompt's batch, from 1."""
 
     @property
     def ok(self) -> bool:
