@@ -493,7 +493,7 @@ class AkoolSession:
             items: An iterable or an async iterable, which may be endless. Each item is a :class:`ButtonPress`, an
                 ``(image_id, button)`` pair, a :class:`Prompt` or a :class:`SourcePrompt`.
             max_in_flight: Maximum number of presses and prompts that are under way or whose outcome you have not taken.
-                At most as many more items wait in memory, besides the presses on images that are finished.
+                Up to the same number of further items is kept in memory, plus the presses on finished images.
             preflight: True reads each source image once, and refuses a button that is used or not available without
                 pressing it (:class:`NotOperableError`).
             max_credits: Maximum number of credits to be charged, as far as AKOOL reports prices. A POST that could

@@ -76,8 +76,8 @@ class DurableFanOut:
         max_requests_per_second: The most requests per second of all workers of the account together, divided evenly
             among them. Start every worker with the same value.
         max_credits_per_day: The most credits that all workers of the account together may spend in a day (UTC). Once
-            they are spent, jobs stay open until the next day. Start every worker with the same value: each worker sets
-            the day's budget to its own when it presses.
+            they are spent, jobs stay open until the next day. Start every worker with the same value: the budget of the
+            worker that pressed last applies.
         lost_reply_timeout: Seconds to wait for the id of a press whose reply was lost. Default: 60, or that of the
             session's ``timing``. AKOOL's jobs rarely take longer.
         worker_timing: How often workers and readers poll the store, and how long they wait for it.

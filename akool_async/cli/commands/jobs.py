@@ -114,12 +114,17 @@ def resolve(options: ResolveOptions) -> int:
     "--days",
     type=options.Number(at_most=36_500),
     required=True,
-    help="Delete presses that ended longer ago than this many days.",
+    help="Delete presses and prompts that ended longer ago than this many days.",
 )
 @options.key_file
 @options.typed(PruneOptions)
 def prune(options: PruneOptions) -> int:
-    """Delete old presses that are done or have failed from a store."""
+    """Delete old presses and prompts that are done or have failed from a store.
+
+    The store forgets them. If a deleted prompt is submitted again, it is sent and
+    charged again, with all presses on its result. Delete only what you will not
+    submit again.
+    """
     return signals.run(prune_jobs(options))
 
 
