@@ -161,7 +161,7 @@ async def test_without_a_folder_the_pictures_are_fetched_for_the_page(emulator, 
     assert len(page.pictures) == 2
     assert all(link.startswith(emulator.pictures_url) for link in page.links)
     names = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
-    assert names == ["out.jsonl", "page/gallery.html", "presses.csv"]
+    assert names == ["out.jsonl", "out.jsonl.learned", "page/gallery.html", "presses.csv"]
 
 
 async def test_pictures_that_are_gone_are_reported_as_such(emulator, tmp_path):

@@ -278,6 +278,7 @@ async def test_leaving_keeps_the_ids_of_trees(emulator, akool):
     """Accepted operations that were not yielded are in ``unclaimed``, prompts included."""
     async with aclosing(akool.fan_out([Prompt(f"fox {n}", then="V*") for n in range(6)])) as outcomes:
         taken = [await anext(outcomes) for _ in range(3)]
+    await akool.aclose()  # which waits for the replies to POSTs under way
     ids = {outcome.operation.id for outcome in taken} | {operation.id for operation in akool.unclaimed}
     assert ids == {image_id for post in emulator.ledger.posts for image_id in post.new_ids}
 
