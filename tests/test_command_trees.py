@@ -474,18 +474,103 @@ async def test_a_prompt_is_identified_by_its_key(emulator, akool, tmp_path):
     assert emulator.ledger.accepted == 1
 
 
-async def test_another_picture_of_that_name_is_not_overwritten(emulator, akool, tmp_path):
-    """The line says so, the status is 3, and the existing picture is not changed."""
+async def test_names_avoid_the_pictures_of_another_output(emulator, akool, tmp_path):
+    """A new output in the same folder gets other names, in every run of it, and no picture is changed."""
+    write_prompts(tmp_path, "a fox")
+    options = ("--then", "U1", "--download", "pictures")
+    await akool(*FAN_OUT, *options)
+    before = {path: path.read_bytes() for path in (tmp_path / "pictures").iterdir()}
+    for _ in range(2):
+        status, _, errors = await akool("fan-out", "prompts.txt", "--yes", "-o", "new.jsonl", *options)
+        assert status == 0, errors
+        assert set(nodes_of(tmp_path / "new.jsonl")) == {"a-fox-2", "a-fox-2-U1"}
+    assert before.items() < {path: path.read_bytes() for path in (tmp_path / "pictures").iterdir()}.items()
+    status, _, errors = await akool(*FAN_OUT, *options)
+    assert status == 0, errors
+    assert set(nodes_of(tmp_path / "out.jsonl")) == {"a-fox", "a-fox-U1"}
+    assert emulator.ledger.accepted == 4
+
+
+@pytest.mark.parametrize(
+    ("file", "is_taken"),
+    [
+        ("A-Fox-1.jpg", True),
+        ("a-fox.PNG", True),
+        ("a-fox-grid.webp", True),
+        ("a-fox-U1.jpg", True),
+        ("a-fox-V1-U3.jpg", True),
+        ("a-fox-V2-4.gif", True),
+        ("a-fox-2-1.jpg", False),
+        ("a-fox-in-snow-1.jpg", False),
+        ("a-fox-1.txt", False),
+        (".a-fox-1-0123.part", False),
+    ],
+)
+async def test_any_picture_of_a_tree_takes_its_name(akool, tmp_path, file, is_taken):
+    """Pictures of the image, of presses on it and of further presses count, in any case; other files do not."""
     write_prompts(tmp_path, "a fox")
     (tmp_path / "pictures").mkdir()
-    (tmp_path / "pictures" / "a-fox-1.jpg").write_bytes(b"mine")
-    status, _, _ = await akool(*FAN_OUT, "--then", "U1", "--download", "pictures")
-    assert status == 3
-    lines = nodes_of(tmp_path / "out.jsonl")
-    assert "not overwritten" in lines["a-fox"]["error"]
-    assert lines["a-fox-U1"]["ok"]
-    assert (tmp_path / "pictures" / "a-fox-1.jpg").read_bytes() == b"mine"
-    assert emulator.ledger.accepted == 2
+    (tmp_path / "pictures" / file).write_bytes(b"mine")
+    status, _, errors = await akool(*FAN_OUT, "--download", "pictures")
+    assert status == 0, errors
+    (name,) = nodes_of(tmp_path / "out.jsonl")
+    assert (name != "a-fox") is is_taken
+    assert (tmp_path / "pictures" / file).read_bytes() == b"mine"
+
+
+async def test_the_pictures_of_a_store_keep_their_names(emulator, akool, tmp_path):
+    """A run with a store and without an output finds the pictures that an earlier run saved."""
+    write_prompts(tmp_path, "a fox")
+    arguments = ("fan-out", "prompts.txt", "--yes", "--store", "sqlite:///a.db", "--download", "pictures")
+    for _ in range(2):
+        status, _, errors = await akool(*arguments)
+        assert status == 0, errors
+        assert {path.stem for path in (tmp_path / "pictures").iterdir()} == {
+            f"a-fox-{n}" for n in ("1", "2", "3", "4", "grid")
+        }
+    assert emulator.ledger.accepted == 1
+
+
+async def test_a_name_survives_a_kill_before_its_line_is_written(tmp_path):
+    """The file of ids keeps the name, so that the next run saves the pictures under it rather than a further one."""
+    write_prompts(tmp_path, "a fox")
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "a-fox.jpg").write_bytes(b"mine")
+    async with Emulator(speed=5) as emulator:
+        process = await start(*FAN_OUT, "--download", "pictures", cwd=tmp_path, environment=emulator.environment())
+        await emulator.ledger.until(lambda ledger: ledger.accepted == 1)
+        ids = tmp_path / "out.jsonl.accepted"
+        await look_until(lambda: b'"id"' in ids.read_bytes())
+        process.kill()
+        await process.communicate()
+        (tmp_path / "pictures" / "a-fox-2-U1.jpg").write_bytes(b"saved before the kill")
+        arguments = (*FAN_OUT, "--download", "pictures")
+        status, _, errors = await run(*arguments, cwd=tmp_path, environment=emulator.environment())
+    assert status == 0, errors
+    assert set(nodes_of(tmp_path / "out.jsonl")) == {"a-fox-2"}
+
+
+async def test_another_picture_of_that_name_is_not_overwritten(tmp_path):
+    """If another program saves a picture meanwhile, it stays, and the summary names the remedy, which works."""
+    write_prompts(tmp_path, "a fox")
+    picture = tmp_path / "pictures" / "a-fox-1.jpg"
+    async with Emulator(speed=5) as emulator:
+        arguments = (*FAN_OUT, "--then", "U1", "--download")
+        environment = emulator.environment()
+        process = await start(*arguments, "pictures", cwd=tmp_path, environment=environment)
+        await emulator.ledger.until(lambda ledger: ledger.accepted == 1)
+        picture.write_bytes(b"mine")
+        errors = (await process.communicate())[1].decode()
+        assert process.returncode == 3, errors
+        lines = nodes_of(tmp_path / "out.jsonl")
+        assert "not overwritten" in lines["a-fox"]["error"]
+        assert lines["a-fox-U1"]["ok"]
+        assert picture.read_bytes() == b"mine"
+        assert "not all pictures of 1 result were saved" in errors
+        assert "run the same command with another --download folder, which fetches them again at no cost" in errors
+        status, _, errors = await run(*arguments, "others", cwd=tmp_path, environment=environment)
+        assert status == 0, errors
+        assert emulator.ledger.accepted == 2
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,10 @@ _NO_HARD_LINKS: Final = (
 )
 
 
+class OtherPictureError(DownloadError):
+    """Another picture has the name of a picture, and is not overwritten."""
+
+
 def sniff(head: bytes) -> str:
     """Return the suffix for a picture that begins with ``head``. The URL does not matter."""
     suffix = suffix_of(head)
@@ -51,7 +55,7 @@ def publish(part: Path, directory: Path, stem: str) -> Path:
         if not target.stat().st_size:  # reserved by `_link` of a program that was killed
             part.replace(target)
         elif not filecmp.cmp(part, target, shallow=False):
-            raise DownloadError(f"{target} exists and is another picture; it was not overwritten") from None
+            raise OtherPictureError(f"{target} exists and is another picture; it was not overwritten") from None
     return target
 
 

@@ -4,28 +4,43 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
-from attrs import define, field
+from attrs import define, field, frozen
+
+from akool_async import SourcePrompt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
+    from pathlib import Path
 
     from akool_async.cli.batch.input_file import Entry
     from akool_async.cli.outcomes.line import NodeId, OutcomeLine
 
 PATH: Final = re.compile(r"(-[uv][1-4])+\Z")
 """The buttons at the end of a name, in small letters."""
+PICTURE: Final = re.compile(r"-(\d+|grid)\Z")
+"""The end of a picture's name if its image has several pictures, in small letters."""
+PICTURE_SUFFIXES: Final = frozenset({".png", ".jpg", ".gif", ".webp"})
+"""The suffixes with which pictures are saved."""
 
 
-def assign_names(entries: Iterable[Entry], lines: Iterable[OutcomeLine]) -> Mapping[NodeId, str | None]:
+def assign_names(
+    entries: Iterable[Entry],
+    lines: Iterable[OutcomeLine],
+    *,
+    folder: NamesInFolder | None = None,
+    stored: Collection[NodeId] = (),
+) -> Mapping[NodeId, str | None]:
     """Return the name of each root. It comes from the output, or else from the file, with a number if it is taken.
 
     Args:
         entries: The roots.
-        lines: The lines of earlier runs. A name stays taken even if the file no longer asks for its node.
+        lines: The lines and notes of earlier runs. A name stays taken even if the file no longer asks for its node.
+        folder: The names of the pictures in the download folder; None if no pictures are saved.
+        stored: The roots that are recorded in a store. The pictures in the folder are probably theirs.
     """
-    book = _NameBook()
+    book = _NameBook(folder or NamesInFolder())
     for line in lines:
         book.record(line)
     names: dict[NodeId, str | None] = {}
@@ -33,20 +48,49 @@ def assign_names(entries: Iterable[Entry], lines: Iterable[OutcomeLine]) -> Mapp
         first = None if entry.batch is None else names[entry.batch]
         wanted = entry.name if first is None else f"{first}-b{entry.number}"
         names[entry.node] = book.recorded.get(entry.node) or (
-            None if wanted is None else book.assign(entry.node, wanted)
+            None if wanted is None else book.assign(entry, wanted, is_stored=entry.node in stored)
         )
     return names
+
+
+@frozen
+class NamesInFolder:
+    """The names that pictures in a folder have, as results of ``_distinct``."""
+
+    _trees: frozenset[str] = frozenset()
+    """The names of the trees that pictures seem to belong to: ``a`` for ``a-1.jpg`` and for ``a-V1-U3.jpg``."""
+    _pictures: frozenset[str] = frozenset()
+    """The whole names, such as ``a-1``."""
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read the names in a folder. A folder that cannot be read has none; the run checks it before it begins."""
+        try:
+            files = list(folder.iterdir())
+        except OSError:
+            return cls()
+        stems = [_fold(file.stem) for file in files if file.suffix.lower() in PICTURE_SUFFIXES]
+        trees = frozenset(_distinct(PICTURE.sub("", stem)) for stem in stems)
+        return cls(trees, frozenset(map(_distinct, stems)))
+
+    def has(self, name: str, entry: Entry) -> bool:
+        """Return whether a picture has the name of a tree. A prompt of v4 may make one picture without a number."""
+        distinct = _distinct(name)
+        return distinct in self._trees or (isinstance(entry.item, SourcePrompt) and distinct in self._pictures)
 
 
 @define
 class _NameBook:
     """The names that are taken, and the trees that have them."""
 
+    _folder: NamesInFolder
     recorded: dict[NodeId, str] = field(factory=dict)
     _numbers: dict[str, int] = field(factory=dict)
     """The last number that was appended to a name."""
     _owners: dict[str, str] = field(factory=dict)
     """The root that has a name, by the result of ``_distinct``."""
+    _assigned: dict[tuple[str, str], str] = field(factory=dict)
+    """The name of a root, by the root and the name that it asked for. Presses of one image share it."""
 
     def record(self, line: OutcomeLine) -> None:
         """Note the name of the tree that a line belongs to."""
@@ -59,18 +103,28 @@ class _NameBook:
             self.recorded.setdefault(root, name)
             self._owners.setdefault(_distinct(name), root.root)
 
-    def assign(self, root: NodeId, wanted: str) -> str:
+    def assign(self, entry: Entry, wanted: str, *, is_stored: bool) -> str:
         """Return this name if it is free, or else the name with the next free number."""
-        name = wanted
-        while self._owners.setdefault(_distinct(name), root.root) != root.root:
+        root = entry.node.root
+        name = self._assigned.get((root, wanted), wanted)
+        while not self._is_free(name, entry, is_stored=is_stored):
             number = self._numbers[wanted] = self._numbers.get(wanted, 1) + 1
             name = f"{wanted}-{number}"
+        self._owners[_distinct(name)] = root
+        self._assigned[root, wanted] = name
         return name
+
+    def _is_free(self, name: str, entry: Entry, *, is_stored: bool) -> bool:
+        owner = self._owners.get(_distinct(name))
+        is_unused = owner is None and (is_stored or not self._folder.has(name, entry))
+        return owner == entry.node.root or is_unused
 
 
 def _distinct(name: str) -> str:
-    """Return the part of a name that must differ between trees.
+    """Return the part of a name that must differ between trees: ``a-V1`` also names the first variation of ``a``."""
+    return PATH.sub("", _fold(name))
 
-    Some file systems ignore case, and ``a-V1`` is also the name of the first variation of ``a``.
-    """
-    return PATH.sub("", unicodedata.normalize("NFC", name.casefold()))
+
+def _fold(name: str) -> str:
+    """Return a name as file systems compare it that ignore case."""
+    return unicodedata.normalize("NFC", name.casefold())

@@ -37,7 +37,8 @@ class OutputFile:
     def __init__(self, path: Path | None, *, pictures: Path | None) -> None:
         self.path = None if path is None else Path(os.path.realpath(path))  # the file of ids is not beside a link
         self._given = path
-        self._pictures = pictures
+        self.pictures = pictures
+        """The download folder of this run; None if no pictures are saved."""
         self.lines: dict[NodeId, OutcomeLine] = {}
         self.accepted: dict[NodeId, OutcomeLine] = {}
         """Operations that are in no line of the file yet."""
@@ -166,7 +167,7 @@ class OutputFile:
         Earlier versions recorded paths relative to the working directory.
         """
         beside = [] if self.path is None else [self.path.parent / file]
-        moved = [] if self._pictures is None else [self._pictures / Path(file).name]
+        moved = [] if self.pictures is None else [self.pictures / Path(file).name]
         for place in (Path(file).absolute(), *beside, *moved):
             if has_content(place):
                 return str(place)

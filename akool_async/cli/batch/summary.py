@@ -67,6 +67,8 @@ class Summary:
         lines = [line for node in nodes if (line := self.output.lines.get(node.id)) is not None]
         if not self.options.quiet:
             self._print_sums(nodes, lines)
+        if self.tally.name_clashes:
+            print_message(_advise_on_clashes(self.tally.name_clashes, is_recorded=self.options.is_recorded))
         for text in explain_lost(lines, ids=self.output.ids_path, store=self.options.store_for_shell):
             print_message(text)
 
@@ -125,6 +127,17 @@ def _count_nodes(nodes: Sequence[Node]) -> str:
     presses = len(nodes) - prompts
     counts = ([count_prompts(prompts)] if prompts else []) + ([count_presses(presses)] if presses else [])
     return " and ".join(counts)
+
+
+def _advise_on_clashes(number: int, *, is_recorded: bool) -> str:
+    results = f"{number:,} result{'' if number == 1 else 's'}"
+    again = "run the same command with another --download folder"
+    if not is_recorded:
+        again = "run akool result ID --download with another folder"
+    return (
+        f"not all pictures of {results} were saved, since the folder has other pictures of the same name: {again}, "
+        "which fetches them again at no cost"
+    )
 
 
 def _count(lines: Sequence[OutcomeLine], state: PressState) -> str:

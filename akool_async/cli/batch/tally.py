@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 
 from akool_async import BudgetError, NotPressedError
+from akool_async._download.files import OtherPictureError
 from akool_async._limits.credits import Prices, as_price
 from akool_async.cli.exit_status import ExitStatus, status_of
 from akool_async.cli.messages import account_errors
@@ -30,6 +31,8 @@ class Tally:
     statuses: set[ExitStatus] = field(factory=set)
     account_errors: dict[str, None] = field(factory=dict)
     """The sentences about errors of the account, each once, in order."""
+    name_clashes: int = 0
+    """Results whose pictures were not saved, since other pictures have their names."""
     lost_replies: set[NodeId] = field(factory=set)
     """Nodes that this run sent, and whose reply was lost. The store may still learn their ids."""
 
@@ -49,6 +52,7 @@ class Tally:
         if error is not None and not isinstance(error, BudgetError | NotPressedError):
             self.statuses.add(status_of(error))
             self.account_errors |= dict.fromkeys(account_errors([error]))
+        self.name_clashes += isinstance(error, OtherPictureError)
         if not line.is_settled:
             self.statuses.add(ExitStatus.OUTCOME_UNKNOWN)
 

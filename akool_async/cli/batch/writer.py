@@ -50,7 +50,7 @@ class LineWriter:
         for fetch in steps.to_fetch:
             earlier = self._output.lines.get(fetch.node.id)
             self._fetched.add(fetch.node.id)
-            if fetch.node.id in self._output.accepted:  # a note has neither a name nor the text of a prompt
+            if fetch.node.id in self._output.accepted:  # a note does not have the text of a prompt
                 self._output.accepted[fetch.node.id] = fetch.line
             if earlier is not None and not earlier.is_settled:
                 self._by_hand.add(fetch.node.id)

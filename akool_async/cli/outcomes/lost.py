@@ -116,5 +116,5 @@ def _advise_on_prompts(ids: Path | None, store: str | None) -> str:
 
 def _enter_command(line: OutcomeLine, ids: Path) -> str:
     """Return the command that enters an id into the file that the next run reads."""
-    note = Note(evolve(line, id=PLACEHOLDER)).to_json()
+    note = Note(evolve(line, id=PLACEHOLDER, name=None)).to_json()
     return f"echo {shlex.quote(note)} >> {shlex.quote(str(ids))}"

@@ -29,6 +29,7 @@ class Note:
         line = self.line
         fields: dict[str, Any] = {"image_id": line.image_id, "button": line.button}
         fields |= {"key": line.key, "root_id": line.root_id, "path": line.path}
+        fields |= {"name": None if line.id is None else line.name}  # pictures are saved before the line is written
         fields = {name: value for name, value in fields.items() if value not in (None, ())}
         text = json.dumps(fields | ({"sending": self.is_sending} if line.id is None else {"id": line.id}))
         return text[:-1].replace("}", r"\u007d") + "}"  # a part of a note must not look like a whole line of a batch
@@ -42,7 +43,7 @@ class Note:
         """
         try:
             fields = json.loads(text)
-            identity = {name: fields.get(name) for name in ("image_id", "button", "key", "root_id")}
+            identity = {name: fields.get(name) for name in ("image_id", "button", "key", "root_id", "name")}
             operation_id = None if "sending" in fields else str(fields["id"])
             line = OutcomeLine(**identity, path=tuple(fields.get("path", ())), id=operation_id)
             line.require_types()
