@@ -800,12 +800,56 @@ def test_presses_of_one_image_share_its_name():
     assert Path(check_name("roof")).name == "roof"
 
 
-async def test_a_misspelt_column_is_named_by_the_plan(akool, tmp_path):
-    """The plan names a column that is not read and whose name is similar to a known one."""
-    (tmp_path / "p.csv").write_text("prompt,thn,note\na cat,U*,mine\n")
-    status, plan, errors = await akool("fan-out", "p.csv")
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("p.csv", "prompt,thn,note\na cat,U*,mine\n"),
+        ("p.jsonl", '{"prompt": "a dog", "then": "U1"}\n{"prompt": "a cat", "thn": "U*", "note": 1}\n'),
+    ],
+)
+async def test_a_misspelt_column_is_refused_before_anything_is_spent(emulator, akool, tmp_path, name, content):
+    """The plan names all columns that are not read, and guesses what a misspelt one means. --yes refuses that one."""
+    (tmp_path / name).write_text(content)
+    status, plan, errors = await akool("fan-out", name)
     assert status == 0, errors
-    assert "columns: thn; are they misspelt?" in " ".join(plan.split())
+    assert "not read 2 columns: thn (is it then?), note" in " ".join(plan.split())
+    status, _, errors = await akool("fan-out", name, "--yes", "-o", "out.jsonl")
+    assert status == 2
+    assert f"{name} has a column thn, which is not read: rename it to then, or remove it. Nothing was spent" in errors
+    assert emulator.ledger.posts == []
+
+
+async def test_a_column_for_other_programs_is_only_named(akool, tmp_path):
+    """A column is no misspelling if it resembles no column, or one that the file has."""
+    (tmp_path / "p.csv").write_text("prompt,name,names,notes\na cat,cat,cats,mine\n")
+    status, _, errors = await akool("fan-out", "p.csv", "--yes", "-o", "out.jsonl")
+    assert status == 0, errors
+    assert "not read 2 columns: names, notes" in " ".join(errors.split())
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("promt\na cat\n", "p.csv has no column prompt, but a column promt: rename it to prompt"),
+        ("image_id,buton\n1,U1\n", "p.csv has no column button, but a column buton: rename it to button"),
+        ("Image,notes\n1,U1\n", "p.csv has no column image_id, but a column image: rename it to image_id"),
+    ],
+)
+async def test_a_misspelt_header_is_named(akool, tmp_path, content, reason):
+    """If a file lacks a necessary column, the error names the one that is probably meant."""
+    (tmp_path / "p.csv").write_text(content)
+    status, _, errors = await akool("fan-out", "p.csv")
+    assert status == 2
+    assert reason in errors
+
+
+async def test_a_text_on_stdin_is_refused_with_the_remedy(emulator, tmp_path):
+    """Standard input is not read as one prompt on each line; the error says what it may hold."""
+    environment = emulator.environment()
+    status, _, errors = await run("fan-out", "-", cwd=tmp_path, environment=environment, stdin=b"a cat\n")
+    assert status == 2
+    assert "standard input is read as CSV or JSONL, so the first line must be a header" in errors
+    assert "one prompt on each line works in a .txt file" in errors
 
 
 async def test_a_wrong_note_is_refused(akool, tmp_path, emulator):

@@ -6,6 +6,7 @@ import codecs
 import json
 import re
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,7 +19,7 @@ from akool_async.cli.outcomes.line import NodeId
 from akool_async.items import GROUPS, Button, ButtonPress, Prompt, press_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Container, Iterator, Mapping
 
     from akool_async.items import Branch, Item
 
@@ -27,6 +28,8 @@ JSONL_SUFFIXES = (".jsonl", ".ndjson")
 EXAMPLE: Final = '{"image_id": "...", "button": "U1"} or {"prompt": "..."}'
 MIN_SIMILARITY: Final = 0.75
 """From 0 to 1; a name at least as similar to that of a column is probably a misspelling of it."""
+STDIN: Final = "<stdin>"
+"""The name of standard input as a file."""
 
 
 class InputFileError(ValueError):
@@ -77,8 +80,10 @@ class Batch:
     invalid: tuple[Invalid, ...]
     repeated: int
     """How many presses and prompts the file asks for again."""
-    misspelt: tuple[str, ...] = ()
-    """Columns that are not read, and whose name is similar to that of a column that is read."""
+    unread: tuple[str, ...] = ()
+    """Columns that are not read."""
+    misspelt: Mapping[str, str] = field(factory=dict)
+    """Those of them that probably are misspelt, with the right name. The row has no column of that name."""
 
 
 def node_of(item: Item) -> NodeId:
@@ -124,6 +129,7 @@ class _BatchReader:
     _repeated: int = 0
     _names: dict[str, None] = field(factory=dict)
     """The names of all columns, in order."""
+    _misspelt: dict[str, str] = field(factory=dict)
     _keys: PromptKeys = field(factory=PromptKeys)
 
     def add(self, line: int, fields: dict[str, Any] | ValueError) -> None:
@@ -131,7 +137,7 @@ class _BatchReader:
         try:
             if isinstance(fields, ValueError):
                 raise fields
-            self._names |= dict.fromkeys(fields)
+            self._add_names(fields)
             for asked in read_row(fields, self._then):
                 self._add(line, asked)
         except ValueError as error:
@@ -139,9 +145,14 @@ class _BatchReader:
 
     def batch(self, name: str) -> Batch:
         """Return everything that was read."""
-        unread = [each for each in self._names if isinstance(each, str) and each not in COLUMNS]
-        misspelt = tuple(each for each in unread if get_close_matches(each, COLUMNS, cutoff=MIN_SIMILARITY))
-        return Batch(name, tuple(self._entries.values()), tuple(self._invalid), self._repeated, misspelt)
+        unread = tuple(each for each in self._names if each and each not in COLUMNS)
+        return Batch(name, tuple(self._entries.values()), tuple(self._invalid), self._repeated, unread, self._misspelt)
+
+    def _add_names(self, fields: dict[str, Any]) -> None:
+        for name in fields:
+            if name not in COLUMNS and name not in self._misspelt and (right := _guess_column(name, fields)):
+                self._misspelt[name] = right
+        self._names |= dict.fromkeys(fields)
 
     def _add(self, line: int, asked: Asked) -> None:
         items = list(self._split_images(asked.item, line))
@@ -166,6 +177,16 @@ def _merge(known: Entry, again: Entry) -> Entry:
     if not again.item.then or again.item.then == known.item.then:
         return known
     return evolve(known, item=evolve(known.item, then=(*known.item.then, *again.item.then)))
+
+
+def _guess_column(name: str, given: Container[str]) -> str | None:
+    """Return the column that a name probably is a misspelling of, among those that are not given; None if none is."""
+    return next((column for column in _similar_columns(name) if column not in given), None)
+
+
+@cache
+def _similar_columns(name: str) -> list[str]:
+    return get_close_matches(name.lower(), COLUMNS, cutoff=MIN_SIMILARITY)
 
 
 # --- kinds of files ---
@@ -276,12 +297,24 @@ def _read_csv(text: str, name: str) -> Iterator[tuple[int, dict[str, Any] | Valu
         raise InputFileError(f"{name}, {error}") from None
     missing = [column for column in PRESS_COLUMNS if column not in columns]
     if rows and missing and "prompt" not in columns:
-        raise InputFileError(
-            f"{name} has no column {' and no '.join(missing)}: its first line must be image_id,button, or have a "
-            "column prompt"
-        )
+        raise InputFileError(_describe_missing(name, columns, missing))
     for line, row in rows[1:]:
         yield line, _read_row(columns, row)
+
+
+def _describe_missing(name: str, columns: list[str], missing: list[str]) -> str:
+    guesses = {column: _guess_column(column, columns) for column in columns if column not in COLUMNS}
+    for column, right in guesses.items():
+        if right in KINDS_OF_ROWS:
+            return f"{name} has no column {right}, but a column {column}: rename it to {right}"
+    if Path(name).suffix.lower() != ".csv":
+        read = "standard input is" if name == STDIN else f"{name} is"
+        return (
+            f"{read} read as CSV or JSONL, so the first line must be a header, such as prompt or image_id,button; one "
+            "prompt on each line works in a .txt file"
+        )
+    no_columns = " and no ".join(missing)
+    return f"{name} has no column {no_columns}: its first line must be image_id,button, or have a column prompt"
 
 
 def _count_known(columns: list[str]) -> tuple[int, int]:

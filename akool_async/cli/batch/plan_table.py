@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from akool_async.cli.batch.input_file import Batch
     from akool_async.cli.batch.plan import Plan
 
     Row = tuple[str, str, str, str]
@@ -36,6 +37,8 @@ FROM_USE: Final = "an estimate, since AKOOL's pages name no price; none was char
 KINDS_WITHOUT_PAGES: Final = frozenset({"v4 4k", "v4 1080p"})
 MAX_LINES: Final = 8
 """Numbers of lines that are printed for one reason."""
+MAX_NAMES: Final = 8
+"""Names of columns that are printed."""
 MAX_REASONS: Final = 20
 """Reasons that are printed."""
 
@@ -117,9 +120,9 @@ def _earlier(plan: Plan) -> Iterator[Row]:
         *_lost(plan),
         (
             "not read",
-            len(plan.batch.misspelt),
-            f"columns: {', '.join(plan.batch.misspelt)}; are they misspelt?",
-            "yellow",
+            len(plan.batch.unread),
+            _unread_columns(plan.batch),
+            "yellow" if plan.batch.misspelt else "",
         ),
         ("asked for again", plan.batch.repeated, "made only once", ""),
         ("changed", len(plan.changed), "prompts whose key has another text in the output: not made again", "yellow"),
@@ -127,6 +130,13 @@ def _earlier(plan: Plan) -> Iterator[Row]:
     ):
         if count:
             yield name, f"{count:,}", detail, style
+
+
+def _unread_columns(batch: Batch) -> str:
+    misspelt = [f"{name} (is it {right}?)" for name, right in batch.misspelt.items()]
+    names = [*misspelt, *(name for name in batch.unread if name not in batch.misspelt)]
+    more = len(names) - MAX_NAMES
+    return f"columns: {', '.join(names[:MAX_NAMES])}" + (f" and {more} more" if more > 0 else "")
 
 
 def _lost(plan: Plan) -> Iterator[tuple[str, int, str, str]]:

@@ -108,7 +108,10 @@ def fan_out(options: FanOutOptions) -> int:
     Only without --store: --timeout, --retry-unknown.
     """  # noqa: D301 - with \b, click does not wrap the paragraph
     options.check()
-    return signals.run(run(options, _read_file(options)))
+    batch = _read_file(options)
+    if options.yes:
+        _require_known_columns(batch)
+    return signals.run(run(options, batch))
 
 
 async def run(options: FanOutOptions, batch: Batch) -> ExitStatus:
@@ -191,6 +194,14 @@ def _read_file(options: FanOutOptions) -> Batch:
         return read_batch(content, options.file.name, options.then)
     except InputFileError as error:
         raise click.UsageError(str(error)) from None
+
+
+def _require_known_columns(batch: Batch) -> None:
+    for name, right in batch.misspelt.items():
+        raise click.UsageError(
+            f"{batch.name} has a column {name}, which is not read: rename it to {right}, or remove it. Nothing was "
+            "spent"
+        )
 
 
 def _require_budget_for_waiting(plan: Plan, budget: float | None) -> None:
