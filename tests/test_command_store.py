@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from akool_async import Prompt
 from akool_async.cli import ExitStatus
 from akool_async.cli.account import WorkerStoreOptions
 from akool_async.cli.output.json_log import JsonFormatter
@@ -115,7 +116,7 @@ async def test_open_presses_are_carried_out_by_the_printed_command(slow, store, 
         await jobs.submit([(slow.add_image(), button) for button in ("V1", "V2")])
     status, _, errors = await akool("jobs")
     assert status == ExitStatus.DONE
-    assert "2 presses are open; if no worker is running, start one:" in errors.splitlines()
+    assert "2 prompts and presses are open; if no worker is running, start one:" in errors.splitlines()
     _, _, without_open = await akool("jobs", "done")
     assert "akool worker" not in without_open
     status, _, errors = await paste(errors, "akool worker", "--until-empty", "--quiet")
@@ -197,11 +198,32 @@ async def test_a_stopped_worker_prints_what_is_left(slow, store, tmp_path):
     *_, stopped, counts, is_open, go_on, unknown, listing, _, resolve = errors.decode().splitlines()
     assert stopped.endswith("stopped: other workers, or the next one, follow the operations that are running at AKOOL")
     assert counts.endswith(" 0 done, 0 failed, 1 unknown")
-    assert is_open == "1 press is open; if no worker is running, start one:"
+    assert is_open == "1 prompt or press is open; if no worker is running, start one:"
     assert go_on == f"akool worker --store {store} --lost-reply-timeout 5.0"
-    assert unknown.startswith("the outcome of 1 press is unknown: ")
+    assert unknown.startswith("1 press was charged, and the id of the new image is lost; ")
     assert listing == f"akool jobs unknown --store {store}"
     assert resolve.startswith("akool resolve ")
+
+
+async def test_prompts_are_not_counted_as_presses_and_get_other_advice(slow, store, akool):
+    """A prompt of unknown outcome may be sent again with --retry; a charged press may not, since its button is used."""
+    async with open_jobs(slow, store) as jobs:
+        press, _ = await an_unknown_job(slow, jobs)
+        slow.faults.script("create_by_prompt", Fault.reset("after"))
+        await jobs.submit([Prompt("a fox", key="fox")])
+        await jobs.run()
+    for command in (("jobs",), ("jobs", "failed"), ("worker", "--until-empty", "--quiet")):
+        status, _, errors = await akool(*command)
+        assert status == ExitStatus.OUTCOME_UNKNOWN
+        lines = errors.splitlines()
+        assert lines[0].startswith("the outcome of 1 prompt is unknown: credits may have been charged, and the id")
+        assert lines[1].startswith("1 press was charged, and the id of the new image is lost")
+        (of_prompt, of_press) = [n for n, line in enumerate(lines) if line.startswith("akool resolve ")]
+        assert lines[of_prompt].startswith("akool resolve fox prompt --id ID ")
+        assert "--retry sends a prompt again" in lines[of_prompt - 1]
+        assert lines[of_press].startswith(f"akool resolve {press.image_id} {press.button} --id ID ")
+        assert "put --abandon in place of --id ID" in lines[of_press - 1]
+        assert "--retry" not in lines[of_press - 1]
 
 
 @pytest.mark.parametrize(

@@ -246,7 +246,7 @@ async def test_a_lost_press_is_listed_and_resolved(slow, store, akool, tmp_path)
     (job,) = read(output)
     assert (job["id"], job["state"], job["ok"]) == (new_id, "done", True)
     status, _, errors = await akool("prune", "--days", "0")
-    assert (status, errors) == (ExitStatus.DONE, "1 press deleted that ended more than 0 days ago\n")
+    assert (status, errors) == (ExitStatus.DONE, "1 prompt or press deleted that ended more than 0 days ago\n")
 
 
 async def test_a_printed_command_can_be_pasted(slow, tmp_path):
@@ -325,7 +325,7 @@ async def test_the_exit_status_is_5_while_a_press_is_unknown(slow, store, akool,
         await jobs.submit([(image_id, "V1")])
         status, _, errors = await akool("worker", "--until-empty", "--quiet")
         assert status == ExitStatus.OUTCOME_UNKNOWN
-        assert "the outcome of 1 press is unknown: credits were charged or may have been" in errors
+        assert "1 press was charged, and the id of the new image is lost; to list what is unknown, run:" in errors
         for states in ((), ("unknown", "--json"), ("failed",), ("done", "--json")):
             status, _, errors = await akool("jobs", *states)
             assert status == ExitStatus.OUTCOME_UNKNOWN

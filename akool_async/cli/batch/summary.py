@@ -10,7 +10,7 @@ from akool_async.cli.exit_status import ExitStatus, most_severe
 from akool_async.cli.messages import explain
 from akool_async.cli.outcomes.charges import charges_of, explain_account
 from akool_async.cli.outcomes.line import OutcomeLine, PressState
-from akool_async.cli.outcomes.lost import count_prompts, explain_lost
+from akool_async.cli.outcomes.lost import count_items, explain_lost
 from akool_async.cli.output.stderr import amount, count_presses, print_command, print_message
 
 if TYPE_CHECKING:
@@ -124,9 +124,7 @@ class Summary:
 
 def _count_nodes(nodes: Sequence[Node]) -> str:
     prompts = sum(node.button is None for node in nodes)
-    presses = len(nodes) - prompts
-    counts = ([count_prompts(prompts)] if prompts else []) + ([count_presses(presses)] if presses else [])
-    return " and ".join(counts)
+    return count_items(prompts, len(nodes) - prompts)
 
 
 def _advise_on_clashes(number: int, *, is_recorded: bool) -> str:

@@ -21,7 +21,7 @@ from akool_async.cli.outcomes.job_counts import LISTED, describe_counts, explain
 from akool_async.cli.outcomes.lost import PROMPT
 from akool_async.cli.outcomes.notes import PLACEHOLDER
 from akool_async.cli.output.rows import Column, print_rows
-from akool_async.cli.output.stderr import count_presses, plain, print_command, print_message
+from akool_async.cli.output.stderr import count_jobs, plain, print_command, print_message
 from akool_async.cli.output.terminal import open_console
 from akool_async.cli.output.times import utc
 
@@ -172,7 +172,7 @@ async def prune_jobs(options: PruneOptions) -> ExitStatus:
     """Delete presses that ended long ago, and print their number."""
     async with options.open() as store:
         pruned = await store.prune(timedelta(days=options.days))
-    print_message(f"{count_presses(pruned)} deleted that ended more than {options.days:g} days ago")
+    print_message(f"{count_jobs(pruned)} deleted that ended more than {options.days:g} days ago")
     return ExitStatus.DONE
 
 

@@ -6,11 +6,14 @@ import logging
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
-from akool_async.cli.outcomes.lost import SETTLE, resolve_command
-from akool_async.cli.output.stderr import count_presses, print_command, print_message
+from attrs import define
+
+from akool_async import OutcomeUnknownError
+from akool_async.cli.outcomes.lost import SETTLE, SETTLE_CHARGED, count_items, resolve_command
+from akool_async.cli.output.stderr import count_jobs, print_command, print_message
 
 if TYPE_CHECKING:
-    from akool_async.durable import DurableFanOut, JobCounts
+    from akool_async.durable import DurableFanOut, Job, JobCounts
 
 LISTED: Final = ("open", "failed", "unknown")
 """The states of presses that are not done."""
@@ -37,7 +40,7 @@ def explain_open(counts: JobCounts, worker_command: str) -> None:
     """If presses are open, print the command that carries them out."""
     if counts.open:
         are_open = "is open" if counts.open == 1 else "are open"
-        print_command(f"{count_presses(counts.open)} {are_open}; if no worker is running, start one", worker_command)
+        print_command(f"{count_jobs(counts.open)} {are_open}; if no worker is running, start one", worker_command)
 
 
 async def explain_unknown(store: DurableFanOut, counts: JobCounts, store_options: str, *, are_listed: bool) -> None:
@@ -49,17 +52,53 @@ async def explain_unknown(store: DurableFanOut, counts: JobCounts, store_options
         store_options: The options that name the store, for a shell.
         are_listed: True if the unknown presses were listed already.
     """
-    async with aclosing(store.jobs("unknown")) as unknown:
-        job = await anext(unknown, None) if counts.unknown else None
-    if job is None:  # there are none, or another process has settled the last one
+    if not counts.unknown:
         return
-    summary = (
-        f"the outcome of {count_presses(counts.unknown)} is unknown: credits were charged or may have been, and the id "
-        "of the new image is not known"
-    )
-    if are_listed:
-        print_message(summary, level=logging.WARNING)
-    else:
+    in_doubt, charged = _UnknownJobs(), _UnknownJobs()
+    async with aclosing(store.jobs("unknown")) as unknown:
+        async for job in unknown:
+            (charged if _is_charged(job) else in_doubt).add(job)
+    sentences = []
+    if in_doubt.first is not None:
+        sentences.append(
+            f"the outcome of {in_doubt} is unknown: credits may have been charged, and the id of the new image is not "
+            "known"
+        )
+    if charged.first is not None:
+        sentences.append(
+            f"{charged} {'was' if charged.total == 1 else 'were'} charged, and the id of the new image is lost"
+        )
+    for sentence in sentences[: None if are_listed else -1]:
+        print_message(sentence, level=logging.WARNING)
+    if sentences and not are_listed:
         command = f"akool jobs unknown {store_options}"
-        print_command(f"{summary}; to list what is unknown, run", command, level=logging.WARNING)
-    print_command(SETTLE, resolve_command(job.press, job.key, store_options), level=logging.WARNING)
+        print_command(f"{sentences[-1]}; to list what is unknown, run", command, level=logging.WARNING)
+    for jobs, advice in ((in_doubt, SETTLE), (charged, SETTLE_CHARGED)):
+        if (job := jobs.first) is not None:
+            print_command(advice, resolve_command(job.press, job.key, store_options), level=logging.WARNING)
+
+
+@define
+class _UnknownJobs:
+    """Some prompts and presses without an id: how many, and the first of them."""
+
+    first: Job | None = None
+    _prompts: int = 0
+    _presses: int = 0
+
+    def add(self, job: Job) -> None:
+        self.first = self.first or job
+        self._prompts += job.press is None
+        self._presses += job.press is not None
+
+    @property
+    def total(self) -> int:
+        return self._prompts + self._presses
+
+    def __str__(self) -> str:
+        return count_items(self._prompts, self._presses)
+
+
+def _is_charged(job: Job) -> bool:
+    error = None if job.outcome is None else job.outcome.error
+    return isinstance(error, OutcomeUnknownError) and bool(error.charged)

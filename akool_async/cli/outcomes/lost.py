@@ -26,7 +26,12 @@ SETTLE: Final = (
     "place of --id ID. --retry sends a prompt again, which may cost its credits twice, and presses a button again "
     "unless AKOOL says that it is used"
 )
-"""How to use the printed `akool resolve`."""
+"""How to use the printed `akool resolve` if the outcome is unknown."""
+SETTLE_CHARGED: Final = (
+    "to settle one, put the id of its new image in place of ID, if you find it; otherwise put --abandon in place of "
+    "--id ID. Its button is used, so it cannot be pressed again"
+)
+"""How to use the printed `akool resolve` for a press that was charged."""
 LOST_PROMPT: Final = (
     "the prompt's outcome is unknown: AKOOL may have charged for it, and no id is known; akool credit shows the balance"
 )
@@ -72,6 +77,12 @@ def count_prompts(number: int) -> str:
     return f"{number:,} prompt{'' if number == 1 else 's'}"
 
 
+def count_items(prompts: int, presses: int) -> str:
+    """Return a number of prompts and a number of presses with their nouns. A number that is 0 is left out."""
+    counts = ([count_prompts(prompts)] if prompts else []) + ([count_presses(presses)] if presses else [])
+    return " and ".join(counts)
+
+
 def _some_commands(commands: Iterable[str]) -> Iterator[str]:
     distinct = list(dict.fromkeys(commands))
     yield from distinct[:MAX_COMMANDS]
@@ -81,7 +92,7 @@ def _some_commands(commands: Iterable[str]) -> Iterator[str]:
 
 def _advise(lines: Iterable[OutcomeLine], state: PressState, ids: Path | None, *, is_recorded: bool) -> str:
     if is_recorded:
-        return SETTLE
+        return SETTLE_CHARGED if state is PressState.LOST else SETTLE
     if state is PressState.IN_DOUBT:
         again = "run the same command again, or check" if ids is not None else "check"
         return f"{again} whether the button is among the used buttons: it was charged only if it is"

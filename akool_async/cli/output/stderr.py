@@ -57,6 +57,11 @@ def count_presses(number: int) -> str:
     return f"{number:,} press{'' if number == 1 else 'es'}"
 
 
+def count_jobs(number: int) -> str:
+    """Return a number of prompts and presses with the nouns."""
+    return f"{number:,} prompt{' or press' if number == 1 else 's and presses'}"
+
+
 @define
 class _Format:
     """The format of stderr, for all threads of the process."""
