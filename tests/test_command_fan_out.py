@@ -343,10 +343,13 @@ async def test_a_budget_is_never_passed(emulator, tmp_path):
     status, _, errors = await run(*arguments, "--reserve", 9_970, cwd=tmp_path, environment=environment)
     assert status == 0
     assert emulator.credits == 9_970
-    assert "may be spent" in errors
-    status, _, errors = await run(*arguments, "--reserve", 9_970, cwd=tmp_path, environment=environment)
+    assert "over budget, since 20 credits may be spent (--reserve 9970)" in errors
+    status, _, errors = await run(
+        *arguments, "--reserve", 9_970, "--max-credits", 5, cwd=tmp_path, environment=environment
+    )
     assert status == 0
-    assert "may be spent" in errors
+    assert "over budget, since 0 credits may be spent (--reserve 9970)" in errors
+    assert "may be spent 0 --reserve 9970; what would exceed it is not made" in " ".join(errors.split())
     assert emulator.credits == 9_970
     status, _, _ = await run(*arguments, cwd=tmp_path, environment=environment)
     assert status == 0

@@ -53,6 +53,10 @@ async def test_trees_are_recorded_and_carried_out(emulator, akool, fan_out, tmp_
 async def test_the_plan_of_a_second_run_knows_the_store(emulator, akool, store):
     """All recorded nodes are counted, presses on existing images are counted as such, and prices are as charged."""
     plan = ("fan-out", "prompts.txt", "--store", store)
+    _, output, _ = await akool(*plan, *TREE)
+    assert "credits for an upscale 2 from AKOOL's pages; the store has no charge for one yet" in " ".join(
+        output.split()
+    )
     status, _, errors = await akool(*plan, *TREE, "--yes", "--quiet")
     assert (status, errors) == (0, "")
     _, output, _ = await akool(*plan, "--then", "U1 U2 V1>(U1 U3)", "--json")

@@ -122,7 +122,7 @@ async def test_the_plan_counts_every_level(emulator, akool, tmp_path):
     assert "to send 3 3 prompts, for 6 credits" in plan
     assert "then to press 15 12 upscales and 3 variations of images to be made, for 30 credits, if everything" in plan
     assert "then to press 12 12 upscales of the images of those, for 24 credits, if everything succeeds" in plan
-    assert "credits for a prompt 2 from AKOOL's pages; none was charged yet" in plan
+    assert "credits for a prompt 2 from AKOOL's pages; the output has no charge for one yet" in plan
     assert "credits in total 60 if everything succeeds" in plan
     assert plan.endswith("Nothing was spent. Press with --yes.")
     _, plan, _ = await akool(*PLAN, *TREE, "--json")
@@ -201,7 +201,7 @@ async def test_each_image_of_a_batch_has_its_own_tree(emulator, akool, tmp_path)
     arguments = ("fan-out", "prompts.jsonl", "-o", "out.jsonl")
     _, plan, _ = await akool(*arguments)
     plan = " ".join(plan.split())
-    assert "credits for a prompt (v4, 1080p) 3 an estimate, since AKOOL's pages name no price; none was charged" in plan
+    assert "credits for a prompt (v4, 1080p) 3 an estimate, since AKOOL's pages name no price; the output" in plan
     status, _, errors = await akool(*arguments, "--yes")
     assert status == 0, errors
     assert_each_once(emulator, tmp_path / "out.jsonl")
@@ -346,8 +346,8 @@ async def test_a_budget_that_ends_in_the_middle_is_no_failure(emulator, akool, t
     status, _, errors = await akool(*FAN_OUT, *TREE, "--max-credits", 9)
     assert status == 0, errors
     assert emulator.ledger.charged == 8
-    assert "; 16 over budget" in errors
-    assert "over budget: it could exceed the 9 credits that may be spent" in errors
+    assert "; 16 over budget, since 9 credits may be spent (--max-credits 9)" in errors
+    assert "over budget: it could exceed the 9 credits that may be spent (--max-credits 9)" in errors
     assert "failed" not in errors
     left_out = [line for line in nodes_of(tmp_path / "out.jsonl").values() if line["id"] is None]
     assert [line["over_budget"] for line in left_out] == [True] * 16

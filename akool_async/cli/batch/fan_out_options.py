@@ -9,6 +9,7 @@ from attrs import frozen
 
 from akool_async.cli.account import KeyFile, WorkerStoreOptions
 from akool_async.cli.batch.sorting import Rules
+from akool_async.cli.output.stderr import amount
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -102,7 +103,19 @@ class FanOutOptions:
 
     def budget(self, balance: float) -> float | None:
         """Return the credits that this run may be charged, given the balance before it; None without a limit."""
-        limits = [] if self.max_credits is None else [self.max_credits]
+        return min(self._limits(balance).values(), default=None)
+
+    def limit(self, balance: float) -> str | None:
+        """Return the option that sets the budget, with its value; None without a limit."""
+        limits = self._limits(balance)
+        return min(limits, key=limits.__getitem__, default=None)
+
+    def _limits(self, balance: float) -> dict[str, float]:
+        limits = {} if self.max_credits is None else {f"--max-credits {_as_option(self.max_credits)}": self.max_credits}
         if self.reserve is not None:
-            limits.append(max(balance - self.reserve, 0.0))
-        return min(limits, default=None)
+            limits[f"--reserve {_as_option(self.reserve)}"] = max(balance - self.reserve, 0.0)
+        return limits
+
+
+def _as_option(number: float) -> str:
+    return amount(number).replace(",", "")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from akool_async.cli.batch.fan_out_options import FanOutOptions
     from akool_async.cli.batch.input_file import Batch
     from akool_async.cli.batch.plan import Plan
 
@@ -32,8 +33,8 @@ NOUNS: Final = {
 }
 """The name of an image of each kind of price."""
 CHARGED: Final = "as last charged"
-FROM_PAGES: Final = "from AKOOL's pages; none was charged yet"
-FROM_USE: Final = "an estimate, since AKOOL's pages name no price; none was charged yet"
+FROM_PAGES: Final = "from AKOOL's pages"
+FROM_USE: Final = "an estimate, since AKOOL's pages name no price"
 KINDS_WITHOUT_PAGES: Final = frozenset({"v4 4k", "v4 1080p"})
 MAX_LINES: Final = 8
 """Numbers of lines that are printed for one reason."""
@@ -43,32 +44,25 @@ MAX_REASONS: Final = 20
 """Reasons that are printed."""
 
 
-def show_plan(plan: Plan, budget: float | None, console: Console, *, is_begun: bool) -> None:
-    """Print a plan. If the run does not begin, print how to begin it.
-
-    Args:
-        plan: The plan.
-        budget: Credits that may be spent; None without a limit.
-        console: Where to print.
-        is_begun: True if the run begins now.
-    """
+def show_plan(plan: Plan, options: FanOutOptions, console: Console) -> None:
+    """Print a plan. If the run does not begin, print how to begin it."""
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column(justify="right", no_wrap=True)
     table.add_column(overflow="fold")
-    for name, figure, detail, style in _rows(plan, budget):
+    for name, figure, detail, style in _rows(plan, options):
         table.add_row(Text(name, style), Text(figure, style), Text(plain(detail), "dim"))
     console.print(Text(plain(f"Plan for {plan.batch.name}"), "bold"))
     console.print(table)
-    if not is_begun:
+    if not options.yes:
         console.print(Text("Nothing was spent. Press with --yes.", "bold"), soft_wrap=True)
 
 
-def _rows(plan: Plan, budget: float | None) -> Iterator[Row]:
+def _rows(plan: Plan, options: FanOutOptions) -> Iterator[Row]:
     yield from _made(plan)
     yield from _earlier(plan)
     yield from _not_pressed(plan)
-    yield from _costs(plan, budget)
+    yield from _costs(plan, options)
 
 
 def _made(plan: Plan) -> Iterator[Row]:
@@ -162,11 +156,11 @@ def _not_pressed(plan: Plan) -> Iterator[Row]:
         yield "left out", f"{len(plan.not_pressed):,}", "presses on images that were not made", "yellow"
 
 
-def _costs(plan: Plan, budget: float | None) -> Iterator[Row]:
+def _costs(plan: Plan, options: FanOutOptions) -> Iterator[Row]:
     counts = plan.counts + plan.waiting
     for kind in sorted(counts, key=list(EXPECTED_PRICES).index):
         unknown = FROM_USE if kind in KINDS_WITHOUT_PAGES else FROM_PAGES
-        source = CHARGED if plan.prices.is_known(kind) else unknown
+        source = CHARGED if plan.prices.is_known(kind) else unknown + _without_charge(options)
         yield f"credits for {NOUNS[kind]}", amount(plan.prices.expected(kind)), source, ""
     is_sure = len(plan.levels) == 1
     yield "credits in total", amount(plan.credits), "" if is_sure else "if everything succeeds", "bold"
@@ -174,11 +168,18 @@ def _costs(plan: Plan, budget: float | None) -> Iterator[Row]:
     yield "balance", amount(plan.balance), f"{amount(after)} after" if after >= 0 else "", ""
     if after < 0:
         yield "missing", amount(-after), "credits; what the balance cannot pay for is not made", "red"
+    budget = options.budget(plan.balance)
     if budget is not None:
         is_short = budget < plan.credits
         detail = "what would exceed it is not made" if is_short else "enough"
         detail = "less than what the store already holds may cost" if budget < plan.credits_committed else detail
-        yield "may be spent", amount(budget), detail, "red" if is_short else ""
+        yield "may be spent", amount(budget), f"{options.limit(plan.balance)}; {detail}", "red" if is_short else ""
+
+
+def _without_charge(options: FanOutOptions) -> str:
+    """Return where no price was found that AKOOL charged for an image of a kind."""
+    place = "store" if options.store is not None else "output" if options.output is not None else None
+    return "" if place is None else f"; the {place} has no charge for one yet"
 
 
 def _reasons(name: str, found: list[tuple[str, int]], style: str) -> Iterator[Row]:

@@ -21,7 +21,7 @@ from akool_async.cli.batch.summary import Summary
 from akool_async.cli.batch.writer import LineWriter
 from akool_async.cli.gallery.live import LiveGallery
 from akool_async.cli.outcomes.describe import UNSAVED
-from akool_async.cli.output.stderr import print_message
+from akool_async.cli.output.stderr import amount, print_message
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -59,8 +59,11 @@ class BatchRun:
     _gallery: LiveGallery | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
-        budget = self._budget if self._store is None else None
-        self._writer = LineWriter(self._output, self._progress, self._tally, self._index, budget)
+        over_budget = None
+        if self._store is None and self._budget is not None:
+            limit = self._options.limit(self._plan.balance)
+            over_budget = f"it could exceed the {amount(self._budget)} credits that may be spent ({limit})"
+        self._writer = LineWriter(self._output, self._progress, self._tally, self._index, over_budget)
         self._saver = PictureSaver(self._akool, self._writer, self._options.download)
         fetches, timeout = self._plan.to_fetch, self._options.timeout
         self._fetcher = Fetcher(self._akool, fetches, self._output, self._writer, timeout)

@@ -84,7 +84,7 @@ class Summary:
             f", {_credits(lost_now)} of them for {count_presses(len(lost_now))} whose id is lost" if lost_now else "",
             "" if self.balance is None else f", {amount(self.balance)} left",
             "" if self.options.output is None else f": {self.options.output}",
-            _count(lines, PressState.OVER_BUDGET),
+            self._describe_over_budget(lines),
             _count(lines, PressState.NOT_PRESSED),
             _describe_invalid(self.plan.batch),
             _describe_earlier_losses(lost_earlier),
@@ -103,6 +103,12 @@ class Summary:
                 "carries them out",
                 self.options.store_options.worker_command(until_empty=True),
             )
+
+    def _describe_over_budget(self, lines: Sequence[OutcomeLine]) -> str:
+        text, budget = _count(lines, PressState.OVER_BUDGET), self.options.budget(self.plan.balance)
+        if not text or budget is None:
+            return text
+        return f"{text}, since {amount(budget)} credits may be spent ({self.options.limit(self.plan.balance)})"
 
     def _describe_doubt(self, nodes: Sequence[Node]) -> str:
         """Sum what may have been charged for unknown outcomes that are not in the counters of the session."""

@@ -11,7 +11,7 @@ from akool_async._limits.credits import as_price
 from akool_async.cli.batch.earlier import with_earlier
 from akool_async.cli.outcomes.describe import with_outcome, with_running
 from akool_async.cli.outcomes.line import FREE, PressState
-from akool_async.cli.output.stderr import amount, print_message
+from akool_async.cli.output.stderr import print_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -34,8 +34,8 @@ class LineWriter:
     _progress: BatchProgress
     _tally: Tally
     _index: NodeIndex
-    _budget: float | None
-    """Credits that the run may spend; None without a limit, or if the budget is kept in a store."""
+    _over_budget: str | None
+    """The reason for presses over budget; None without a limit, or if the budget is kept in a store."""
     _unwritten: dict[NodeId, tuple[Node, Outcome]] = field(factory=dict, init=False)
     """Outcomes whose line is not written yet."""
     _by_hand: set[NodeId] = field(factory=set, init=False)
@@ -149,8 +149,8 @@ class LineWriter:
     ) -> OutcomeLine:
         line = node.line(None if outcome.press is None else outcome.press.image_id)
         line = with_outcome(line, outcome, files=files or [], download_error=download_error)
-        if isinstance(outcome.error, BudgetError) and self._budget is not None:
-            return evolve(line, error=f"it could exceed the {amount(self._budget)} credits that may be spent")
+        if isinstance(outcome.error, BudgetError) and self._over_budget is not None:
+            return evolve(line, error=self._over_budget)
         return line
 
     def _write(self, node: Node, line: OutcomeLine, error: Exception | None) -> None:

@@ -152,7 +152,7 @@ async def _plan_and_press(
         plan = await make_plan(akool, batch, output, stored, progress, options.rules)
         budget = options.budget(plan.balance)
         progress.pause()
-        _print_plan(plan, budget, options)
+        _print_plan(plan, options)
         _require_budget_for_waiting(plan, budget)
         if not options.yes:
             return None
@@ -236,8 +236,8 @@ def _prepare_places(options: FanOutOptions, output: OutputFile) -> None:
         prepare_page(options.gallery)
 
 
-def _print_plan(plan: Plan, budget: float | None, options: FanOutOptions) -> None:
+def _print_plan(plan: Plan, options: FanOutOptions) -> None:
     if options.as_json and not options.yes:
         click.echo(json.dumps(plan.as_json()))
     elif not (options.quiet and options.yes):
-        show_plan(plan, budget, open_console(stderr=options.yes), is_begun=options.yes)
+        show_plan(plan, options, open_console(stderr=options.yes))
