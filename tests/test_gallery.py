@@ -152,7 +152,7 @@ async def test_it_is_made_anew_but_nothing_else_is_overwritten(emulator, gallery
 
 
 async def test_without_a_folder_the_pictures_are_fetched_for_the_page(emulator, tmp_path):
-    """--gallery without --download writes no file except the page and the output."""
+    """--gallery without --download writes no file except the page, the output and what was learned."""
     write_batch(tmp_path, [emulator.add_image()], "U1")
     arguments = ("fan-out", "presses.csv", "--yes", "-o", "out.jsonl", "--gallery", "page/gallery.html")
     status, _, errors = await run(*arguments, cwd=tmp_path, environment=emulator.environment())

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def as_ordinary_user():
     ids=" ".join,
 )
 async def test_a_folder_without_permission_is_reported_before_spending(emulator, tmp_path, options):
-    """One line names the folder of pictures, page or output, also behind a link, and the status is 1."""
+    """One line names the option and the folder of pictures, page or output, also behind a link; the status is 1."""
     write_batch(tmp_path, [emulator.add_image()], "V1")
     (tmp_path / "locked").mkdir(mode=0o555)
     (tmp_path / "link").symlink_to("locked")
@@ -45,7 +46,8 @@ async def test_a_folder_without_permission_is_reported_before_spending(emulator,
         *FAN_OUT, *options, cwd=tmp_path, environment=emulator.environment(), before=as_ordinary_user()
     )
     assert (status, printed) == (1, "")
-    assert "Permission denied" in errors
+    option = {"-o": "--output"}.get(options[-2], options[-2])
+    assert re.fullmatch(f"akool: {option}: .*locked.*: Permission denied; name another path\n", errors)
     assert ".part" not in errors
     assert len(errors.splitlines()) == 1
     assert emulator.ledger.posts == []
@@ -72,7 +74,8 @@ async def test_every_command_tries_its_folder_first(emulator, tmp_path, argument
         *arguments.replace("IMAGE", image_id).split(), cwd=tmp_path, environment=emulator.environment()
     )
     assert status == 1
-    assert "/proc" in errors
+    option = next(word for word in arguments.split()[::-1] if word.startswith("--"))
+    assert re.fullmatch(f"akool: {option}: /proc: .*; name another path\n", errors)
     assert len(errors.splitlines()) == 1
     assert emulator.ledger.posts == []
     assert emulator.ledger.requests["get_image_result"] == 0

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from attrs import evolve
+from click import ClickException
 
 from akool_async.cli.batch.append_only import AppendOnlyFile
 from akool_async.cli.batch.locking import OutputFileError, lock
 from akool_async.cli.outcomes.line import OutcomeLine, has_content
 from akool_async.cli.outcomes.notes import PLACEHOLDER, STARTS, Note
+from akool_async.cli.output.places import option_named
 from akool_async.cli.output.streams import print_line, require_stdout
 
 if TYPE_CHECKING:
@@ -60,11 +62,13 @@ class OutputFile:
             self._require_file(self.path)
             if not self.path.parent.exists():
                 raise OutputFileError(f"{self._given}: the folder {self.path.parent} does not exist")
-            self._file = AppendOnlyFile(self.path)
+            with option_named("--output"):
+                self._file = AppendOnlyFile(self.path)
             try:
                 lock(self._file.file, self.path)
-                self._ids_file = AppendOnlyFile(self.ids_path)
-            except (OutputFileError, OSError):
+                with option_named("--output"):
+                    self._ids_file = AppendOnlyFile(self.ids_path)
+            except (OutputFileError, OSError, ClickException):
                 self._file.close()
                 raise
         return self
@@ -81,7 +85,8 @@ class OutputFile:
 
     def read(self) -> None:
         """Read the lines and notes of earlier runs."""
-        self._read()
+        with option_named("--output"):
+            self._read()
         self._has_read = True
 
     def _read(self) -> None:

@@ -24,6 +24,7 @@ from akool_async.cli.gallery.contents import Contents, Root
 from akool_async.cli.gallery.opening import open_in_browser
 from akool_async.cli.gallery.page import write_gallery
 from akool_async.cli.gallery.page_file import prepare_page
+from akool_async.cli.output.places import option_named
 from akool_async.cli.output.stderr import amount
 from akool_async.emulator import Emulator
 
@@ -107,8 +108,9 @@ async def run(options: DemoOptions) -> ExitStatus:
     async with _open_session(options, comparison) as akool:
         if options.live:
             await _ask_before_spending(akool, yes=options.yes)
-        follow_options.prepare_folder()
-        prepare_page(options.folder / GALLERY)
+        follow_options.prepare_folder("--folder")
+        with option_named("--folder"):
+            prepare_page(options.folder / GALLERY)
         title = f"{options.prompt} (at most {options.max_concurrent_upscales} concurrent upscales)"
         rows = [Row(name) for name in (PROMPT, *Button)]
         with LiveTable(rows, title, quiet=options.quiet, as_json=options.as_json, folder=options.folder) as table:

@@ -25,7 +25,7 @@ from akool_async.cli.batch.stored import StoredItems
 from akool_async.cli.batch.tally import EarlyEnd, Tally
 from akool_async.cli.exit_status import ExitStatus
 from akool_async.cli.gallery.page_file import prepare_page, require_free
-from akool_async.cli.output.places import prepare_folder, require_apart
+from akool_async.cli.output.places import option_named, prepare_folder, require_apart
 from akool_async.cli.output.stderr import amount, print_message
 from akool_async.cli.output.terminal import open_console
 
@@ -119,7 +119,8 @@ async def run(options: FanOutOptions, batch: Batch) -> ExitStatus:
     output = OutputFile(options.output, pictures=options.download)
     require_apart(_written_files(options, output))
     if options.gallery is not None:
-        require_free(options.gallery)
+        with option_named("--gallery"):
+            require_free(options.gallery)
     with output if options.yes else nullcontext():
         output.read()
         if options.yes:
@@ -229,11 +230,14 @@ def _written_files(options: FanOutOptions, output: OutputFile) -> Iterator[tuple
 
 
 def _prepare_places(options: FanOutOptions, output: OutputFile) -> None:
-    output.try_to_write()
+    with option_named("--output"):
+        output.try_to_write()
     if options.download is not None:
-        prepare_folder(options.download)
+        with option_named("--download"):
+            prepare_folder(options.download)
     if options.gallery is not None:
-        prepare_page(options.gallery)
+        with option_named("--gallery"):
+            prepare_page(options.gallery)
 
 
 def _print_plan(plan: Plan, options: FanOutOptions) -> None:

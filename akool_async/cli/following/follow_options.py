@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 from attrs import frozen
 
-from akool_async.cli.output.places import prepare_folder
+from akool_async.cli.output.places import option_named, prepare_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,14 +27,18 @@ class FollowOptions:
     short_names: bool = False
     """True to name pictures after the button and the end of the id, and not after the whole id."""
 
-    def prepare_folder(self) -> None:
+    def prepare_folder(self, option: str = "--download") -> None:
         """Check that pictures can be saved in the folder, before anything is spent.
 
+        Args:
+            option: The option that names the folder.
+
         Raises:
-            OSError: They cannot be saved there.
+            click.ClickException: They cannot be saved there.
         """
         if self.download is not None:
-            prepare_folder(self.download)
+            with option_named(option):
+                prepare_folder(self.download)
 
 
 @frozen(kw_only=True)

@@ -62,3 +62,20 @@ def naming(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from None
+
+
+@contextmanager
+def option_named(option: str) -> Iterator[None]:
+    """Make an ``OSError`` name the option of the command line whose value cannot be used, and the remedy.
+
+    Raises:
+        click.ClickException: There was an ``OSError``.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = str(error)
+        if error.strerror:
+            reason = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+            reason += "; name another path"
+        raise click.ClickException(f"{option}: {reason}") from None
