@@ -148,13 +148,14 @@ async def test_keys_come_from_a_file(emulator, tmp_path, form):
     assert (status, output) == (0, "10000\n"), errors
 
 
-@pytest.mark.parametrize("text", ["", "two words\n", "AKOOL_API_KEY=\n", "AKOOL_CLIENT_ID=a\n"])
+@pytest.mark.parametrize("text", ["", "two words\n", "{not: a key\nfile}\n", "AKOOL_API_KEY=\n", "AKOOL_CLIENT_ID=a\n"])
 async def test_a_file_without_keys_is_reported(tmp_path, text):
     """What a key file must hold is reported, and nothing of what it does hold."""
     (tmp_path / "keys").write_text(text)
     status, _, errors = await run("credit", "--key-file", "keys", cwd=tmp_path)
     assert status == 1
-    assert "AKOOL_API_KEY=..." in errors
+    assert errors.startswith("akool: --key-file: keys holds no key: write AKOOL_API_KEY=... into it, or ")
+    assert len(errors.splitlines()) == 1
     assert "words" not in errors
 
 

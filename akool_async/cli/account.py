@@ -6,8 +6,10 @@ Every user of a machine can see the arguments of its commands.
 from __future__ import annotations
 
 import io
+import logging
 import os
 import shlex
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Self, TypedDict
 
 import click
@@ -52,11 +54,11 @@ class KeyFile:
             content = file.read(MAX_KEY_FILE + 1)
             stat = os.fstat(file.fileno())
         if len(content) > MAX_KEY_FILE:
-            raise ConfigurationError(f"{path} is too long for a key file")
+            raise ConfigurationError(f"--key-file: {path} is too long for a key file: name another file")
         try:
             return cls(path, content.decode("utf-8-sig").strip(), stat)
         except UnicodeDecodeError:
-            raise ConfigurationError(f"{path} is not a text file") from None
+            raise ConfigurationError(f"--key-file: {path} is not a text file: name another file") from None
 
     def is_open_as(self, descriptor: int) -> bool:
         """Return whether this descriptor is open on the same file or pipe, which has been read to its end."""
@@ -216,7 +218,8 @@ def _read_credentials(settings: Mapping[str, str | None], path: Path) -> ApiKey 
     if client_id and secret:
         return ClientCredentials(client_id, secret)
     raise ConfigurationError(
-        f"{path} must hold {KEY}=..., or {ID}=... and {SECRET}=... on separate lines, or an API key alone"
+        f"--key-file: {path} holds no key: write {KEY}=... into it, or {ID}=... and {SECRET}=... on separate lines, or "
+        "an API key alone"
     )
 
 
@@ -224,4 +227,17 @@ def _parse_settings(text: str) -> Mapping[str, str | None]:
     """Read lines NAME=VALUE, as `akool emulator` prints them, or a text that is just a key."""
     if text and len(text.split()) == 1 and not text.startswith("AKOOL_"):
         return {KEY: text}
-    return dotenv_values(stream=io.StringIO(text), interpolate=False)
+    with _without_warnings_of_dotenv():
+        return dotenv_values(stream=io.StringIO(text), interpolate=False)
+
+
+@contextmanager
+def _without_warnings_of_dotenv() -> Iterator[None]:
+    """Suppress warnings about lines that cannot be parsed, since they do not name the file: our error does."""
+    logger = logging.getLogger("dotenv")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
