@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click.shell_completion  # noqa: F401 - as click does before it completes
 import pytest
-from attrs import evolve
+from attrs import evolve, fields
 from rich.console import Console
 from rich.text import Text
 
@@ -36,12 +36,13 @@ from akool_async.cli.following.live_table import LiveTable
 from akool_async.cli.following.row import Row
 from akool_async.cli.gallery.thumbnails import MAX_PIXELS, TOO_LARGE, UnreadableError, thumbnail
 from akool_async.cli.options import ButtonName
-from akool_async.cli.outcomes.charges import explain_account
+from akool_async.cli.outcomes.charges import describe_job_charges, explain_account
 from akool_async.cli.outcomes.line import OutcomeLine
 from akool_async.cli.outcomes.lost import MAX_COMMANDS, explain_lost
 from akool_async.cli.output.rows import Column, print_rows
 from akool_async.cli.output.stderr import shorten
 from akool_async.cli.output.terminal import is_terminal
+from akool_async.durable import JobCounts
 from akool_async.emulator import Fault
 
 
@@ -58,6 +59,27 @@ from akool_async.emulator import Fault
 async def test_differences_in_an_account_are_explained(akool, known, message):
     assert list(explain_account(akool.counters())) == []
     assert message in "\n".join(explain_account(evolve(akool.counters(), **known)))
+
+
+@pytest.mark.parametrize(
+    ("known", "text"),
+    [
+        ({}, "; 28 credits charged"),
+        ({"credits_lost": 4.0}, "; 32 credits charged, 4 of them by estimate for presses whose id is lost"),
+        (
+            {"credits_estimated": 3.0},
+            "; 28 credits charged, 3 of them by estimate",
+        ),
+        (
+            {"credits_lost": 4.0, "credits_estimated": 3.0},
+            "; 32 credits charged, 4 of them by estimate for presses whose id is lost, 3 others by estimate",
+        ),
+    ],
+)
+def test_estimated_credits_are_mentioned_once(known, text):
+    """Each credit of a store that is an estimate has one reason."""
+    names = (field.name for field in fields(JobCounts))
+    assert describe_job_charges(JobCounts(**dict.fromkeys(names, 0) | {"credits_charged": 28.0} | known)) == text
 
 
 def test_of_many_lost_presses_the_rest_is_counted():
@@ -86,15 +108,15 @@ def test_the_advice_on_a_lost_press_depends_on_its_place(paths, advice):
     assert advice in first
 
 
-def test_a_recorded_press_gets_the_price_of_a_retry():
-    """The printed command can send a prompt twice, but press a button only once."""
+def test_only_an_unknown_outcome_can_be_tried_again():
+    """The printed command can send a prompt twice. A charged press can only be settled by its id or abandoned."""
     lines = [OutcomeLine(image_id=None, button=None, key="fox", charged=None)]
     lines += [OutcomeLine(image_id="image-1", button="U1", charged=True)]
     sentences = [text for text in explain_lost(lines, ids=None, store="--store x") if not text.startswith("akool")]
-    assert len(sentences) == 2
-    assert all(
-        "may cost its credits twice, and presses a button again unless AKOOL says that it is" in s for s in sentences
-    )
+    of_prompt, of_press = sentences
+    assert "may cost its credits twice, and presses a button again unless AKOOL says that it is" in of_prompt
+    assert "--retry" not in of_press
+    assert "put --abandon in place of --id ID" in of_press
 
 
 @pytest.mark.parametrize(

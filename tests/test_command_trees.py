@@ -446,7 +446,7 @@ async def test_a_line_that_the_file_no_longer_asks_for_does_not_count(emulator, 
     write_prompts(tmp_path, "a lynx")
     status, _, errors = await akool(*FAN_OUT)
     assert status == 0, errors
-    assert "1 of 1 prompts and presses done" in errors
+    assert "1 of 1 prompt done" in errors
 
 
 async def test_a_name_stays_with_its_prompt(emulator, akool, tmp_path):

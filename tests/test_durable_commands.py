@@ -230,7 +230,7 @@ async def test_a_lost_press_is_listed_and_resolved(slow, store, akool, tmp_path)
     assert f"akool resolve {image_id} U1 --id ID" in errors
     assert output.startswith(
         "0 waiting, 0 running, 0 done, 0 failed, 1 unknown; "
-        "2 credits charged, 2 of them for presses whose id is lost, 2 by estimate\n"
+        "2 credits charged, 2 of them by estimate for presses whose id is lost\n"
     )
     (line,) = [line for line in output.splitlines() if image_id in line]
     assert "the button is used" in line  # not shortened, since stdout is not a terminal
@@ -308,7 +308,7 @@ async def test_a_run_counts_a_press_whose_id_is_reported_while_it_waits(slow, st
         status, _, errors = await running
         assert (await jobs.status()).credits_charged == 3
     assert status == ExitStatus.DONE, errors
-    assert "1 of 1 presses done, 3 credits charged by this run" in errors
+    assert "1 of 1 press done, 3 credits charged by this run" in errors
 
 
 async def test_the_exit_status_is_5_while_a_press_is_unknown(slow, store, akool, tmp_path):

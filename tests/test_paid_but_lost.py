@@ -222,7 +222,7 @@ async def test_an_id_of_something_else_settles_nothing(emulator, tmp_path, given
     )
     assert last["error"].startswith(f"the id {new_id} is {what}")
     assert last["error"].endswith(f", not V1 of {image_id}")
-    assert "0 of 1 presses done, 0 credits charged by this run" in errors
+    assert "0 of 1 press done, 0 credits charged by this run" in errors
     assert not (tmp_path / "out.jsonl.accepted").exists()
     status, _, _ = await run(*FAN_OUT, cwd=tmp_path, environment=emulator.environment())
     assert (status, emulator.ledger.accepted) == (5, 1)
@@ -290,7 +290,7 @@ async def test_a_press_in_doubt_that_is_not_made_stays_in_doubt(emulator, tmp_pa
     assert status == 5, errors
     last = read_lines(tmp_path / "out.jsonl")[-1]
     assert (last["id"], last["charged"]) == (None, charged)
-    assert "0 of 1 presses done, 0 credits charged by this run" in errors
+    assert "0 of 1 press done, 0 credits charged by this run" in errors
     assert ("; earlier runs were charged 2 credits for 1 press whose id is lost" in errors) is bool(charged)
 
 

@@ -74,12 +74,11 @@ class Summary:
 
     def _print_sums(self, nodes: Sequence[Node], lines: Sequence[OutcomeLine]) -> None:
         done = sum(line.ok for line in lines)
-        noun = "presses" if all(node.button is not None for node in nodes) else "prompts and presses"
         lost = [line for line in lines if line.state is PressState.LOST]
         lost_now = [line for line in lost if line.node in self.tally.charges]
         lost_earlier = [line for line in lost if line.node not in self.tally.charges]
         parts = [
-            f"{done:,} of {len(nodes):,} {noun} done",
+            f"{done:,} of {len(nodes):,} {_nouns(nodes)} done",
             f", {self.tally.charges} credits charged by this run",
             f", {_credits(lost_now)} of them for {count_presses(len(lost_now))} whose id is lost" if lost_now else "",
             "" if self.balance is None else f", {amount(self.balance)} left",
@@ -126,6 +125,13 @@ class Summary:
         when = "in an earlier run " if all(node.id in earlier for node in uncounted) else ""
         unknown = f"{_count_nodes(uncounted)} whose outcome is unknown"
         return f"; up to {price} credits may have been charged {when}for {unknown}"
+
+
+def _nouns(nodes: Sequence[Node]) -> str:
+    prompts = sum(node.button is None for node in nodes)
+    if 0 < prompts < len(nodes):
+        return "prompts and presses"
+    return ("prompt" if prompts else "press") if len(nodes) == 1 else ("prompts" if prompts else "presses")
 
 
 def _count_nodes(nodes: Sequence[Node]) -> str:

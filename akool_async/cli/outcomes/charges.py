@@ -93,12 +93,12 @@ def explain_account(counters: Counters) -> Iterator[str]:
 def describe_job_charges(counts: JobCounts) -> str:
     """Return the charges of recorded presses as the end of a sentence; empty if nothing was charged."""
     charged = counts.credits_charged + counts.credits_lost
-    by_estimate = counts.credits_estimated + counts.credits_lost
     text = f"; {amount(charged)} credits charged" if charged or counts.credits_in_doubt else ""
     if counts.credits_lost:
-        text += f", {amount(counts.credits_lost)} of them for presses whose id is lost"
-    if by_estimate:
-        text += f", {amount(by_estimate)} by estimate"
+        text += f", {amount(counts.credits_lost)} of them by estimate for presses whose id is lost"
+    if counts.credits_estimated:
+        others = "others" if counts.credits_lost else "of them"
+        text += f", {amount(counts.credits_estimated)} {others} by estimate"
     if counts.credits_in_doubt:
         text += f", and perhaps {amount(counts.credits_in_doubt)} more"
     return text
