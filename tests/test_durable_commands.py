@@ -272,11 +272,21 @@ async def test_a_printed_command_can_be_pasted(slow, tmp_path):
     assert status == ExitStatus.DONE, errors
 
 
-def test_a_printed_command_has_no_password():
-    """Passwords in the user part and in the query are removed. The rest of the URL does not change."""
-    store = "postgresql://me:hunter2@host/presses?sslmode=require&password=hunter3"
-    options = StoreOptions(store=store, account=None, key_file=None).for_shell()
-    assert options == "--store 'postgresql://me:***@host/presses?sslmode=require'"
+@pytest.mark.parametrize(
+    ("store", "printed"),
+    [
+        (
+            "postgresql://me:hunter2@host/presses?sslmode=require&password=hunter3",
+            "'postgresql://me:PASSWORD@host/presses?password=PASSWORD&sslmode=require'",
+        ),
+        ("postgresql://me@host/presses?sslpassword=hunter2", "'postgresql://me@host/presses?sslpassword=PASSWORD'"),
+        ("postgres://me:@host/presses", "postgres://me:@host/presses"),
+        ("postgresql://host/presses?sslmode=require", "'postgresql://host/presses?sslmode=require'"),
+    ],
+)
+def test_a_printed_command_has_no_password(store, printed):
+    """Passwords in the user part and in the query are replaced. A URL without a password is printed as given."""
+    assert StoreOptions(store=store, account=None, key_file=None).for_shell() == f"--store {printed}"
 
 
 async def test_a_worker_reports_that_it_made_a_store(slow, tmp_path):

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 KEY, ID, SECRET, BASE_URL = "AKOOL_API_KEY", "AKOOL_CLIENT_ID", "AKOOL_CLIENT_SECRET", "AKOOL_BASE_URL"
 MAX_KEY_FILE: Final = 64 * 2**10
 """The largest key file in bytes."""
+PLACEHOLDER: Final = "PASSWORD"
+"""The placeholder for a password in printed commands."""
 DEFAULT_CAP: Final = 4
 """How many upscales may run at AKOOL concurrently by default."""
 
@@ -112,14 +114,28 @@ class StoreOptions:
         return f"akool worker {'--until-empty ' if until_empty else ''}{self.for_shell()}"
 
     def for_shell(self) -> str:
-        """Return the options that make another command use the same presses, quoted for a shell, without secrets."""
-        url = self._read_url()
-        options = ["--store", str(url) if url.file is None else self.store]
+        """Return the options that make another command use the same presses, quoted for a shell.
+
+        A password in the URL is replaced by a placeholder.
+        """
+        options = ["--store", self._url_without_password()]
         if self.account is not None:
             options += ["--account", self.account]
         if self.key_file is not None:
             options += ["--key-file", str(self.key_file.path)]
         return shlex.join(options)
+
+    def _url_without_password(self) -> str:
+        from akool_async.durable._store_url import SECRET_PARAMETERS  # noqa: PLC0415 - as above
+
+        url = self._read_url().url
+        in_query = [name for name in SECRET_PARAMETERS if url.query.get(name)]
+        if not url.password and not in_query:
+            return self.store
+        if url.password:
+            url = url.set(password=PLACEHOLDER)
+        url = url.update_query_dict(dict.fromkeys(in_query, PLACEHOLDER))
+        return url.render_as_string(hide_password=False)
 
     def _read_url(self) -> StoreUrl:
         from akool_async.durable._store_url import StoreUrl  # noqa: PLC0415 - as above
