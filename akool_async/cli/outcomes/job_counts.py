@@ -74,8 +74,8 @@ async def explain_unknown(store: DurableFanOut, counts: JobCounts, store_options
         command = f"akool jobs unknown {store_options}"
         print_command(f"{sentences[-1]}; to list what is unknown, run", command, level=logging.WARNING)
     for jobs, advice in ((in_doubt, SETTLE), (charged, SETTLE_CHARGED)):
-        if (job := jobs.first) is not None:
-            print_command(advice, resolve_command(job.press, job.key, store_options), level=logging.WARNING)
+        if (first := jobs.first) is not None:
+            print_command(advice, resolve_command(first.press, first.key, store_options), level=logging.WARNING)
 
 
 @define
