@@ -796,6 +796,8 @@ def test_presses_of_one_image_share_its_name():
     ]
     entries = entries_of("\n".join(map(json.dumps, rows)))
     assert list(assign_names(entries, []).values()) == [*["roof"] * 4, "roof-2", "roof", None]
+    taken = list(assign_names(entries, [], in_folder={"roof"}).values())
+    assert taken == [*["roof-2"] * 4, "roof-3", "roof-2", None]
     assert entries[0].item == ButtonPress("a", "U1")
     assert Path(check_name("roof")).name == "roof"
 

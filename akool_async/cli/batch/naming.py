@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
-from attrs import define, field, frozen
-
-from akool_async import SourcePrompt
+from attrs import define, field
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -29,7 +27,7 @@ def assign_names(
     entries: Iterable[Entry],
     lines: Iterable[OutcomeLine],
     *,
-    folder: NamesInFolder | None = None,
+    in_folder: Collection[str] = (),
     stored: Collection[NodeId] = (),
 ) -> Mapping[NodeId, str | None]:
     """Return the name of each root. It comes from the output, or else from the file, with a number if it is taken.
@@ -37,10 +35,10 @@ def assign_names(
     Args:
         entries: The roots.
         lines: The lines and notes of earlier runs. A name stays taken even if the file no longer asks for its node.
-        folder: The names of the pictures in the download folder; None if no pictures are saved.
+        in_folder: The result of ``names_in_folder`` for the download folder.
         stored: The roots that are recorded in a store. The pictures in the folder are probably theirs.
     """
-    book = _NameBook(folder or NamesInFolder())
+    book = _NameBook(in_folder)
     for line in lines:
         book.record(line)
     names: dict[NodeId, str | None] = {}
@@ -48,42 +46,29 @@ def assign_names(
         first = None if entry.batch is None else names[entry.batch]
         wanted = entry.name if first is None else f"{first}-b{entry.number}"
         names[entry.node] = book.recorded.get(entry.node) or (
-            None if wanted is None else book.assign(entry, wanted, is_stored=entry.node in stored)
+            None if wanted is None else book.assign(entry.node.root, wanted, is_stored=entry.node in stored)
         )
     return names
 
 
-@frozen
-class NamesInFolder:
-    """The names that pictures in a folder have, as results of ``_distinct``."""
+def names_in_folder(folder: Path | None) -> frozenset[str]:
+    """Return the names of the trees that pictures in a folder seem to belong to, for ``assign_names``.
 
-    _trees: frozenset[str] = frozenset()
-    """The names of the trees that pictures seem to belong to: ``a`` for ``a-1.jpg`` and for ``a-V1-U3.jpg``."""
-    _pictures: frozenset[str] = frozenset()
-    """The whole names, such as ``a-1``."""
-
-    @classmethod
-    def read(cls, folder: Path) -> Self:
-        """Read the names in a folder. A folder that cannot be read has none; the run checks it before it begins."""
-        try:
-            files = list(folder.iterdir())
-        except OSError:
-            return cls()
-        stems = [_fold(file.stem) for file in files if file.suffix.lower() in PICTURE_SUFFIXES]
-        trees = frozenset(_distinct(PICTURE.sub("", stem)) for stem in stems)
-        return cls(trees, frozenset(map(_distinct, stems)))
-
-    def has(self, name: str, entry: Entry) -> bool:
-        """Return whether a picture has the name of a tree. A prompt of v4 may make one picture without a number."""
-        distinct = _distinct(name)
-        return distinct in self._trees or (isinstance(entry.item, SourcePrompt) and distinct in self._pictures)
+    They are empty without a folder, and for a folder that cannot be read: the run checks it before it begins.
+    """
+    try:
+        files = [] if folder is None else list(folder.iterdir())
+    except OSError:
+        return frozenset()
+    stems = [_fold(file.stem) for file in files if file.suffix.lower() in PICTURE_SUFFIXES]
+    return frozenset(_distinct(PICTURE.sub("", stem)) for stem in stems)
 
 
 @define
 class _NameBook:
     """The names that are taken, and the trees that have them."""
 
-    _folder: NamesInFolder
+    _in_folder: Collection[str]
     recorded: dict[NodeId, str] = field(factory=dict)
     _numbers: dict[str, int] = field(factory=dict)
     """The last number that was appended to a name."""
@@ -103,21 +88,20 @@ class _NameBook:
             self.recorded.setdefault(root, name)
             self._owners.setdefault(_distinct(name), root.root)
 
-    def assign(self, entry: Entry, wanted: str, *, is_stored: bool) -> str:
+    def assign(self, root: str, wanted: str, *, is_stored: bool) -> str:
         """Return this name if it is free, or else the name with the next free number."""
-        root = entry.node.root
         name = self._assigned.get((root, wanted), wanted)
-        while not self._is_free(name, entry, is_stored=is_stored):
+        while not self._is_free(name, root, is_stored=is_stored):
             number = self._numbers[wanted] = self._numbers.get(wanted, 1) + 1
             name = f"{wanted}-{number}"
         self._owners[_distinct(name)] = root
         self._assigned[root, wanted] = name
         return name
 
-    def _is_free(self, name: str, entry: Entry, *, is_stored: bool) -> bool:
+    def _is_free(self, name: str, root: str, *, is_stored: bool) -> bool:
         owner = self._owners.get(_distinct(name))
-        is_unused = owner is None and (is_stored or not self._folder.has(name, entry))
-        return owner == entry.node.root or is_unused
+        is_unused = owner is None and (is_stored or _distinct(name) not in self._in_folder)
+        return owner == root or is_unused
 
 
 def _distinct(name: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from akool_async import APIError, Button, NotFoundError, NotPermittedError
 from akool_async._http.retry import is_account_error
 from akool_async._limits.credits import Prices, as_price
-from akool_async.cli.batch.naming import NamesInFolder, assign_names
+from akool_async.cli.batch.naming import assign_names, names_in_folder
 from akool_async.cli.batch.nodes import Node
 from akool_async.cli.batch.plan import Plan
 from akool_async.cli.batch.sorting import Sorter
@@ -51,7 +51,7 @@ async def make_plan(
     names = assign_names(
         batch.entries,
         [*output.lines.values(), *output.accepted.values()],
-        folder=None if output.pictures is None else NamesInFolder.read(output.pictures),
+        in_folder=names_in_folder(output.pictures),
         stored=stored.sizes,
     )
     roots = [Node.root(entry, names[entry.node]) for entry in batch.entries]
