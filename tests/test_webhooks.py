@@ -181,9 +181,10 @@ async def test_a_lost_reply_whose_webhook_is_late_turns_into_its_operation_later
         with pytest.raises(OutcomeUnknownError) as caught:
             await akool.upscale(image_id, 1)
         assert caught.value.charged is True
-        await look_until(lambda: akool.unclaimed)
+        (unclaimed,) = await look_until(lambda: akool.unclaimed)
         operation = await akool.upscale(image_id, 1)
-        assert akool.unclaimed == (operation,)
+        assert operation == unclaimed
+        assert akool.unclaimed == ()
         await operation.wait_until_complete(timeout=20)
     assert emulator.ledger.accepted == 1
 
@@ -203,7 +204,7 @@ async def test_a_lost_prompt_whose_webhooks_come_twice_is_recovered_once(emulato
         assert akool.unclaimed == (operation,)
 
 
-async def test_a_word_does_not_make_one_press_of_another(emulator):
+async def test_a_correlation_id_does_not_make_one_press_of_another(emulator):
     emulator.faults.script("create_by_button", None, Fault.reset("after"))
     emulator.faults.rate(1.0, Fault.lost(), endpoints=["webhook"])
     async with called_back(emulator, timing=evolve(QUICK, lost_reply_timeout=0.5)) as akool:
@@ -217,7 +218,7 @@ async def test_a_word_does_not_make_one_press_of_another(emulator):
             await pressing
 
 
-async def test_only_the_sessions_own_address_gets_a_word(emulator):
+async def test_only_the_sessions_own_address_gets_a_correlation_id(emulator):
     async with called_back(emulator) as akool:
         image_id = emulator.add_image()
         await akool.upscale(image_id, 1, webhook_url="http://127.0.0.1:9/elsewhere?a=b")
@@ -348,7 +349,7 @@ async def test_notifying_from_another_thread_says_what_to_do(akool):
         await asyncio.to_thread(akool.notify, WebhookEvent(id="a" * 24, status=DONE))
 
 
-async def test_an_address_that_holds_a_word_already_is_refused():
+async def test_an_address_with_a_correlation_id_is_refused():
     with pytest.raises(ConfigurationError, match="akool_press"):
         AkoolSession("key", webhook_url="https://me.example/?akool_press=mine")
 
@@ -397,7 +398,7 @@ async def test_ids_that_are_not_read_when_the_session_stops_waiting_are_not_lost
     assert {operation.id for operation in await pressing} == set(emulator.ledger.posts[0].new_ids)
 
 
-async def test_an_id_under_the_words_of_two_lost_posts_is_recovered_once(emulator):
+async def test_an_id_under_the_correlation_ids_of_two_lost_posts_is_recovered_once(emulator):
     """One paid image is one operation, with any address for its webhook."""
     emulator.faults.script("create_by_prompt", Fault.reset("after"), Fault.reset("after"))
     emulator.faults.rate(1.0, Fault.lost(), endpoints=["webhook"])
