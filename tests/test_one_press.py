@@ -6,7 +6,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from akool_async import AkoolError, AkoolSession, OutcomeUnknownError, SessionClosedError
+from akool_async import (
+    AkoolError,
+    AkoolSession,
+    ButtonPress,
+    NotOperableError,
+    OutcomeUnknownError,
+    SessionClosedError,
+)
 from akool_async._limits.recent import Recent
 from akool_async.emulator import Emulator, Fault
 from tests.support.examples import CREATE_BY_BUTTON_REPLY, CREATE_BY_PROMPT_REPLY
@@ -83,6 +90,19 @@ async def test_an_operation_that_a_later_caller_receives_is_no_longer_unclaimed(
     operation = await akool.vary(source, 1)
     assert akool.unclaimed == ()
     assert operation.id == emulator.ledger.posts[0].new_ids[0]
+
+
+async def test_an_unclaimed_operation_that_no_caller_receives_stays(emulator, akool):
+    """If the session no longer remembers the press, the same press again is refused, and the id stays unclaimed."""
+    source = emulator.add_image()
+    caller = asyncio.create_task(akool.vary(source, 1))
+    await emulator.ledger.until(lambda ledger: ledger.accepted == 1)
+    caller.cancel()
+    (unclaimed,) = await look_until(lambda: akool.unclaimed)
+    akool._journal._operation_ids.pop(ButtonPress(source, "V1"), None)  # as after 10,000 other presses
+    with pytest.raises(NotOperableError):
+        await akool.vary(source, 1)
+    assert akool.unclaimed == (unclaimed,)
 
 
 async def test_a_slot_survives_a_caller_cancelled_mid_post(emulator):

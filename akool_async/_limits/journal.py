@@ -132,8 +132,11 @@ class Journal(Protocol):
     def keep_unclaimed_error(self, error: AkoolError) -> None:
         """Keep the error of a POST whose callers were all cancelled, if AKOOL may have accepted the POST."""
 
-    def claim_kept(self, press: ButtonPress) -> None:
-        """Forget the unclaimed operation or error of a press, since a caller receives it now."""
+    def claim_operation(self, operation_id: str) -> None:
+        """Remove an operation from those that are unclaimed, since a caller receives it now."""
+
+    def claim_error(self, press: ButtonPress) -> None:
+        """Remove the error of a press from those that are unclaimed, since a caller receives it now."""
 
 
 @define(eq=False)
@@ -211,7 +214,7 @@ class MemoryJournal:
             self.account.find(losses.pop())
         if press is not None:
             self._lost.pop(press, None)
-            self._drop_unclaimed_error(press)
+            self.claim_error(press)
 
     def end(self, operation_id: str, deduction_credit: float | None) -> None:
         """Record that an operation ended, and the credits that its result reports."""
@@ -233,14 +236,14 @@ class MemoryJournal:
         else:
             logger.debug("a POST whose callers were all cancelled was not accepted: %s", error)
 
-    def claim_kept(self, press: ButtonPress) -> None:
-        """Forget the unclaimed operation or error of a press, since a caller receives it now."""
+    def claim_operation(self, operation_id: str) -> None:
+        """Remove an operation from those that are unclaimed, since a caller receives it now."""
         if self.unclaimed:
-            others = [made for made in self.unclaimed if made.press != press]
+            others = [made for made in self.unclaimed if made.operation_id != operation_id]
             self.unclaimed = deque(others, maxlen=CACHE_SIZE)
-        self._drop_unclaimed_error(press)
 
-    def _drop_unclaimed_error(self, press: ButtonPress) -> None:
+    def claim_error(self, press: ButtonPress) -> None:
+        """Remove the error of a press from those that are unclaimed, since a caller receives it now."""
         if self.unclaimed_errors:
             others = [error for error in self.unclaimed_errors if error.press != press]
             self.unclaimed_errors = deque(others, maxlen=CACHE_SIZE)

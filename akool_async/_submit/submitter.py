@@ -54,14 +54,14 @@ class Submitter:
         """
         self._require_open()
         operation_id, press = self._services.journal.operation_id(item), press_of(item)
-        if press is not None:
-            self._services.journal.claim_kept(press)
         if operation_id is not None:
+            self._services.journal.claim_operation(operation_id)
             button, source_image_id = (None, None) if press is None else (press.button, press.image_id)
             tracked = self._poller.tracked(operation_id, button)
             return Operation(operation_id, button, source_image_id, tracked=tracked, poller=self._poller)
         lost = None if press is None else self._services.journal.lost(press)
-        if lost is not None:
+        if press is not None and lost is not None:
+            self._services.journal.claim_error(press)
             raise lost.fresh()
         return None
 
