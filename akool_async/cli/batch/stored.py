@@ -12,10 +12,11 @@ from attrs import field, frozen
 from akool_async import BudgetError, ButtonPress
 from akool_async._limits.credits import as_price
 from akool_async.cli.batch.input_file import node_of
+from akool_async.cli.batch.levels import levels_of
 from akool_async.cli.outcomes.line import NodeId
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable, Iterator
+    from collections.abc import AsyncGenerator, Iterable
     from datetime import datetime
 
     from akool_async import Outcome
@@ -55,7 +56,8 @@ class StoredItems:
         async for job in store.jobs("open"):
             waiting[job.item.kind] += job.operation_id is None
             unsent[job.budget][job.item.kind] += job.operation_id is None
-            unsent[job.budget].update(_kinds_of(job.then))
+            for level in levels_of((), job.then):
+                unsent[job.budget] += level.counts
             left[job.budget] = job.budget_left
         trees = _Trees(store)
         await trees.read(batch)
@@ -68,12 +70,6 @@ class StoredItems:
             committed=tuple((left[budget], counts) for budget, counts in unsent.items()),
             prices=tuple((kind, price) for _, kind, price in prices),
         )
-
-
-def _kinds_of(branches: Iterable[Branch]) -> Iterator[str]:
-    for branch in branches:
-        yield branch.button.kind
-        yield from _kinds_of(branch.then)
 
 
 @frozen
