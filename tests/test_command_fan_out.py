@@ -434,7 +434,7 @@ async def test_a_full_disk_stops_the_spending(emulator, tmp_path):
 
 
 async def test_a_reader_that_leaves_stops_the_spending(emulator, tmp_path):
-    """`akool fan-out ... | head -1` ends with status 1 and a message, and makes no more presses."""
+    """`akool fan-out ... | head -1` ends with status 1 and a message, and stops pressing."""
     write_batch(tmp_path, [emulator.add_image() for _ in range(20)])
     reading, writing = os.pipe()
     arguments = ("fan-out", "presses.csv", "--yes")

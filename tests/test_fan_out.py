@@ -354,7 +354,7 @@ class Prices:
     ],
 )
 async def test_the_budget_holds_with_any_first_report(price, in_reply, in_result):
-    """With a budget of 10, no more is charged, and no press that would have fitted is left out."""
+    """With a budget of 10, at most 10 is charged, and every press that fits is made."""
     akool_at_work = Prices(price, in_reply, in_result)
     async with (
         scripted_server(akool_at_work) as server,

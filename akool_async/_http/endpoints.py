@@ -46,7 +46,7 @@ class Snapshot:
 
     @property
     def is_old(self) -> bool:
-        """True if the image is so old, by AKOOL's clock, that no more URLs will appear."""
+        """True if the image is too old, by AKOOL's clock, for missing URLs to appear."""
         answered_at, created_at = read_date(self.date), self.image.created_at
         return answered_at is not None and created_at is not None and answered_at - created_at > OLD_AGE
 

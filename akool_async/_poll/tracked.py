@@ -60,7 +60,7 @@ class TrackedOperation:
         self.waiters: Waiters[ImageResult | Exception] = Waiters()
         """The callers that wait for the end. They get the result, or the error that ended the polls."""
         self.is_settled = False
-        """True if it is final and no more URLs are awaited: it is never polled again."""
+        """True if it is final and its URLs are complete or given up: it is never polled again."""
         self.is_due = False
         """True if a webhook has reported the end since the last poll began, so that the next poll is due now."""
         self.failures: ConsecutiveFailures | None = None

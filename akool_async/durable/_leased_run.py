@@ -145,7 +145,7 @@ class LeasedRun:
         self._is_drained = False
         self._learned: str | None = None
         self._stopped_by: AkoolError | None = None
-        """The error after which this worker makes no more presses; None while there is none."""
+        """The error that stopped this worker from pressing; None if there is none."""
 
     async def run(self) -> bool:
         """Work until the end and hand over the remaining jobs. Return False if the worker needs a new lease to go on.
